@@ -1,0 +1,245 @@
+//! What one answer of upstream means: the answer table, as a pure function.
+//!
+//! The body decides only where it can be trusted. Whatever is not in the table, or not in the documented
+//! shape, is [`Verdict::Transient`]: asked again, never concluded.
+
+use std::time::Duration;
+
+use super::report::{ErrorBody, Findings, ListedError, Report, StatusBody};
+
+/// The only `ActivityType` that this endpoint serves.
+const PCSID_ACTIVITY_TYPE: &str = "ZATCA_COMPLIANCE_INVOICE";
+
+/// How many characters of an unreadable body are kept for diagnosis.
+const MAX_EXCERPT_CHARS: usize = 200;
+
+/// How many characters of an unknown `Status` are kept.
+const MAX_STATUS_CHARS: usize = 64;
+
+/// What one request came to, before it is understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Upstream answered, and the whole body arrived within its bounds.
+    Reply {
+        /// HTTP status code.
+        http_status: u16,
+        /// From `Retry-After`: how long upstream wants to be left alone.
+        retry_after: Option<Duration>,
+        /// The body, decompressed by nobody: the client asks for none.
+        body: Vec<u8>,
+    },
+    /// No complete answer came.
+    NoReply {
+        /// The status, where at least the head of an answer came.
+        http_status: Option<u16>,
+        /// Why, in words for an operator.
+        cause: String,
+    },
+}
+
+/// An answer, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// HTTP status code; `None` where no answer came.
+    pub http_status: Option<u16>,
+    /// What it means.
+    pub verdict: Verdict,
+}
+
+/// What an answer means for the activity it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Upstream is still at it.
+    InProgress(Report),
+    /// The PCSID exists.
+    Succeeded(Report, Findings),
+    /// It ended without a PCSID.
+    Failed(Report, Findings),
+    /// Upstream refused the id; enough of these in a row reject the activity.
+    Strike(Vec<ListedError>),
+    /// The token is missing or not valid: a matter of the whole credential.
+    Unauthorized,
+    /// The token's user is not Admin for this VAT: a matter of the whole VAT.
+    Forbidden,
+    /// Upstream asks to be left alone (429, or 503 with `Retry-After`): a matter of the whole credential.
+    Throttled {
+        /// For how long, where it says so.
+        retry_after: Option<Duration>,
+    },
+    /// Nothing that can be trusted.
+    Transient {
+        /// What kind of nothing.
+        kind: TransientKind,
+        /// What is wrong, for an operator.
+        detail: String,
+        /// An unknown `Status`, verbatim, so that it can be seen.
+        unknown_status: Option<String>,
+    },
+}
+
+/// The kinds of untrusted answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TransientKind {
+    /// No answer: DNS, connect, TLS, timeout, reset, body over the limit.
+    NoReply,
+    /// 502, 503 or 504: something in front of upstream answered for it.
+    Gateway,
+    /// 500 with anything but a trusted failure.
+    ServerError,
+    /// 200 with a body that is not the documented one.
+    InvalidResponse,
+    /// Any other status, redirects included.
+    UnexpectedStatus,
+}
+
+impl TransientKind {
+    /// The name in `last_error` and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            TransientKind::NoReply => "no_reply",
+            TransientKind::Gateway => "gateway",
+            TransientKind::ServerError => "server_error",
+            TransientKind::InvalidResponse => "invalid_response",
+            TransientKind::UnexpectedStatus => "unexpected_status",
+        }
+    }
+}
+
+impl Verdict {
+    /// The name in metrics and logs.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Verdict::InProgress(_) => "in_progress",
+            Verdict::Succeeded(..) => "succeeded",
+            Verdict::Failed(..) => "failed",
+            Verdict::Strike(_) => "refused",
+            Verdict::Unauthorized => "unauthorized",
+            Verdict::Forbidden => "forbidden",
+            Verdict::Throttled { .. } => "throttled",
+            Verdict::Transient { kind, .. } => kind.label(),
+        }
+    }
+}
+
+/// Decides what one answer means.
+pub fn classify(answer: &Answer) -> Observation {
+    let (http_status, retry_after, body) = match answer {
+        Answer::NoReply { http_status, cause } => {
+            let verdict = transient(TransientKind::NoReply, cause.clone());
+            return Observation { http_status: *http_status, verdict };
+        }
+        Answer::Reply { http_status, retry_after, body } => (*http_status, *retry_after, body.as_slice()),
+    };
+    let verdict = match http_status {
+        200 => match read_status(body) {
+            Ok(verdict) => verdict,
+            Err(unusable) => unusable.into_transient(TransientKind::InvalidResponse, body),
+        },
+        500 => match read_status(body) {
+            Ok(failed @ Verdict::Failed(..)) => failed,
+            Ok(other) => transient(
+                TransientKind::ServerError,
+                format!("HTTP 500 with a body that says {}", other.label()),
+            ),
+            Err(unusable) => unusable.into_transient(TransientKind::ServerError, body),
+        },
+        400 => match read_errors(body) {
+            Some(errors) => Verdict::Strike(errors),
+            None => transient(
+                TransientKind::UnexpectedStatus,
+                format!("HTTP 400 without a readable ErrorList: {}", excerpt(body)),
+            ),
+        },
+        401 => Verdict::Unauthorized,
+        403 => Verdict::Forbidden,
+        429 => Verdict::Throttled { retry_after },
+        503 if retry_after.is_some() => Verdict::Throttled { retry_after },
+        502..=504 => transient(TransientKind::Gateway, format!("HTTP {http_status}: {}", excerpt(body))),
+        300..=399 => transient(
+            TransientKind::UnexpectedStatus,
+            format!("HTTP {http_status}: a redirect, which is never followed; check upstream.base_url"),
+        ),
+        _ => transient(TransientKind::UnexpectedStatus, format!("HTTP {http_status}: {}", excerpt(body))),
+    };
+    Observation { http_status: Some(http_status), verdict }
+}
+
+/// Why a body can't be trusted.
+enum Unusable {
+    NotJson(serde_json::Error),
+    OtherActivityType(String),
+    NoStatus,
+    UnknownStatus(String),
+}
+
+impl Unusable {
+    fn into_transient(self, kind: TransientKind, body: &[u8]) -> Verdict {
+        let (detail, unknown_status) = match self {
+            // The error's own text may quote a body's value at any length; its place in the body is enough.
+            Unusable::NotJson(err) if err.is_data() => {
+                (format!("a field has a wrong type or stands twice, near column {}", err.column()), None)
+            }
+            Unusable::NotJson(_) if body.is_empty() => ("the body is empty".to_owned(), None),
+            Unusable::NotJson(_) => ("the body is not JSON".to_owned(), None),
+            Unusable::OtherActivityType(other) => {
+                (format!("ActivityType is {}", excerpt(other.as_bytes())), None)
+            }
+            Unusable::NoStatus => ("Status is missing".to_owned(), None),
+            Unusable::UnknownStatus(status) => {
+                let kept = status.chars().take(MAX_STATUS_CHARS).collect();
+                (format!("Status {} is not known", excerpt(status.as_bytes())), Some(kept))
+            }
+        };
+        let detail =
+            if body.is_empty() { detail } else { format!("{detail}; body starts {}", excerpt(body)) };
+        Verdict::Transient { kind, detail, unknown_status }
+    }
+}
+
+fn transient(kind: TransientKind, detail: String) -> Verdict {
+    Verdict::Transient { kind, detail, unknown_status: None }
+}
+
+fn read_status(body: &[u8]) -> Result<Verdict, Unusable> {
+    let body: StatusBody = serde_json::from_slice(body).map_err(Unusable::NotJson)?;
+    if let Some(other) = body.activity_type.as_deref().filter(|kind| *kind != PCSID_ACTIVITY_TYPE) {
+        return Err(Unusable::OtherActivityType(other.to_owned()));
+    }
+    match body.status.as_deref() {
+        None => Err(Unusable::NoStatus),
+        Some("IN_PROGRESS") => Ok(Verdict::InProgress(body.into_parts().0)),
+        // Without a PCSID the device is useless, whatever the activity's own status says.
+        Some("SUCCEEDED") if body.pcsid_generated() != Some("FAILED") => {
+            let (report, findings) = body.into_parts();
+            Ok(Verdict::Succeeded(report, findings))
+        }
+        Some("SUCCEEDED" | "FAILED") => {
+            let (report, findings) = body.into_parts();
+            Ok(Verdict::Failed(report, findings))
+        }
+        Some(unknown) => Err(Unusable::UnknownStatus(unknown.to_owned())),
+    }
+}
+
+/// The `ErrorList` of a refusal; `None` where there is none or it names nothing, for then upstream has not
+/// said what it refuses.
+fn read_errors(body: &[u8]) -> Option<Vec<ListedError>> {
+    let body: ErrorBody = serde_json::from_slice(body).ok()?;
+    body.error_list.filter(|errors| !errors.is_empty())
+}
+
+/// The first characters of a body, on one line and safe for any terminal.
+fn excerpt(body: &[u8]) -> String {
+    if body.is_empty() {
+        return "(empty)".to_owned();
+    }
+    // A character takes at most four bytes; no need to look at the rest.
+    let head = body.get(..MAX_EXCERPT_CHARS * 4).unwrap_or(body);
+    let text = String::from_utf8_lossy(head);
+    let mut shown: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_EXCERPT_CHARS).collect();
+    if text.chars().nth(MAX_EXCERPT_CHARS).is_some() || head.len() < body.len() {
+        shown.push('…');
+    }
+    format!("`{}`", shown.trim())
+}

@@ -1,0 +1,325 @@
+//! What follows from one answer: the activity's next state, its next poll and what is announced.
+
+use std::time::Duration;
+
+use super::activity::{Activity, State};
+use super::classify::{Observation, Verdict};
+use super::event::{Event, EventKind, Standing};
+use super::report::{Findings, ListedError, Report};
+use super::schedule::Backoff;
+use super::time::Timestamp;
+
+/// The rules a decision goes by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// When to ask again.
+    pub backoff: Backoff,
+    /// Age at which an activity that has not concluded is reported as stalled, once.
+    pub stalled_after: Duration,
+    /// Age at which it expires.
+    pub give_up_after: Duration,
+    /// Refusals in a row that reject it; at least 1.
+    pub reject_after: u32,
+}
+
+/// What there is to decide on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Input<'a> {
+    /// A request was made, and this came of it.
+    Observed(&'a Observation),
+    /// It was due, but a hold on its credential or VAT forbade to ask. Only its age can change anything.
+    Withheld,
+}
+
+/// What to record about an activity. A plain value: nothing has happened yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The state it is in now.
+    pub state: State,
+    /// The change of state, if there is one.
+    pub transition: Option<Transition>,
+    /// When to poll next; `None` once it is concluded.
+    pub next_poll_at: Option<Timestamp>,
+    /// The backoff's next interval.
+    pub interval: Duration,
+    /// Whether a request was made.
+    pub polled: bool,
+    /// Polls in a row without an answer that could be trusted.
+    pub consecutive_errors: u32,
+    /// Polls in a row that upstream refused.
+    pub strikes: u32,
+    /// HTTP status of this answer.
+    pub http_status: Option<u16>,
+    /// What was wrong with this answer; `None` where nothing was.
+    pub error: Option<String>,
+    /// Set when it stalls now.
+    pub stalled_at: Option<Timestamp>,
+    /// What upstream says of it, where that is news.
+    pub report: Option<Report>,
+    /// Checks and listed errors, set with a conclusion.
+    pub findings: Option<Findings>,
+    /// What to announce, in this order.
+    pub events: Vec<Event>,
+}
+
+/// A change of state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The state it leaves.
+    pub from: State,
+    /// The state it enters.
+    pub to: State,
+    /// Why, for a reader of the timeline.
+    pub reason: String,
+}
+
+/// What an observation says, before age is looked at.
+struct Effect {
+    state: State,
+    reason: String,
+    error: Option<String>,
+    report: Option<Report>,
+    findings: Findings,
+    strikes: u32,
+    /// Whether the interval grows. It stays where the trouble is the credential's or the VAT's.
+    grows: bool,
+}
+
+/// Decides what one answer, or one turn without a question, makes of an activity.
+///
+/// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
+/// must not be concluded; one that is comes back unchanged and without a next poll.
+pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Policy, luck: f64) -> Decision {
+    let effect = match input {
+        Input::Withheld => Effect::unchanged(activity),
+        Input::Observed(_) if activity.state.is_concluded() => Effect::unchanged(activity),
+        Input::Observed(observation) => Effect::of(observation, activity, policy),
+    };
+    let polled = matches!(input, Input::Observed(_));
+    let http_status = match input {
+        Input::Observed(observation) => observation.http_status,
+        Input::Withheld => None,
+    };
+
+    let age = now.since(activity.watched_from);
+    let expires = !effect.state.is_concluded() && age >= policy.give_up_after;
+    let state = if expires { State::Expired } else { effect.state };
+    let reason = if expires {
+        format!("not concluded {} after watching began", human(policy.give_up_after))
+    } else {
+        effect.reason
+    };
+    let stalls = !state.is_concluded() && activity.stalled_at.is_none() && age >= policy.stalled_after;
+
+    let step = policy.backoff.step(activity.interval, luck);
+    let next_poll_at = if state.is_concluded() {
+        None
+    } else if polled {
+        Some(no_later_than_deadlines(now + step.wait, now, activity, stalls, policy))
+    } else {
+        Some(now)
+    };
+
+    let n_polls = activity.n_polls.saturating_add(u32::from(polled));
+    let report = effect.report.as_ref().unwrap_or(&activity.report);
+    let concludes = state.is_concluded() && !activity.state.is_concluded();
+    let standing = Standing {
+        activity,
+        state,
+        report,
+        findings: &effect.findings,
+        n_polls,
+        concluded_at: concludes.then_some(now),
+    };
+    let mut events = Vec::new();
+    if stalls {
+        events.push(Event::of_activity(EventKind::ActivityStalled, now, &standing));
+    }
+    if let Some(kind) = EventKind::on_entering(state).filter(|_| concludes) {
+        events.push(Event::of_activity(kind, now, &standing));
+    }
+
+    let consecutive_errors = match (&effect.error, polled) {
+        (_, false) => activity.consecutive_errors,
+        (Some(_), true) => activity.consecutive_errors.saturating_add(1),
+        (None, true) => 0,
+    };
+    Decision {
+        state,
+        transition: (state != activity.state).then_some(Transition {
+            from: activity.state,
+            to: state,
+            reason,
+        }),
+        next_poll_at,
+        interval: if polled && effect.grows { step.next_interval } else { activity.interval },
+        polled,
+        consecutive_errors,
+        strikes: effect.strikes,
+        http_status,
+        error: effect.error,
+        stalled_at: stalls.then_some(now),
+        report: effect.report.filter(|report| *report != activity.report),
+        findings: concludes.then_some(effect.findings),
+        events,
+    }
+}
+
+/// Decides what an operator's `cancel` makes of an activity that is being watched.
+pub fn cancel(now: Timestamp, activity: &Activity) -> Decision {
+    let findings = Findings::default();
+    let standing = Standing {
+        activity,
+        state: State::Cancelled,
+        report: &activity.report,
+        findings: &findings,
+        n_polls: activity.n_polls,
+        concluded_at: Some(now),
+    };
+    let events = vec![Event::of_activity(EventKind::ActivityCancelled, now, &standing)];
+    Decision {
+        state: State::Cancelled,
+        transition: Some(Transition {
+            from: activity.state,
+            to: State::Cancelled,
+            reason: "cancelled by an operator".to_owned(),
+        }),
+        next_poll_at: None,
+        interval: activity.interval,
+        polled: false,
+        consecutive_errors: activity.consecutive_errors,
+        strikes: activity.strikes,
+        http_status: None,
+        error: None,
+        stalled_at: None,
+        report: None,
+        findings: Some(findings),
+        events,
+    }
+}
+
+impl Effect {
+    fn unchanged(activity: &Activity) -> Self {
+        Self {
+            state: activity.state,
+            reason: String::new(),
+            error: None,
+            report: None,
+            findings: Findings::default(),
+            strikes: activity.strikes,
+            grows: false,
+        }
+    }
+
+    fn of(observation: &Observation, activity: &Activity, policy: &Policy) -> Self {
+        // Strikes count in a row: every other answer, and none at all, begins the row anew.
+        let untouched = Self { strikes: 0, grows: true, ..Self::unchanged(activity) };
+        match &observation.verdict {
+            Verdict::InProgress(report) => Self {
+                state: State::InProgress,
+                reason: "upstream reports IN_PROGRESS".to_owned(),
+                report: Some(report.clone()),
+                ..untouched
+            },
+            Verdict::Succeeded(report, findings) => Self {
+                state: State::Succeeded,
+                reason: "upstream reports that the PCSID was generated".to_owned(),
+                report: Some(report.clone()),
+                findings: findings.clone(),
+                ..untouched
+            },
+            Verdict::Failed(report, findings) => Self {
+                state: State::Failed,
+                reason: match report.upstream_status.as_deref() {
+                    Some("SUCCEEDED") => "upstream reports SUCCEEDED, but no PCSID was generated".to_owned(),
+                    _ => "upstream reports FAILED".to_owned(),
+                },
+                report: Some(report.clone()),
+                findings: findings.clone(),
+                ..untouched
+            },
+            Verdict::Strike(errors) => {
+                let strikes = activity.strikes.saturating_add(1);
+                let named = summary(errors);
+                let rejects = strikes >= policy.reject_after;
+                Self {
+                    state: if rejects { State::Rejected } else { activity.state },
+                    reason: format!("upstream refused the id {strikes} times in a row: {named}"),
+                    error: Some(format!("refused: {named}")),
+                    findings: Findings { errors: errors.clone(), ..Findings::default() },
+                    strikes,
+                    ..untouched
+                }
+            }
+            Verdict::Unauthorized => Self {
+                error: Some("unauthorized: upstream refused the token (HTTP 401)".to_owned()),
+                grows: false,
+                ..untouched
+            },
+            Verdict::Forbidden => Self {
+                error: Some("forbidden: the token's user is not Admin for this VAT (HTTP 403)".to_owned()),
+                grows: false,
+                ..untouched
+            },
+            Verdict::Throttled { retry_after } => Self {
+                error: Some(match retry_after {
+                    Some(pause) => format!("throttled: upstream asks to wait {}", human(*pause)),
+                    None => "throttled: upstream asks to slow down".to_owned(),
+                }),
+                grows: false,
+                ..untouched
+            },
+            Verdict::Transient { kind, detail, unknown_status } => Self {
+                error: Some(format!("{}: {detail}", kind.label())),
+                report: unknown_status.as_ref().map(|status| Report {
+                    upstream_status: Some(status.clone()),
+                    ..activity.report.clone()
+                }),
+                ..untouched
+            },
+        }
+    }
+}
+
+/// The planned poll, or the next deadline if that comes first, so that stalling and expiring are noticed on
+/// time even where polls are far apart.
+fn no_later_than_deadlines(
+    planned: Timestamp,
+    now: Timestamp,
+    activity: &Activity,
+    stalls: bool,
+    policy: &Policy,
+) -> Timestamp {
+    let stalled = stalls || activity.stalled_at.is_some();
+    let deadlines = [
+        (!stalled).then(|| activity.watched_from + policy.stalled_after),
+        Some(activity.watched_from + policy.give_up_after),
+    ];
+    deadlines.into_iter().flatten().filter(|deadline| *deadline > now).fold(planned, Timestamp::min)
+}
+
+/// The first listed error on one line.
+fn summary(errors: &[ListedError]) -> String {
+    let Some(first) = errors.first() else { return "no reason given".to_owned() };
+    let text = |part: &Option<String>| {
+        let part = part.as_deref().unwrap_or_default();
+        part.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect::<String>()
+    };
+    let (code, message) = (text(&first.error_code), text(&first.error_message));
+    let more = match errors.len() {
+        1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    format!("{code} {message}").trim().to_owned() + &more
+}
+
+/// A duration as settings write it, in its largest exact unit.
+pub fn human(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    for (unit_ms, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
+        if ms >= unit_ms && ms % unit_ms == 0 {
+            return format!("{}{unit}", ms / unit_ms);
+        }
+    }
+    format!("{ms}ms")
+}

@@ -1,0 +1,599 @@
+//! Who may be asked for now: holds, pauses, the outage brake and the quota.
+//!
+//! Trouble that belongs to more than one activity is kept here instead of with each of them:
+//!
+//! | answer | closes | until |
+//! |---|---|---|
+//! | 401 | the credential | a probe passes, or the token changes |
+//! | 403 | the VAT | a probe passes |
+//! | 429, 503 with `Retry-After` | the credential | the time that upstream asked for |
+//! | no answer or a gateway's, [`OUTAGE_AFTER`] times without any other | everything | a probe passes |
+//!
+//! A closed gate lets one probe through an interval, and the interval grows by the same backoff that activities
+//! use. Behind a gate nothing is written to the activities: they stay due, so that ten thousand of them cost
+//! one probe, and are asked for as soon as it opens. After an outage the number of requests in flight grows
+//! from one, so that upstream is not met by a stampede.
+//!
+//! Pure: time and luck are arguments, and [`Gates`] has one owner, the poller.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::activity::Vat;
+use super::classify::{Observation, TransientKind, Verdict};
+use super::event::{Event, EventKind};
+use super::quota::Quota;
+use super::schedule::Backoff;
+use super::time::Timestamp;
+
+/// Failures in a row, without a sign of life from upstream in between, that count as an outage.
+pub const OUTAGE_AFTER: u32 = 8;
+
+/// Requests in flight while it has not been seen yet whether upstream answers at all.
+const FIRST_WINDOW: usize = 8;
+
+/// Longest wait between two probes of an upstream that is down. The result waits on the other side, so this
+/// does not grow as far as an activity's own interval.
+const MAX_OUTAGE_PROBE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A closed gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Why, for an operator.
+    pub reason: String,
+    /// When it closed.
+    pub since: Timestamp,
+    /// When the next probe may go.
+    pub probe_at: Timestamp,
+    /// The backoff's next interval.
+    pub interval: Duration,
+    /// Probes made so far.
+    pub n_probes: u32,
+}
+
+/// What a stored gate is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// A credential, by its name.
+    Credential(String),
+    /// A VAT.
+    Vat(Vat),
+}
+
+/// A change of a stored gate, to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateChange {
+    /// Whose gate.
+    pub scope: Scope,
+    /// The hold as it is now; `None`: open.
+    pub hold: Option<Hold>,
+    /// No request before this; `None` for a VAT or where nothing is paused.
+    pub paused_until: Option<Timestamp>,
+    /// What to announce.
+    pub event: Option<Event>,
+}
+
+/// What an operator should read in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The first request without an answer.
+    Unanswered {
+        /// What went wrong.
+        cause: String,
+    },
+    /// Upstream counts as down; only probes are sent.
+    OutageBegan {
+        /// Requests in a row without an answer.
+        n_failures: u32,
+    },
+    /// Upstream answers again.
+    Recovered {
+        /// Requests that went without an answer.
+        n_failures: u32,
+    },
+    /// A credential is held.
+    CredentialHeld {
+        /// Its name.
+        credential: String,
+    },
+    /// A credential works again.
+    CredentialRestored {
+        /// Its name.
+        credential: String,
+    },
+    /// A VAT is held.
+    VatHeld {
+        /// The VAT.
+        vat: Vat,
+    },
+    /// A VAT can be asked for again.
+    VatRestored {
+        /// The VAT.
+        vat: Vat,
+    },
+    /// Upstream asked a credential to pause.
+    Paused {
+        /// Its name.
+        credential: String,
+        /// For how long.
+        pause: Duration,
+    },
+}
+
+/// What settling an answer led to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// To be recorded.
+    pub changes: Vec<GateChange>,
+    /// To be logged.
+    pub notices: Vec<Notice>,
+}
+
+/// Whether a VAT may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// Yes, as far as quota and window reach.
+    Free,
+    /// One request, as a probe, even of an activity that is not due yet.
+    Probe,
+    /// No; look again at this time, or at the next answer where there is none.
+    Closed {
+        /// When it may open by itself.
+        until: Option<Timestamp>,
+    },
+}
+
+/// Permission for one request. It is given back with [`Gates::settle`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The VAT that is asked for.
+    pub vat: Vat,
+    /// The credential it is asked with.
+    pub credential: String,
+    token_generation: u64,
+    asked_at: Timestamp,
+    probes: Probes,
+}
+
+/// Which closed gates a request is the probe of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Probes {
+    outage: bool,
+    credential: bool,
+    vat: bool,
+}
+
+/// A hold and whether its probe is on its way.
+#[derive(Debug, Clone)]
+struct ClosedGate {
+    hold: Hold,
+    is_probing: bool,
+}
+
+impl ClosedGate {
+    fn passage(&self, now: Timestamp) -> Passage {
+        match (self.is_probing, self.hold.probe_at <= now) {
+            (true, _) => Passage::Closed { until: None },
+            (false, true) => Passage::Probe,
+            (false, false) => Passage::Closed { until: Some(self.hold.probe_at) },
+        }
+    }
+}
+
+#[derive(Debug)]
+struct CredentialGate {
+    closed: Option<ClosedGate>,
+    paused_until: Option<Timestamp>,
+    /// Interval of the next pause that upstream asks for without saying how long.
+    pause_interval: Duration,
+    quota: Quota,
+    token_generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Outage {
+    n_failures: u32,
+    closed: Option<ClosedGate>,
+    last_answer_at: Option<Timestamp>,
+}
+
+/// All gates of a daemon.
+#[derive(Debug)]
+pub struct Gates {
+    backoff: Backoff,
+    max_in_flight: usize,
+    window: usize,
+    n_in_flight: usize,
+    outage: Outage,
+    credentials: BTreeMap<String, CredentialGate>,
+    vats: BTreeMap<Vat, ClosedGate>,
+}
+
+/// What an answer says of one closed or open gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Refused,
+    Passed,
+    Silent,
+}
+
+impl Gates {
+    /// Open gates for these credentials, each with its requests per minute.
+    pub fn new(
+        backoff: Backoff,
+        max_in_flight: usize,
+        credentials: impl IntoIterator<Item = (String, u32)>,
+        now: Instant,
+    ) -> Self {
+        let gate = |requests_per_minute| CredentialGate {
+            closed: None,
+            paused_until: None,
+            pause_interval: backoff.initial_interval(),
+            quota: Quota::new(requests_per_minute, now),
+            token_generation: 0,
+        };
+        let credentials =
+            credentials.into_iter().map(|(name, per_minute)| (name, gate(per_minute))).collect();
+        Self {
+            max_in_flight: max_in_flight.max(1),
+            window: FIRST_WINDOW.min(max_in_flight.max(1)),
+            n_in_flight: 0,
+            outage: Outage::default(),
+            credentials,
+            vats: BTreeMap::new(),
+            backoff,
+        }
+    }
+
+    /// Puts back a gate that an earlier run stored. One of a credential that is no longer configured is ignored.
+    pub fn restore(&mut self, scope: Scope, hold: Option<Hold>, paused_until: Option<Timestamp>) {
+        let closed = hold.map(|hold| ClosedGate { hold, is_probing: false });
+        match scope {
+            Scope::Credential(name) => {
+                if let Some(gate) = self.credentials.get_mut(&name) {
+                    gate.closed = closed;
+                    gate.paused_until = paused_until;
+                }
+            }
+            Scope::Vat(vat) => {
+                if let Some(closed) = closed {
+                    self.vats.insert(vat, closed);
+                }
+            }
+        }
+    }
+
+    /// Requests that may still be put in flight.
+    pub fn free_slots(&self) -> usize {
+        self.window.saturating_sub(self.n_in_flight)
+    }
+
+    /// Requests that this credential's quota allows now.
+    pub fn quota_available(&mut self, credential: &str, now: Instant) -> usize {
+        self.credentials.get_mut(credential).map_or(0, |gate| gate.quota.available(now))
+    }
+
+    /// How long until this credential's quota allows one more request.
+    pub fn quota_wait(&mut self, credential: &str, now: Instant) -> Duration {
+        self.credentials.get_mut(credential).map_or(Duration::ZERO, |gate| gate.quota.wait(now))
+    }
+
+    /// Whether this VAT may be asked for with this credential.
+    pub fn passage(&self, vat: &Vat, credential: &str, now: Timestamp) -> Passage {
+        let Some(gate) = self.credentials.get(credential) else { return Passage::Closed { until: None } };
+        if let Some(until) = gate.paused_until.filter(|until| *until > now) {
+            return Passage::Closed { until: Some(until) };
+        }
+        let closed = [self.outage.closed.as_ref(), gate.closed.as_ref(), self.vats.get(vat)];
+        closed.into_iter().flatten().map(|closed| closed.passage(now)).fold(Passage::Free, strictest)
+    }
+
+    /// Takes permission for one request. The caller has seen that the passage is not closed and that slots
+    /// and quota are left.
+    pub fn take(&mut self, vat: &Vat, credential: &str, now: Timestamp) -> Ticket {
+        self.n_in_flight += 1;
+        let mark = |closed: Option<&mut ClosedGate>| match closed {
+            Some(closed) => {
+                closed.is_probing = true;
+                true
+            }
+            None => false,
+        };
+        let mut probes = Probes {
+            outage: mark(self.outage.closed.as_mut()),
+            vat: mark(self.vats.get_mut(vat)),
+            ..Probes::default()
+        };
+        let mut token_generation = 0;
+        if let Some(gate) = self.credentials.get_mut(credential) {
+            probes.credential = mark(gate.closed.as_mut());
+            gate.quota.take();
+            token_generation = gate.token_generation;
+        }
+        Ticket {
+            vat: vat.clone(),
+            credential: credential.to_owned(),
+            token_generation,
+            asked_at: now,
+            probes,
+        }
+    }
+
+    /// Takes note that a credential's token is another one now: its hold is probed at once, and answers to the
+    /// old token no longer count.
+    pub fn token_changed(&mut self, credential: &str, now: Timestamp) {
+        if let Some(gate) = self.credentials.get_mut(credential) {
+            gate.token_generation += 1;
+            if let Some(closed) = &mut gate.closed {
+                closed.is_probing = false;
+                closed.hold.probe_at = now;
+            }
+        }
+    }
+
+    /// Moves every stored time along with a wall clock that jumped by `delta_ms`.
+    pub fn shift(&mut self, delta_ms: i64) {
+        let shift = |closed: &mut ClosedGate| closed.hold.probe_at = closed.hold.probe_at.shifted(delta_ms);
+        self.outage.closed.iter_mut().for_each(shift);
+        self.outage.last_answer_at = None;
+        self.vats.values_mut().for_each(shift);
+        for gate in self.credentials.values_mut() {
+            gate.closed.iter_mut().for_each(shift);
+            gate.paused_until = gate.paused_until.map(|until| until.shifted(delta_ms));
+        }
+    }
+
+    /// Gives a request's permission back together with what came of it.
+    pub fn settle(
+        &mut self,
+        ticket: &Ticket,
+        observation: &Observation,
+        now: Timestamp,
+        luck: f64,
+    ) -> Settled {
+        self.n_in_flight = self.n_in_flight.saturating_sub(1);
+        let mut settled = Settled::default();
+        self.settle_outage(ticket, observation, now, luck, &mut settled);
+        self.settle_credential(ticket, observation, now, luck, &mut settled);
+        self.settle_vat(ticket, observation, now, luck, &mut settled);
+        settled
+    }
+
+    fn settle_outage(
+        &mut self,
+        ticket: &Ticket,
+        observation: &Observation,
+        now: Timestamp,
+        luck: f64,
+        settled: &mut Settled,
+    ) {
+        let outage = &mut self.outage;
+        let cause = match &observation.verdict {
+            Verdict::Transient { kind: TransientKind::NoReply | TransientKind::Gateway, detail, .. } => {
+                detail
+            }
+            _ => {
+                outage.last_answer_at = Some(now);
+                self.window = (self.window + 1).min(self.max_in_flight);
+                if outage.n_failures > 0 {
+                    settled.notices.push(Notice::Recovered { n_failures: outage.n_failures });
+                }
+                outage.n_failures = 0;
+                outage.closed = None;
+                return;
+            }
+        };
+        if outage.last_answer_at.is_some_and(|at| at >= ticket.asked_at) {
+            // Upstream answered somebody else meanwhile: this failure is the activity's own.
+            return;
+        }
+        outage.n_failures = outage.n_failures.saturating_add(1);
+        if outage.n_failures == 1 {
+            settled.notices.push(Notice::Unanswered { cause: cause.clone() });
+        }
+        let backoff = Backoff::new(
+            self.backoff.initial_interval(),
+            1.5,
+            self.backoff.max_interval().min(MAX_OUTAGE_PROBE_INTERVAL),
+            0.2,
+        );
+        match &mut outage.closed {
+            Some(closed) if ticket.probes.outage => next_probe(closed, &backoff, now, luck),
+            Some(_) => {}
+            None if outage.n_failures >= OUTAGE_AFTER => {
+                self.window = 1;
+                outage.closed = Some(close(cause.clone(), &backoff, now, luck));
+                settled.notices.push(Notice::OutageBegan { n_failures: outage.n_failures });
+            }
+            None => {}
+        }
+    }
+
+    fn settle_credential(
+        &mut self,
+        ticket: &Ticket,
+        observation: &Observation,
+        now: Timestamp,
+        luck: f64,
+        settled: &mut Settled,
+    ) {
+        let Some(gate) = self.credentials.get_mut(&ticket.credential) else { return };
+        let mut changed = false;
+        if let Verdict::Throttled { retry_after } = observation.verdict {
+            // Answers to a burst arrive one by one: the first begins the pause, the others can only extend it.
+            let is_paused = gate.paused_until.is_some_and(|until| until > now);
+            let pause = match retry_after {
+                Some(pause) => pause,
+                None if is_paused => Duration::ZERO,
+                None => {
+                    let step = self.backoff.step(gate.pause_interval, luck);
+                    gate.pause_interval = step.next_interval;
+                    step.wait
+                }
+            };
+            if gate.paused_until.is_none_or(|until| until < now + pause) {
+                gate.paused_until = Some(now + pause);
+                changed = true;
+                if !is_paused {
+                    settled.notices.push(Notice::Paused { credential: ticket.credential.clone(), pause });
+                }
+            }
+        }
+        let sign = match observation.verdict {
+            Verdict::Unauthorized => Sign::Refused,
+            Verdict::Throttled { .. } | Verdict::Transient { .. } => Sign::Silent,
+            _ => Sign::Passed,
+        };
+        if sign == Sign::Passed {
+            gate.pause_interval = self.backoff.initial_interval();
+        }
+        let mut event = None;
+        if ticket.token_generation == gate.token_generation {
+            let name = &ticket.credential;
+            match settle_hold(
+                &mut gate.closed,
+                ticket.probes.credential,
+                sign,
+                REFUSED_TOKEN,
+                &self.backoff,
+                now,
+                luck,
+            ) {
+                HoldStep::Unchanged => {}
+                HoldStep::Probed => changed = true,
+                HoldStep::Began => {
+                    changed = true;
+                    event =
+                        Some(Event::of_credential(EventKind::CredentialHeld, now, name, now, REFUSED_TOKEN));
+                    settled.notices.push(Notice::CredentialHeld { credential: name.clone() });
+                }
+                HoldStep::Ended { since } => {
+                    changed = true;
+                    let kind = EventKind::CredentialRestored;
+                    event = Some(Event::of_credential(kind, now, name, since, "the token is accepted again"));
+                    settled.notices.push(Notice::CredentialRestored { credential: name.clone() });
+                }
+            }
+        }
+        if changed {
+            settled.changes.push(GateChange {
+                scope: Scope::Credential(ticket.credential.clone()),
+                hold: gate.closed.as_ref().map(|closed| closed.hold.clone()),
+                paused_until: gate.paused_until,
+                event,
+            });
+        }
+    }
+
+    fn settle_vat(
+        &mut self,
+        ticket: &Ticket,
+        observation: &Observation,
+        now: Timestamp,
+        luck: f64,
+        settled: &mut Settled,
+    ) {
+        let sign = match observation.verdict {
+            Verdict::Forbidden => Sign::Refused,
+            Verdict::Unauthorized | Verdict::Throttled { .. } | Verdict::Transient { .. } => Sign::Silent,
+            _ => Sign::Passed,
+        };
+        let vat = &ticket.vat;
+        let mut closed = self.vats.remove(vat);
+        let step = settle_hold(&mut closed, ticket.probes.vat, sign, NOT_ADMIN, &self.backoff, now, luck);
+        let event = match step {
+            HoldStep::Unchanged | HoldStep::Probed => None,
+            HoldStep::Began => {
+                settled.notices.push(Notice::VatHeld { vat: vat.clone() });
+                Some(Event::of_vat(EventKind::VatHeld, now, vat, now, NOT_ADMIN))
+            }
+            HoldStep::Ended { since } => {
+                settled.notices.push(Notice::VatRestored { vat: vat.clone() });
+                let reason = "upstream answers for this VAT again";
+                Some(Event::of_vat(EventKind::VatRestored, now, vat, since, reason))
+            }
+        };
+        if step != HoldStep::Unchanged {
+            settled.changes.push(GateChange {
+                scope: Scope::Vat(vat.clone()),
+                hold: closed.as_ref().map(|closed| closed.hold.clone()),
+                paused_until: None,
+                event,
+            });
+        }
+        if let Some(closed) = closed {
+            self.vats.insert(vat.clone(), closed);
+        }
+    }
+}
+
+const REFUSED_TOKEN: &str =
+    "upstream refuses the token (HTTP 401): put a valid one in the credential's token_file";
+const NOT_ADMIN: &str = "the token's user is not Admin for this VAT (HTTP 403): grant the role in ClearTax";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HoldStep {
+    Unchanged,
+    Began,
+    Probed,
+    Ended { since: Timestamp },
+}
+
+/// One match for every hold: what an answer does to an open or a closed gate. Only its probe moves a closed
+/// gate; answers to requests that were on their way when it closed say nothing new.
+fn settle_hold(
+    closed: &mut Option<ClosedGate>,
+    is_probe: bool,
+    sign: Sign,
+    reason: &str,
+    backoff: &Backoff,
+    now: Timestamp,
+    luck: f64,
+) -> HoldStep {
+    match (closed.as_mut(), sign) {
+        (None, Sign::Refused) => {
+            *closed = Some(close(reason.to_owned(), backoff, now, luck));
+            HoldStep::Began
+        }
+        (Some(gate), Sign::Passed) if is_probe => {
+            let since = gate.hold.since;
+            *closed = None;
+            HoldStep::Ended { since }
+        }
+        (Some(gate), Sign::Refused | Sign::Silent) if is_probe => {
+            next_probe(gate, backoff, now, luck);
+            HoldStep::Probed
+        }
+        (None, Sign::Passed | Sign::Silent) | (Some(_), _) => HoldStep::Unchanged,
+    }
+}
+
+fn close(reason: String, backoff: &Backoff, now: Timestamp, luck: f64) -> ClosedGate {
+    let step = backoff.step(backoff.initial_interval(), luck);
+    let hold =
+        Hold { reason, since: now, probe_at: now + step.wait, interval: step.next_interval, n_probes: 0 };
+    ClosedGate { hold, is_probing: false }
+}
+
+fn next_probe(closed: &mut ClosedGate, backoff: &Backoff, now: Timestamp, luck: f64) {
+    let step = backoff.step(closed.hold.interval, luck);
+    closed.is_probing = false;
+    closed.hold.probe_at = now + step.wait;
+    closed.hold.interval = step.next_interval;
+    closed.hold.n_probes = closed.hold.n_probes.saturating_add(1);
+}
+
+/// Of two passages the one that allows less; of two closed ones the one that opens later.
+fn strictest(a: Passage, b: Passage) -> Passage {
+    match (a, b) {
+        (Passage::Closed { until: Some(a) }, Passage::Closed { until: Some(b) }) => {
+            Passage::Closed { until: Some(a.max(b)) }
+        }
+        (Passage::Closed { until: None }, _) | (_, Passage::Closed { until: None }) => {
+            Passage::Closed { until: None }
+        }
+        (closed @ Passage::Closed { .. }, _) | (_, closed @ Passage::Closed { .. }) => closed,
+        (Passage::Probe, _) | (_, Passage::Probe) => Passage::Probe,
+        (Passage::Free, Passage::Free) => Passage::Free,
+    }
+}

@@ -1,0 +1,18 @@
+//! The pure core: what activities are, what answers mean and what follows from them.
+//!
+//! Nothing here does I/O, waits, reads a clock or draws a random number; time and luck are arguments. It uses
+//! no other module of the program.
+
+pub mod activity;
+pub mod classify;
+pub mod decide;
+pub mod event;
+pub mod gate;
+pub mod quota;
+pub mod report;
+pub mod retry_after;
+pub mod routing;
+pub mod rules;
+pub mod schedule;
+pub mod serving;
+pub mod time;

@@ -1,0 +1,124 @@
+//! How many requests a minute a credential may make.
+
+use std::time::{Duration, Instant};
+
+/// A token bucket that fills at `requests_per_minute` and holds a twentieth of it, so that no minute, wherever
+/// it begins, sees more than five hundredths beyond the limit.
+#[derive(Debug, Clone)]
+pub struct Quota {
+    /// `None`: no limit.
+    rate: Option<Rate>,
+}
+
+#[derive(Debug, Clone)]
+struct Rate {
+    per_second: f64,
+    capacity: f64,
+    tokens: f64,
+    filled_at: Instant,
+}
+
+impl Quota {
+    /// A full bucket; 0 means no limit.
+    pub fn new(requests_per_minute: u32, now: Instant) -> Self {
+        let rate = (requests_per_minute > 0).then(|| {
+            let capacity = (f64::from(requests_per_minute) / 20.0).max(1.0);
+            Rate {
+                per_second: f64::from(requests_per_minute) / 60.0,
+                capacity,
+                tokens: capacity,
+                filled_at: now,
+            }
+        });
+        Self { rate }
+    }
+
+    /// Requests that may be made now.
+    pub fn available(&mut self, now: Instant) -> usize {
+        match &mut self.rate {
+            None => usize::MAX,
+            Some(rate) => {
+                rate.fill(now);
+                // The smallest part of a token is lost to rounding when waiting exactly for it.
+                (rate.tokens + 1e-6) as usize
+            }
+        }
+    }
+
+    /// Takes one request out of the bucket.
+    pub fn take(&mut self) {
+        if let Some(rate) = &mut self.rate {
+            rate.tokens -= 1.0;
+        }
+    }
+
+    /// How long until one more request may be made; zero where one may be made now.
+    pub fn wait(&mut self, now: Instant) -> Duration {
+        match &mut self.rate {
+            None => Duration::ZERO,
+            Some(rate) => {
+                rate.fill(now);
+                Duration::from_secs_f64(((1.0 - rate.tokens) / rate.per_second).max(0.0))
+            }
+        }
+    }
+}
+
+impl Rate {
+    fn fill(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.filled_at);
+        self.tokens = (self.tokens + elapsed.as_secs_f64() * self.per_second).min(self.capacity);
+        self.filled_at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_minute_sees_more_than_five_hundredths_beyond_the_limit(
+            per_minute in 20u32..2_000, pauses_ms in prop::collection::vec(0u64..5_000, 1..400),
+        ) {
+            let start = Instant::now();
+            let mut quota = Quota::new(per_minute, start);
+            let mut now = start;
+            let mut made: Vec<Duration> = Vec::new();
+            for pause in pauses_ms {
+                now += Duration::from_millis(pause);
+                while quota.available(now) > 0 {
+                    quota.take();
+                    made.push(now - start);
+                }
+            }
+            for (first, from) in made.iter().enumerate() {
+                let within = made[first..].iter().take_while(|at| **at < *from + Duration::from_secs(60)).count();
+                prop_assert!(within as f64 <= f64::from(per_minute) * 1.05 + 1.0, "{within} in a minute");
+            }
+        }
+    }
+
+    #[test]
+    fn after_the_wait_one_request_may_be_made() {
+        let start = Instant::now();
+        let mut quota = Quota::new(60, start);
+        for _ in 0..quota.available(start) {
+            quota.take();
+        }
+        assert_eq!(quota.available(start), 0);
+        let wait = quota.wait(start);
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1));
+        assert_eq!(quota.available(start + wait), 1);
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let start = Instant::now();
+        let mut quota = Quota::new(0, start);
+        assert_eq!(quota.available(start), usize::MAX);
+        assert_eq!(quota.wait(start), Duration::ZERO);
+    }
+}

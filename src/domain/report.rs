@@ -1,0 +1,218 @@
+//! What upstream's answer says of an activity, as it is written and as it is kept.
+//!
+//! [`StatusBody`] and [`ErrorBody`] are the documented JSON; [`Report`] is the part that the database keeps.
+//! Reading is strict where a conclusion hangs on it: a wrong type or a key given twice makes the whole body
+//! unreadable, so that nothing is concluded from it. Unknown keys are passed over.
+
+use serde::{Deserialize, Deserializer};
+
+use super::time::Timestamp;
+
+/// The six compliance checks, by upstream's own names, in the documented order.
+pub const CHECK_NAMES: [&str; 6] = [
+    "StandardTaxInvoice",
+    "StandardTaxInvoiceCredit",
+    "StandardTaxInvoiceDebit",
+    "SimplifiedTaxInvoice",
+    "SimplifiedTaxInvoiceCredit",
+    "SimplifiedTaxInvoiceDebit",
+];
+
+/// How a compliance check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// Upstream says `SUCCEEDED`.
+    Succeeded,
+    /// Upstream gave any other text: its error messages.
+    Failed,
+    /// Upstream left the check out, as it does for a device that issues only the other kind of invoice.
+    NotReported,
+}
+
+impl CheckOutcome {
+    /// The public name, as stored and shown.
+    pub const fn label(self) -> &'static str {
+        match self {
+            CheckOutcome::Succeeded => "SUCCEEDED",
+            CheckOutcome::Failed => "FAILED",
+            CheckOutcome::NotReported => "NOT_REPORTED",
+        }
+    }
+}
+
+/// One of the six compliance checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// One of [`CHECK_NAMES`].
+    pub name: &'static str,
+    /// How it ended.
+    pub outcome: CheckOutcome,
+    /// Upstream's verbatim text where it failed.
+    pub message: Option<String>,
+}
+
+impl Check {
+    fn from_text(name: &'static str, text: Option<String>) -> Self {
+        match text {
+            None => Self { name, outcome: CheckOutcome::NotReported, message: None },
+            Some(text) if text.trim() == "SUCCEEDED" => {
+                Self { name, outcome: CheckOutcome::Succeeded, message: None }
+            }
+            Some(text) => Self { name, outcome: CheckOutcome::Failed, message: Some(text) },
+        }
+    }
+}
+
+/// An entry of `ErrorList`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListedError {
+    /// `ErrorCode`.
+    pub error_code: Option<String>,
+    /// `ErrorMessage`.
+    pub error_message: Option<String>,
+    /// `ErrorSource`.
+    pub error_source: Option<String>,
+}
+
+/// What upstream said of an activity. All of it is optional: nothing is filled in that was not said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// `Status`, verbatim.
+    pub upstream_status: Option<String>,
+    /// `PcsidGenerated`, verbatim.
+    pub pcsid_generated: Option<String>,
+    /// `TotalCount`.
+    pub total_count: Option<i64>,
+    /// `SuccessCount`.
+    pub success_count: Option<i64>,
+    /// `FailureCount`.
+    pub failure_count: Option<i64>,
+    /// `CreatedAt`.
+    pub created_at: Option<Timestamp>,
+    /// `UpdatedAt`.
+    pub updated_at: Option<Timestamp>,
+    /// `CompletedAt`.
+    pub completed_at: Option<Timestamp>,
+}
+
+/// The checks and listed errors that come with a final answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// The checks that upstream reported on, in the documented order; a missing one was not reported.
+    pub checks: Vec<Check>,
+    /// `ErrorList`.
+    pub errors: Vec<ListedError>,
+}
+
+impl Findings {
+    /// All six checks in the documented order, those that upstream left out as not reported.
+    pub fn all_checks(&self) -> [Check; 6] {
+        CHECK_NAMES.map(|name| {
+            let reported = self.checks.iter().find(|check| check.name == name);
+            reported.cloned().unwrap_or_else(|| Check::from_text(name, None))
+        })
+    }
+}
+
+/// The documented body of a status answer.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct StatusBody {
+    pub(super) activity_type: Option<String>,
+    pub(super) status: Option<String>,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    completed_at: Option<String>,
+    request_meta_info: Option<RequestMetaInfo>,
+    response_info: Option<ResponseInfo>,
+    error_list: Option<Vec<ListedError>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RequestMetaInfo {
+    #[serde(default, deserialize_with = "whole_number")]
+    total_count: Option<i64>,
+    #[serde(default, deserialize_with = "whole_number")]
+    success_count: Option<i64>,
+    #[serde(default, deserialize_with = "whole_number")]
+    failure_count: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ResponseInfo {
+    response_meta_data: Option<ResponseMetaData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ResponseMetaData {
+    pcsid_generated: Option<String>,
+    standard_tax_invoice: Option<String>,
+    standard_tax_invoice_credit: Option<String>,
+    standard_tax_invoice_debit: Option<String>,
+    simplified_tax_invoice: Option<String>,
+    simplified_tax_invoice_credit: Option<String>,
+    simplified_tax_invoice_debit: Option<String>,
+}
+
+/// The documented body of a refusal.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ErrorBody {
+    pub(super) error_list: Option<Vec<ListedError>>,
+}
+
+impl StatusBody {
+    pub(super) fn pcsid_generated(&self) -> Option<&str> {
+        self.response_info.as_ref()?.response_meta_data.as_ref()?.pcsid_generated.as_deref()
+    }
+
+    /// Parts the body into what is kept of any answer and what is kept of a final one.
+    ///
+    /// A timestamp that can't be read is left out: it decides nothing.
+    pub(super) fn into_parts(self) -> (Report, Findings) {
+        let time = |text: Option<String>| text.as_deref().and_then(Timestamp::parse_lenient);
+        let counts = self.request_meta_info.unwrap_or_default();
+        let meta = self.response_info.and_then(|info| info.response_meta_data).unwrap_or_default();
+        let report = Report {
+            upstream_status: self.status,
+            pcsid_generated: meta.pcsid_generated,
+            total_count: counts.total_count,
+            success_count: counts.success_count,
+            failure_count: counts.failure_count,
+            created_at: time(self.created_at),
+            updated_at: time(self.updated_at),
+            completed_at: time(self.completed_at),
+        };
+        let texts = [
+            meta.standard_tax_invoice,
+            meta.standard_tax_invoice_credit,
+            meta.standard_tax_invoice_debit,
+            meta.simplified_tax_invoice,
+            meta.simplified_tax_invoice_credit,
+            meta.simplified_tax_invoice_debit,
+        ];
+        let checks = CHECK_NAMES
+            .into_iter()
+            .zip(texts)
+            .filter(|(_, text)| text.is_some())
+            .map(|(name, text)| Check::from_text(name, text))
+            .collect();
+        (report, Findings { checks, errors: self.error_list.unwrap_or_default() })
+    }
+}
+
+/// A JSON number without a fraction (`6` and `6.0` alike) or null.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    // Beyond 2^53 a JSON number written with a fraction no longer tells which whole number it was.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number
+        .as_i64()
+        .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT).map(|n| n as i64))
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
+}

@@ -1,0 +1,70 @@
+//! Which sinks get which events.
+
+use super::activity::Vat;
+use super::event::{Event, EventKind};
+
+/// The sink that writes to standard output.
+pub const LOG_SINK: &str = "log";
+
+/// A pattern of event types: a full type, a prefix that ends in `.*`, or `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPattern(String);
+
+impl EventPattern {
+    /// `None` where the pattern matches no event that exists, so that a typing error can't go unnoticed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let pattern = Self(text.to_owned());
+        EventKind::ALL.into_iter().any(|kind| pattern.matches(kind)).then_some(pattern)
+    }
+
+    /// Whether events of this kind fit.
+    pub fn matches(&self, kind: EventKind) -> bool {
+        match self.0.strip_suffix('*') {
+            Some("") => true,
+            Some(prefix) => prefix.ends_with('.') && kind.label().starts_with(prefix),
+            None => kind.label() == self.0,
+        }
+    }
+}
+
+/// A sink and what it wants. Empty filters want everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// `log`, or the webhook's name.
+    pub sink: String,
+    /// Kinds of events; empty: all.
+    pub events: Vec<EventPattern>,
+    /// VATs; empty: all. An event about a credential has no VAT and passes.
+    pub vats: Vec<Vat>,
+}
+
+impl Route {
+    /// Whether the sink gets this event.
+    pub fn takes(&self, event: &Event) -> bool {
+        let wants_kind =
+            self.events.is_empty() || self.events.iter().any(|pattern| pattern.matches(event.kind));
+        let wants_vat = self.vats.is_empty() || event.vat.as_ref().is_none_or(|vat| self.vats.contains(vat));
+        wants_kind && wants_vat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_types_and_dotted_prefixes() {
+        let matched = |text: &str| {
+            EventPattern::parse(text)
+                .map(|pattern| EventKind::ALL.into_iter().filter(|kind| pattern.matches(*kind)).count())
+        };
+        assert_eq!(matched("*"), Some(10));
+        assert_eq!(matched("pcsid.*"), Some(6));
+        assert_eq!(matched("pcsid.generation.*"), Some(2));
+        assert_eq!(matched("pcsid.generation.failed"), Some(1));
+        assert_eq!(matched("upstream.credential.*"), Some(2));
+        for nothing in ["", "pcsid", "pcsid.gen*", "pcsid.generation.done", "PCSID.*", "**"] {
+            assert_eq!(matched(nothing), None, "{nothing}");
+        }
+    }
+}

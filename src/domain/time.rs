@@ -1,0 +1,125 @@
+//! Points in time as the database keeps them: whole milliseconds since the Unix epoch.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// Arithmetic saturates, so no value that came from outside can make it panic.
+/// Its text form, in every output, is RFC 3339 in UTC with milliseconds and `Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The point `epoch_ms` milliseconds after the Unix epoch.
+    pub const fn from_millis(epoch_ms: i64) -> Self {
+        Self(epoch_ms)
+    }
+
+    /// Later than anything.
+    pub const MAX: Timestamp = Timestamp(i64::MAX);
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Reads a timestamp as upstream writes it: RFC 3339 or `YYYY-MM-DD HH:MM:SS`, with or without
+    /// fractions, with or without a zone; without one it is UTC. `None` for anything else.
+    pub fn parse_lenient(text: &str) -> Option<Self> {
+        let text = text.trim();
+        text.parse::<jiff::Timestamp>()
+            .ok()
+            .or_else(|| {
+                let civil = text.parse::<jiff::civil::DateTime>().ok()?;
+                civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+            })
+            .map(|timestamp| Self(timestamp.as_millisecond()))
+    }
+
+    /// How long after `earlier` this is; zero where it is not after it.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// This point moved by `delta_ms` milliseconds, which may be negative.
+    #[must_use]
+    pub fn shifted(self, delta_ms: i64) -> Self {
+        Self(self.0.saturating_add(delta_ms))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn add(self, duration: Duration) -> Timestamp {
+        self.shifted(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn sub(self, duration: Duration) -> Timestamp {
+        self.shifted(i64::try_from(duration.as_millis()).map_or(i64::MIN, |ms| -ms))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(timestamp) => write!(f, "{timestamp:.3}"),
+            // Beyond year 9999 there is no RFC 3339 form; the number is the truth that is left.
+            Err(_) => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_form_reads_as_the_same_instant() {
+        let expected = Some(Timestamp::from_millis(1_779_786_131_000));
+        for text in [
+            "2026-05-26T09:02:11Z",
+            "2026-05-26T09:02:11.000Z",
+            "2026-05-26T09:02:11",
+            "2026-05-26 09:02:11",
+            "2026-05-26 09:02:11.000",
+            "2026-05-26T12:02:11+03:00",
+            " 2026-05-26T09:02:11.000000Z ",
+        ] {
+            assert_eq!(Timestamp::parse_lenient(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_timestamp_is_none() {
+        for text in ["", "yesterday", "1779786131", "2026-13-40T00:00:00Z", "2026-05-26T25:00:00"] {
+            assert_eq!(Timestamp::parse_lenient(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_form_is_utc_with_milliseconds_and_z() {
+        assert_eq!(Timestamp::from_millis(1_779_786_131_007).to_string(), "2026-05-26T09:02:11.007Z");
+        assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn arithmetic_saturates_instead_of_overflowing() {
+        let end = Timestamp::from_millis(i64::MAX);
+        assert_eq!(end + Duration::MAX, end);
+        assert_eq!(Timestamp::from_millis(0).since(end), Duration::ZERO);
+    }
+}
