@@ -1,0 +1,282 @@
+//! Registering activities, and what an operator does to one by hand.
+
+use std::collections::HashSet;
+
+use sqlx::SqliteConnection;
+
+use super::error::StoreError;
+use super::record::{PollRecord, write_polls};
+use super::schedule::{ACTIVITY_COLUMNS, ActivityRow, Claimed};
+use super::{Store, as_json, commit, millis, upstream};
+use crate::domain::activity::{ActivityId, Registration, State, Vat};
+use crate::domain::decide;
+use crate::domain::serving::Serving;
+use crate::domain::time::Timestamp;
+
+/// Rows in one set-based statement; larger intakes take several within their one transaction.
+const REGISTER_CHUNK: usize = 10_000;
+
+/// What became of one registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegisterOutcome {
+    /// It is watched from now on.
+    New,
+    /// It was known already; nothing changed.
+    Known,
+}
+
+/// What names one activity: its id, and its VAT where the id alone is ambiguous.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityRef {
+    /// Its id at ClearTax.
+    pub activity_id: ActivityId,
+    /// Its VAT.
+    pub vat: Option<Vat>,
+}
+
+/// An activity that is watched again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retried {
+    /// Its VAT.
+    pub vat: Vat,
+    /// The state it was taken out of.
+    pub from: State,
+}
+
+impl Store {
+    /// Registers all of these or, on an error, none. The outcomes are in the order of the registrations.
+    ///
+    /// A new activity is due at once.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherUpstream`] where this database belongs to another upstream than `base_url`.
+    pub async fn register(
+        &self,
+        registrations: &[Registration],
+        base_url: &str,
+        serving: &Serving,
+        initial_interval: std::time::Duration,
+        now: Timestamp,
+    ) -> Result<Vec<RegisterOutcome>, StoreError> {
+        let mut transaction = self.begin().await?;
+        upstream::require(&mut transaction, base_url, now).await?;
+        let mut outcomes = Vec::with_capacity(registrations.len());
+        for chunk in registrations.chunks(REGISTER_CHUNK) {
+            insert_vats(&mut transaction, chunk, serving).await?;
+            let mut inserted = insert_activities(&mut transaction, chunk, initial_interval, now).await?;
+            outcomes.extend(chunk.iter().map(|registration| {
+                // Taken out when first met: the same activity further down the list is known by then.
+                match inserted
+                    .remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into()))
+                {
+                    true => RegisterOutcome::New,
+                    false => RegisterOutcome::Known,
+                }
+            }));
+        }
+        commit(transaction).await?;
+        Ok(outcomes)
+    }
+
+    /// Makes an activity that is being watched due now.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongState`] where it is concluded.
+    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+        let mut transaction = self.begin().await?;
+        let claimed = find(&mut transaction, activity).await?;
+        if claimed.activity.state.is_concluded() {
+            return Err(wrong_state(&claimed, "only one that is being watched can be polled"));
+        }
+        // The revision stays: an answer on its way is as good as the poll that is asked for.
+        sqlx::query("UPDATE schedules SET next_poll_at = ?2 WHERE id = ?1")
+            .bind(claimed.key)
+            .bind(now.as_millis())
+            .execute(&mut *transaction)
+            .await
+            .map_err(StoreError::query("making an activity due"))?;
+        commit(transaction).await?;
+        Ok(claimed.activity.vat)
+    }
+
+    /// Stops watching an activity. An answer that is on its way no longer counts.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongState`] where it is concluded.
+    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+        let mut transaction = self.begin().await?;
+        let claimed = find(&mut transaction, activity).await?;
+        if claimed.activity.state.is_concluded() {
+            return Err(wrong_state(&claimed, "only one that is being watched can be cancelled"));
+        }
+        let vat = claimed.activity.vat.clone();
+        let decision = decide::cancel(now, &claimed.activity);
+        let record = PollRecord { claimed, decided_at: now, decision };
+        write_polls(&mut transaction, &self.routes, &[record]).await?;
+        commit(transaction).await?;
+        Ok(vat)
+    }
+
+    /// Watches an activity again that was rejected, expired or cancelled, as if it were registered now.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongState`] where it is watched already or upstream has concluded it.
+    pub async fn retry(
+        &self,
+        activity: &ActivityRef,
+        base_url: &str,
+        initial_interval: std::time::Duration,
+        now: Timestamp,
+    ) -> Result<Retried, StoreError> {
+        let mut transaction = self.begin().await?;
+        upstream::require(&mut transaction, base_url, now).await?;
+        let claimed = find(&mut transaction, activity).await?;
+        let from = claimed.activity.state;
+        if !from.can_be_retried() {
+            return Err(wrong_state(
+                &claimed,
+                "only one that was rejected, expired or cancelled can be retried",
+            ));
+        }
+        sqlx::query(
+            "UPDATE activities SET state = 'PENDING', round = round + 1, watched_from = ?2, stalled_at = NULL,
+                 concluded_at = NULL WHERE id = ?1",
+        )
+        .bind(claimed.key)
+        .bind(now.as_millis())
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::query("restarting an activity"))?;
+        sqlx::query(
+            "UPDATE schedules SET revision = revision + 1, next_poll_at = ?2, interval_ms = ?3,
+                 consecutive_errors = 0, strikes = 0 WHERE id = ?1",
+        )
+        .bind(claimed.key)
+        .bind(now.as_millis())
+        .bind(millis(initial_interval))
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::query("restarting a schedule"))?;
+        sqlx::query(
+            "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, reason)
+             SELECT ?1, coalesce(max(seq), 0) + 1, ?3, 'PENDING', ?2, 'watched again by an operator'
+             FROM transitions WHERE activity = ?1",
+        )
+        .bind(claimed.key)
+        .bind(now.as_millis())
+        .bind(from.label())
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::query("recording a retry"))?;
+        // They belonged to the conclusion that is taken back; its event keeps them.
+        sqlx::query("DELETE FROM errors WHERE activity = ?1")
+            .bind(claimed.key)
+            .execute(&mut *transaction)
+            .await
+            .map_err(StoreError::query("clearing a former rejection"))?;
+        commit(transaction).await?;
+        Ok(Retried { vat: claimed.activity.vat, from })
+    }
+}
+
+fn wrong_state(claimed: &Claimed, rule: &'static str) -> StoreError {
+    StoreError::WrongState {
+        activity_id: claimed.activity.activity_id.to_string(),
+        vat: claimed.activity.vat.to_string(),
+        state: claimed.activity.state.label(),
+        rule,
+    }
+}
+
+/// The one activity that the reference names.
+async fn find(connection: &mut SqliteConnection, wanted: &ActivityRef) -> Result<Claimed, StoreError> {
+    let rows: Vec<ActivityRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "SELECT {ACTIVITY_COLUMNS}
+         FROM activities a JOIN vats v ON v.id = a.vat_id JOIN schedules s ON s.id = a.id
+         WHERE a.activity_id = ?1 AND (?2 IS NULL OR v.vat = ?2)
+         ORDER BY v.vat"
+    )))
+    .bind(wanted.activity_id.as_str())
+    .bind(wanted.vat.as_ref().map(Vat::as_str))
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::query("looking an activity up"))?;
+    let mut found = rows.into_iter().map(Claimed::try_from).collect::<Result<Vec<_>, _>>()?;
+    match (found.pop(), found.is_empty()) {
+        (Some(claimed), true) => Ok(claimed),
+        (Some(last), false) => Err(StoreError::AmbiguousActivity {
+            activity_id: wanted.activity_id.to_string(),
+            vats: found.iter().chain([&last]).map(|claimed| claimed.activity.vat.to_string()).collect(),
+        }),
+        (None, _) => Err(StoreError::UnknownActivity {
+            activity_id: wanted.activity_id.to_string(),
+            vat: wanted.vat.as_ref().map(Vat::to_string),
+        }),
+    }
+}
+
+async fn insert_vats(
+    connection: &mut SqliteConnection,
+    registrations: &[Registration],
+    serving: &Serving,
+) -> Result<(), StoreError> {
+    let vats: HashSet<&Vat> = registrations.iter().map(|registration| &registration.vat).collect();
+    let rows: Vec<_> = vats.into_iter().map(|vat| (vat.as_str(), serving.credential_of(vat))).collect();
+    sqlx::query(
+        "INSERT INTO vats (vat, credential) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true
+         ON CONFLICT (vat) DO NOTHING",
+    )
+    .bind(as_json(&rows)?)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("registering VATs"))?;
+    Ok(())
+}
+
+/// Answers with those that are new.
+async fn insert_activities(
+    connection: &mut SqliteConnection,
+    registrations: &[Registration],
+    initial_interval: std::time::Duration,
+    now: Timestamp,
+) -> Result<HashSet<(Box<str>, Box<str>)>, StoreError> {
+    let rows: Vec<_> = registrations
+        .iter()
+        .map(|registration| {
+            (
+                registration.vat.as_str(),
+                registration.activity_id.as_str(),
+                &registration.device_id,
+                &registration.reference,
+            )
+        })
+        .collect();
+    let inserted: Vec<(i64, i64, String)> = sqlx::query_as(
+        "INSERT INTO activities
+             (vat_id, activity_id, device_id, reference, state, registered_at, watched_from)
+         SELECT v.id, j.value ->> 1, j.value ->> 2, j.value ->> 3, 'PENDING', ?2, ?2
+         FROM json_each(?1) j JOIN vats v ON v.vat = j.value ->> 0
+         WHERE true ORDER BY j.key
+         ON CONFLICT (activity_id, vat_id) DO NOTHING
+         RETURNING id, vat_id, activity_id",
+    )
+    .bind(as_json(&rows)?)
+    .bind(now.as_millis())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::query("registering activities"))?;
+    let keys: Vec<i64> = inserted.iter().map(|(key, _, _)| *key).collect();
+    let named: Vec<(String, String)> = sqlx::query_as(
+        "INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms)
+         SELECT a.id, a.vat_id, ?2, ?3 FROM json_each(?1) j JOIN activities a ON a.id = j.value
+         RETURNING (SELECT vat FROM vats WHERE vats.id = vat_id),
+                   (SELECT activity_id FROM activities WHERE activities.id = schedules.id)",
+    )
+    .bind(as_json(&keys)?)
+    .bind(now.as_millis())
+    .bind(millis(initial_interval))
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::query("scheduling activities"))?;
+    Ok(named.into_iter().map(|(vat, id)| (vat.into(), id.into())).collect())
+}

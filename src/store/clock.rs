@@ -1,0 +1,92 @@
+//! What the database knows of time: when the daemon last lived, and what moves when the wall clock jumps.
+
+use sqlx::SqliteConnection;
+
+use super::Store;
+use super::error::StoreError;
+use crate::domain::time::Timestamp;
+
+impl Store {
+    /// When a daemon last was alive; `None` before its first run.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn last_beat(&self) -> Result<Option<Timestamp>, StoreError> {
+        let beat: Option<i64> = sqlx::query_scalar("SELECT beat_at FROM heartbeat WHERE id = 1")
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::query("reading the heartbeat"))?;
+        Ok(beat.map(Timestamp::from_millis))
+    }
+
+    /// A number that changes when another process, or another connection than the writer, has committed.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn data_version(&self) -> Result<i64, StoreError> {
+        sqlx::query_scalar("PRAGMA data_version")
+            .fetch_one(&self.writer)
+            .await
+            .map_err(StoreError::query("watching for other writers"))
+    }
+
+    /// Pulls in what lies further ahead than anything is ever planned, as a row that a command wrote under a
+    /// wrong clock does: polls beyond `now` + `horizon`, and ages that have not begun yet.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn pull_in(&self, now: Timestamp, horizon: std::time::Duration) -> Result<u64, StoreError> {
+        let pulled = sqlx::query(
+            "UPDATE schedules SET next_poll_at = ?1, revision = revision + 1
+             WHERE next_poll_at > ?2 AND vat_id IN (SELECT id FROM vats)",
+        )
+        .bind(now.as_millis())
+        .bind((now + horizon).as_millis())
+        .execute(&self.writer)
+        .await
+        .map_err(StoreError::query("pulling polls in"))?;
+        sqlx::query(
+            "UPDATE activities SET watched_from = ?1
+             WHERE state IN ('PENDING', 'IN_PROGRESS') AND watched_from > ?1",
+        )
+        .bind(now.as_millis())
+        .execute(&self.writer)
+        .await
+        .map_err(StoreError::query("pulling ages in"))?;
+        Ok(pulled.rows_affected())
+    }
+}
+
+/// Within a transaction: the daemon is alive.
+pub(super) async fn beat(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO heartbeat (id, beat_at) VALUES (1, ?1)
+         ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at",
+    )
+    .bind(now.as_millis())
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording the heartbeat"))?;
+    Ok(())
+}
+
+/// Within a transaction: moves all that is planned, and all that ages count from, by `delta_ms`. What has
+/// happened keeps its time. Rows get a new revision, so that no answer asked for before counts after.
+pub(super) async fn shift(connection: &mut SqliteConnection, delta_ms: i64) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE schedules SET next_poll_at = next_poll_at + ?1, revision = revision + 1
+         WHERE next_poll_at IS NOT NULL",
+        "UPDATE activities SET watched_from = watched_from + ?1 WHERE state IN ('PENDING', 'IN_PROGRESS')",
+        "UPDATE credentials SET probe_at = probe_at + ?1, paused_until = paused_until + ?1",
+        "UPDATE vats SET probe_at = probe_at + ?1 WHERE probe_at IS NOT NULL",
+        "UPDATE deliveries SET next_attempt_at = next_attempt_at + ?1, tried_from = tried_from + ?1
+         WHERE status = 'pending'",
+    ] {
+        sqlx::query(statement)
+            .bind(delta_ms)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::query("moving the schedule with the clock"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! The outbox: which event still has to go to which sink.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+
+use super::error::StoreError;
+use super::{Store, as_json, commit, millis};
+use crate::domain::time::Timestamp;
+
+/// A delivery that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedDelivery {
+    /// The store's key of the event.
+    pub event_key: i64,
+    /// What the row must still have for an attempt to count.
+    pub revision: i64,
+    /// The event's id.
+    pub event_id: String,
+    /// The exact text to send.
+    pub payload: String,
+    /// Attempts made so far.
+    pub n_attempts: u32,
+    /// What `retry_for` counts from.
+    pub tried_from: Timestamp,
+    /// The backoff's next interval; `None` before the first failure.
+    pub interval: Option<Duration>,
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// The store's key of the event.
+    pub event_key: i64,
+    /// The sink.
+    pub sink: String,
+    /// As it was claimed.
+    pub revision: i64,
+    /// When the attempt began.
+    pub attempted_at: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// The receiver's HTTP status, where there was one.
+    pub http_status: Option<u16>,
+    /// What was wrong; `None` where nothing was.
+    pub error: Option<String>,
+    /// What follows.
+    pub outcome: DeliveryOutcome,
+}
+
+/// What follows from an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// The sink has it.
+    Delivered,
+    /// To be tried again.
+    Retry {
+        /// When.
+        next_attempt_at: Timestamp,
+        /// The backoff's interval after that.
+        interval: Duration,
+    },
+    /// Given up, until redelivered by hand.
+    Dead,
+}
+
+/// Which deliveries to make again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redelivery {
+    /// One event, to one sink or to all that it was meant for.
+    Event {
+        /// Its id.
+        event_id: String,
+        /// The sink.
+        sink: Option<String>,
+    },
+    /// All that are dead.
+    Dead {
+        /// Only of this sink.
+        sink: Option<String>,
+        /// Only of events since then.
+        since: Option<Timestamp>,
+    },
+}
+
+type DeliveryRow = (i64, i64, String, String, i64, i64, Option<i64>);
+
+impl Store {
+    /// The due deliveries of a sink, the longest due first, without those in `in_flight`.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn claim_deliveries(
+        &self,
+        sink: &str,
+        now: Timestamp,
+        limit: usize,
+        in_flight: &HashSet<i64>,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let in_flight: Vec<_> = in_flight.iter().collect();
+        let rows: Vec<DeliveryRow> = sqlx::query_as(
+            "SELECT d.event, d.revision, e.event_id, e.payload, d.attempts, d.tried_from, d.interval_ms
+             FROM deliveries d JOIN events e ON e.seq = d.event
+             WHERE d.sink = ?1 AND d.next_attempt_at <= ?2
+               AND d.event NOT IN (SELECT value FROM json_each(?4))
+             ORDER BY d.next_attempt_at, d.event LIMIT ?3",
+        )
+        .bind(sink)
+        .bind(now.as_millis())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(as_json(&in_flight)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::query("claiming deliveries"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(event_key, revision, event_id, payload, attempts, tried_from, interval)| ClaimedDelivery {
+                event_key,
+                revision,
+                event_id,
+                payload,
+                n_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+                tried_from: Timestamp::from_millis(tried_from),
+                interval: interval.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
+            })
+            .collect())
+    }
+
+    /// When this sink's next delivery is due, without those in `in_flight`.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn next_delivery_at(
+        &self,
+        sink: &str,
+        in_flight: &HashSet<i64>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let in_flight: Vec<_> = in_flight.iter().collect();
+        let next: Option<i64> = sqlx::query_scalar(
+            "SELECT next_attempt_at FROM deliveries
+             WHERE sink = ?1 AND next_attempt_at IS NOT NULL
+               AND event NOT IN (SELECT value FROM json_each(?2))
+             ORDER BY next_attempt_at LIMIT 1",
+        )
+        .bind(sink)
+        .bind(as_json(&in_flight)?)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::query("looking for the next delivery"))?;
+        Ok(next.map(Timestamp::from_millis))
+    }
+
+    /// Makes deliveries due again, with a new `retry_for`. Answers with how many.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownEvent`] where a named event has no such delivery.
+    pub async fn redeliver(&self, which: &Redelivery, now: Timestamp) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let again = "UPDATE deliveries SET status = 'pending', revision = revision + 1, tried_from = ?1,
+             interval_ms = NULL, next_attempt_at = ?1, delivered_at = NULL ";
+        let query = match which {
+            Redelivery::Event { event_id, sink } => sqlx::query(sqlx::AssertSqlSafe(format!(
+                "{again} WHERE event = (SELECT seq FROM events WHERE event_id = ?2)
+                           AND (?3 IS NULL OR sink = ?3)"
+            )))
+            .bind(now.as_millis())
+            .bind(event_id)
+            .bind(sink),
+            Redelivery::Dead { sink, since } => sqlx::query(sqlx::AssertSqlSafe(format!(
+                "{again} WHERE status = 'dead' AND (?2 IS NULL OR sink = ?2)
+                           AND event IN (SELECT seq FROM events WHERE occurred_at >= ?3)"
+            )))
+            .bind(now.as_millis())
+            .bind(sink)
+            .bind(since.map_or(i64::MIN, Timestamp::as_millis)),
+        };
+        let n_due = query
+            .execute(&mut *transaction)
+            .await
+            .map_err(StoreError::query("redelivering"))?
+            .rows_affected();
+        if let (Redelivery::Event { event_id, sink }, 0) = (which, n_due) {
+            return Err(StoreError::UnknownEvent { event_id: event_id.clone(), sink: sink.clone() });
+        }
+        commit(transaction).await?;
+        Ok(n_due)
+    }
+
+    /// Sinks that have undelivered events.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn sinks_with_pending_deliveries(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT sink FROM deliveries WHERE next_attempt_at IS NOT NULL ORDER BY sink",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::query("reading the outbox"))
+    }
+}
+
+/// Within a transaction: writes attempts whose deliveries are as they were when claimed.
+pub(super) async fn write_deliveries(
+    connection: &mut SqliteConnection,
+    attempts: &[&DeliveryRecord],
+) -> Result<(), StoreError> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            let (status, next_attempt_at, interval) = match attempt.outcome {
+                DeliveryOutcome::Delivered => ("delivered", None, None),
+                DeliveryOutcome::Retry { next_attempt_at, interval } => {
+                    ("pending", Some(next_attempt_at.as_millis()), Some(millis(interval)))
+                }
+                DeliveryOutcome::Dead => ("dead", None, None),
+            };
+            (
+                attempt.event_key,
+                &attempt.sink,
+                attempt.revision,
+                status,
+                next_attempt_at,
+                interval,
+                attempt.attempted_at.as_millis(),
+                millis(attempt.duration),
+                attempt.http_status,
+                &attempt.error,
+            )
+        })
+        .collect();
+    let rows = as_json(&rows)?;
+    sqlx::query(
+        "UPDATE deliveries SET
+             status = j.value ->> 3,
+             attempts = attempts + 1,
+             next_attempt_at = j.value ->> 4,
+             interval_ms = j.value ->> 5,
+             last_attempt_at = j.value ->> 6,
+             last_http_status = j.value ->> 8,
+             last_error = j.value ->> 9,
+             delivered_at = CASE WHEN j.value ->> 3 = 'delivered' THEN (j.value ->> 6) + (j.value ->> 7) END
+         FROM json_each(?1) j
+         WHERE event = j.value ->> 0 AND sink = j.value ->> 1 AND revision = j.value ->> 2",
+    )
+    .bind(&rows)
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::query("recording deliveries"))?;
+    // The log sink has no attempts worth keeping: a line was written or it was not.
+    sqlx::query(
+        "INSERT INTO attempts (event, sink, seq, attempted_at, duration_ms, http_status, error)
+         SELECT j.value ->> 0, j.value ->> 1,
+                1 + (SELECT coalesce(max(seq), 0) FROM attempts
+                     WHERE event = j.value ->> 0 AND sink = j.value ->> 1),
+                j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9
+         FROM json_each(?1) j JOIN deliveries d ON d.event = j.value ->> 0 AND d.sink = j.value ->> 1
+         WHERE j.value ->> 1 <> 'log'",
+    )
+    .bind(&rows)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording delivery attempts"))?;
+    Ok(())
+}

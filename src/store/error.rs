@@ -1,0 +1,196 @@
+//! What can go wrong with the database, in sentences that say what to do.
+
+use std::path::PathBuf;
+
+/// An error of the database or of what it was asked to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// `database.url` is no SQLite file.
+    #[error("database.url `{url}` is not usable: {rule}")]
+    Url {
+        /// As configured.
+        url: String,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// The file can't be opened or created.
+    #[error("database `{}` can't be opened: check that the folder exists and that this user may write there", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file is no SQLite database, or a damaged one.
+    #[error("`{}` is not a readable SQLite database: restore it from a backup or name another file in database.url", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file is a database of another program.
+    #[error("`{}` is a database of another program: name another file in database.url", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer version of this program has migrated the file.
+    #[error(
+        "database `{}` has schema {found}, this version knows up to {known}: install the version that wrote it, \
+         or restore the backup made before its migration",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Our newest.
+        known: i64,
+    },
+    /// Another process has the lock.
+    #[error("database `{}` is in use by another pcsid-watch daemon{}: stop it first", path.display(), owner(.pid))]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The daemon's process id, where it could be read.
+        pid: Option<u32>,
+    },
+    /// The lock file can't be used.
+    #[error("lock file `{}` can't be used: check that this user may write there", path.display())]
+    LockFile {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A migration failed; the file is as it was before it.
+    #[error("database `{}` can't be migrated", path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<sqlx::migrate::MigrateError>,
+    },
+    /// SQLite does not run in the mode that durability hangs on.
+    #[error("database `{}` runs in {setting}, not in the mode that keeps answers safe: is it on a network file system?", path.display())]
+    Unsafe {
+        /// The file.
+        path: PathBuf,
+        /// The setting as SQLite reports it.
+        setting: String,
+    },
+    /// The database belongs to another upstream.
+    #[error(
+        "this database belongs to upstream {stored}, but upstream.base_url is {configured}: name another database, \
+         or run `pcsid-watch db adopt` if it should serve the new one"
+    )]
+    OtherUpstream {
+        /// The one it was first used with.
+        stored: String,
+        /// The one in the configuration.
+        configured: String,
+    },
+    /// No such activity.
+    #[error("activity `{activity_id}` is not known{}: `pcsid-watch list` shows what is", for_vat(.vat))]
+    UnknownActivity {
+        /// As asked for.
+        activity_id: String,
+        /// As asked for.
+        vat: Option<String>,
+    },
+    /// The id is registered for several VATs.
+    #[error("activity `{activity_id}` is registered for several VATs ({}): name one with --vat", vats.join(", "))]
+    AmbiguousActivity {
+        /// As asked for.
+        activity_id: String,
+        /// Where it is registered.
+        vats: Vec<String>,
+    },
+    /// The activity's state forbids it.
+    #[error("activity `{activity_id}` of VAT {vat} is {state}: {rule}")]
+    WrongState {
+        /// The activity.
+        activity_id: String,
+        /// Its VAT.
+        vat: String,
+        /// Its state.
+        state: &'static str,
+        /// Which states the command is for.
+        rule: &'static str,
+    },
+    /// No such event, or not for that webhook.
+    #[error("event `{event_id}` is not known{}: `pcsid-watch deliveries` shows what is", for_sink(.sink))]
+    UnknownEvent {
+        /// As asked for.
+        event_id: String,
+        /// As asked for.
+        sink: Option<String>,
+    },
+    /// A statement failed.
+    #[error("database: {operation} failed{}", hint(.source))]
+    Query {
+        /// What was being done.
+        operation: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A stored value is none that this program writes.
+    #[error(
+        "database: `{column}` holds {value:?}, which this program never writes: run `pcsid-watch db check`"
+    )]
+    Damaged {
+        /// Where.
+        column: &'static str,
+        /// What.
+        value: String,
+    },
+    /// Rows could not be turned into a statement's argument.
+    #[error("database: a statement's argument could not be written")]
+    Encode(#[source] serde_json::Error),
+}
+
+impl StoreError {
+    /// For `map_err`: wraps a failed statement with what was being done.
+    pub(super) fn query(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+        move |source| StoreError::Query { operation, source }
+    }
+
+    /// Whether the configuration is to blame rather than the work.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, StoreError::Url { .. } | StoreError::OtherUpstream { .. })
+    }
+}
+
+fn owner(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+fn for_vat(vat: &Option<String>) -> String {
+    vat.as_ref().map_or_else(String::new, |vat| format!(" for VAT {vat}"))
+}
+
+fn for_sink(sink: &Option<String>) -> String {
+    sink.as_ref().map_or_else(String::new, |sink| format!(" for webhook {sink}"))
+}
+
+/// What to do about the SQLite results that an operator can do something about.
+fn hint(source: &sqlx::Error) -> &'static str {
+    let code = source.as_database_error().and_then(|err| err.code());
+    // Extended result codes keep the primary one in their low byte.
+    let primary = code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+    match primary {
+        Some(5 | 6) => ": another process keeps it locked",
+        Some(8) => ": the file is read-only",
+        Some(10) => ": the disk reports an error",
+        Some(11 | 26) => ": the file is damaged, restore a backup",
+        Some(13) => ": the disk is full",
+        _ => "",
+    }
+}

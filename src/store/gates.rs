@@ -1,0 +1,124 @@
+//! Holds and pauses of credentials and VATs, so that a restart does not forget them.
+
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+
+use super::error::StoreError;
+use super::record::write_events;
+use super::{Store, millis};
+use crate::domain::activity::Vat;
+use crate::domain::gate::{GateChange, Hold, Scope};
+use crate::domain::routing::Route;
+use crate::domain::time::Timestamp;
+
+/// A gate that is not simply open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredGate {
+    /// Whose.
+    pub scope: Scope,
+    /// Its hold.
+    pub hold: Option<Hold>,
+    /// No request before this.
+    pub paused_until: Option<Timestamp>,
+}
+
+#[derive(sqlx::FromRow)]
+struct GateRow {
+    is_vat: bool,
+    name: String,
+    held_since: Option<i64>,
+    held_reason: Option<String>,
+    probe_at: Option<i64>,
+    probe_interval_ms: Option<i64>,
+    n_probes: i64,
+    paused_until: Option<i64>,
+}
+
+impl Store {
+    /// The gates that are held or paused.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn gates(&self) -> Result<Vec<StoredGate>, StoreError> {
+        let rows: Vec<GateRow> = sqlx::query_as(
+            "SELECT false AS is_vat, name, held_since, held_reason, probe_at, probe_interval_ms, n_probes, paused_until
+             FROM credentials WHERE held_since IS NOT NULL OR paused_until IS NOT NULL
+             UNION ALL
+             SELECT true, vat, held_since, held_reason, probe_at, probe_interval_ms, n_probes, NULL
+             FROM vats WHERE held_since IS NOT NULL",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::query("reading holds"))?;
+        rows.into_iter().map(StoredGate::try_from).collect()
+    }
+}
+
+impl TryFrom<GateRow> for StoredGate {
+    type Error = StoreError;
+
+    fn try_from(row: GateRow) -> Result<Self, StoreError> {
+        let hold = row.held_since.map(|since| Hold {
+            reason: row.held_reason.unwrap_or_default(),
+            since: Timestamp::from_millis(since),
+            probe_at: Timestamp::from_millis(row.probe_at.unwrap_or(since)),
+            interval: Duration::from_millis(
+                row.probe_interval_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
+            ),
+            n_probes: u32::try_from(row.n_probes).unwrap_or(u32::MAX),
+        });
+        let scope = match row.is_vat {
+            true => Scope::Vat(
+                Vat::parse(&row.name)
+                    .map_err(|_| StoreError::Damaged { column: "vats.vat", value: row.name.clone() })?,
+            ),
+            false => Scope::Credential(row.name),
+        };
+        Ok(StoredGate { scope, hold, paused_until: row.paused_until.map(Timestamp::from_millis) })
+    }
+}
+
+/// Within a transaction: stores a gate as it is now, and its event.
+pub(super) async fn write_gate(
+    connection: &mut SqliteConnection,
+    routes: &[Route],
+    change: &GateChange,
+) -> Result<(), StoreError> {
+    let statement = match &change.scope {
+        Scope::Credential(_) => {
+            "INSERT INTO credentials
+                 (name, held_since, held_reason, probe_at, probe_interval_ms, n_probes, paused_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (name) DO UPDATE SET
+                 held_since = excluded.held_since, held_reason = excluded.held_reason,
+                 probe_at = excluded.probe_at, probe_interval_ms = excluded.probe_interval_ms,
+                 n_probes = excluded.n_probes, paused_until = excluded.paused_until"
+        }
+        // A VAT has no pause of its own; ?7 is bound for both.
+        Scope::Vat(_) => {
+            "UPDATE vats SET held_since = ?2, held_reason = ?3, probe_at = ?4, probe_interval_ms = ?5,
+                 n_probes = ?6 WHERE vat = ?1 AND ?7 IS NULL"
+        }
+    };
+    let name = match &change.scope {
+        Scope::Credential(name) => name.as_str(),
+        Scope::Vat(vat) => vat.as_str(),
+    };
+    let hold = change.hold.as_ref();
+    sqlx::query(statement)
+        .bind(name)
+        .bind(hold.map(|hold| hold.since.as_millis()))
+        .bind(hold.map(|hold| hold.reason.as_str()))
+        .bind(hold.map(|hold| hold.probe_at.as_millis()))
+        .bind(hold.map(|hold| millis(hold.interval)))
+        .bind(hold.map_or(0, |hold| i64::from(hold.n_probes)))
+        .bind(change.paused_until.map(Timestamp::as_millis))
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::query("recording a hold"))?;
+    if let Some(event) = &change.event {
+        write_events(connection, routes, &[(None, event)]).await?;
+    }
+    Ok(())
+}

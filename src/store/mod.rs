@@ -1,0 +1,77 @@
+//! The database: the only place with SQL.
+//!
+//! Its functions are named after what the program does, so that nothing outside knows which database it is.
+//! Only functions of this module open transactions, every one of them by `BEGIN IMMEDIATE` on the single
+//! writer connection, and none spans anything but statements.
+
+mod activities;
+mod clock;
+mod deliveries;
+mod error;
+mod gates;
+mod lock;
+mod open;
+mod read;
+mod record;
+mod schedule;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Sqlite, Transaction};
+
+pub use activities::{ActivityRef, RegisterOutcome, Retried};
+pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
+pub use error::StoreError;
+pub use gates::StoredGate;
+pub use lock::DatabaseLock;
+pub use read::{ActivityFilter, ActivityView, Cell, Report, Table};
+pub use record::{PollRecord, Record, Recorded};
+pub use schedule::{Claimed, VatHead};
+
+use crate::domain::routing::Route;
+
+/// The database of one daemon and its commands.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: Arc<PathBuf>,
+    /// One connection: SQLite has one writer, and queueing for it is cheaper here than in SQLite.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    /// Sinks that new events are delivered to.
+    routes: Arc<[Route]>,
+}
+
+impl Store {
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Closes all connections; the last process to do so folds the WAL into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::query("beginning to write"))
+    }
+}
+
+async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<(), StoreError> {
+    transaction.commit().await.map_err(StoreError::query("committing"))
+}
+
+/// Rows as the JSON text that a set-based statement reads with `json_each`.
+fn as_json<T: Serialize>(rows: &[T]) -> Result<String, StoreError> {
+    serde_json::to_string(rows).map_err(StoreError::Encode)
+}
+
+/// A duration as the whole milliseconds that columns hold.
+fn millis(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,220 @@
+//! Opening a database: refused untouched where it is not ours to open, created or migrated where it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+
+use super::Store;
+use super::error::StoreError;
+use super::lock::DatabaseLock;
+use crate::domain::routing::Route;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a statement waits for another process's transaction. Those of this program are short; a foreign
+/// one that takes longer is reported, and the daemon tries again.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a command waits for another process that is creating or migrating the file.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a statement's connection is waited for. Reports on a loaded machine may take a while.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Store {
+    /// Opens the database at `url` for a command, creating or migrating it as needed. New events go to `routes`.
+    ///
+    /// # Errors
+    /// Where the file is not ours (another program's, a newer schema, damaged) it is left untouched.
+    pub async fn open(url: &str, routes: Vec<Route>) -> Result<Self, StoreError> {
+        let path = database_path(url)?;
+        match schema_of(&path).await? {
+            Schema::Current => {}
+            Schema::Missing | Schema::Older(_) => {
+                let _lock = DatabaseLock::acquire(&path, MIGRATION_PATIENCE).await?;
+                migrate(&path, &MIGRATIONS).await?;
+            }
+        }
+        connect(path, routes).await
+    }
+
+    /// Opens the database at `url` for the daemon and locks it against a second one.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`StoreError::InUse`] where another daemon runs on it.
+    pub async fn open_as_daemon(url: &str, routes: Vec<Route>) -> Result<(Self, DatabaseLock), StoreError> {
+        let path = database_path(url)?;
+        // Looked at before the lock, so that a file that is not ours gets no lock file beside it.
+        schema_of(&path).await?;
+        // Patience for a command that is just creating the file; a daemon never lets go.
+        let mut lock = DatabaseLock::acquire(&path, Duration::from_secs(2)).await?;
+        migrate(&path, &MIGRATIONS).await?;
+        lock.sign(&path)?;
+        Ok((connect(path, routes).await?, lock))
+    }
+}
+
+/// The file that `database.url` names.
+fn database_path(url: &str) -> Result<PathBuf, StoreError> {
+    let refuse = |rule| StoreError::Url { url: url.to_owned(), rule };
+    let path = url
+        .strip_prefix("sqlite://")
+        .or_else(|| url.strip_prefix("sqlite:"))
+        .ok_or_else(|| refuse("it must begin with sqlite://"))?;
+    if path.is_empty() || path.contains(":memory:") {
+        return Err(refuse("it must name a file, for the database has to outlive the process"));
+    }
+    if path.contains('?') {
+        return Err(refuse("it must name a file and nothing else; parameters after `?` are not supported"));
+    }
+    Ok(PathBuf::from(path))
+}
+
+enum Schema {
+    Missing,
+    Older(i64),
+    Current,
+}
+
+fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// Looks at the file without changing it.
+async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.len() > 0 => {}
+        Ok(_) => return Ok(Schema::Missing),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Schema::Missing),
+        Err(err) => return Err(StoreError::Open { path: path.to_owned(), source: sqlx::Error::Io(err) }),
+    }
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let mut connection = options.connect().await.map_err(|source| not_a_database(path, source))?;
+    let found = read_schema(&mut connection, path).await;
+    // Read-only and about to be dropped: there is nothing that closing could fail to keep.
+    let _ = connection.close().await;
+    found
+}
+
+async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<Schema, StoreError> {
+    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|source| not_a_database(path, source))?;
+    if tables.is_empty() {
+        return Ok(Schema::Missing);
+    }
+    if !tables.iter().any(|table| table == "_sqlx_migrations") {
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+        .map_err(|source| not_a_database(path, source))?;
+    let known = newest_migration();
+    match found {
+        _ if found > known => Err(StoreError::Newer { path: path.to_owned(), found, known }),
+        _ if found < known => Ok(Schema::Older(found)),
+        _ => Ok(Schema::Current),
+    }
+}
+
+/// Parts "not a database" and "damaged" from everything else.
+fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
+    let code = source.as_database_error().and_then(|err| err.code()).map(|code| code.into_owned());
+    let path = path.to_owned();
+    match code.as_deref() {
+        Some("26" | "11") => StoreError::NotADatabase { path, source },
+        _ => StoreError::Open { path, source },
+    }
+}
+
+/// Brings the file to the newest schema, with a copy of an older one beside it first. The caller has the lock.
+async fn migrate(path: &Path, migrations: &Migrator) -> Result<(), StoreError> {
+    // Another process may have migrated it while this one waited for the lock.
+    let older = match schema_of(path).await? {
+        Schema::Current => return Ok(()),
+        Schema::Missing => None,
+        Schema::Older(version) => Some(version),
+    };
+    let mut connection = write_options(path)
+        .create_if_missing(true)
+        .connect()
+        .await
+        .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    if let Some(version) = older.filter(|version| *version > 0) {
+        let mut copy = path.as_os_str().to_owned();
+        copy.push(format!(".before-migration-from-{version}"));
+        sqlx::query("VACUUM INTO ?1")
+            .bind(copy.to_string_lossy().into_owned())
+            .execute(&mut connection)
+            .await
+            .map_err(StoreError::query("copying the file before its migration"))?;
+    }
+    migrations
+        .run_direct(None, &mut connection, false)
+        .await
+        .map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })?;
+    connection.close().await.map_err(StoreError::query("closing after migration"))
+}
+
+fn write_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // FULL makes every commit survive a power cut; group commit pays for it.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .optimize_on_close(true, 400)
+}
+
+async fn connect(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError> {
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+    };
+    let failed = |source| StoreError::Open { path: path.clone(), source };
+    let writer = pool().max_connections(1).connect_with(write_options(&path)).await.map_err(failed)?;
+    require_durable(&writer, &path).await?;
+    let read_options = SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let readers =
+        pool().min_connections(0).max_connections(4).connect_with(read_options).await.map_err(failed)?;
+    Ok(Store { path: Arc::new(path), writer, readers, routes: routes.into() })
+}
+
+/// Checks what SQLite really set: a file system may refuse WAL without an error.
+async fn require_durable(writer: &sqlx::SqlitePool, path: &Path) -> Result<(), StoreError> {
+    let read = StoreError::query("reading the database's settings");
+    let (journal, synchronous, version): (String, i64, String) = sqlx::query_as(
+        "SELECT (SELECT journal_mode FROM pragma_journal_mode),
+                (SELECT synchronous FROM pragma_synchronous),
+                sqlite_version()",
+    )
+    .fetch_one(writer)
+    .await
+    .map_err(read)?;
+    let refuse = |setting: String| Err(StoreError::Unsafe { path: path.to_owned(), setting });
+    if !journal.eq_ignore_ascii_case("wal") {
+        return refuse(format!("journal mode {journal}"));
+    }
+    if synchronous < 2 {
+        return refuse(format!("synchronous mode {synchronous}"));
+    }
+    let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    if parts < vec![3, 51, 3] {
+        return refuse(format!(
+            "SQLite {version}, whose WAL can lose commits (3.51.3 is the first that does not)"
+        ));
+    }
+    Ok(())
+}

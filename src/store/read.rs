@@ -1,0 +1,256 @@
+//! What people look at: the public views, read as tables.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
+
+use super::error::StoreError;
+use super::{ActivityRef, Store};
+use crate::domain::activity::{State, Vat};
+
+/// One value of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction.
+    Real(f64),
+    /// Text.
+    Text(String),
+}
+
+/// Rows of a view with the names of its columns.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Table {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Rows, each as long as `columns`.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table that is made up rather than read.
+    pub fn new(columns: &[&str], rows: Vec<Vec<Cell>>) -> Self {
+        Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows }
+    }
+}
+
+/// Which activities to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ActivityFilter {
+    /// Only in this state.
+    pub state: Option<State>,
+    /// Only of this VAT.
+    pub vat: Option<Vat>,
+    /// At most so many; `None`: all.
+    pub limit: Option<u32>,
+}
+
+/// The views that tell of one activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActivityView {
+    /// `report_activities`
+    Activity,
+    /// `report_transitions`
+    Transitions,
+    /// `report_checks`
+    Checks,
+    /// `report_check_errors`
+    CheckErrors,
+    /// `report_errors`
+    Errors,
+    /// `report_events`
+    Events,
+    /// `report_deliveries`
+    Deliveries,
+}
+
+impl ActivityView {
+    /// Parameters: activity id, VAT or null.
+    const fn statement(self) -> &'static str {
+        match self {
+            ActivityView::Activity => {
+                "SELECT * FROM report_activities WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat"
+            }
+            ActivityView::Transitions => {
+                "SELECT * FROM report_transitions WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2)
+                 ORDER BY vat, seq"
+            }
+            ActivityView::Checks => {
+                "SELECT * FROM report_checks WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2)
+                 ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
+            }
+            ActivityView::CheckErrors => {
+                "SELECT * FROM report_check_errors WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2)
+                 ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name), position"
+            }
+            ActivityView::Errors => {
+                "SELECT * FROM report_errors WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2)
+                 ORDER BY vat, position"
+            }
+            ActivityView::Events => {
+                "SELECT event_id, type, vat, activity_id, occurred_at FROM report_events
+                 WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat, occurred_at"
+            }
+            ActivityView::Deliveries => {
+                "SELECT e.vat, e.activity_id, e.type, d.* FROM report_events e JOIN report_deliveries d USING (event_id)
+                 WHERE e.activity_id = ?1 AND (?2 IS NULL OR e.vat = ?2)
+                 ORDER BY e.vat, e.occurred_at, d.sink"
+            }
+        }
+    }
+}
+
+/// The reports of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// Counts by VAT and state, and what is held.
+    Summary,
+    /// The six checks by VAT: how often each succeeded and failed.
+    Checks,
+    /// The rules that fail, the most frequent first.
+    Rules,
+    /// Activities that are being watched and have stalled, or are due and not asked for.
+    Overdue,
+    /// Undelivered events by sink.
+    Deliveries,
+}
+
+impl Report {
+    const fn statement(self) -> &'static str {
+        match self {
+            Report::Summary => "SELECT * FROM report_vats ORDER BY vat",
+            Report::Checks => {
+                "SELECT vat, check_name,
+                        count(*) FILTER (WHERE outcome = 'SUCCEEDED')    AS succeeded,
+                        count(*) FILTER (WHERE outcome = 'FAILED')       AS failed,
+                        count(*) FILTER (WHERE outcome = 'NOT_REPORTED') AS not_reported
+                 FROM report_checks
+                 GROUP BY vat, check_name
+                 ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
+            }
+            Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
+            Report::Overdue => {
+                "SELECT vat, activity_id, device_id, reference, state, registered_at, stalled_at, last_polled_at,
+                        next_poll_at, poll_count, consecutive_errors, last_error
+                 FROM report_activities
+                 WHERE state IN ('PENDING', 'IN_PROGRESS') AND stalled_at IS NOT NULL
+                 ORDER BY registered_at, activity_id"
+            }
+            Report::Deliveries => {
+                "SELECT sink, status, count(*) AS deliveries, sum(attempts) AS attempts,
+                        min(next_attempt_at) AS next_attempt_at, max(last_error) AS an_error
+                 FROM report_deliveries GROUP BY sink, status ORDER BY sink, status"
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Rows of `report_activities`, the latest registered first.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn list(&self, filter: &ActivityFilter) -> Result<Table, StoreError> {
+        let arguments = [
+            Argument::Text(filter.state.map(State::label)),
+            Argument::Text(filter.vat.as_ref().map(Vat::as_str)),
+            Argument::Integer(filter.limit.map_or(-1, i64::from)),
+        ];
+        let statement = "SELECT r.*
+             FROM (SELECT a.id, a.activity_id, v.vat
+                   FROM activities a JOIN vats v ON v.id = a.vat_id
+                   WHERE (?1 IS NULL OR a.state = ?1) AND (?2 IS NULL OR v.vat = ?2)
+                   ORDER BY a.id DESC LIMIT ?3) k
+             CROSS JOIN report_activities r ON r.vat = k.vat AND r.activity_id = k.activity_id
+             ORDER BY k.id DESC";
+        self.table("listing activities", statement, &arguments).await
+    }
+
+    /// The rows of a view that belong to an activity; to each activity with its id where no VAT is named.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn rows_of(&self, view: ActivityView, activity: &ActivityRef) -> Result<Table, StoreError> {
+        let arguments = [
+            Argument::Text(Some(activity.activity_id.as_str())),
+            Argument::Text(activity.vat.as_ref().map(Vat::as_str)),
+        ];
+        self.table("reading an activity", view.statement(), &arguments).await
+    }
+
+    /// A report of the command line.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn report(&self, report: Report) -> Result<Table, StoreError> {
+        self.table("reading a report", report.statement(), &[]).await
+    }
+
+    /// Rows of `report_deliveries` with the events' types, the latest event first.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn list_deliveries(
+        &self,
+        status: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Table, StoreError> {
+        let arguments = [Argument::Text(status), Argument::Integer(limit.map_or(-1, i64::from))];
+        let statement = "SELECT e.type, e.vat, a.activity_id, r.*
+             FROM (SELECT event, sink FROM deliveries WHERE ?1 IS NULL OR status = ?1
+                   ORDER BY event DESC, sink LIMIT ?2) k
+             CROSS JOIN events e ON e.seq = k.event
+             LEFT JOIN activities a ON a.id = e.activity
+             CROSS JOIN report_deliveries r ON r.event_id = e.event_id AND r.sink = k.sink
+             ORDER BY e.seq DESC, r.sink";
+        self.table("listing deliveries", statement, &arguments).await
+    }
+
+    /// Reads a table; its columns are known even where it has no rows.
+    async fn table(
+        &self,
+        operation: &'static str,
+        statement: &'static str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Table, StoreError> {
+        let failed = StoreError::query;
+        let mut connection = self.readers.acquire().await.map_err(failed(operation))?;
+        let prepared = connection.prepare(statement.into_sql_str()).await.map_err(failed(operation))?;
+        let columns = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
+        let mut query = prepared.query();
+        for argument in arguments {
+            query = match argument {
+                Argument::Text(text) => query.bind(*text),
+                Argument::Integer(number) => query.bind(*number),
+            };
+        }
+        let rows = query.fetch_all(&mut *connection).await.map_err(failed(operation))?;
+        let rows = rows.iter().map(cells).collect::<Result<_, _>>().map_err(failed(operation))?;
+        Ok(Table { columns, rows })
+    }
+}
+
+/// A parameter of a statement.
+enum Argument<'a> {
+    Text(Option<&'a str>),
+    Integer(i64),
+}
+
+/// Values by the type that SQLite gives each of them: a view's columns have none of their own.
+fn cells(row: &SqliteRow) -> Result<Vec<Cell>, sqlx::Error> {
+    (0..row.len())
+        .map(|column| {
+            let value = row.try_get_raw(column)?;
+            if value.is_null() {
+                return Ok(Cell::Null);
+            }
+            match value.type_info().name() {
+                "INTEGER" | "BOOLEAN" => row.try_get_unchecked(column).map(Cell::Integer),
+                "REAL" => row.try_get_unchecked(column).map(Cell::Real),
+                _ => row.try_get_unchecked(column).map(Cell::Text),
+            }
+        })
+        .collect()
+}

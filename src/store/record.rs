@@ -1,0 +1,356 @@
+//! Group commit: whatever arrived during the last commit is written by the next one, in set-based statements.
+
+use std::collections::HashSet;
+
+use sqlx::SqliteConnection;
+
+use super::deliveries::{DeliveryRecord, write_deliveries};
+use super::error::StoreError;
+use super::gates::write_gate;
+use super::schedule::Claimed;
+use super::{Store, as_json, clock, commit, millis};
+use crate::domain::decide::Decision;
+use crate::domain::event::Event;
+use crate::domain::gate::GateChange;
+use crate::domain::report::{CheckOutcome, Findings};
+use crate::domain::routing::Route;
+use crate::domain::rules::{self, KnownCodes};
+use crate::domain::time::Timestamp;
+
+/// One thing to write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// What was decided about an activity.
+    Poll(Box<PollRecord>),
+    /// A hold or pause.
+    Gate(GateChange),
+    /// What came of sending an event to a sink.
+    Delivery(DeliveryRecord),
+    /// The wall clock jumped by so many milliseconds: everything planned moves along.
+    ClockJump {
+        /// By how much, in milliseconds; negative: backwards.
+        delta_ms: i64,
+    },
+    /// The daemon is alive at this time.
+    Heartbeat(Timestamp),
+}
+
+/// A decision about an activity, and the row it was made for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PollRecord {
+    /// As it was claimed.
+    pub claimed: Claimed,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// What a batch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recorded {
+    /// Decisions that were dropped because a command had changed the row meanwhile.
+    pub n_superseded: usize,
+    /// Events stored.
+    pub n_events: usize,
+}
+
+/// Decisions in one set-based statement. It bounds the JSON text; a batch of more takes several statements.
+const CHUNK: usize = 1_024;
+
+impl Store {
+    /// Writes all of these in one transaction, in their order as far as it matters.
+    ///
+    /// A decision counts only where its row is as it was when claimed: a cancel or retry in between wins.
+    ///
+    /// # Errors
+    /// Only those of the database; then nothing was written, and the same batch may be tried again.
+    pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
+        let mut transaction = self.begin().await?;
+        let mut recorded = Recorded::default();
+        let mut polls: Vec<&PollRecord> = Vec::new();
+        let mut deliveries: Vec<&DeliveryRecord> = Vec::new();
+        for record in batch {
+            match record {
+                Record::Poll(poll) => polls.push(poll),
+                Record::Delivery(delivery) => deliveries.push(delivery),
+                Record::Gate(change) => {
+                    recorded.n_events += usize::from(change.event.is_some());
+                    write_gate(&mut transaction, &self.routes, change).await?;
+                }
+                Record::ClockJump { delta_ms } => {
+                    // What was decided before the jump is written before it.
+                    recorded
+                        .add(write_polls(&mut transaction, &self.routes, &std::mem::take(&mut polls)).await?);
+                    clock::shift(&mut transaction, *delta_ms).await?;
+                }
+                Record::Heartbeat(now) => clock::beat(&mut transaction, *now).await?,
+            }
+        }
+        recorded.add(write_polls(&mut transaction, &self.routes, &polls).await?);
+        write_deliveries(&mut transaction, &deliveries).await?;
+        commit(transaction).await?;
+        Ok(recorded)
+    }
+}
+
+impl Recorded {
+    fn add(&mut self, other: Recorded) {
+        self.n_superseded += other.n_superseded;
+        self.n_events += other.n_events;
+    }
+}
+
+/// Within a transaction: writes decisions whose rows are as they were when claimed.
+pub(super) async fn write_polls<P: std::borrow::Borrow<PollRecord>>(
+    connection: &mut SqliteConnection,
+    routes: &[Route],
+    polls: &[P],
+) -> Result<Recorded, StoreError> {
+    let mut recorded = Recorded::default();
+    for chunk in polls.chunks(CHUNK) {
+        let chunk: Vec<&PollRecord> = chunk.iter().map(std::borrow::Borrow::borrow).collect();
+        let applied = write_schedules(connection, &chunk).await?;
+        recorded.n_superseded += chunk.len() - applied.len();
+        let applied: Vec<&PollRecord> =
+            chunk.into_iter().filter(|poll| applied.contains(&poll.claimed.key)).collect();
+        write_activities(connection, &applied).await?;
+        write_transitions(connection, &applied).await?;
+        write_findings(connection, &applied).await?;
+        let events: Vec<_> = applied
+            .iter()
+            .flat_map(|poll| poll.decision.events.iter().map(|event| (Some(poll.claimed.key), event)))
+            .collect();
+        write_events(connection, routes, &events).await?;
+        recorded.n_events += events.len();
+    }
+    Ok(recorded)
+}
+
+/// Answers with the keys of the rows that were as they should be.
+async fn write_schedules(
+    connection: &mut SqliteConnection,
+    polls: &[&PollRecord],
+) -> Result<HashSet<i64>, StoreError> {
+    if polls.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows: Vec<_> = polls
+        .iter()
+        .map(|poll| {
+            let decision = &poll.decision;
+            (
+                poll.claimed.key,
+                poll.claimed.revision,
+                decision.next_poll_at.map(Timestamp::as_millis),
+                millis(decision.interval),
+                i64::from(decision.polled),
+                decision.consecutive_errors,
+                decision.strikes,
+                poll.decided_at.as_millis(),
+                decision.http_status,
+                &decision.error,
+            )
+        })
+        .collect();
+    let applied: Vec<i64> = sqlx::query_scalar(
+        "UPDATE schedules SET
+             revision = revision + 1,
+             next_poll_at = j.value ->> 2,
+             interval_ms = j.value ->> 3,
+             poll_count = poll_count + (j.value ->> 4),
+             consecutive_errors = j.value ->> 5,
+             strikes = j.value ->> 6,
+             first_polled_at = CASE WHEN j.value ->> 4 THEN coalesce(first_polled_at, j.value ->> 7)
+                                    ELSE first_polled_at END,
+             last_polled_at = CASE WHEN j.value ->> 4 THEN j.value ->> 7 ELSE last_polled_at END,
+             last_http_status = CASE WHEN j.value ->> 4 THEN j.value ->> 8 ELSE last_http_status END,
+             last_error = CASE WHEN j.value ->> 4 THEN j.value ->> 9 ELSE last_error END
+         FROM json_each(?1) j
+         WHERE schedules.id = j.value ->> 0 AND schedules.revision = j.value ->> 1
+         RETURNING schedules.id",
+    )
+    .bind(as_json(&rows)?)
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::query("recording polls"))?;
+    Ok(applied.into_iter().collect())
+}
+
+/// Writes the cold half, for the few polls that change it.
+async fn write_activities(
+    connection: &mut SqliteConnection,
+    polls: &[&PollRecord],
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = polls
+        .iter()
+        .filter(|poll| {
+            let decision = &poll.decision;
+            decision.transition.is_some() || decision.report.is_some() || decision.stalled_at.is_some()
+        })
+        .map(|poll| {
+            let decision = &poll.decision;
+            let report = decision.report.as_ref().unwrap_or(&poll.claimed.activity.report);
+            (
+                poll.claimed.key,
+                decision.state.label(),
+                decision.stalled_at.map(Timestamp::as_millis),
+                decision.state.is_concluded().then(|| poll.decided_at.as_millis()),
+                &report.upstream_status,
+                &report.pcsid_generated,
+                report.total_count,
+                report.success_count,
+                report.failure_count,
+                report.created_at.map(Timestamp::as_millis),
+                report.updated_at.map(Timestamp::as_millis),
+                report.completed_at.map(Timestamp::as_millis),
+            )
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE activities SET
+             state = j.value ->> 1,
+             stalled_at = coalesce(j.value ->> 2, stalled_at),
+             concluded_at = j.value ->> 3,
+             upstream_status = j.value ->> 4,
+             pcsid_generated = j.value ->> 5,
+             total_count = j.value ->> 6,
+             success_count = j.value ->> 7,
+             failure_count = j.value ->> 8,
+             upstream_created_at = j.value ->> 9,
+             upstream_updated_at = j.value ->> 10,
+             upstream_completed_at = j.value ->> 11
+         FROM json_each(?1) j
+         WHERE activities.id = j.value ->> 0",
+    )
+    .bind(as_json(&rows)?)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording states"))?;
+    Ok(())
+}
+
+async fn write_transitions(
+    connection: &mut SqliteConnection,
+    polls: &[&PollRecord],
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = polls
+        .iter()
+        .filter_map(|poll| {
+            let transition = poll.decision.transition.as_ref()?;
+            Some((
+                poll.claimed.key,
+                transition.from.label(),
+                transition.to.label(),
+                poll.decided_at.as_millis(),
+                poll.decision.http_status,
+                &transition.reason,
+            ))
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, http_status, reason)
+         SELECT j.value ->> 0,
+                1 + (SELECT coalesce(max(seq), 0) FROM transitions WHERE activity = j.value ->> 0),
+                j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5
+         FROM json_each(?1) j",
+    )
+    .bind(as_json(&rows)?)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording transitions"))?;
+    Ok(())
+}
+
+/// Writes what came with conclusions: checks, the single errors in their texts, and listed errors.
+async fn write_findings(connection: &mut SqliteConnection, polls: &[&PollRecord]) -> Result<(), StoreError> {
+    let concluded: Vec<(i64, &Findings)> =
+        polls.iter().filter_map(|poll| Some((poll.claimed.key, poll.decision.findings.as_ref()?))).collect();
+    let mut checks = Vec::new();
+    let mut check_errors = Vec::new();
+    let mut errors = Vec::new();
+    for (key, findings) in concluded {
+        for (position, check) in (1_i64..).zip(findings.all_checks()) {
+            if check.outcome == CheckOutcome::NotReported {
+                continue;
+            }
+            let split = rules::split(check.message.as_deref().unwrap_or_default(), KnownCodes::builtin());
+            for (nth, error) in (1_i64..).zip(split) {
+                check_errors.push((key, position, nth, error.rule, error.message));
+            }
+            checks.push((key, position, check.outcome.label(), check.message));
+        }
+        for (position, error) in (1_i64..).zip(&findings.errors) {
+            errors.push((key, position, &error.error_code, &error.error_message, &error.error_source));
+        }
+    }
+    if !checks.is_empty() {
+        let statement = "INSERT INTO checks (activity, position, outcome, message)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)";
+        insert(connection, statement, as_json(&checks)?, "recording checks").await?;
+    }
+    if !check_errors.is_empty() {
+        let statement = "INSERT INTO check_errors (activity, check_position, position, rule, message)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
+        insert(connection, statement, as_json(&check_errors)?, "recording check errors").await?;
+    }
+    if !errors.is_empty() {
+        let statement = "INSERT INTO errors (activity, position, error_code, error_message, error_source)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
+        insert(connection, statement, as_json(&errors)?, "recording listed errors").await?;
+    }
+    Ok(())
+}
+
+/// Within a transaction: stores events, each with the key of its activity, and one delivery for every sink that
+/// takes them. An event that is stored already stays as it is.
+pub(super) async fn write_events(
+    connection: &mut SqliteConnection,
+    routes: &[Route],
+    events: &[(Option<i64>, &Event)],
+) -> Result<(), StoreError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = events
+        .iter()
+        .map(|(activity, event)| {
+            let vat = event.vat.as_ref().map(|vat| vat.as_str());
+            (event.id, event.kind.label(), activity, vat, event.occurred_at.as_millis(), &event.payload)
+        })
+        .collect();
+    let statement = "INSERT INTO events (event_id, type, activity, vat, occurred_at, payload)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?1) WHERE true ORDER BY key
+         ON CONFLICT (event_id) DO NOTHING";
+    insert(connection, statement, as_json(&rows)?, "recording events").await?;
+    let deliveries: Vec<_> = events
+        .iter()
+        .flat_map(|(_, event)| {
+            let takers = routes.iter().filter(|route| route.takes(event));
+            takers.map(|route| (event.id, &route.sink, event.occurred_at.as_millis()))
+        })
+        .collect();
+    let statement = "INSERT INTO deliveries (event, sink, status, tried_from, next_attempt_at)
+         SELECT e.seq, j.value ->> 1, 'pending', j.value ->> 2, j.value ->> 2
+         FROM json_each(?1) j JOIN events e ON e.event_id = j.value ->> 0
+         WHERE true
+         ON CONFLICT (event, sink) DO NOTHING";
+    insert(connection, statement, as_json(&deliveries)?, "recording deliveries").await
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: String,
+    operation: &'static str,
+) -> Result<(), StoreError> {
+    sqlx::query(statement).bind(rows).execute(connection).await.map_err(StoreError::query(operation))?;
+    Ok(())
+}
