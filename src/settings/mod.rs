@@ -1,0 +1,189 @@
+//! Settings: a TOML file, then the environment, then one validation that names file, key and rule.
+
+mod raw;
+mod secret;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::activity::Vat;
+use crate::domain::decide::Policy;
+use crate::domain::routing::{LOG_SINK, Route};
+use crate::domain::serving::Serving;
+
+pub use secret::{SecretError, SecretSource};
+
+/// Environment variable that names the configuration file.
+pub const CONFIG_VARIABLE: &str = "PCSID_WATCH_CONFIG";
+
+/// What environment variables that override a key begin with.
+pub const VARIABLE_PREFIX: &str = "PCSID_WATCH__";
+
+/// Files that are looked for, in this order, where none is named.
+const DEFAULT_FILES: [&str; 2] = ["config/pcsid-watch.toml", "/etc/pcsid-watch/pcsid-watch.toml"];
+
+/// Why the configuration can't be used: one sentence a problem.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.join("\n"))]
+pub struct SettingsError {
+    /// Each names the file or variable, the key, the value (unless it is a secret) and the rule.
+    pub problems: Vec<String>,
+}
+
+/// Validated settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file they come from; `None`: defaults and environment alone.
+    pub file: Option<PathBuf>,
+    /// `database.url`
+    pub database_url: String,
+    /// `[upstream]`
+    pub upstream: UpstreamSettings,
+    /// `[[credentials]]`
+    pub credentials: Vec<CredentialSettings>,
+    /// `[schedule]`
+    pub policy: Policy,
+    /// `[[webhooks]]`
+    pub webhooks: Vec<WebhookSettings>,
+    /// `events.log`
+    pub events_log: bool,
+    /// `[http]`
+    pub http: HttpSettings,
+    /// `[log]`
+    pub log: LogSettings,
+    /// `retention.concluded_after`
+    pub retention: Duration,
+    /// The effective values with secrets redacted, as `config show` prints them.
+    pub shown: serde_json::Value,
+    /// Valid values that don't go together well.
+    pub warnings: Vec<String>,
+}
+
+/// `[upstream]`
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// Without a slash at its end.
+    pub base_url: String,
+    /// Bound on DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Bound on the whole exchange, the body included.
+    pub request_timeout: Duration,
+    /// Requests at the same time.
+    pub max_in_flight: usize,
+    /// Certificates trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// One of `[[credentials]]`
+#[derive(Debug, Clone)]
+pub struct CredentialSettings {
+    /// Names it in logs, events and reports.
+    pub name: String,
+    /// Where its token is.
+    pub token: SecretSource,
+    /// 0: no limit.
+    pub requests_per_minute: u32,
+    /// The VATs it serves; empty: all that no other one does.
+    pub vats: Vec<Vat>,
+}
+
+/// One of `[[webhooks]]`
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// What it gets; its sink is the webhook's name.
+    pub route: Route,
+    /// Where to.
+    pub url: String,
+    /// Where its secrets are.
+    pub secret: SecretSource,
+    /// Bound on one attempt.
+    pub timeout: Duration,
+    /// How long an event is tried.
+    pub retry_for: Duration,
+}
+
+/// `[http]`
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Where the API and the page listen.
+    pub listen: SocketAddr,
+    /// The bearer token for them.
+    pub token: Option<SecretSource>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// A level, or directives as `tracing` understands them.
+    pub level: String,
+}
+
+/// `log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For eyes.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads and validates the configuration: from `explicit` where given, else from the file that
+    /// [`CONFIG_VARIABLE`] names, else from the first default file that exists.
+    ///
+    /// Secrets are not read yet: commands that need none work for a user who may not read them.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, SettingsError> {
+        let from_variable = || std::env::var_os(CONFIG_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let default = || DEFAULT_FILES.iter().map(PathBuf::from).find(|file| file.exists());
+        let file = explicit.map(Path::to_owned).or_else(from_variable).or_else(default);
+        let text = match &file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|err| SettingsError {
+                problems: vec![format!(
+                    "configuration file `{}` can't be read: {err}; name another with --config",
+                    path.display()
+                )],
+            })?,
+        };
+        Self::from_sources(file, &text, std::env::vars_os().filter_map(raw::utf8_pair))
+    }
+
+    /// As [`Settings::load`], from a file's text and from environment variables.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn from_sources(
+        file: Option<PathBuf>,
+        text: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let raw = raw::read(file.as_deref(), text, variables)?;
+        validate::validate(file, raw)
+    }
+
+    /// Which credential serves which VAT.
+    pub fn serving(&self) -> Serving {
+        Serving::new(
+            self.credentials.iter().map(|credential| (credential.name.as_str(), credential.vats.as_slice())),
+        )
+    }
+
+    /// All sinks, standard output first.
+    pub fn routes(&self) -> Vec<Route> {
+        let log = Route { sink: LOG_SINK.to_owned(), events: Vec::new(), vats: Vec::new() };
+        let log = self.events_log.then_some(log);
+        log.into_iter().chain(self.webhooks.iter().map(|webhook| webhook.route.clone())).collect()
+    }
+
+    /// Where the settings come from, for sentences.
+    pub fn origin(&self) -> String {
+        self.file.as_ref().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string())
+    }
+}

@@ -1,0 +1,274 @@
+//! The settings as they are written: every key, its type and its default.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use config::{Config, File, FileFormat};
+use secrecy::SecretString;
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{SettingsError, VARIABLE_PREFIX};
+
+/// A duration as people write it: `5ms`, `5s`, `10m`, `72h`, `400d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
+
+impl Span {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().ok()?;
+        let unit_ms = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        number.checked_mul(unit_ms).map(Duration::from_millis).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SpanVisitor;
+        impl Visitor<'_> for SpanVisitor {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"5ms\", \"5s\", \"10m\", \"72h\" or \"400d\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                Span::parse(text.trim()).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_str(SpanVisitor)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&crate::domain::decide::human(self.0))
+    }
+}
+
+/// A secret: never shown, and an error about it never quotes it.
+#[derive(Debug, Clone)]
+pub(super) struct Secret(pub(super) SecretString);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)
+            .map(|text| Self(SecretString::from(text)))
+            .map_err(|_| de::Error::custom("it must be text (its value is not shown)"))
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("[redacted]")
+    }
+}
+
+/// A list, which an environment variable writes separated by spaces or commas.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub(super) struct List(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor;
+        impl<'de> Visitor<'de> for ListVisitor {
+            type Value = List;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<List, E> {
+                let items = text.split([' ', ',']).filter(|item| !item.is_empty());
+                Ok(List(items.map(str::to_owned).collect()))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<List, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(List(list))
+            }
+        }
+        deserializer.deserialize_any(ListVisitor)
+    }
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct $name {
+            $(pub(super) $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+const fn ms(ms: u64) -> Span {
+    Span(Duration::from_millis(ms))
+}
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+section!(RawSettings {
+    database: RawDatabase = RawDatabase::default(),
+    upstream: RawUpstream = RawUpstream::default(),
+    credentials: Vec<RawCredential> = Vec::new(),
+    schedule: RawSchedule = RawSchedule::default(),
+    webhooks: Vec<RawWebhook> = Vec::new(),
+    events: RawEvents = RawEvents::default(),
+    http: RawHttp = RawHttp::default(),
+    log: RawLog = RawLog::default(),
+    retention: RawRetention = RawRetention::default(),
+});
+
+section!(RawDatabase { url: String = "sqlite://pcsid-watch.db".to_owned() });
+
+section!(RawUpstream {
+    base_url: String = "https://api-sandbox.cleartax.com/middle-east/ksa/einvoicing".to_owned(),
+    connect_timeout: Span = ms(5 * SECOND),
+    request_timeout: Span = ms(30 * SECOND),
+    max_in_flight: u32 = 64,
+    ca_file: Option<String> = None,
+});
+
+section!(RawCredential {
+    name: String = String::new(),
+    token: Option<Secret> = None,
+    token_file: Option<String> = None,
+    requests_per_minute: u32 = 300,
+    vats: List = List::default(),
+});
+
+section!(RawSchedule {
+    initial_interval: Span = ms(5 * SECOND),
+    multiplier: f64 = 1.5,
+    max_interval: Span = ms(5 * MINUTE),
+    jitter: f64 = 0.2,
+    stalled_after: Span = ms(HOUR),
+    give_up_after: Span = ms(24 * HOUR),
+    reject_after: u32 = 3,
+});
+
+section!(RawWebhook {
+    name: String = String::new(),
+    url: String = String::new(),
+    secret: Option<Secret> = None,
+    secret_file: Option<String> = None,
+    events: List = List::default(),
+    vats: List = List::default(),
+    timeout: Span = ms(15 * SECOND),
+    retry_for: Span = ms(72 * HOUR),
+    allow_http: bool = false,
+});
+
+section!(RawEvents { log: bool = true });
+
+section!(RawHttp {
+    listen: String = "127.0.0.1:8088".to_owned(),
+    token: Option<Secret> = None,
+    token_file: Option<String> = None,
+});
+
+section!(RawLog { format: String = "text".to_owned(), level: String = "info".to_owned() });
+
+section!(RawRetention { concluded_after: Span = ms(400 * DAY) });
+
+/// Environment variables that are not text can't be meant for us.
+pub(super) fn utf8_pair((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.into_string().ok()?))
+}
+
+/// Reads file and environment into the raw settings.
+pub(super) fn read(
+    file: Option<&Path>,
+    text: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<RawSettings, SettingsError> {
+    let origin = file.map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
+    let fail = |problem: String| SettingsError { problems: vec![problem] };
+    let mut builder = Config::builder().add_source(File::from_str(text, FileFormat::Toml));
+    for (variable, value) in variables {
+        let Some(key) = variable.strip_prefix(VARIABLE_PREFIX).and_then(key_of) else { continue };
+        builder = builder.set_override(&key, value).map_err(|_| {
+            fail(format!("environment variable {variable} names no key of the configuration"))
+        })?;
+    }
+    let config = builder.build().map_err(|err| fail(syntax_problem(&origin, text, &err)))?;
+    serde_path_to_error::deserialize(config).map_err(|err| {
+        let path = err.path().to_string();
+        fail(format!("{origin}: {}", key_problem(&path, &err.into_inner())))
+    })
+}
+
+/// `CREDENTIALS__0__TOKEN_FILE` is `credentials[0].token_file`.
+fn key_of(variable: &str) -> Option<String> {
+    let mut key = String::new();
+    for segment in variable.split("__") {
+        match segment.parse::<usize>() {
+            Ok(index) if !key.is_empty() => key.push_str(&format!("[{index}]")),
+            _ if segment.is_empty() => return None,
+            _ => {
+                if !key.is_empty() {
+                    key.push('.');
+                }
+                key.push_str(&segment.to_ascii_lowercase());
+            }
+        }
+    }
+    Some(key)
+}
+
+/// A syntax error, without the line it stands on: that may hold a secret.
+fn syntax_problem(origin: &str, text: &str, err: &config::ConfigError) -> String {
+    let shown = err.to_string();
+    let place = shown.lines().find_map(|line| line.trim().strip_prefix("TOML parse error at "));
+    let reason = shown.lines().last().map(str::trim).unwrap_or_default();
+    let is_quoted = text.lines().any(|line| !line.trim().is_empty() && reason.contains(line.trim()));
+    match (place, is_quoted) {
+        (Some(place), false) => format!("{origin}: not valid TOML at {place}: {reason}"),
+        (Some(place), true) => format!("{origin}: not valid TOML at {place}"),
+        (None, _) => format!("{origin}: not valid TOML"),
+    }
+}
+
+/// A wrong key or type, with the key's full path.
+fn key_problem(path: &str, err: &config::ConfigError) -> String {
+    let path = if path == "." { "" } else { path };
+    let text = match err {
+        config::ConfigError::At { error, .. } => error.to_string(),
+        other => other.to_string(),
+    };
+    if let Some(rest) = text.strip_prefix("unknown field `") {
+        let (field, known) = rest.split_once('`').unwrap_or((rest, ""));
+        let dot = if path.is_empty() || path.ends_with(field) { "" } else { "." };
+        let parent = path.strip_suffix(field).unwrap_or(path);
+        return format!("{parent}{dot}{field}: this key is not known{known}");
+    }
+    // The crate appends ` for key …` in its own spelling; the path says it better.
+    let text = text.split(" for key `").next().unwrap_or_default();
+    format!("{path}: {text}")
+}

@@ -1,0 +1,384 @@
+//! From raw values to settings that can be relied on. All problems are found at once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::{List, RawCredential, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span};
+use super::{
+    CredentialSettings, HttpSettings, LogFormat, LogSettings, SecretSource, Settings, SettingsError,
+    UpstreamSettings, WebhookSettings,
+};
+use crate::domain::activity::Vat;
+use crate::domain::decide::{Policy, human};
+use crate::domain::routing::{EventPattern, LOG_SINK, Route};
+use crate::domain::schedule::Backoff;
+
+/// More requests at a time than any quota lets finish; a larger number is a slip of the pen.
+const MAX_IN_FLIGHT: u32 = 4_096;
+
+/// Longest span that is a plan rather than a mistake: ten years.
+const LONGEST: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
+
+/// Collects problems, each with the key's full path.
+struct Problems {
+    origin: String,
+    found: Vec<String>,
+}
+
+impl Problems {
+    fn add(&mut self, key: &str, rule: impl std::fmt::Display) {
+        self.found.push(format!("{}: {key}: {rule}", self.origin));
+    }
+
+    /// A span from 1 ms to ten years.
+    fn span(&mut self, key: &str, span: Span) -> Duration {
+        if span.0 < Duration::from_millis(1) || span.0 > LONGEST {
+            self.add(key, format!("`{}` is not usable: it must be from 1ms to 3653d", human(span.0)));
+        }
+        span.0
+    }
+}
+
+pub(super) fn validate(file: Option<PathBuf>, raw: RawSettings) -> Result<Settings, SettingsError> {
+    let origin = file.as_ref().map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
+    let mut problems = Problems { origin, found: Vec::new() };
+    let shown = match serde_json::to_value(&raw) {
+        Ok(shown) => shown,
+        Err(err) => {
+            problems.add("configuration", format!("can't be shown: {err}"));
+            serde_json::Value::Null
+        }
+    };
+    let mut warnings = Vec::new();
+    let upstream = upstream(&raw.upstream, &mut problems);
+    let policy = policy(&raw, &mut problems, &mut warnings);
+    let credentials = credentials(&raw.credentials, &mut problems);
+    let webhooks = webhooks(&raw.webhooks, &mut problems);
+    let http = http(&raw.http, &mut problems);
+    let log = log(&raw, &mut problems);
+    let retention = problems.span("retention.concluded_after", raw.retention.concluded_after);
+    if !raw.database.url.starts_with("sqlite:") {
+        problems.add(
+            "database.url",
+            format!("`{}` is not usable: it must be sqlite:// and a file's path", raw.database.url),
+        );
+    }
+    match (upstream, http, problems.found.is_empty()) {
+        (Some(upstream), Some(http), true) => Ok(Settings {
+            file,
+            database_url: raw.database.url,
+            upstream,
+            credentials,
+            policy,
+            webhooks,
+            events_log: raw.events.log,
+            http,
+            log,
+            retention,
+            shown,
+            warnings,
+        }),
+        _ => Err(SettingsError { problems: problems.found }),
+    }
+}
+
+fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamSettings> {
+    let checked = checked_url(&raw.base_url).and_then(|url| match url.query() {
+        None => Ok(url),
+        Some(_) => Err("it must not hold a query (`?…`)"),
+    });
+    let base_url = match checked {
+        Ok(url) => Some(url.as_str().trim_end_matches('/').to_owned()),
+        Err(rule) => {
+            problems.add(
+                "upstream.base_url",
+                format!("`{}` is not usable: {rule}", without_userinfo(&raw.base_url)),
+            );
+            None
+        }
+    };
+    if !(1..=MAX_IN_FLIGHT).contains(&raw.max_in_flight) {
+        problems.add(
+            "upstream.max_in_flight",
+            format!("{} is not usable: it must be from 1 to {MAX_IN_FLIGHT}", raw.max_in_flight),
+        );
+    }
+    let connect_timeout = problems.span("upstream.connect_timeout", raw.connect_timeout);
+    let request_timeout = problems.span("upstream.request_timeout", raw.request_timeout);
+    Some(UpstreamSettings {
+        base_url: base_url?,
+        connect_timeout,
+        request_timeout,
+        max_in_flight: raw.max_in_flight as usize,
+        ca_file: raw.ca_file.as_ref().map(PathBuf::from),
+    })
+}
+
+/// An absolute http or https URL without credentials, query or fragment.
+fn checked_url(text: &str) -> Result<url::Url, &'static str> {
+    let url = url::Url::parse(text).map_err(|_| "it must be an absolute URL, such as https://host/path")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("it must begin with https:// (or http://)");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it must not hold a user name or password");
+    }
+    if url.fragment().is_some() {
+        return Err("it must not hold a fragment (`#…`)");
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("it must name a host");
+    }
+    Ok(url)
+}
+
+/// For error sentences: a URL that wrongly holds a password must not bring it into a log.
+fn without_userinfo(text: &str) -> String {
+    match (text.find("://"), text.find('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}…{}", &text[..scheme + 3], &text[at..]),
+        _ => text.to_owned(),
+    }
+}
+
+fn policy(raw: &RawSettings, problems: &mut Problems, warnings: &mut Vec<String>) -> Policy {
+    let schedule = &raw.schedule;
+    let initial_interval = problems.span("schedule.initial_interval", schedule.initial_interval);
+    let max_interval = problems.span("schedule.max_interval", schedule.max_interval);
+    let stalled_after = problems.span("schedule.stalled_after", schedule.stalled_after);
+    let give_up_after = problems.span("schedule.give_up_after", schedule.give_up_after);
+    if max_interval < initial_interval {
+        problems.add(
+            "schedule.max_interval",
+            format!(
+                "`{}` is not usable: it must not be below schedule.initial_interval, which is {}",
+                human(max_interval),
+                human(initial_interval)
+            ),
+        );
+    }
+    if !(1.0..=100.0).contains(&schedule.multiplier) {
+        problems.add(
+            "schedule.multiplier",
+            format!("{} is not usable: it must be from 1 to 100", schedule.multiplier),
+        );
+    }
+    if !(0.0..1.0).contains(&schedule.jitter) {
+        problems.add(
+            "schedule.jitter",
+            format!("{} is not usable: it must be from 0 to below 1", schedule.jitter),
+        );
+    }
+    if schedule.reject_after == 0 {
+        problems.add("schedule.reject_after", "0 is not usable: it must be 1 or more");
+    }
+    if max_interval > give_up_after {
+        warnings.push(format!(
+            "schedule.max_interval ({}) is longer than schedule.give_up_after ({}): activities expire between polls",
+            human(max_interval),
+            human(give_up_after)
+        ));
+    }
+    if stalled_after >= give_up_after {
+        warnings.push(format!(
+            "schedule.stalled_after ({}) is not below schedule.give_up_after ({}): no activity is ever reported as stalled",
+            human(stalled_after),
+            human(give_up_after)
+        ));
+    }
+    Policy {
+        backoff: Backoff::new(initial_interval, schedule.multiplier, max_interval, schedule.jitter),
+        stalled_after,
+        give_up_after,
+        reject_after: schedule.reject_after,
+    }
+}
+
+fn credentials(raw: &[RawCredential], problems: &mut Problems) -> Vec<CredentialSettings> {
+    let mut credentials: Vec<CredentialSettings> = Vec::new();
+    for (index, credential) in raw.iter().enumerate() {
+        let key = format!("credentials[{index}]");
+        name(&key, &credential.name, credentials.iter().map(|other| other.name.as_str()), problems);
+        let vats = vats(&key, &credential.vats, problems);
+        for vat in &vats {
+            if let Some(other) = credentials.iter().find(|other| other.vats.contains(vat)) {
+                problems.add(
+                    &format!("{key}.vats"),
+                    format!("VAT {vat} is served by credential `{}` already: name it once", other.name),
+                );
+            }
+        }
+        if vats.is_empty() && credentials.iter().any(|other| other.vats.is_empty()) {
+            problems.add(
+                &format!("{key}.vats"),
+                "only one credential may go without `vats`: it serves every VAT that no other one names",
+            );
+        }
+        let fields = ("token", &credential.token, "token_file", &credential.token_file);
+        if let Some(token) = secret(&key, fields, problems) {
+            credentials.push(CredentialSettings {
+                name: credential.name.clone(),
+                token,
+                requests_per_minute: credential.requests_per_minute,
+                vats,
+            });
+        }
+    }
+    credentials
+}
+
+/// Names stand in reports, logs and command lines.
+fn name<'a>(key: &str, name: &str, mut others: impl Iterator<Item = &'a str>, problems: &mut Problems) {
+    let fits = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if !fits {
+        problems.add(
+            &format!("{key}.name"),
+            format!(
+                "`{}` is not usable: it must be 1 to 64 characters out of A-Z, a-z, 0-9, `_`, `-` and `.`",
+                name.escape_debug()
+            ),
+        );
+    } else if others.any(|other| other == name) {
+        problems.add(&format!("{key}.name"), format!("`{name}` stands twice: names must differ"));
+    }
+}
+
+fn vats(key: &str, list: &List, problems: &mut Problems) -> Vec<Vat> {
+    let mut vats = Vec::new();
+    for (index, text) in list.0.iter().enumerate() {
+        match Vat::parse(text) {
+            Ok(vat) => vats.push(vat),
+            Err(err) => problems.add(&format!("{key}.vats[{index}]"), err),
+        }
+    }
+    vats
+}
+
+/// Exactly one of an inline secret and a file.
+fn secret(
+    key: &str,
+    (inline_key, inline, file_key, file): (&str, &Option<Secret>, &str, &Option<String>),
+    problems: &mut Problems,
+) -> Option<SecretSource> {
+    match (inline, file) {
+        (Some(secret), None) => Some(SecretSource::Inline(secret.0.clone())),
+        (None, Some(path)) if path.is_empty() => {
+            problems.add(&format!("{key}.{file_key}"), "it is empty: name the file that holds the secret");
+            None
+        }
+        (None, Some(path)) => Some(SecretSource::file(path)),
+        (Some(_), Some(_)) => {
+            problems.add(key, format!("{inline_key} and {file_key} exclude each other: keep one"));
+            None
+        }
+        (None, None) => {
+            problems.add(key, format!("{file_key} is missing: name the file that holds the secret"));
+            None
+        }
+    }
+}
+
+fn webhooks(raw: &[RawWebhook], problems: &mut Problems) -> Vec<WebhookSettings> {
+    let mut webhooks: Vec<WebhookSettings> = Vec::new();
+    for (index, webhook) in raw.iter().enumerate() {
+        let key = format!("webhooks[{index}]");
+        name(&key, &webhook.name, webhooks.iter().map(|other| other.route.sink.as_str()), problems);
+        if webhook.name == LOG_SINK {
+            problems.add(
+                &format!("{key}.name"),
+                "`log` is the name of the sink on standard output: take another",
+            );
+        }
+        let url = match checked_webhook_url(&webhook.url, webhook.allow_http) {
+            Ok(url) => Some(url),
+            Err(rule) => {
+                let shown = without_userinfo(&webhook.url);
+                problems.add(&format!("{key}.url"), format!("`{shown}` is not usable: {rule}"));
+                None
+            }
+        };
+        let mut events = Vec::new();
+        for (nth, text) in webhook.events.0.iter().enumerate() {
+            match EventPattern::parse(text) {
+                Some(pattern) => events.push(pattern),
+                None => problems.add(
+                    &format!("{key}.events[{nth}]"),
+                    format!(
+                        "`{}` matches no event: name a type, or a prefix such as pcsid.generation.*",
+                        text.escape_debug()
+                    ),
+                ),
+            }
+        }
+        let route = Route { sink: webhook.name.clone(), events, vats: vats(&key, &webhook.vats, problems) };
+        let timeout = problems.span(&format!("{key}.timeout"), webhook.timeout);
+        let retry_for = problems.span(&format!("{key}.retry_for"), webhook.retry_for);
+        let fields = ("secret", &webhook.secret, "secret_file", &webhook.secret_file);
+        if let (Some(url), Some(secret)) = (url, secret(&key, fields, problems)) {
+            webhooks.push(WebhookSettings { route, url, secret, timeout, retry_for });
+        }
+    }
+    webhooks
+}
+
+fn checked_webhook_url(text: &str, allow_http: bool) -> Result<String, &'static str> {
+    let url = checked_url(text)?;
+    let is_loopback = match url.host() {
+        Some(url::Host::Domain(host)) => host == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "http" && !is_loopback && !allow_http {
+        return Err("it must begin with https://; set allow_http = true if plain http is meant");
+    }
+    Ok(url.into())
+}
+
+fn http(raw: &RawHttp, problems: &mut Problems) -> Option<HttpSettings> {
+    let token = match (&raw.token, &raw.token_file) {
+        (None, None) => None,
+        _ => secret("http", ("token", &raw.token, "token_file", &raw.token_file), problems),
+    };
+    let listen = match raw.listen.parse::<SocketAddr>() {
+        Ok(listen) => listen,
+        Err(_) => {
+            problems.add(
+                "http.listen",
+                format!(
+                    "`{}` is not usable: it must be an address and a port, such as 127.0.0.1:8088",
+                    raw.listen
+                ),
+            );
+            return None;
+        }
+    };
+    if !listen.ip().is_loopback() && token.is_none() {
+        problems.add(
+            "http.listen",
+            format!(
+                "`{listen}` is reachable from other machines: set http.token_file, or listen on 127.0.0.1"
+            ),
+        );
+    }
+    Some(HttpSettings { listen, token })
+}
+
+fn log(raw: &RawSettings, problems: &mut Problems) -> LogSettings {
+    let format = match raw.log.format.as_str() {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        other => {
+            problems.add("log.format", format!("`{other}` is not usable: it must be text or json"));
+            LogFormat::Text
+        }
+    };
+    if raw.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+        problems.add(
+            "log.level",
+            format!("`{}` is not usable: it must be error, warn, info, debug or trace", raw.log.level),
+        );
+    }
+    LogSettings { format, level: raw.log.level.clone() }
+}
