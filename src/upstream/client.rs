@@ -1,0 +1,197 @@
+//! The HTTP client for "Get PCSID Generation Status".
+
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::redirect;
+
+use crate::clock;
+use crate::domain::activity::{ActivityId, Vat};
+use crate::domain::classify::Answer;
+use crate::domain::retry_after::parse_retry_after;
+use crate::settings::UpstreamSettings;
+
+/// Longest body that is read. The longest documented answer is far below it.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// How long an idle connection is kept: shorter than most servers' own patience, so that a request seldom
+/// meets one that is just being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-cleartax-auth-token");
+const VAT: HeaderName = HeaderName::from_static("vat");
+
+/// Why no client could be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// `upstream.ca_file` can't be read.
+    #[error("upstream.ca_file `{}` can't be read", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `upstream.ca_file` holds no certificates.
+    #[error("upstream.ca_file `{}` holds no PEM certificates", path.display())]
+    CaCertificates {
+        /// The file.
+        path: PathBuf,
+    },
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: is a bundle of CA certificates installed (package ca-certificates)?")]
+    Tls(#[source] reqwest::Error),
+}
+
+/// Asks upstream, one activity at a time. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base_url: String,
+    request_timeout: Duration,
+}
+
+impl Client {
+    /// A client for this upstream. Redirects are never followed, so that the token can't leave its host;
+    /// bodies are never decompressed, so that their size is what was received.
+    ///
+    /// # Errors
+    /// Where the CA file or the TLS set-up is not usable.
+    pub fn new(settings: &UpstreamSettings) -> Result<Self, ClientError> {
+        let mut builder = reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(settings.max_in_flight)
+            .referer(false)
+            .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &settings.ca_file {
+            let pem =
+                std::fs::read(path).map_err(|source| ClientError::CaFile { path: path.clone(), source })?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .ok()
+                .filter(|certificates| !certificates.is_empty())
+                .ok_or_else(|| ClientError::CaCertificates { path: path.clone() })?;
+            builder = builder.tls_certs_merge(certificates);
+        }
+        Ok(Self {
+            http: builder.build().map_err(ClientError::Tls)?,
+            base_url: settings.base_url.clone(),
+            request_timeout: settings.request_timeout,
+        })
+    }
+
+    /// Asks how an activity stands. Never fails: whatever goes wrong is an [`Answer`] as well.
+    ///
+    /// `token` must be marked as sensitive; where a hostile answer repeats it, it is taken out of the body.
+    pub async fn pcsid_status(&self, vat: &Vat, activity_id: &ActivityId, token: &HeaderValue) -> Answer {
+        let url = format!("{}/onboarding/{activity_id}/pcsid-status", self.base_url);
+        let mut headers = HeaderMap::with_capacity(2);
+        headers.insert(AUTH_TOKEN, token.clone());
+        match HeaderValue::from_str(vat.as_str()) {
+            Ok(vat) => headers.insert(VAT, vat),
+            // The grammar of a VAT is narrower than that of a header's value.
+            Err(_) => {
+                return Answer::NoReply { http_status: None, cause: "VAT is no header value".to_owned() };
+            }
+        };
+        let exchange = async {
+            let response = match self.http.get(url).headers(headers).send().await {
+                Ok(response) => response,
+                Err(err) => return Answer::NoReply { http_status: None, cause: explain(&err) },
+            };
+            let http_status = response.status().as_u16();
+            let retry_after = retry_after(response.headers());
+            match read_body(response).await {
+                Ok(body) => Answer::Reply { http_status, retry_after, body: without(body, token.as_bytes()) },
+                Err(cause) => Answer::NoReply { http_status: Some(http_status), cause },
+            }
+        };
+        match tokio::time::timeout(self.request_timeout, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Answer::NoReply {
+                http_status: None,
+                cause: format!(
+                    "no complete answer within {:?} (upstream.request_timeout)",
+                    self.request_timeout
+                ),
+            },
+        }
+    }
+}
+
+async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let too_long = || format!("the answer's body is longer than {} KiB", MAX_BODY_BYTES / 1024);
+    let announced = response.content_length().unwrap_or(0);
+    if announced > MAX_BODY_BYTES as u64 {
+        return Err(too_long());
+    }
+    let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
+    while let Some(chunk) = response.chunk().await.map_err(|err| explain(&err))? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(too_long());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    parse_retry_after(text(RETRY_AFTER)?, text(DATE), clock::wall_system_time())
+}
+
+/// The body without the token, should somebody's error page repeat the request.
+fn without(body: Vec<u8>, token: &[u8]) -> Vec<u8> {
+    let holds_token =
+        |body: &[u8]| !token.is_empty() && body.windows(token.len()).any(|window| window == token);
+    if !holds_token(&body) {
+        return body;
+    }
+    let text = String::from_utf8_lossy(&body);
+    text.replace(&*String::from_utf8_lossy(token), "[redacted]").into_bytes()
+}
+
+/// What went wrong with a request, in an operator's words: the kind of failure and its innermost cause.
+pub fn explain(err: &reqwest::Error) -> String {
+    let mut innermost = None;
+    let mut source = err.source();
+    while let Some(cause) = source {
+        innermost = Some(cause.to_string());
+        source = cause.source();
+    }
+    let chain = chain_text(err);
+    let kind = if err.is_timeout() && err.is_connect() {
+        "no connection in time (upstream.connect_timeout)"
+    } else if err.is_timeout() {
+        "no answer in time"
+    } else if chain.contains("dns error") {
+        "the host's name could not be resolved"
+    } else if chain.contains("certificate") || chain.contains("tls") || chain.contains("TLS") {
+        "TLS failed"
+    } else if err.is_connect() {
+        "no connection"
+    } else if err.is_body() || err.is_decode() {
+        "the connection broke within the answer"
+    } else {
+        "the connection broke before an answer"
+    };
+    match innermost {
+        Some(innermost) => format!("{kind}: {innermost}"),
+        None => kind.to_owned(),
+    }
+}
+
+fn chain_text(err: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        text.push_str(&cause.to_string());
+        text.push(' ');
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,7 @@
+//! Talking to ClearTax: one request, bounded in bytes and time, and the tokens it is made with.
+
+mod client;
+mod token;
+
+pub use client::{Client, ClientError, explain};
+pub use token::{TokenError, Tokens};

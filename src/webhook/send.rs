@@ -1,0 +1,207 @@
+//! One attempt to hand an event to a receiver, and what follows from it.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::redirect;
+use secrecy::ExposeSecret;
+
+use super::sign::{Secrets, WebhookSecretError};
+use crate::clock;
+use crate::domain::retry_after::parse_retry_after;
+use crate::settings::{SecretError, SecretSource, WebhookSettings};
+use crate::upstream;
+
+/// How much of a receiver's answer is read; a shorter part is kept where it refused.
+const MAX_ANSWER_BYTES: usize = 4 * 1024;
+
+/// How much of a refusal is kept.
+const MAX_KEPT_CHARS: usize = 200;
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// Why a webhook can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SenderError {
+    /// Its secret can't be read.
+    #[error("webhook `{webhook}` has no usable secret")]
+    Unreadable {
+        /// The webhook's name.
+        webhook: String,
+        /// Why.
+        #[source]
+        source: SecretError,
+    },
+    /// Its secret is not one.
+    #[error("webhook `{webhook}` has no usable secret")]
+    Secret {
+        /// The webhook's name.
+        webhook: String,
+        /// Why.
+        #[source]
+        source: WebhookSecretError,
+    },
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: is a bundle of CA certificates installed (package ca-certificates)?")]
+    Tls(#[source] reqwest::Error),
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The receiver's status.
+    pub http_status: Option<u16>,
+    /// What follows.
+    pub disposition: Disposition,
+    /// What was wrong; `None` where nothing was.
+    pub error: Option<String>,
+    /// The beginning of the receiver's answer, on one line.
+    pub answer: String,
+}
+
+/// What follows from an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// 2xx: the receiver has it.
+    Delivered,
+    /// To be tried again, and not before what the receiver asked for.
+    Retry {
+        /// From `Retry-After` on 429 and 503.
+        not_before: Option<Duration>,
+    },
+    /// 410: the receiver never wants it.
+    Gone,
+}
+
+/// Sends to one webhook.
+#[derive(Debug)]
+pub struct Sender {
+    webhook: String,
+    http: reqwest::Client,
+    url: String,
+    source: SecretSource,
+    secrets: RwLock<Secrets>,
+    timeout: Duration,
+}
+
+impl Sender {
+    /// Reads the secret and sets the client up. Redirects are never followed.
+    ///
+    /// # Errors
+    /// Where the secret or TLS is not usable.
+    pub fn new(settings: &WebhookSettings) -> Result<Self, SenderError> {
+        let webhook = settings.route.sink.clone();
+        let secrets = RwLock::new(read_secrets(&webhook, &settings.secret)?);
+        let http = reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(settings.timeout)
+            .referer(false)
+            .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(SenderError::Tls)?;
+        let source = settings.secret.clone();
+        Ok(Self { webhook, http, url: settings.url.clone(), source, secrets, timeout: settings.timeout })
+    }
+
+    /// Reads the secret again, so that a rotated one takes effect without a restart. Where that fails the
+    /// former one stays in use.
+    pub fn refresh_secret(&self) {
+        match read_secrets(&self.webhook, &self.source) {
+            Ok(secrets) => *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets,
+            Err(err) => tracing::warn!(
+                webhook = %self.webhook,
+                error = &err as &dyn std::error::Error,
+                "the secret of webhook {} can't be read any more; the former one stays in use",
+                self.webhook
+            ),
+        }
+    }
+
+    /// Sends exactly these bytes, signed for this moment. Never fails: what goes wrong is in the attempt.
+    pub async fn send(&self, event_id: &str, body: String) -> Attempt {
+        let failed = |error: String| Attempt {
+            http_status: None,
+            disposition: Disposition::Retry { not_before: None },
+            error: Some(error),
+            answer: String::new(),
+        };
+        // Receivers compare it with their own clocks, so it is the wall clock's.
+        let timestamp = clock::wall_now().as_millis() / 1_000;
+        let signature = {
+            let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+            secrets.sign(event_id, timestamp, body.as_bytes())
+        };
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
+        for (name, value) in [(WEBHOOK_ID, event_id), (WEBHOOK_SIGNATURE, signature.as_str())] {
+            match HeaderValue::from_str(value) {
+                Ok(value) => headers.insert(name, value),
+                Err(_) => return failed(format!("{name} is no header value")),
+            };
+        }
+        let exchange = async {
+            let response = match self.http.post(&self.url).headers(headers).body(body).send().await {
+                Ok(response) => response,
+                Err(err) => return failed(upstream::explain(&err)),
+            };
+            let http_status = response.status().as_u16();
+            let not_before =
+                matches!(http_status, 429 | 503).then(|| retry_after(response.headers())).flatten();
+            let answer = beginning(response).await;
+            attempt(http_status, not_before, answer)
+        };
+        match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(attempt) => attempt,
+            Err(_) => failed(format!("no answer within {:?} (webhooks.timeout)", self.timeout)),
+        }
+    }
+}
+
+fn read_secrets(webhook: &str, source: &SecretSource) -> Result<Secrets, SenderError> {
+    let text =
+        source.read().map_err(|source| SenderError::Unreadable { webhook: webhook.to_owned(), source })?;
+    Secrets::parse(text.expose_secret())
+        .map_err(|source| SenderError::Secret { webhook: webhook.to_owned(), source })
+}
+
+fn attempt(http_status: u16, not_before: Option<Duration>, answer: String) -> Attempt {
+    let (disposition, error) = match http_status {
+        200..=299 => (Disposition::Delivered, None),
+        410 => (Disposition::Gone, Some("HTTP 410: the receiver is gone for good".to_owned())),
+        300..=399 => (
+            Disposition::Retry { not_before },
+            Some(format!("HTTP {http_status}: a redirect, which is never followed; check the webhook's url")),
+        ),
+        _ => {
+            let said = if answer.is_empty() { String::new() } else { format!(": {answer}") };
+            (Disposition::Retry { not_before }, Some(format!("HTTP {http_status}{said}")))
+        }
+    };
+    Attempt { http_status: Some(http_status), disposition, error, answer }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    parse_retry_after(text(RETRY_AFTER)?, text(DATE), clock::wall_system_time())
+}
+
+/// The first characters of an answer on one line. The status has decided already, so a body that breaks or
+/// never ends changes nothing.
+async fn beginning(mut response: reqwest::Response) -> String {
+    let mut body = Vec::new();
+    while body.len() < MAX_ANSWER_BYTES {
+        match tokio::time::timeout(Duration::from_secs(1), response.chunk()).await {
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    body.truncate(MAX_ANSWER_BYTES);
+    let text = String::from_utf8_lossy(&body);
+    let line: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_KEPT_CHARS).collect();
+    line.trim().to_owned()
+}
