@@ -1,0 +1,57 @@
+//! `config check`, `config show`.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::CliResult;
+use super::output::{self, Format};
+use crate::daemon::Prepared;
+use crate::settings::Settings;
+use crate::store::{Cell, Table};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Validate the configuration as `run` does, secrets and certificates included
+    Check,
+    /// Print the effective settings, secrets redacted
+    Show {
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+pub(super) fn config(settings: &Settings, command: ConfigCommand) -> CliResult {
+    match command {
+        ConfigCommand::Check => {
+            Prepared::new(settings)?;
+            for warning in &settings.warnings {
+                eprintln!("pcsid-watch: warning: {}: {warning}", settings.origin());
+            }
+            Ok(writeln!(std::io::stdout(), "{}: the configuration is usable", settings.origin())?)
+        }
+        ConfigCommand::Show { format } => {
+            let mut rows = Vec::new();
+            flatten("", &settings.shown, &mut rows);
+            Ok(output::print(&Table::new(&["key", "value"], rows), format, &[])?)
+        }
+    }
+}
+
+/// `{"a": {"b": 1}}` is the row `a.b`, `1`.
+fn flatten(key: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
+    match value {
+        Value::Object(fields) => {
+            let dot = if key.is_empty() { "" } else { "." };
+            fields.iter().for_each(|(name, value)| flatten(&format!("{key}{dot}{name}"), value, rows));
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().enumerate().for_each(|(at, item)| flatten(&format!("{key}[{at}]"), item, rows));
+        }
+        Value::Null => rows.push(vec![Cell::Text(key.to_owned()), Cell::Null]),
+        Value::String(text) => rows.push(vec![Cell::Text(key.to_owned()), Cell::Text(text.clone())]),
+        other => rows.push(vec![Cell::Text(key.to_owned()), Cell::Text(other.to_string())]),
+    }
+}

@@ -1,0 +1,102 @@
+//! `deliveries`, `deliveries redeliver`.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::output::{self, Format};
+use super::{CliError, CliResult, open};
+use crate::clock;
+use crate::domain::time::Timestamp;
+use crate::settings::Settings;
+use crate::store::Redelivery;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct DeliveriesArgs {
+    #[command(subcommand)]
+    command: Option<DeliveriesCommand>,
+    /// Only deliveries with this status
+    #[arg(long, value_enum)]
+    status: Option<StatusArg>,
+    /// At most so many
+    #[arg(long)]
+    limit: Option<u32>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StatusArg {
+    Pending,
+    Delivered,
+    Dead,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeliveriesCommand {
+    /// Send an event again, or all that are dead
+    Redeliver(RedeliverArgs),
+}
+
+#[derive(Debug, Args)]
+struct RedeliverArgs {
+    /// The event
+    #[arg(required_unless_present = "dead", conflicts_with = "dead")]
+    event_id: Option<String>,
+    /// All deliveries that are dead
+    #[arg(long)]
+    dead: bool,
+    /// Only to this webhook (or `log`)
+    #[arg(long, value_name = "NAME")]
+    webhook: Option<String>,
+    /// With --dead: only events since then, such as 2026-05-26 or 2026-05-26T10:00:00Z
+    #[arg(long, value_name = "TIME", requires = "dead")]
+    since: Option<String>,
+}
+
+pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> CliResult {
+    if let Some(DeliveriesCommand::Redeliver(args)) = args.command {
+        return redeliver(settings, args).await;
+    }
+    let status = args.status.map(|status| match status {
+        StatusArg::Pending => "pending",
+        StatusArg::Delivered => "delivered",
+        StatusArg::Dead => "dead",
+    });
+    let store = open(settings).await?;
+    let table = store.list_deliveries(status, args.limit).await?;
+    store.close().await;
+    let shown = [
+        "event_id",
+        "type",
+        "activity_id",
+        "sink",
+        "status",
+        "attempts",
+        "next_attempt_at",
+        "last_error",
+        "delivered_at",
+    ];
+    Ok(output::print(&table, args.format, &shown)?)
+}
+
+async fn redeliver(settings: &Settings, args: RedeliverArgs) -> CliResult {
+    let since = args.since.as_deref().map(since).transpose()?;
+    let which = match args.event_id {
+        Some(event_id) => Redelivery::Event { event_id, sink: args.webhook },
+        None => Redelivery::Dead { sink: args.webhook, since },
+    };
+    let store = open(settings).await?;
+    let n_due = store.redeliver(&which, clock::wall_now()).await?;
+    store.close().await;
+    Ok(writeln!(std::io::stdout(), "{n_due} deliveries are due now")?)
+}
+
+fn since(text: &str) -> Result<Timestamp, CliError> {
+    let midnight = format!("{text}T00:00:00Z");
+    Timestamp::parse_lenient(text).or_else(|| Timestamp::parse_lenient(&midnight)).ok_or_else(|| {
+        CliError::unusable(format!("`{text}` is no time: write it as 2026-05-26 or 2026-05-26T10:00:00Z"))
+    })
+}

@@ -1,0 +1,222 @@
+//! `demo`: the whole program on one terminal, without any account.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::output::for_eyes;
+use super::run::on_signals;
+use super::{CliError, CliResult};
+use crate::clock;
+use crate::daemon;
+use crate::domain::activity::Registration;
+use crate::sandbox::{self, Sandbox};
+use crate::settings::{LogFormat, LogSettings, Settings};
+use crate::shutdown::Shutdown;
+use crate::store::{ActivityFilter, Cell, Report, Store, Table};
+use crate::telemetry;
+
+/// How long the demo may take before it gives up on itself.
+const PATIENCE: Duration = Duration::from_secs(55);
+
+/// How often the table is drawn anew.
+const REDRAW_EVERY: Duration = Duration::from_millis(250);
+
+/// Two VATs and a dozen devices that end in every possible way; the ids choose the sandbox's scripts.
+const ACTIVITIES: [(&str, &str, &str); 13] = [
+    ("310122393500003", "success-after-3-polls", "till 1, Riyadh"),
+    ("310122393500003", "success-after-2s", "till 2, Riyadh"),
+    ("310122393500003", "standard-only-after-1s", "back office, Riyadh"),
+    ("310122393500003", "failed-after-2-polls", "till 3, Riyadh"),
+    ("310122393500003", "no-pcsid-after-1s", "till 4, Riyadh"),
+    ("310122393500003", "rejected", "till 5, Riyadh"),
+    ("310122393500003", "never", "till 6, Riyadh"),
+    ("399999999900003", "failed-200", "جدة، صندوق ١"),
+    ("399999999900003", "unavailable", "جدة، صندوق ٢"),
+    ("399999999900003", "dropped", "جدة، صندوق ٣"),
+    ("399999999900003", "gateway", "جدة، صندوق ٤"),
+    ("399999999900003", "garbage", "جدة، صندوق ٥"),
+    ("399999999900003", "never-cancelled", "جدة، صندوق ٦"),
+];
+
+/// The activity that an operator cancels while the demo runs.
+const CANCELLED: &str = "never-cancelled";
+
+pub(super) async fn demo() -> CliResult {
+    telemetry::init(&LogSettings { format: LogFormat::Text, level: "error".to_owned() });
+    let signals = on_signals()?;
+    let folder = Scratch::new()?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let upstream = format!("http://{}", listener.local_addr()?);
+    let settings = Settings::from_sources(None, &configuration(&folder, &upstream), [])?;
+
+    let shutdown = Shutdown::default();
+    let stop = shutdown.stop.clone();
+    let sandbox =
+        tokio::spawn(sandbox::serve(listener, Sandbox::new(), async move { stop.cancelled().await }));
+    println!("A sandbox of ClearTax on {upstream}, a daemon, and {} devices to watch.\n", ACTIVITIES.len());
+
+    let store = Store::open(&settings.database_url, settings.routes()).await?;
+    register(&store, &settings).await?;
+    let (daemon_settings, daemon_shutdown) = (settings.clone(), shutdown.clone());
+    let mut daemon = tokio::spawn(async move { daemon::run(&daemon_settings, daemon_shutdown).await });
+
+    let watched = tokio::select! {
+        watched = watch(&store) => watched,
+        () = signals.stop.cancelled() => Err(CliError::failed("the demo was interrupted")),
+        ended = &mut daemon => Err(match ended {
+            Ok(Err(err)) => err.into(),
+            _ => CliError::failed("the daemon of the demo ended early"),
+        }),
+    };
+    shutdown.stop.cancel();
+    if !daemon.is_finished() {
+        // What the daemon has to say about its end is less than what the demo has seen of it.
+        let _ = daemon.await;
+    }
+    let _ = sandbox.await;
+    watched?;
+    let printed = print_report(&store).await;
+    store.close().await;
+    printed
+}
+
+/// A folder that is gone with the demo.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new() -> std::io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("pcsid-watch-demo-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The system clears its temporary folder anyhow.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The usual configuration with everything faster, and without lines of events in between.
+fn configuration(folder: &Scratch, upstream: &str) -> String {
+    format!(
+        r#"
+        [database]
+        url = "sqlite://{}/demo.db"
+        [upstream]
+        base_url = "{upstream}"
+        [[credentials]]
+        name = "demo"
+        token = "any-token-will-do"
+        requests_per_minute = 0
+        [schedule]
+        initial_interval = "300ms"
+        max_interval = "1s"
+        stalled_after = "4s"
+        give_up_after = "8s"
+        [events]
+        log = false
+        "#,
+        folder.0.display()
+    )
+}
+
+async fn register(store: &Store, settings: &Settings) -> CliResult {
+    let registrations = ACTIVITIES
+        .iter()
+        .map(|(vat, id, device)| Registration::parse(vat, id, Some(device), None))
+        .collect::<Result<Vec<_>, _>>()?;
+    let initial_interval = settings.policy.backoff.initial_interval();
+    let base_url = &settings.upstream.base_url;
+    store
+        .register(&registrations, base_url, &settings.serving(), initial_interval, clock::wall_now())
+        .await?;
+    Ok(())
+}
+
+/// Shows the activities until all have concluded: a table that is drawn anew on a terminal, a line for each
+/// change elsewhere.
+async fn watch(store: &Store) -> CliResult {
+    let is_terminal = std::io::stdout().is_terminal();
+    let began_at = Instant::now();
+    let mut n_drawn_lines = 0;
+    let mut seen: Vec<String> = Vec::new();
+    let mut is_cancelled = false;
+    loop {
+        let table = store.list(&ActivityFilter::default()).await?;
+        if is_terminal {
+            n_drawn_lines = redraw(&table, n_drawn_lines)?;
+        } else {
+            print_changes(&table, &mut seen)?;
+        }
+        let states = column(&table, "state");
+        if states.iter().all(|state| !matches!(state.as_str(), "PENDING" | "IN_PROGRESS")) {
+            return Ok(());
+        }
+        if began_at.elapsed() > PATIENCE {
+            return Err(CliError::failed("the demo did not end within its time; is the machine very busy?"));
+        }
+        if !is_cancelled && began_at.elapsed() > Duration::from_secs(3) {
+            let activity = super::activities::activity_ref(CANCELLED, None)?;
+            store.cancel(&activity, clock::wall_now()).await?;
+            is_cancelled = true;
+        }
+        tokio::time::sleep(REDRAW_EVERY).await;
+    }
+}
+
+const SHOWN: [&str; 6] = ["vat", "activity_id", "device_id", "state", "poll_count", "last_error"];
+
+fn redraw(table: &Table, n_drawn_lines: usize) -> std::io::Result<usize> {
+    let mut out = std::io::stdout().lock();
+    let drawn = for_eyes(table, &SHOWN);
+    if n_drawn_lines > 0 {
+        // Up to the first line of the former table, and clear what follows.
+        write!(out, "\u{1b}[{n_drawn_lines}A\u{1b}[J")?;
+    }
+    writeln!(out, "{drawn}")?;
+    out.flush()?;
+    Ok(drawn.lines().count())
+}
+
+fn print_changes(table: &Table, seen: &mut Vec<String>) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let (ids, vats, states) = (column(table, "activity_id"), column(table, "vat"), column(table, "state"));
+    for ((id, vat), state) in ids.iter().zip(&vats).zip(&states).rev() {
+        let line = format!("{state:<12} {id} of VAT {vat}");
+        if !seen.contains(&line) {
+            writeln!(out, "{line}")?;
+            seen.push(line);
+        }
+    }
+    out.flush()
+}
+
+fn column(table: &Table, name: &str) -> Vec<String> {
+    let at = table.columns.iter().position(|column| column == name);
+    let cell = |row: &Vec<Cell>| match at.and_then(|at| row.get(at)) {
+        Some(Cell::Text(text)) => text.clone(),
+        _ => String::new(),
+    };
+    table.rows.iter().map(cell).collect()
+}
+
+async fn print_report(store: &Store) -> CliResult {
+    let mut out = std::io::stdout().lock();
+    for (title, report) in [
+        ("How they ended, by VAT", Report::Summary),
+        ("The six compliance checks, by VAT", Report::Checks),
+        ("ZATCA's rules that failed", Report::Rules),
+    ] {
+        let table = store.report(report).await?;
+        writeln!(out, "\n{title}\n{}", for_eyes(&table, &[]))?;
+    }
+    writeln!(
+        out,
+        "\nThat was the sandbox. For the real thing see config/pcsid-watch.toml, then `pcsid-watch run`."
+    )?;
+    Ok(out.flush()?)
+}

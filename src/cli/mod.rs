@@ -1,0 +1,197 @@
+//! The command line: what can be said, and the exit code that answers.
+
+mod activities;
+mod config;
+mod database;
+mod deliveries;
+mod demo;
+mod import;
+mod output;
+mod report;
+mod run;
+mod show;
+mod webhook;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::daemon::DaemonError;
+use crate::domain::activity::InvalidInput;
+use crate::settings::{Settings, SettingsError};
+use crate::store::{Store, StoreError};
+
+pub use output::Format;
+
+/// Watches ZATCA device onboarding at ClearTax: polls pending PCSID activities, records every step in SQLite,
+/// announces each conclusion.
+#[derive(Debug, Parser)]
+#[command(name = "pcsid-watch", version, propagate_version = true)]
+pub struct Cli {
+    /// Configuration file [default: $PCSID_WATCH_CONFIG, ./config/pcsid-watch.toml,
+    /// /etc/pcsid-watch/pcsid-watch.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground until SIGTERM or SIGINT
+    Run,
+    /// Show the whole thing on this terminal, without any account
+    Demo,
+    /// Run a stand-in for the ClearTax endpoint, with outcomes chosen by activity id
+    Sandbox(run::SandboxArgs),
+    /// Register activities to be watched
+    Add(activities::AddArgs),
+    /// Register activities from a CSV file: columns vat,activity_id[,device_id,reference]
+    Import(import::ImportArgs),
+    /// List activities, the latest registered first
+    List(activities::ListArgs),
+    /// Show all that is known of an activity
+    Show(show::ShowArgs),
+    /// Print a report
+    Report(report::ReportArgs),
+    /// Ask for an activity now
+    Poll(activities::ActivityArgs),
+    /// Stop watching an activity
+    Cancel(activities::ActivityArgs),
+    /// Watch an activity again that was rejected, expired or cancelled
+    Retry(activities::ActivityArgs),
+    /// List the events' deliveries, or make some again
+    Deliveries(deliveries::DeliveriesArgs),
+    /// Test a webhook, or verify a request that one received
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Look after the database
+    #[command(subcommand)]
+    Db(database::DbCommand),
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+enum CliError {
+    /// Unusable arguments or configuration: exit code 2.
+    Unusable(anyhow::Error),
+    /// It failed: exit code 1.
+    Failed(anyhow::Error),
+}
+
+type CliResult = Result<(), CliError>;
+
+impl CliError {
+    fn unusable(sentence: impl Into<String>) -> Self {
+        Self::Unusable(anyhow::Error::msg(sentence.into()))
+    }
+
+    fn failed(sentence: impl Into<String>) -> Self {
+        Self::Failed(anyhow::Error::msg(sentence.into()))
+    }
+}
+
+impl From<SettingsError> for CliError {
+    fn from(err: SettingsError) -> Self {
+        Self::Unusable(err.into())
+    }
+}
+
+impl From<InvalidInput> for CliError {
+    fn from(err: InvalidInput) -> Self {
+        Self::Unusable(err.into())
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(err: StoreError) -> Self {
+        if err.is_configuration() { Self::Unusable(err.into()) } else { Self::Failed(err.into()) }
+    }
+}
+
+impl From<DaemonError> for CliError {
+    fn from(err: DaemonError) -> Self {
+        if err.is_configuration() { Self::Unusable(err.into()) } else { Self::Failed(err.into()) }
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(err: std::io::Error) -> Self {
+        Self::Failed(anyhow::Error::new(err).context("the output can't be written"))
+    }
+}
+
+/// Runs the command that the process was started with and answers with the exit code.
+pub async fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => {
+            // To stdout for --help and --version, to stderr otherwise; where neither can be written there is
+            // nobody to tell.
+            let _ = err.print();
+            return if err.use_stderr() { 2 } else { 0 };
+        }
+    };
+    match dispatch(cli).await {
+        Ok(()) => 0,
+        // A reader that closes the pipe, as `head` does, has what it wanted.
+        Err(CliError::Failed(err)) if is_broken_pipe(&err) => 0,
+        Err(CliError::Failed(err)) => {
+            eprintln!("pcsid-watch: {err:#}");
+            1
+        }
+        Err(CliError::Unusable(err)) => {
+            eprintln!("pcsid-watch: {err:#}");
+            2
+        }
+    }
+}
+
+fn is_broken_pipe(err: &anyhow::Error) -> bool {
+    let kind = err.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::BrokenPipe)
+}
+
+async fn dispatch(cli: Cli) -> CliResult {
+    // These two need no configuration.
+    match cli.command {
+        Command::Demo => return demo::demo().await,
+        Command::Sandbox(args) => return run::sandbox(args).await,
+        _ => {}
+    }
+    let settings = Settings::load(cli.config.as_deref())?;
+    match cli.command {
+        Command::Run => run::run(&settings).await,
+        Command::Demo | Command::Sandbox(_) => Ok(()),
+        Command::Add(args) => activities::add(&settings, args).await,
+        Command::Import(args) => import::import(&settings, args).await,
+        Command::List(args) => activities::list(&settings, args).await,
+        Command::Show(args) => show::show(&settings, args).await,
+        Command::Report(args) => report::report(&settings, args).await,
+        Command::Poll(args) => activities::poll(&settings, args).await,
+        Command::Cancel(args) => activities::cancel(&settings, args).await,
+        Command::Retry(args) => activities::retry(&settings, args).await,
+        Command::Deliveries(args) => deliveries::deliveries(&settings, args).await,
+        Command::Webhook(command) => webhook::webhook(&settings, command).await,
+        Command::Config(command) => config::config(&settings, command),
+        Command::Db(command) => database::db(&settings, command).await,
+    }
+}
+
+/// Opens the database that the settings name.
+async fn open(settings: &Settings) -> Result<Store, StoreError> {
+    Store::open(&settings.database_url, settings.routes()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,103 @@
+//! Tables for eyes, JSON and CSV for programs: one way for every command that reads.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, LineStyle, TableStyle};
+use serde_json::{Map, Value};
+
+use crate::store::{Cell, Table};
+
+/// How a reading command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Aligned columns, cut to the terminal
+    #[default]
+    Table,
+    /// One array of objects
+    Json,
+    /// A header row and a row each; with a byte order mark where the text needs one, so that Excel reads it
+    Csv,
+}
+
+/// Prints a table in the format asked for. The table for eyes has only the columns in `shown`, if there are any.
+pub(super) fn print(table: &Table, format: Format, shown: &[&str]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Table => writeln!(out, "{}", for_eyes(table, shown))?,
+        Format::Json => {
+            let rows: Vec<Value> = objects(table).into_iter().map(Value::Object).collect();
+            print_json(&mut out, &Value::Array(rows))?;
+        }
+        Format::Csv => print_csv(&mut out, table)?,
+    }
+    out.flush()
+}
+
+/// Pretty JSON with a line break at its end.
+pub(super) fn print_json(out: &mut impl Write, value: &Value) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// The rows as objects, their keys the columns.
+pub(super) fn objects(table: &Table) -> Vec<Map<String, Value>> {
+    let object = |row: &Vec<Cell>| table.columns.iter().cloned().zip(row.iter().map(json)).collect();
+    table.rows.iter().map(object).collect()
+}
+
+fn json(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Integer(number) => Value::from(*number),
+        Cell::Real(number) => Value::from(*number),
+        Cell::Text(text) => Value::from(text.as_str()),
+    }
+}
+
+fn text(cell: &Cell) -> String {
+    match cell {
+        Cell::Null => String::new(),
+        Cell::Integer(number) => number.to_string(),
+        Cell::Real(number) => number.to_string(),
+        Cell::Text(text) => text.clone(),
+    }
+}
+
+/// Text from outside as a terminal may see it: on one line, without control characters, and without the marks
+/// that reorder what follows them.
+pub(super) fn printable(text: &str) -> String {
+    let is_reordering = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || is_reordering(c) { ' ' } else { c }).collect()
+}
+
+/// Aligned columns; where standard output is a terminal, as wide as that.
+pub(super) fn for_eyes(table: &Table, shown: &[&str]) -> String {
+    let positions: Vec<usize> = (0..table.columns.len())
+        .filter(|&at| shown.is_empty() || shown.contains(&table.columns[at].as_str()))
+        .collect();
+    let mut drawn = comfy_table::Table::new();
+    drawn.load_style(TableStyle::new().header_separator(LineStyle::new('─', '─', '─', '─'))).set_content_arrangement(ContentArrangement::Dynamic);
+    drawn.set_header(positions.iter().map(|&at| table.columns[at].replace('_', " ")));
+    for row in &table.rows {
+        drawn.add_row(
+            positions.iter().map(|&at| row.get(at).map(|cell| printable(&text(cell))).unwrap_or_default()),
+        );
+    }
+    let drawn = drawn.to_string();
+    let lines: Vec<&str> = drawn.lines().map(str::trim_end).collect();
+    if table.rows.is_empty() { format!("{}\n(none)", lines.join("\n")) } else { lines.join("\n") }
+}
+
+fn print_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
+    let rows: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(text).collect()).collect();
+    if !rows.iter().flatten().all(|cell| cell.is_ascii()) {
+        out.write_all("\u{feff}".as_bytes())?;
+    }
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+    writer.write_record(&table.columns)?;
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    writer.flush()
+}

@@ -1,0 +1,45 @@
+//! `report`.
+
+use clap::{Args, ValueEnum};
+
+use super::output::{self, Format};
+use super::{CliResult, open};
+use crate::settings::Settings;
+use crate::store::Report;
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Which one
+    name: ReportName,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ReportName {
+    /// Activities by VAT and state, and what is held
+    Summary,
+    /// The six compliance checks by VAT
+    Checks,
+    /// ZATCA's rules that fail, the most frequent first
+    Rules,
+    /// Activities that have not concluded for longer than schedule.stalled_after
+    Overdue,
+    /// The outbox by sink
+    Deliveries,
+}
+
+pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
+    let report = match args.name {
+        ReportName::Summary => Report::Summary,
+        ReportName::Checks => Report::Checks,
+        ReportName::Rules => Report::Rules,
+        ReportName::Overdue => Report::Overdue,
+        ReportName::Deliveries => Report::Deliveries,
+    };
+    let store = open(settings).await?;
+    let table = store.report(report).await?;
+    store.close().await;
+    Ok(output::print(&table, args.format, &[])?)
+}

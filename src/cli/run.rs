@@ -1,0 +1,46 @@
+//! `run` and `sandbox`: what runs until it is told to stop.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::{CliError, CliResult};
+use crate::daemon;
+use crate::sandbox::{self, Sandbox};
+use crate::settings::{LogFormat, LogSettings, Settings};
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+
+#[derive(Debug, Args)]
+pub(super) struct SandboxArgs {
+    /// Address and port; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8089", value_name = "ADDR")]
+    listen: SocketAddr,
+}
+
+pub(super) async fn run(settings: &Settings) -> CliResult {
+    telemetry::init(&settings.log);
+    Ok(daemon::run(settings, on_signals()?).await?)
+}
+
+pub(super) async fn sandbox(args: SandboxArgs) -> CliResult {
+    telemetry::init(&LogSettings { format: LogFormat::Text, level: "info".to_owned() });
+    let shutdown = on_signals()?;
+    let listener = tokio::net::TcpListener::bind(args.listen).await.map_err(|err| {
+        CliError::failed(format!(
+            "{} can't be listened on: {err}; name another address with --listen",
+            args.listen
+        ))
+    })?;
+    let address = listener.local_addr()?;
+    tracing::info!(
+        "the sandbox listens: set upstream.base_url = \"http://{address}\"; its scripts stand on http://{address}/"
+    );
+    let stop = shutdown.stop.clone();
+    let served = sandbox::serve(listener, Sandbox::new(), async move { stop.cancelled().await }).await;
+    served.map_err(|err| CliError::failed(format!("the sandbox ended: {err}")))
+}
+
+pub(super) fn on_signals() -> Result<Shutdown, CliError> {
+    Shutdown::on_signals().map_err(|err| CliError::failed(format!("signals can't be listened for: {err}")))
+}

@@ -1,0 +1,237 @@
+//! `show`: all that is known of an activity, told in order.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::activities::activity_ref;
+use super::output::{self, Format, objects, printable};
+use super::{CliResult, open};
+use crate::settings::Settings;
+use crate::store::{ActivityRef, ActivityView, Store, StoreError};
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The activity
+    activity_id: String,
+    /// Its VAT, where the id is registered for several
+    #[arg(long)]
+    vat: Option<String>,
+    /// How to print; csv has the activity's own row alone
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
+    let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
+    let store = open(settings).await?;
+    let table = store.rows_of(ActivityView::Activity, &wanted).await?;
+    if table.rows.is_empty() {
+        return Err(StoreError::UnknownActivity {
+            activity_id: wanted.activity_id.to_string(),
+            vat: wanted.vat.map(|vat| vat.to_string()),
+        }
+        .into());
+    }
+    if args.format == Format::Csv {
+        return Ok(output::print(&table, Format::Csv, &[])?);
+    }
+    let activities = with_histories(&store, &wanted, objects(&table)).await?;
+    store.close().await;
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            let all = activities.into_iter().map(Value::Object).collect();
+            output::print_json(&mut out, &Value::Array(all))?;
+        }
+        _ => {
+            for activity in &activities {
+                out.write_all(story(activity).as_bytes())?;
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Each activity with its timeline, checks, errors, events and deliveries below it.
+async fn with_histories(
+    store: &Store,
+    wanted: &ActivityRef,
+    mut activities: Vec<Map<String, Value>>,
+) -> Result<Vec<Map<String, Value>>, StoreError> {
+    let mut check_errors = objects(&store.rows_of(ActivityView::CheckErrors, wanted).await?);
+    for (key, view) in [
+        ("transitions", ActivityView::Transitions),
+        ("checks", ActivityView::Checks),
+        ("errors", ActivityView::Errors),
+        ("events", ActivityView::Events),
+        ("deliveries", ActivityView::Deliveries),
+    ] {
+        let mut rows = objects(&store.rows_of(view, wanted).await?);
+        for activity in &mut activities {
+            let mut own = take(&mut rows, |row| row.get("vat") == activity.get("vat"));
+            if view == ActivityView::Checks {
+                for check in &mut own {
+                    let errors = take(&mut check_errors, |error| {
+                        error.get("vat") == activity.get("vat")
+                            && error.get("check_name") == check.get("check_name")
+                    });
+                    check.insert("errors".to_owned(), own_fields(errors));
+                }
+            }
+            activity.insert(key.to_owned(), own_fields(own));
+        }
+    }
+    Ok(activities)
+}
+
+fn take(
+    rows: &mut Vec<Map<String, Value>>,
+    belongs: impl Fn(&Map<String, Value>) -> bool,
+) -> Vec<Map<String, Value>> {
+    let (own, others) = std::mem::take(rows).into_iter().partition(|row| belongs(row));
+    *rows = others;
+    own
+}
+
+/// The rows without the columns that only say whose they are.
+fn own_fields(mut rows: Vec<Map<String, Value>>) -> Value {
+    for row in &mut rows {
+        row.shift_remove("vat");
+        row.shift_remove("activity_id");
+    }
+    Value::Array(rows.into_iter().map(Value::Object).collect())
+}
+
+/// An activity's story. Writing to a `String` can't fail.
+fn story(activity: &Map<String, Value>) -> String {
+    let mut story = String::new();
+    let _ = writeln!(
+        story,
+        "{} of VAT {}: {}",
+        text(activity, "activity_id"),
+        text(activity, "vat"),
+        text(activity, "state")
+    );
+    for (label, key) in [
+        ("device", "device_id"),
+        ("reference", "reference"),
+        ("upstream says", "upstream_status"),
+        ("PCSID", "pcsid_generated"),
+        ("created there", "upstream_created_at"),
+        ("updated there", "upstream_updated_at"),
+        ("completed there", "upstream_completed_at"),
+        ("polls", "poll_count"),
+        ("last poll", "last_polled_at"),
+        ("next poll", "next_poll_at"),
+        ("last error", "last_error"),
+    ] {
+        if !text(activity, key).is_empty() {
+            let _ = writeln!(story, "  {label:<16}{}", text(activity, key));
+        }
+    }
+    timeline(&mut story, activity);
+    checks(&mut story, activity);
+    errors(&mut story, activity);
+    deliveries(&mut story, activity);
+    story.push('\n');
+    story
+}
+
+fn timeline(story: &mut String, activity: &Map<String, Value>) {
+    let mut lines = vec![(text(activity, "registered_at"), "registered".to_owned())];
+    if !text(activity, "stalled_at").is_empty() {
+        lines.push((text(activity, "stalled_at"), "stalled: not concluded by then".to_owned()));
+    }
+    for step in rows(activity, "transitions") {
+        let status = match text(step, "http_status") {
+            status if status.is_empty() => String::new(),
+            status => format!(" (HTTP {status})"),
+        };
+        let (from, to) = (text(step, "from_state"), text(step, "to_state"));
+        lines.push((text(step, "occurred_at"), format!("{from} → {to}{status}: {}", text(step, "reason"))));
+    }
+    lines.sort_by(|a, b| a.0.cmp(&b.0));
+    story.push_str("\n  Timeline\n");
+    for (at, line) in lines {
+        let _ = writeln!(story, "    {at}  {line}");
+    }
+}
+
+fn checks(story: &mut String, activity: &Map<String, Value>) {
+    let checks: Vec<_> = rows(activity, "checks").collect();
+    if checks.iter().all(|check| text(check, "outcome") == "NOT_REPORTED") {
+        return;
+    }
+    story.push_str("\n  Checks\n");
+    for check in checks {
+        let (mark, note) = match text(check, "outcome").as_str() {
+            "SUCCEEDED" => ("✔", ""),
+            "FAILED" => ("✘", ""),
+            _ => ("–", "  not reported"),
+        };
+        let _ = writeln!(story, "    {mark} {}{note}", text(check, "check_name"));
+        for error in rows(check, "errors") {
+            let rule = match text(error, "rule") {
+                rule if rule.is_empty() => "no rule code".to_owned(),
+                rule => rule,
+            };
+            let _ = writeln!(story, "        {rule}: {}", text(error, "message"));
+        }
+    }
+}
+
+fn errors(story: &mut String, activity: &Map<String, Value>) {
+    let mut errors = rows(activity, "errors").peekable();
+    if errors.peek().is_some() {
+        story.push_str("\n  Errors\n");
+    }
+    for error in errors {
+        let (code, source) = (text(error, "error_code"), text(error, "error_source"));
+        let _ = writeln!(story, "    {code} ({source}): {}", text(error, "error_message"));
+    }
+}
+
+fn deliveries(story: &mut String, activity: &Map<String, Value>) {
+    let mut deliveries = rows(activity, "deliveries").peekable();
+    if deliveries.peek().is_some() {
+        story.push_str("\n  Deliveries\n");
+    }
+    for delivery in deliveries {
+        let status = text(delivery, "status");
+        let when = match status.as_str() {
+            "delivered" => format!(" at {}", text(delivery, "delivered_at")),
+            "pending" => format!(", next try at {}", text(delivery, "next_attempt_at")),
+            _ => String::new(),
+        };
+        let error = match text(delivery, "last_error") {
+            error if error.is_empty() => String::new(),
+            error => format!("; last error: {error}"),
+        };
+        let _ = writeln!(
+            story,
+            "    {} to {}: {status}{when}, attempts: {}{error}",
+            text(delivery, "type"),
+            text(delivery, "sink"),
+            text(delivery, "attempts")
+        );
+    }
+}
+
+fn rows<'a>(
+    parent: &'a Map<String, Value>,
+    key: &str,
+) -> impl Iterator<Item = &'a Map<String, Value>> + use<'a> {
+    parent.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
+}
+
+/// A field as text for a terminal; nothing for null.
+fn text(row: &Map<String, Value>, key: &str) -> String {
+    match row.get(key) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => printable(text),
+        Some(other) => other.to_string(),
+    }
+}

@@ -1,0 +1,327 @@
+//! The composition root: builds the tasks, runs them until stopped, and stops them in the right order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Clock};
+use crate::domain::gate::Gates;
+use crate::domain::routing::LOG_SINK;
+use crate::settings::Settings;
+use crate::shutdown::Shutdown;
+use crate::store::{DatabaseLock, Record, Store, StoreError};
+use crate::upstream::{Client, ClientError, TokenError, Tokens};
+use crate::webhook::{Sender, SenderError};
+use crate::worker::{Dispatcher, InFlight, LogSink, Poller, PollerSettings, Recorder, RecorderHandle, Sink};
+
+/// How long answers on their way are waited for, and after that undelivered events are sent. Together with
+/// the last commit they stay below the ten seconds that a service manager is promised.
+const DRAIN_POLLS: Duration = Duration::from_secs(5);
+const DRAIN_DELIVERIES: Duration = Duration::from_millis(1_500);
+
+/// How long the last records may take to be committed.
+const DRAIN_RECORDS: Duration = Duration::from_secs(1);
+
+/// How long closing the database may take.
+const CLOSE: Duration = Duration::from_millis(500);
+
+/// Why the daemon could not start, or ended unasked.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// No credential is configured.
+    #[error(
+        "{origin}: credentials: there is none, so nothing can be polled: add [[credentials]] with a name and a \
+         token_file"
+    )]
+    NoCredentials {
+        /// Where the settings come from.
+        origin: String,
+    },
+    /// A token can't be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A webhook can't be used.
+    #[error(transparent)]
+    Webhook(#[from] SenderError),
+    /// The client for upstream can't be built.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A task ended unasked, which is a defect of this program.
+    #[error("the {task} ended unasked; what was under way is still due and a restart goes on with it")]
+    TaskEnded {
+        /// Which one.
+        task: &'static str,
+    },
+    /// The last answers could not be written before the time for stopping ran out.
+    #[error(
+        "not everything could be written while stopping; activities whose answers are missing are still due, and \
+         events that were sent may be sent again under the same ids"
+    )]
+    NotDrained,
+}
+
+impl DaemonError {
+    /// Whether the configuration is to blame.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            DaemonError::NoCredentials { .. }
+            | DaemonError::Token(_)
+            | DaemonError::Webhook(_)
+            | DaemonError::Client(_) => true,
+            DaemonError::Store(err) => err.is_configuration(),
+            DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
+        }
+    }
+}
+
+/// Everything a start needs that can be wrong, checked before anything is touched.
+#[derive(Debug)]
+pub struct Prepared {
+    tokens: Tokens,
+    client: Client,
+    senders: Vec<(Sender, String, Duration)>,
+}
+
+impl Prepared {
+    /// Reads secrets and sets clients up; `config check` does just this.
+    ///
+    /// # Errors
+    /// What is not usable.
+    pub fn new(settings: &Settings) -> Result<Self, DaemonError> {
+        if settings.credentials.is_empty() {
+            return Err(DaemonError::NoCredentials { origin: settings.origin() });
+        }
+        let senders = settings
+            .webhooks
+            .iter()
+            .map(|webhook| Ok((Sender::new(webhook)?, webhook.route.sink.clone(), webhook.retry_for)))
+            .collect::<Result<_, DaemonError>>()?;
+        Ok(Self {
+            tokens: Tokens::read(&settings.credentials)?,
+            client: Client::new(&settings.upstream)?,
+            senders,
+        })
+    }
+}
+
+/// Runs the daemon in the foreground until it is told to stop.
+///
+/// # Errors
+/// Where it can't start, where a task ends unasked, or where the last records could not be written.
+pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonError> {
+    let prepared = Prepared::new(settings)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{}: {warning}", settings.origin());
+    }
+    let (store, lock) = Store::open_as_daemon(&settings.database_url, settings.routes()).await?;
+    let daemon = Daemon::start(settings, prepared, store, lock).await?;
+    let ended = daemon.wait(&shutdown).await;
+    let drained = daemon.stop(&shutdown).await;
+    ended.and(drained)
+}
+
+/// The running tasks.
+struct Daemon {
+    store: Store,
+    recorder_handle: RecorderHandle,
+    recorder: JoinHandle<()>,
+    poller: Option<JoinHandle<Result<(), tokio::task::JoinError>>>,
+    dispatchers: Vec<JoinHandle<Result<(), tokio::task::JoinError>>>,
+    stop_polling: CancellationToken,
+    stop_sending: CancellationToken,
+    /// Held until everything is closed.
+    _lock: DatabaseLock,
+}
+
+impl Daemon {
+    async fn start(
+        settings: &Settings,
+        prepared: Prepared,
+        store: Store,
+        lock: DatabaseLock,
+    ) -> Result<Self, DaemonError> {
+        let clock = Arc::new(Clock::default());
+        store.require_upstream(&settings.upstream.base_url, clock.now()).await?;
+        follow_absent_clock(&store, &clock, settings.policy.backoff.max_interval()).await?;
+        let serving = settings.serving();
+        for vat in store.assign_credentials(&serving).await? {
+            tracing::warn!(vat = %vat, "no configured credential serves VAT {vat}: its activities are not polled");
+        }
+        let mut gates = Gates::new(
+            settings.policy.backoff.clone(),
+            settings.upstream.max_in_flight,
+            settings
+                .credentials
+                .iter()
+                .map(|credential| (credential.name.clone(), credential.requests_per_minute)),
+            std::time::Instant::now(),
+        );
+        for gate in store.gates().await? {
+            gates.restore(gate.scope, gate.hold, gate.paused_until);
+        }
+        warn_of_orphaned_sinks(&store, settings).await?;
+
+        let polls = Arc::new(InFlight::default());
+        let wake_poller = Arc::new(Notify::new());
+        let sinks: BTreeMap<String, (Arc<InFlight>, Arc<Notify>)> =
+            settings.routes().into_iter().map(|route| (route.sink, Default::default())).collect();
+        let (recorder, recorder_handle) = Recorder::new(
+            store.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&polls),
+            sinks.clone(),
+            Arc::clone(&wake_poller),
+        );
+
+        let (stop_polling, stop_sending) = (CancellationToken::new(), CancellationToken::new());
+        let mut outlets: Vec<(Sink, String, Duration)> = prepared
+            .senders
+            .into_iter()
+            .map(|(sender, name, retry_for)| (Sink::Webhook(sender), name, retry_for))
+            .collect();
+        if settings.events_log {
+            // A line is tried for as long as there is a standard output.
+            outlets.push((Sink::Log(LogSink::default()), LOG_SINK.to_owned(), Duration::MAX));
+        }
+        let dispatchers = outlets
+            .into_iter()
+            .map(|(sink, name, retry_for)| {
+                let (in_flight, wake) = sinks.get(&name).cloned().unwrap_or_default();
+                let dispatcher = Dispatcher::new(
+                    name,
+                    sink,
+                    retry_for,
+                    DRAIN_DELIVERIES,
+                    store.clone(),
+                    Arc::clone(&clock),
+                    recorder_handle.clone(),
+                    in_flight,
+                    wake,
+                );
+                tokio::spawn(dispatcher.run(stop_sending.clone()))
+            })
+            .collect();
+        let poller = Poller::new(
+            PollerSettings { policy: settings.policy.clone(), serving, drain_for: DRAIN_POLLS },
+            store.clone(),
+            prepared.client,
+            prepared.tokens,
+            clock,
+            gates,
+            recorder_handle.clone(),
+            polls,
+            wake_poller,
+        );
+        tracing::info!(
+            database = %store.path().display(),
+            upstream = %settings.upstream.base_url,
+            "pcsid-watch {} polls {} and records in {}",
+            env!("CARGO_PKG_VERSION"),
+            settings.upstream.base_url,
+            store.path().display()
+        );
+        Ok(Self {
+            store,
+            recorder_handle,
+            recorder: tokio::spawn(recorder.run()),
+            poller: Some(tokio::spawn(poller.run(stop_polling.clone()))),
+            dispatchers,
+            stop_polling,
+            stop_sending,
+            _lock: lock,
+        })
+    }
+
+    /// Waits for the word to stop, or for a task that ends without it.
+    async fn wait(&self, shutdown: &Shutdown) -> Result<(), DaemonError> {
+        let mut check = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tokio::select! {
+                () = shutdown.stop.cancelled() => return Ok(()),
+                _ = check.tick() => {}
+            }
+            let ended = |task: &'static str| Err(DaemonError::TaskEnded { task });
+            if self.recorder.is_finished() {
+                return ended("recorder");
+            }
+            if self.poller.as_ref().is_some_and(JoinHandle::is_finished) {
+                return ended("poller");
+            }
+            if self.dispatchers.iter().any(JoinHandle::is_finished) {
+                return ended("dispatcher");
+            }
+        }
+    }
+
+    /// Stops in the order in which answers travel: poller, recorder, dispatchers, recorder again.
+    async fn stop(mut self, shutdown: &Shutdown) -> Result<(), DaemonError> {
+        let drain = async {
+            self.stop_polling.cancel();
+            if let Some(poller) = self.poller.take() {
+                // Why a task ended has been found out by `wait`.
+                let _ = poller.await;
+            }
+            let flushed = tokio::time::timeout(DRAIN_RECORDS, self.recorder_handle.flush()).await;
+            self.stop_sending.cancel();
+            for dispatcher in self.dispatchers.drain(..) {
+                let _ = dispatcher.await;
+            }
+            drop(self.recorder_handle);
+            let closed = tokio::time::timeout(DRAIN_RECORDS, self.recorder).await;
+            match (flushed, closed) {
+                (Ok(()), Ok(Ok(()))) => Ok(()),
+                _ => Err(DaemonError::NotDrained),
+            }
+        };
+        let drained = tokio::select! {
+            drained = drain => drained,
+            () = shutdown.hurry.cancelled() => Err(DaemonError::NotDrained),
+        };
+        if tokio::time::timeout(CLOSE, self.store.close()).await.is_err() {
+            tracing::warn!("the database was left without being closed; the next start recovers it");
+        }
+        tracing::info!("stopped");
+        drained
+    }
+}
+
+/// Moves the schedule along where the clock must have jumped while no daemon ran, and pulls in what a command
+/// planned under a wrong clock.
+async fn follow_absent_clock(store: &Store, clock: &Clock, max_interval: Duration) -> Result<(), StoreError> {
+    let now = clock.now();
+    if let Some(delta_ms) = store.last_beat().await?.and_then(|beat| clock::jump_since(beat, now)) {
+        tracing::warn!(
+            delta_ms,
+            "the wall clock is {} s away from the daemon's last sign of life: taken for a clock that jumped, the \
+             schedule moves along and nothing expires for it",
+            delta_ms / 1_000
+        );
+        store.record(&[Record::ClockJump { delta_ms }, Record::Heartbeat(now)]).await?;
+    }
+    let n_pulled_in = store.pull_in(now, max_interval).await?;
+    if n_pulled_in > 0 {
+        tracing::info!(n_pulled_in, "{n_pulled_in} polls lay beyond schedule.max_interval and are due now");
+    }
+    Ok(())
+}
+
+/// Events for a sink that is no longer configured stay pending: say so, for nobody will send them.
+async fn warn_of_orphaned_sinks(store: &Store, settings: &Settings) -> Result<(), StoreError> {
+    let known: Vec<String> = settings.routes().into_iter().map(|route| route.sink).collect();
+    for sink in store.sinks_with_pending_deliveries().await? {
+        if !known.contains(&sink) {
+            tracing::warn!(
+                sink = %sink,
+                "undelivered events wait for {sink}, which is no longer configured: they wait until it is"
+            );
+        }
+    }
+    Ok(())
+}

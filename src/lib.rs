@@ -1,0 +1,40 @@
+//! Watches ZATCA device onboarding at ClearTax: polls what is pending, records every step in SQLite, announces
+//! each conclusion.
+//!
+//! # Code map
+//!
+//! | module | for |
+//! |---|---|
+//! | [`domain`] | the pure core: what answers mean and what follows from them |
+//! | [`upstream`] | one bounded request to ClearTax; the tokens it is made with |
+//! | [`webhook`] | signing and sending one event |
+//! | [`store`] | the database and all SQL |
+//! | [`worker`] | the daemon's tasks: poller, recorder, dispatchers |
+//! | [`daemon`] | composition root: builds the tasks, stops them in order |
+//! | [`cli`] | the command line |
+//! | [`sandbox`] | a scripted stand-in for ClearTax |
+//! | [`settings`], [`telemetry`], [`shutdown`], [`clock`] | configuration, log, signals, time |
+//!
+//! # Invariants
+//!
+//! - `domain` uses no other module, does no I/O, reads no clock and draws no randomness.
+//! - SQL stands in `store` alone; outside it nobody knows which database it is. No transaction spans a network call.
+//! - A concluded activity is never polled, and its conclusion, checks, events and deliveries are one transaction.
+//! - An event's payload is made once; its id is derived from what it announces.
+//! - Only `clock` reads the wall clock. Only `upstream` and `webhook` open connections.
+//! - Secrets are read by `settings::SecretSource` and go nowhere but into the headers and signatures made of them.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod clock;
+pub mod daemon;
+pub mod domain;
+pub mod sandbox;
+pub mod settings;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod upstream;
+pub mod webhook;
+pub mod worker;

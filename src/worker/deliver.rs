@@ -1,0 +1,388 @@
+//! The dispatchers: one for each sink, so that a slow or dead one delays no other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::{InFlight, RecorderHandle};
+use crate::clock::Clock;
+use crate::domain::schedule::Backoff;
+use crate::domain::time::Timestamp;
+use crate::store::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Record, Store};
+use crate::webhook::{Attempt, Disposition, Sender};
+
+/// Requests to one webhook at the same time.
+const MAX_CONCURRENT: usize = 8;
+
+/// Deliveries claimed ahead. Each holds its payload, so there are few.
+const READY: usize = 64;
+
+/// Failures in a row after which a sink is tried with one delivery at a time, further and further apart.
+const DOWN_AFTER: u32 = 8;
+
+/// First and longest wait between tries of a delivery, and how they grow.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(10 * 60 * 60);
+const RETRY_MULTIPLIER: f64 = 3.0;
+const RETRY_JITTER: f64 = 0.2;
+
+/// Longest wait between two tries of a sink that is down.
+const LONGEST_DOWN_PROBE: Duration = Duration::from_secs(60);
+
+/// Longest wait without a look at the outbox; also how often a webhook's secret is read again.
+const TEND_EVERY: Duration = Duration::from_secs(5);
+
+/// Writes events to standard output, one JSON object a line.
+#[derive(Debug, Default)]
+pub struct LogSink {
+    /// Whole lines only, whoever else writes.
+    turn: Mutex<()>,
+}
+
+impl LogSink {
+    async fn write(&self, payload: &str) -> Attempt {
+        let _turn = self.turn.lock().await;
+        let mut stdout = tokio::io::stdout();
+        let mut line = payload.to_owned();
+        line.push('\n');
+        let written = match stdout.write_all(line.as_bytes()).await {
+            Ok(()) => stdout.flush().await,
+            Err(err) => Err(err),
+        };
+        let (disposition, error) = match written {
+            Ok(()) => (Disposition::Delivered, None),
+            Err(err) => (
+                Disposition::Retry { not_before: None },
+                Some(format!("standard output can't be written: {err}")),
+            ),
+        };
+        Attempt { http_status: None, disposition, error, answer: String::new() }
+    }
+}
+
+/// Where events go.
+#[derive(Debug)]
+pub enum Sink {
+    /// Standard output.
+    Log(LogSink),
+    /// A webhook.
+    Webhook(Sender),
+}
+
+impl Sink {
+    async fn deliver(&self, event_id: &str, payload: String) -> Attempt {
+        match self {
+            Sink::Log(sink) => sink.write(&payload).await,
+            Sink::Webhook(sender) => sender.send(event_id, payload).await,
+        }
+    }
+
+    /// The log keeps its order; webhooks need not.
+    fn max_concurrent(&self) -> usize {
+        match self {
+            Sink::Log(_) => 1,
+            Sink::Webhook(_) => MAX_CONCURRENT,
+        }
+    }
+}
+
+/// Sends one sink's events: the oldest due first, a bounded number at a time.
+#[derive(Debug)]
+pub struct Dispatcher {
+    name: String,
+    sink: Arc<Sink>,
+    retry_for: Duration,
+    drain_for: Duration,
+    store: Store,
+    clock: Arc<Clock>,
+    recorder: RecorderHandle,
+    in_flight: Arc<InFlight>,
+    wake: Arc<Notify>,
+    ready: VecDeque<ClaimedDelivery>,
+    attempts: JoinSet<(ClaimedDelivery, Timestamp, Duration, Attempt)>,
+    n_failures: u32,
+    down_interval: Duration,
+    not_before: Instant,
+    look_at: Instant,
+}
+
+impl Dispatcher {
+    /// A dispatcher that has not begun yet. When stopping it sends what is due for at most `drain_for`.
+    #[expect(clippy::too_many_arguments, reason = "the composition root calls it once, by name")]
+    pub fn new(
+        name: String,
+        sink: Sink,
+        retry_for: Duration,
+        drain_for: Duration,
+        store: Store,
+        clock: Arc<Clock>,
+        recorder: RecorderHandle,
+        in_flight: Arc<InFlight>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            name,
+            sink: Arc::new(sink),
+            retry_for,
+            drain_for,
+            store,
+            clock,
+            recorder,
+            in_flight,
+            wake,
+            ready: VecDeque::new(),
+            attempts: JoinSet::new(),
+            n_failures: 0,
+            down_interval: FIRST_RETRY,
+            not_before: Instant::now(),
+            look_at: Instant::now(),
+        }
+    }
+
+    /// Sends until `stop`, then what is still due, as far as the time for it reaches.
+    ///
+    /// # Errors
+    /// Where an attempt's task died, which is a defect.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
+        let mut tending = tokio::time::interval(TEND_EVERY);
+        tending.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.send_due().await;
+            let next = self.look_at.max(self.not_before);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = self.attempts.join_next() => self.settle(ended?).await,
+                () = self.in_flight.released() => self.look_at = Instant::now(),
+                () = self.wake.notified() => self.look_at = Instant::now(),
+                _ = tending.tick() => self.tend(),
+                () = tokio::time::sleep_until(next), if self.has_room() => {}
+            }
+        }
+        self.drain().await
+    }
+
+    async fn drain(mut self) -> Result<(), JoinError> {
+        let deadline = Instant::now() + self.drain_for;
+        self.look_at = Instant::now();
+        self.send_due().await;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.attempts.join_next()).await {
+            self.settle(ended?).await;
+            self.send_due().await;
+        }
+        self.attempts.shutdown().await;
+        Ok(())
+    }
+
+    fn is_down(&self) -> bool {
+        self.n_failures >= DOWN_AFTER
+    }
+
+    fn has_room(&self) -> bool {
+        let at_once = if self.is_down() { 1 } else { self.sink.max_concurrent() };
+        self.attempts.len() < at_once
+    }
+
+    async fn send_due(&mut self) {
+        while self.has_room() && Instant::now() >= self.not_before {
+            if self.ready.is_empty() && Instant::now() >= self.look_at {
+                self.claim().await;
+            }
+            let Some(delivery) = self.ready.pop_front() else { return };
+            let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
+            self.attempts.spawn(async move {
+                let (attempted_at, began) = (clock.now(), Instant::now());
+                let attempt = sink.deliver(&delivery.event_id, delivery.payload.clone()).await;
+                (delivery, attempted_at, began.elapsed(), attempt)
+            });
+        }
+    }
+
+    async fn claim(&mut self) {
+        let now = self.clock.now();
+        let in_flight = self.in_flight.keys();
+        let limit = if self.is_down() { 1 } else { READY };
+        let claimed = self.store.claim_deliveries(&self.name, now, limit, &in_flight).await;
+        let next_at = match &claimed {
+            Ok(claimed) if claimed.is_empty() => self.store.next_delivery_at(&self.name, &in_flight).await,
+            _ => Ok(None),
+        };
+        match (claimed, next_at) {
+            (Ok(claimed), Ok(next_at)) => {
+                let wait = match next_at {
+                    _ if !claimed.is_empty() => Duration::ZERO,
+                    Some(next_at) => next_at.since(now).max(Duration::from_millis(1)),
+                    None => TEND_EVERY,
+                };
+                self.look_at = Instant::now() + wait.min(TEND_EVERY);
+                for delivery in claimed {
+                    self.in_flight.insert(delivery.event_key);
+                    self.ready.push_back(delivery);
+                }
+            }
+            (Err(err), _) | (_, Err(err)) => {
+                tracing::debug!(sink = %self.name, error = &err as &dyn std::error::Error, "the outbox can't be read");
+                self.look_at = Instant::now() + TEND_EVERY;
+            }
+        }
+    }
+
+    async fn settle(&mut self, ended: (ClaimedDelivery, Timestamp, Duration, Attempt)) {
+        let (delivery, attempted_at, duration, attempt) = ended;
+        let now = self.clock.now();
+        let outcome = what_follows(&attempt, &delivery, now, self.retry_for, fastrand::f64());
+        self.note_health(&attempt, outcome, &delivery.event_id);
+        let record = DeliveryRecord {
+            event_key: delivery.event_key,
+            sink: self.name.clone(),
+            revision: delivery.revision,
+            attempted_at,
+            duration,
+            http_status: attempt.http_status,
+            error: attempt.error,
+            outcome,
+        };
+        self.recorder.submit(Record::Delivery(record)).await;
+    }
+
+    /// One log line when a sink fails and one when it works again, however many events wait for it.
+    fn note_health(&mut self, attempt: &Attempt, outcome: DeliveryOutcome, event_id: &str) {
+        let (name, error) = (&self.name, attempt.error.as_deref().unwrap_or_default());
+        if outcome == DeliveryOutcome::Dead {
+            tracing::error!(
+                sink = %name,
+                event.id = %event_id,
+                "event {event_id} is dead for {name}: {error}; `pcsid-watch deliveries redeliver {event_id}` sends it again"
+            );
+        }
+        match attempt.disposition {
+            Disposition::Delivered => {
+                if self.n_failures > 0 {
+                    tracing::info!(sink = %name, n_failures = self.n_failures, "{name} takes events again after {} tries", self.n_failures);
+                }
+                self.n_failures = 0;
+                self.down_interval = FIRST_RETRY;
+            }
+            // The receiver answered, and knows what it wants.
+            Disposition::Gone => {}
+            Disposition::Retry { .. } => {
+                self.n_failures = self.n_failures.saturating_add(1);
+                if self.n_failures == 1 {
+                    tracing::warn!(sink = %name, "an event could not be delivered to {name}: {error}; it is tried again");
+                }
+                if self.is_down() {
+                    let backoff = Backoff::new(FIRST_RETRY, 2.0, LONGEST_DOWN_PROBE, RETRY_JITTER);
+                    let step = backoff.step(self.down_interval, fastrand::f64());
+                    self.down_interval = step.next_interval;
+                    self.not_before = Instant::now() + step.wait;
+                    // What was claimed ahead stays due; nothing holds its payload in memory meanwhile.
+                    self.in_flight.release(self.ready.drain(..).map(|delivery| delivery.event_key));
+                }
+            }
+        }
+    }
+
+    fn tend(&mut self) {
+        if let Sink::Webhook(sender) = &*self.sink {
+            sender.refresh_secret();
+        }
+    }
+}
+
+/// What follows from an attempt. The last try is at the end of `retry_for`, counted from the event or from
+/// the last redelivery by hand.
+fn what_follows(
+    attempt: &Attempt,
+    delivery: &ClaimedDelivery,
+    now: Timestamp,
+    retry_for: Duration,
+    luck: f64,
+) -> DeliveryOutcome {
+    let not_before = match attempt.disposition {
+        Disposition::Delivered => return DeliveryOutcome::Delivered,
+        Disposition::Gone => return DeliveryOutcome::Dead,
+        Disposition::Retry { not_before } => not_before.unwrap_or_default(),
+    };
+    let deadline = delivery.tried_from + retry_for;
+    if now >= deadline {
+        return DeliveryOutcome::Dead;
+    }
+    let backoff = Backoff::new(FIRST_RETRY, RETRY_MULTIPLIER, LONGEST_RETRY, RETRY_JITTER);
+    let step = backoff.step(delivery.interval.unwrap_or(FIRST_RETRY), luck);
+    DeliveryOutcome::Retry {
+        next_attempt_at: (now + step.wait).min(deadline).max(now + not_before),
+        interval: step.next_interval,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn delivery(interval: Option<Duration>) -> ClaimedDelivery {
+        ClaimedDelivery {
+            event_key: 1,
+            revision: 0,
+            event_id: "e".to_owned(),
+            payload: "{}".to_owned(),
+            n_attempts: 0,
+            tried_from: START,
+            interval,
+        }
+    }
+
+    fn attempt(disposition: Disposition) -> Attempt {
+        Attempt { http_status: None, disposition, error: None, answer: String::new() }
+    }
+
+    fn retry(not_before: Option<u64>) -> Attempt {
+        attempt(Disposition::Retry { not_before: not_before.map(Duration::from_secs) })
+    }
+
+    #[test]
+    fn tries_come_later_and_later_up_to_ten_hours_and_end_with_retry_for() {
+        let retry_for = Duration::from_secs(72 * 3_600);
+        let (mut now, mut interval, mut waits_s) = (START, None, Vec::new());
+        loop {
+            match what_follows(&retry(None), &delivery(interval), now, retry_for, 0.5) {
+                DeliveryOutcome::Retry { next_attempt_at, interval: next } => {
+                    waits_s.push(next_attempt_at.since(now).as_secs());
+                    (now, interval) = (next_attempt_at, Some(next));
+                }
+                outcome => {
+                    assert_eq!(outcome, DeliveryOutcome::Dead);
+                    break;
+                }
+            }
+        }
+        assert_eq!(waits_s[..6], [5, 15, 45, 135, 405, 1_215]);
+        assert_eq!(waits_s.iter().max(), Some(&36_000));
+        assert_eq!(now, START + retry_for, "the last try is at the very end");
+    }
+
+    #[test]
+    fn retry_after_is_never_undercut() {
+        let retry_for = Duration::from_secs(60);
+        let outcome = what_follows(&retry(Some(30)), &delivery(None), START, retry_for, 0.0);
+        assert_eq!(
+            outcome,
+            DeliveryOutcome::Retry {
+                next_attempt_at: START + Duration::from_secs(30),
+                interval: Duration::from_secs(15)
+            }
+        );
+    }
+
+    #[test]
+    fn a_receiver_that_is_gone_is_dead_at_once() {
+        let outcome = what_follows(&attempt(Disposition::Gone), &delivery(None), START, Duration::MAX, 0.5);
+        assert_eq!(outcome, DeliveryOutcome::Dead);
+    }
+}

@@ -1,0 +1,55 @@
+//! Rows that are being worked on: claimed, and their record not committed yet.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Keys of rows that must not be claimed now. A claim writes nothing, so this is all that keeps a row from
+/// being claimed twice; a process that is killed forgets it, and its rows are simply still due.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    keys: Mutex<HashSet<i64>>,
+    released: Notify,
+}
+
+impl InFlight {
+    /// A copy of the keys, for a claim to leave out.
+    pub fn keys(&self) -> HashSet<i64> {
+        self.lock().clone()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Takes a row up.
+    pub fn insert(&self, key: i64) {
+        self.lock().insert(key);
+    }
+
+    /// Lets rows go, and wakes whoever waits in [`InFlight::released`].
+    pub fn release(&self, keys: impl IntoIterator<Item = i64>) {
+        let mut held = self.lock();
+        for key in keys {
+            held.remove(&key);
+        }
+        drop(held);
+        self.released.notify_one();
+    }
+
+    /// Waits until rows are let go. One waiter at a time; a release before the call counts.
+    pub async fn released(&self) {
+        self.released.notified().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,14 @@
+//! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends.
+//!
+//! Each runs alone and owns its state. They meet in the database and in two small things: records go to the
+//! recorder over a bounded channel, and [`InFlight`] holds the keys of rows whose record is not committed yet.
+
+mod deliver;
+mod in_flight;
+mod poll;
+mod record;
+
+pub use deliver::{Dispatcher, LogSink, Sink};
+pub use in_flight::InFlight;
+pub use poll::{Poller, PollerSettings};
+pub use record::{Recorder, RecorderHandle};

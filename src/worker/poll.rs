@@ -1,0 +1,493 @@
+//! The poller: asks upstream for what is due, one credential's quota and one VAT's turn at a time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::record::QUEUE;
+use super::{InFlight, RecorderHandle};
+use crate::clock::Clock;
+use crate::domain::activity::State;
+use crate::domain::classify::{Observation, classify};
+use crate::domain::decide::{Decision, Input, Policy, decide, human};
+use crate::domain::gate::{Gates, Notice, Passage, Ticket};
+use crate::domain::serving::Serving;
+use crate::domain::time::Timestamp;
+use crate::store::{Claimed, PollRecord, Record, Store, StoreError, VatHead};
+use crate::upstream::{Client, Tokens};
+
+/// Activities claimed ahead of their requests. Few enough that a command's change is soon seen, enough that a
+/// claim's cost is shared.
+const READY: usize = 256;
+
+/// How often tokens, the clock and overdue activities behind closed gates are looked at.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
+/// Activities behind closed gates that are concluded or reported in one go.
+const OVERDUE_BATCH: usize = 1_000;
+
+/// Longest wait without a look at the database.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+
+/// Wait after the database could not be read.
+const AFTER_READ_ERROR: Duration = Duration::from_secs(1);
+
+/// A pause that upstream asks for beyond this is worth a warning.
+const LONG_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// What the poller goes by.
+#[derive(Debug)]
+pub struct PollerSettings {
+    /// The rules of decisions.
+    pub policy: Policy,
+    /// Which credential serves which VAT.
+    pub serving: Serving,
+    /// How long requests on their way are waited for when stopping.
+    pub drain_for: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Poller {
+    settings: PollerSettings,
+    store: Store,
+    client: Client,
+    tokens: Tokens,
+    clock: Arc<Clock>,
+    gates: Gates,
+    recorder: RecorderHandle,
+    in_flight: Arc<InFlight>,
+    /// Woken where another process changed the database.
+    wake: Arc<Notify>,
+    requests: JoinSet<Finished>,
+    ready: VecDeque<Turn>,
+    /// When each VAT had its last turn, by a counter: the longest waiting comes first.
+    served: HashMap<i64, u64>,
+    n_served: u64,
+    look_at: Instant,
+    /// VATs that could not be asked for at the last look.
+    withheld: Vec<i64>,
+    swept: Sweep,
+    is_readable: bool,
+}
+
+/// An activity whose turn it is.
+#[derive(Debug)]
+struct Turn {
+    claimed: Claimed,
+    credential: String,
+}
+
+/// A request that has ended.
+#[derive(Debug)]
+struct Finished {
+    claimed: Claimed,
+    ticket: Ticket,
+    observation: Observation,
+}
+
+/// When the last sweep was and how long it took, so that sweeps never take more than a small share of the time.
+#[derive(Debug, Clone, Copy)]
+struct Sweep {
+    ended_at: Instant,
+    took: Duration,
+}
+
+impl Poller {
+    /// A poller that has not begun yet. `gates` are as the last run left them.
+    #[expect(clippy::too_many_arguments, reason = "the composition root calls it once, by name")]
+    pub fn new(
+        settings: PollerSettings,
+        store: Store,
+        client: Client,
+        tokens: Tokens,
+        clock: Arc<Clock>,
+        gates: Gates,
+        recorder: RecorderHandle,
+        in_flight: Arc<InFlight>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            settings,
+            store,
+            client,
+            tokens,
+            clock,
+            gates,
+            recorder,
+            in_flight,
+            wake,
+            requests: JoinSet::new(),
+            ready: VecDeque::new(),
+            served: HashMap::new(),
+            n_served: 0,
+            look_at: Instant::now(),
+            withheld: Vec::new(),
+            swept: Sweep { ended_at: Instant::now(), took: Duration::ZERO },
+            is_readable: true,
+        }
+    }
+
+    /// Polls until `stop`, then waits for the requests on their way and hands their answers to the recorder.
+    ///
+    /// # Errors
+    /// Where a request's task died, which is a defect: the daemon must not go on as if nothing were.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
+        let mut tending = tokio::time::interval(TEND_EVERY);
+        tending.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.send_requests().await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(finished) = self.requests.join_next() => self.finish(finished?).await?,
+                () = self.in_flight.released() => self.look_at = Instant::now(),
+                () = self.wake.notified() => self.look_again(),
+                _ = tending.tick() => self.tend().await,
+                () = tokio::time::sleep_until(self.look_at), if !self.is_full() => {}
+            }
+        }
+        self.drain().await
+    }
+
+    fn is_full(&self) -> bool {
+        self.gates.free_slots() == 0 || self.in_flight.len() >= QUEUE / 2
+    }
+
+    /// Puts requests on their way while there is room and something to ask for.
+    async fn send_requests(&mut self) {
+        while !self.is_full() {
+            if self.ready.is_empty() {
+                if Instant::now() < self.look_at {
+                    return;
+                }
+                match self.plan().await {
+                    Ok(()) => self.is_readable = true,
+                    Err(err) => {
+                        if std::mem::take(&mut self.is_readable) {
+                            let error = &err as &dyn std::error::Error;
+                            tracing::error!(error, "{err}; polling waits until the database can be read");
+                        }
+                        self.look_at = Instant::now() + AFTER_READ_ERROR;
+                    }
+                }
+            }
+            let Some(turn) = self.ready.pop_front() else { return };
+            self.send(turn);
+        }
+    }
+
+    /// Sends one request, unless its gate has closed since it was claimed.
+    fn send(&mut self, turn: Turn) {
+        let Turn { claimed, credential } = turn;
+        let now = self.clock.now();
+        let vat = &claimed.activity.vat;
+        let is_open = !matches!(self.gates.passage(vat, &credential, now), Passage::Closed { .. });
+        let has_quota = self.gates.quota_available(&credential, Instant::now().into_std()) > 0;
+        let token = self.tokens.header(&credential).cloned();
+        let (true, true, Some(token)) = (is_open, has_quota, token) else {
+            self.in_flight.release([claimed.key]);
+            return;
+        };
+        let ticket = self.gates.take(vat, &credential, now);
+        self.n_served += 1;
+        self.served.insert(claimed.vat_key, self.n_served);
+        let client = self.client.clone();
+        self.requests.spawn(async move {
+            let activity = &claimed.activity;
+            let answer = client.pcsid_status(&activity.vat, &activity.activity_id, &token).await;
+            let observation = classify(&answer);
+            Finished { claimed, ticket, observation }
+        });
+    }
+
+    /// Claims the next turns: the VATs that have waited longest first, one activity each, round after round, as
+    /// far as each credential's quota reaches. Sets the time of the next look.
+    async fn plan(&mut self) -> Result<(), StoreError> {
+        let in_flight = self.in_flight.keys();
+        let heads = self.store.vat_heads(&in_flight).await?;
+        let now = self.clock.now();
+        let mut next_look = now + LOOK_AT_LEAST_EVERY;
+        self.withheld.clear();
+
+        // By credential, the VATs that may be asked for now.
+        let mut candidates: HashMap<String, Vec<(VatHead, Passage)>> = HashMap::new();
+        for head in heads {
+            let Some(credential) = self.settings.serving.credential_of(&head.vat) else {
+                self.withheld.push(head.key);
+                continue;
+            };
+            match self.gates.passage(&head.vat, credential, now) {
+                Passage::Free if head.next_poll_at > now => next_look = next_look.min(head.next_poll_at),
+                Passage::Closed { until } => {
+                    self.withheld.push(head.key);
+                    next_look = until.map_or(next_look, |until| next_look.min(until));
+                }
+                passage => {
+                    if passage == Passage::Probe {
+                        self.withheld.push(head.key);
+                    }
+                    candidates.entry(credential.to_owned()).or_default().push((head, passage));
+                }
+            }
+        }
+
+        let mut turns = Vec::new();
+        for (credential, mut heads) in candidates {
+            let instant = Instant::now().into_std();
+            let budget = self.gates.quota_available(&credential, instant).min(READY);
+            if budget == 0 {
+                next_look = next_look.min(now + self.gates.quota_wait(&credential, instant));
+                continue;
+            }
+            heads.sort_by_key(|(head, _)| {
+                (self.served.get(&head.key).copied().unwrap_or(0), head.next_poll_at)
+            });
+            heads.truncate(budget);
+            let limit = budget.div_ceil(heads.len());
+            let keys = |wanted: Passage| -> Vec<i64> {
+                heads.iter().filter(|(_, passage)| *passage == wanted).map(|(head, _)| head.key).collect()
+            };
+            let mut claimed = self.store.claim(&keys(Passage::Free), limit, now, &in_flight).await?;
+            // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn.
+            claimed.extend(self.store.claim(&keys(Passage::Probe), 1, Timestamp::MAX, &in_flight).await?);
+            let order: Vec<i64> = heads.iter().map(|(head, _)| head.key).collect();
+            turns.push(in_rounds(claimed, &order, budget, &credential));
+        }
+        self.look_at = if turns.iter().all(Vec::is_empty) {
+            Instant::now() + next_look.since(now).max(Duration::from_millis(1))
+        } else {
+            Instant::now()
+        };
+        // Credentials take turns as well, so that a large one does not go wholly before a small one.
+        for turn in interleave(turns) {
+            self.in_flight.insert(turn.claimed.key);
+            self.ready.push_back(turn);
+        }
+        Ok(())
+    }
+
+    /// Takes note of a request's end and of all others that have ended by now.
+    async fn finish(&mut self, first: Finished) -> Result<(), JoinError> {
+        let mut next = Some(first);
+        while let Some(finished) = next {
+            self.settle(finished).await;
+            next = self.requests.try_join_next().transpose()?;
+        }
+        Ok(())
+    }
+
+    /// Decides what an answer means for its gates and its activity, and has both recorded.
+    async fn settle(&mut self, finished: Finished) {
+        let Finished { claimed, ticket, observation } = finished;
+        let now = self.clock.now();
+        let settled = self.gates.settle(&ticket, &observation, now, fastrand::f64());
+        if !settled.changes.is_empty() || !settled.notices.is_empty() {
+            self.look_at = Instant::now();
+        }
+        for notice in &settled.notices {
+            log_notice(notice);
+        }
+        for change in settled.changes {
+            self.recorder.submit(Record::Gate(change)).await;
+        }
+        let input = Input::Observed(&observation);
+        let decision = decide(now, &claimed.activity, input, &self.settings.policy, fastrand::f64());
+        tracing::debug!(
+            activity.id = %claimed.activity.activity_id,
+            activity.vat = %claimed.activity.vat,
+            verdict = observation.verdict.label(),
+            error = decision.error.as_deref(),
+            "polled"
+        );
+        self.decided(claimed, now, decision).await;
+    }
+
+    async fn decided(&self, claimed: Claimed, now: Timestamp, decision: Decision) {
+        log_conclusion(&claimed, &decision);
+        self.recorder.submit(Record::Poll(Box::new(PollRecord { claimed, decided_at: now, decision }))).await;
+    }
+
+    /// Another process changed something: what was claimed may be outdated.
+    fn look_again(&mut self) {
+        self.put_back();
+        self.look_at = Instant::now();
+    }
+
+    fn put_back(&mut self) {
+        self.in_flight.release(self.ready.drain(..).map(|turn| turn.claimed.key));
+    }
+
+    /// Looks at what no answer brings along: tokens, the clock, and ages behind closed gates.
+    async fn tend(&mut self) {
+        for credential in self.tokens.refresh() {
+            tracing::info!(credential = %credential, "credential {credential} has a new token");
+            self.gates.token_changed(&credential, self.clock.now());
+            self.look_at = Instant::now();
+        }
+        if let Some(delta_ms) = self.clock.jump() {
+            self.follow_clock(delta_ms).await;
+        }
+        let is_time = self.swept.ended_at.elapsed() >= (self.swept.took * 20).max(TEND_EVERY);
+        if !self.withheld.is_empty() && is_time {
+            self.sweep().await;
+        }
+    }
+
+    /// Moves everything planned along with a wall clock that jumped. Answers on their way are asked for again.
+    async fn follow_clock(&mut self, delta_ms: i64) {
+        tracing::warn!(
+            delta_ms,
+            "the wall clock jumped by {} s; the schedule moves along, nothing expires for it",
+            delta_ms / 1_000
+        );
+        self.put_back();
+        self.recorder.submit(Record::ClockJump { delta_ms }).await;
+        self.gates.shift(delta_ms);
+        self.clock.adopt_wall();
+        self.recorder.flush().await;
+        self.look_at = Instant::now();
+    }
+
+    /// Lets activities stall and expire that can't be asked for.
+    async fn sweep(&mut self) {
+        let began_at = Instant::now();
+        let now = self.clock.now();
+        let policy = &self.settings.policy;
+        let overdue = self
+            .store
+            .overdue_of(
+                &self.withheld,
+                now - policy.stalled_after,
+                now - policy.give_up_after,
+                OVERDUE_BATCH,
+                &self.in_flight.keys(),
+            )
+            .await;
+        // A database in trouble has been reported by the plan.
+        for claimed in overdue.unwrap_or_default() {
+            self.in_flight.insert(claimed.key);
+            let decision = decide(now, &claimed.activity, Input::Withheld, policy, 0.5);
+            self.decided(claimed, now, decision).await;
+        }
+        self.swept = Sweep { ended_at: Instant::now(), took: began_at.elapsed() };
+    }
+
+    /// Waits for the requests on their way, but no longer than allowed: an answer that is not awaited is lost
+    /// to nobody, its activity is still due.
+    async fn drain(mut self) -> Result<(), JoinError> {
+        self.put_back();
+        let deadline = Instant::now() + self.settings.drain_for;
+        while let Ok(Some(finished)) = tokio::time::timeout_at(deadline, self.requests.join_next()).await {
+            self.finish(finished?).await?;
+        }
+        let n_given_up = self.requests.len();
+        if n_given_up > 0 {
+            tracing::info!(n_given_up, "stopped waiting for {n_given_up} answers; they are asked for again");
+        }
+        self.requests.shutdown().await;
+        Ok(())
+    }
+}
+
+/// Orders claimed activities so that each VAT has one turn before any has its second, and keeps `budget`.
+fn in_rounds(claimed: Vec<Claimed>, order: &[i64], budget: usize, credential: &str) -> Vec<Turn> {
+    let mut by_vat: HashMap<i64, VecDeque<Claimed>> = HashMap::new();
+    for claimed in claimed {
+        by_vat.entry(claimed.vat_key).or_default().push_back(claimed);
+    }
+    let lists = order
+        .iter()
+        .filter_map(|key| by_vat.remove(key))
+        .map(|list| {
+            list.into_iter().map(|claimed| Turn { claimed, credential: credential.to_owned() }).collect()
+        })
+        .collect();
+    interleave(lists).into_iter().take(budget).collect()
+}
+
+/// The first of each list, then the second of each, and so on.
+fn interleave<T>(lists: Vec<Vec<T>>) -> Vec<T> {
+    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    let mut merged = Vec::new();
+    while !lists.is_empty() {
+        lists.retain_mut(|list| match list.next() {
+            Some(item) => {
+                merged.push(item);
+                true
+            }
+            None => false,
+        });
+    }
+    merged
+}
+
+fn log_conclusion(claimed: &Claimed, decision: &Decision) {
+    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
+    else {
+        return;
+    };
+    let activity = &claimed.activity;
+    let (id, vat, state) = (&activity.activity_id, &activity.vat, transition.to);
+    match state {
+        State::Succeeded => {
+            tracing::info!(activity.id = %id, activity.vat = %vat, state = state.label(), "activity {id} of VAT {vat} succeeded");
+        }
+        _ => tracing::warn!(
+            activity.id = %id,
+            activity.vat = %vat,
+            state = state.label(),
+            "activity {id} of VAT {vat} is {state}: {}",
+            transition.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
+        ),
+    }
+}
+
+fn log_notice(notice: &Notice) {
+    match notice {
+        Notice::Unanswered { cause } => {
+            tracing::warn!(cause, "upstream does not answer: {cause}");
+        }
+        Notice::OutageBegan { n_failures } => tracing::warn!(
+            n_failures,
+            "upstream is down: {n_failures} requests in a row without an answer, only probes are sent now"
+        ),
+        Notice::Recovered { n_failures } => {
+            tracing::info!(n_failures, "upstream recovered after {n_failures} tries");
+        }
+        Notice::CredentialHeld { credential } => tracing::error!(
+            credential,
+            "upstream refuses the token of credential {credential} (HTTP 401): nothing of it is polled but probes; \
+             put a valid token in its token_file, it is tried at once"
+        ),
+        Notice::CredentialRestored { credential } => {
+            tracing::info!(credential, "the token of credential {credential} is accepted again");
+        }
+        Notice::VatHeld { vat } => tracing::error!(
+            vat = %vat,
+            "the token's user is not Admin for VAT {vat} (HTTP 403): nothing of it is polled but probes; grant the \
+             role in ClearTax"
+        ),
+        Notice::VatRestored { vat } => {
+            tracing::info!(vat = %vat, "upstream answers for VAT {vat} again");
+        }
+        Notice::Paused { credential, pause } if *pause > LONG_PAUSE => tracing::warn!(
+            credential,
+            pause_s = pause.as_secs(),
+            "upstream asks credential {credential} to pause for {}, longer than an hour",
+            human(*pause)
+        ),
+        Notice::Paused { credential, pause } => {
+            tracing::info!(
+                credential,
+                pause_ms = pause.as_millis() as u64,
+                "upstream asks credential {credential} to pause for {}",
+                human(*pause)
+            );
+        }
+    }
+}

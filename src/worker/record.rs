@@ -1,0 +1,232 @@
+//! The recorder: the one writer of the daemon. What arrives during a commit is the next batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::InFlight;
+use crate::clock::Clock;
+use crate::store::{Record, Store, StoreError};
+
+/// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
+pub const QUEUE: usize = 8_192;
+
+/// Records in one transaction, so that no commit takes long.
+const MAX_BATCH: usize = 4_096;
+
+/// How often the file is looked at for what other processes wrote.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// How often the daemon notes that it lives.
+const BEAT_EVERY: Duration = Duration::from_secs(30);
+
+/// Waits between tries of a batch that could not be written.
+const RETRY_AFTER: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// What is sent to the recorder.
+#[derive(Debug)]
+enum Submission {
+    Record(Record),
+    /// Answered once everything before it is committed.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Sends records to the recorder. The recorder ends when the last handle is gone.
+#[derive(Debug, Clone)]
+pub struct RecorderHandle {
+    submissions: mpsc::Sender<Submission>,
+}
+
+impl RecorderHandle {
+    /// Hands a record over; waits where the queue is full. One that comes after the recorder's end is dropped:
+    /// its row is simply still due.
+    pub async fn submit(&self, record: Record) {
+        let _ = self.submissions.send(Submission::Record(record)).await;
+    }
+
+    /// Waits until everything handed over before is committed.
+    pub async fn flush(&self) {
+        let (done, committed) = oneshot::channel();
+        if self.submissions.send(Submission::Flush(done)).await.is_ok() {
+            // An error means that the recorder has ended, which is as final as a commit.
+            let _ = committed.await;
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Recorder {
+    store: Store,
+    clock: Arc<Clock>,
+    submissions: mpsc::Receiver<Submission>,
+    /// Rows of the poller.
+    polls: Arc<InFlight>,
+    /// Rows of each sink's dispatcher, and how it is woken.
+    sinks: BTreeMap<String, (Arc<InFlight>, Arc<Notify>)>,
+    /// Wakes the poller when another process changed the database.
+    wake_poller: Arc<Notify>,
+    data_version: Option<i64>,
+    watched_at: Instant,
+    beat_at: Option<Instant>,
+}
+
+impl Recorder {
+    /// A recorder and the first handle to it.
+    pub fn new(
+        store: Store,
+        clock: Arc<Clock>,
+        polls: Arc<InFlight>,
+        sinks: BTreeMap<String, (Arc<InFlight>, Arc<Notify>)>,
+        wake_poller: Arc<Notify>,
+    ) -> (Self, RecorderHandle) {
+        let (sender, submissions) = mpsc::channel(QUEUE);
+        let recorder = Self {
+            store,
+            clock,
+            submissions,
+            polls,
+            sinks,
+            wake_poller,
+            data_version: None,
+            watched_at: Instant::now(),
+            beat_at: None,
+        };
+        (recorder, RecorderHandle { submissions: sender })
+    }
+
+    /// Writes until the last handle is gone and everything is committed.
+    pub async fn run(mut self) {
+        let mut ticks = tokio::time::interval(WATCH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut submissions = Vec::new();
+        loop {
+            tokio::select! {
+                n_received = self.submissions.recv_many(&mut submissions, MAX_BATCH) => {
+                    if n_received == 0 {
+                        break;
+                    }
+                    self.write(submissions.drain(..)).await;
+                }
+                _ = ticks.tick() => {}
+            }
+            if self.watched_at.elapsed() >= WATCH_EVERY {
+                self.watch().await;
+            }
+        }
+        self.commit(&[Record::Heartbeat(self.clock.now())]).await;
+    }
+
+    async fn write(&mut self, submissions: impl Iterator<Item = Submission>) {
+        let mut batch = Vec::with_capacity(submissions.size_hint().0);
+        let mut flushes = Vec::new();
+        for submission in submissions {
+            match submission {
+                Submission::Record(record) => batch.push(record),
+                Submission::Flush(done) => flushes.push(done),
+            }
+        }
+        if !batch.is_empty() {
+            self.commit(&batch).await;
+            self.release(&batch);
+        }
+        for done in flushes {
+            // Who asked may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+
+    /// Commits a batch, however often it takes: nothing that upstream said is dropped because a disk is full.
+    async fn commit(&mut self, batch: &[Record]) {
+        let mut n_failures: u32 = 0;
+        loop {
+            match self.store.record(batch).await {
+                Ok(recorded) => {
+                    if n_failures > 0 {
+                        tracing::info!(
+                            n_failures,
+                            "the database can be written again, after {n_failures} tries"
+                        );
+                    }
+                    if recorded.n_superseded > 0 {
+                        tracing::debug!(
+                            n = recorded.n_superseded,
+                            "answers were dropped for activities that a command changed meanwhile"
+                        );
+                    }
+                    if recorded.n_events > 0 {
+                        self.wake_sinks();
+                    }
+                    return;
+                }
+                Err(err) => {
+                    if n_failures == 0 {
+                        report_unwritable(&err, batch.len());
+                    }
+                    let wait = RETRY_AFTER.get(n_failures as usize).or(RETRY_AFTER.last());
+                    n_failures = n_failures.saturating_add(1);
+                    tokio::time::sleep(wait.copied().unwrap_or(Duration::from_secs(5))).await;
+                }
+            }
+        }
+    }
+
+    fn release(&self, batch: &[Record]) {
+        let polls = batch.iter().filter_map(|record| match record {
+            Record::Poll(poll) => Some(poll.claimed.key),
+            _ => None,
+        });
+        self.polls.release(polls);
+        for (sink, (in_flight, _)) in &self.sinks {
+            let mut delivered = batch
+                .iter()
+                .filter_map(|record| match record {
+                    Record::Delivery(delivery) if delivery.sink == *sink => Some(delivery.event_key),
+                    _ => None,
+                })
+                .peekable();
+            if delivered.peek().is_some() {
+                in_flight.release(delivered);
+            }
+        }
+    }
+
+    /// Notices what other processes wrote, and notes that the daemon lives.
+    async fn watch(&mut self) {
+        self.watched_at = Instant::now();
+        if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
+            self.beat_at = Some(Instant::now());
+            self.commit(&[Record::Heartbeat(self.clock.now())]).await;
+        }
+        match self.store.data_version().await {
+            Ok(version) if self.data_version == Some(version) => {}
+            Ok(version) => {
+                self.data_version = Some(version);
+                self.wake_poller.notify_one();
+                self.wake_sinks();
+            }
+            // A database in trouble is reported where it is written.
+            Err(err) => {
+                tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be watched")
+            }
+        }
+    }
+
+    fn wake_sinks(&self) {
+        for (_, wake) in self.sinks.values() {
+            wake.notify_one();
+        }
+    }
+}
+
+fn report_unwritable(err: &StoreError, n_records: usize) {
+    tracing::error!(
+        error = err as &dyn std::error::Error,
+        n_records,
+        "{err}; polling waits, nothing is announced, and it is tried again until it works"
+    );
+}
