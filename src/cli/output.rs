@@ -77,7 +77,9 @@ pub(super) fn for_eyes(table: &Table, shown: &[&str]) -> String {
         .filter(|&at| shown.is_empty() || shown.contains(&table.columns[at].as_str()))
         .collect();
     let mut drawn = comfy_table::Table::new();
-    drawn.load_style(TableStyle::new().header_separator(LineStyle::new('─', '─', '─', '─'))).set_content_arrangement(ContentArrangement::Dynamic);
+    drawn
+        .load_style(TableStyle::new().header_separator(LineStyle::new('─', '─', '─', '─')))
+        .set_content_arrangement(ContentArrangement::Dynamic);
     drawn.set_header(positions.iter().map(|&at| table.columns[at].replace('_', " ")));
     for row in &table.rows {
         drawn.add_row(
