@@ -1,22 +1,213 @@
-//! placeholder
+//! Finds the single errors in the text of a failed compliance check.
+//!
+//! The text is meant to be a list of messages with commas between them. What arrives is that, log
+//! lines, a JSON body quoted once or twice and cut off anywhere, a dump of a dictionary, an HTML
+//! list, or a sentence. Commas stand inside messages too, so a text is never split at a comma: a
+//! comma, Latin or Arabic, parts two errors only where a new rule code follows it.
+//!
+//! Three passes, each linear in the length of the text, none of them recursive:
+//!
+//! 1. `view` undoes escapes, entities and markup and finds the words.
+//! 2. `fields` finds keys (`"code":`, `'code' =>`, `[code] =>`, `code=`, `CODE :`) and groups them
+//!    into records. Records that are complete become errors and are covered, so that the next
+//!    pass cannot read a code a second time.
+//! 3. `prose` walks over the codes in what is left and decides for each whether it opens an error,
+//!    repeats or shares the one before, or is only referred to.
+//!
+//! What counts as a code:
+//!
+//! - `BR-…` and `XSD_…` anywhere, in any case, with any kind of hyphen, known or not; the longest
+//!   one wins. In the middle of a message that has a code already they are references to another
+//!   rule and open no error.
+//! - Every other known code (`certificate-permissions`, `GENERAL`, `6002`) looks like an ordinary
+//!   word or number, so it counts only as the value of a code field or at the head of a message,
+//!   with a separator behind it. An HTTP status counts only as the value of a code field.
+//! - `BT-…`, `BG-…` and `KSA-…` name parts of an invoice, not rules.
+//! - A record with status `PASS` or type `INFO` reports no error, nor does `XSD_ZATCA_VALID`.
+//!
+//! Errors without a code are kept: a text without any code is one message, verbatim. What is left
+//! out beside a code are headings, labels and, in data, the fields that hold no message.
+
+mod fields;
+mod prose;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::LazyLock;
-/// x
-pub struct KnownCodes;
-impl KnownCodes {
-    /// x
-    pub fn builtin() -> &'static KnownCodes {
-        static K: LazyLock<KnownCodes> = LazyLock::new(|| KnownCodes);
-        &K
-    }
-}
-/// x
+
+use view::View;
+
+/// One error found in the text of a failed check.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleError {
-    /// x
+    /// The code of the rule, in its official spelling where that is known; `None` where the text
+    /// names no rule.
     pub rule: Option<String>,
-    /// x
+    /// What the text says about this error, without the code where the two can be told apart.
     pub message: String,
 }
-/// x
-pub fn split(text: &str, _: &KnownCodes) -> Vec<RuleError> {
-    vec![RuleError { rule: None, message: text.to_owned() }]
+
+/// The codes to look for besides those of the `BR-…` and `XSD_…` families, and how to spell all of
+/// them.
+///
+/// Case, the kind of hyphens and invisible marks make no difference when a code is looked up.
+/// A code is one word of Latin letters, digits, hyphens and underscores; any other is never found.
+/// Clone [`KnownCodes::builtin`] and extend the copy to add codes to it.
+#[derive(Debug, Clone, Default)]
+pub struct KnownCodes {
+    official: HashMap<String, String>,
+}
+
+impl KnownCodes {
+    /// The codes known when this program was built.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: LazyLock<KnownCodes> =
+            LazyLock::new(|| include_str!("rules/codes.txt").lines().collect());
+        &BUILTIN
+    }
+
+    /// The official spelling of a code, if it is known.
+    pub fn official(&self, code: &str) -> Option<&str> {
+        self.folded(&fold(code))
+    }
+
+    fn folded(&self, folded: &str) -> Option<&str> {
+        self.official.get(folded).map(String::as_str)
+    }
+}
+
+impl<S: Borrow<str>> FromIterator<S> for KnownCodes {
+    fn from_iter<I: IntoIterator<Item = S>>(codes: I) -> Self {
+        let mut known = Self::default();
+        known.extend(codes);
+        known
+    }
+}
+
+/// Adds codes; one that was known already takes the new spelling. Empty ones are passed over.
+impl<S: Borrow<str>> Extend<S> for KnownCodes {
+    fn extend<I: IntoIterator<Item = S>>(&mut self, codes: I) {
+        let codes = codes.into_iter();
+        self.official.extend(codes.filter_map(|code| {
+            let code = code.borrow().trim();
+            (!code.is_empty()).then(|| (fold(code), code.to_owned()))
+        }));
+    }
+}
+
+fn fold(code: &str) -> String {
+    code.trim().chars().filter_map(view::fold_char).collect()
+}
+
+/// Splits the text of a failed check into its errors, in the order of the text.
+///
+/// Gives nothing for an empty text, and for every other text at least one error: what cannot be
+/// split is one error without a rule and with the whole text as its message. The same rule may
+/// come up several times. Takes any text, in time linear in its length.
+pub fn split(text: &str, known: &KnownCodes) -> Vec<RuleError> {
+    let whole = text.trim_matches(view::is_space);
+    if whole.is_empty() {
+        return Vec::new();
+    }
+    let mut view = View::new(whole);
+    let extracted = fields::extract(&mut view, known);
+    let mut found = extracted.errors;
+    found.extend(prose::split(&view, known, extracted.structured));
+    if found.iter().all(|(_, error)| error.rule.is_none()) {
+        return vec![RuleError { rule: None, message: whole.to_owned() }];
+    }
+    found.sort_by_key(|(position, _)| *position);
+    found.into_iter().map(|(_, error)| error).collect()
+}
+
+/// How far the look of a code is proof that it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `BR-…` or `XSD_…`: nothing else looks like this.
+    Family,
+    /// A known code that could be an ordinary word or number.
+    Word,
+    /// A known code that could be an HTTP status.
+    Status,
+    /// Reports a success.
+    Success,
+}
+
+/// A word, or its beginning, that may be a code.
+#[derive(Debug, Clone)]
+struct Candidate {
+    range: Range<usize>,
+    code: String,
+    kind: Kind,
+    known: bool,
+}
+
+/// Reads the code a word holds, or begins with.
+fn read_code(view: &View, word: &Range<usize>, known: &KnownCodes) -> Option<Candidate> {
+    let (folded, ends, is_whole) = view.fold(word);
+    // A numbered list may write `2-BR-KSA-66`.
+    let number = folded.bytes().take_while(u8::is_ascii_digit).count();
+    let skipped = if folded.get(number..)?.starts_with("-br-") { number + 1 } else { 0 };
+    let rest = folded.get(skipped..)?;
+    let family = if rest.starts_with("br-") {
+        br_length(rest, known)
+    } else if rest.starts_with("xsd_") {
+        // Whatever follows a hyphen is text already: these codes have none.
+        rest.find('-').or(is_whole.then_some(rest.len()))
+    } else {
+        None
+    };
+    if let Some(length) = family {
+        let folded_code = rest.get(..length)?;
+        let official = known.folded(folded_code);
+        return Some(Candidate {
+            range: word.start..*ends.get(skipped + length - 1)?,
+            code: official.map_or_else(|| folded_code.to_ascii_uppercase(), str::to_owned),
+            kind: if folded_code == "xsd_zatca_valid" { Kind::Success } else { Kind::Family },
+            known: official.is_some(),
+        });
+    }
+    let official = known.folded(&folded).filter(|_| is_whole)?;
+    let is_status = folded.len() == 3 && number == 3;
+    Some(Candidate {
+        range: word.clone(),
+        code: official.to_owned(),
+        kind: if is_status { Kind::Status } else { Kind::Word },
+        known: true,
+    })
+}
+
+/// The length of the longest code of the `BR-` family that a folded word begins with.
+///
+/// Such a code ends in a number, which one letter and a number may follow (`BR-KSA-F-06-C28`);
+/// another plain number would be text (`BR-KSA-40-15 digits`) unless a known code says otherwise.
+fn br_length(folded: &str, known: &KnownCodes) -> Option<usize> {
+    let mut longest = None;
+    let mut in_grammar = true;
+    let mut has_number = false;
+    let mut end = "br".len();
+    for part in folded.get(end + 1..)?.split('-') {
+        let is_first = end == "br".len();
+        end += 1 + part.len();
+        let digits = part.trim_start_matches(|ch: char| ch.is_ascii_lowercase());
+        let letters = part.len() - digits.len();
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // The core rules have two digits; `BR-2024-…` is somebody's document number.
+        let digits_max = if is_first { 3 } else { 4 };
+        let is_end = match letters {
+            0 => is_number && !has_number && digits.len() <= digits_max,
+            1 => is_number && digits.len() <= 3,
+            _ => false,
+        };
+        has_number |= letters == 0;
+        in_grammar &= is_end || (letters > 0 && !has_number);
+        if (in_grammar && is_end) || folded.get(..end).is_some_and(|code| known.folded(code).is_some()) {
+            longest = Some(end);
+        }
+    }
+    longest
 }

@@ -1,0 +1,520 @@
+//! Decides for each code in running text whether it opens an error, and which text belongs to it.
+//!
+//! A segment is the text of one error, or of the few codes that share it. It is *headed* where its
+//! code stands in front of the message; then other codes in it are references. Without a head the
+//! codes are somewhere in a sentence or behind it, and all of them count.
+
+use std::ops::Range;
+
+use super::view::{BLOCK, INLINE, MARK, View, is_hyphen, is_mark, is_space, quote_kind};
+use super::{Candidate, Kind, KnownCodes, RuleError, read_code};
+
+/// Codes that share one text get a copy each. More than this many would let a hostile text grow
+/// far beyond its size.
+const MAX_SHARED: usize = 8;
+
+/// What stands before a code, brackets and bullets aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// The start of a text, line or list item, or a comma.
+    Break,
+    /// The end of a sentence.
+    Sentence,
+    /// A colon.
+    Label,
+    /// Text of the same sentence.
+    Text,
+}
+
+/// What stands behind a code, brackets aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Colon,
+    Dash,
+    /// A comma, the end of the line or of the text.
+    End,
+    Text,
+}
+
+/// How a code is set off from the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    /// The opening one of a pair of brackets around the code.
+    bracket: Option<char>,
+    after: After,
+}
+
+/// A code in its surroundings.
+#[derive(Debug)]
+struct Occurrence {
+    candidate: Candidate,
+    /// Where its brackets and bullets start; the text before belongs to somebody else.
+    start: usize,
+    before: Before,
+    look: Look,
+    /// Marked as the value of a code field.
+    is_value: bool,
+    /// Where its message would start.
+    body: usize,
+}
+
+impl Look {
+    /// A separator makes it look like the head of a message, not like a word of it.
+    fn is_separated(self) -> bool {
+        self.after == After::Colon || (self.after == After::Dash && self.bracket == Some('['))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    start: usize,
+    codes: Vec<Candidate>,
+    /// Text before the code is part of the sentence.
+    has_lead: bool,
+    is_headed: bool,
+    /// What its first code looks like.
+    look: Option<Look>,
+    /// The last code's start, with its brackets, and end; and the start of the text behind it.
+    code_start: usize,
+    code_end: usize,
+    body: usize,
+    /// Where the last code that is only referred to ends.
+    reference_end: Option<usize>,
+}
+
+impl Segment {
+    fn new(start: usize) -> Self {
+        Self { start, code_start: start, code_end: start, body: start, ..Self::default() }
+    }
+}
+
+/// Finds the errors in what the records have left of a text, with their positions.
+pub(super) fn split(view: &View, known: &KnownCodes, structured: bool) -> Vec<(usize, RuleError)> {
+    let mut splitter =
+        Splitter { view, structured, segment: Segment::new(0), read: 0, parentheses: 0, errors: Vec::new() };
+    for word in &view.words {
+        if let Some(candidate) = read_code(view, word, known) {
+            let is_cut_off = structured && !candidate.known && candidate.range.end == view.len();
+            if !is_cut_off && candidate.range.start >= splitter.read {
+                splitter.read(candidate);
+            }
+        }
+    }
+    splitter.finish()
+}
+
+/// The rest of a message after a repetition of its own code, as in `[BR-CO-15]-…`.
+pub(super) fn without_echo(view: &View, known: &KnownCodes, range: Range<usize>, code: &str) -> Range<usize> {
+    let word = view.words.get(view.word_from(range.start)).filter(|word| word.end <= range.end);
+    let echo = word.and_then(|word| read_code(view, word, known)).filter(|found| found.code == code);
+    let echo = echo.filter(|echo| !view.has_text(range.start..echo.range.start));
+    echo.map_or(range.clone(), |echo| view.body_after(echo.range.end).min(range.end)..range.end)
+}
+
+struct Splitter<'a> {
+    view: &'a View,
+    structured: bool,
+    segment: Segment,
+    /// Everything before has been looked at.
+    read: usize,
+    /// Parentheses open in the current segment.
+    parentheses: usize,
+    errors: Vec<(usize, RuleError)>,
+}
+
+impl Splitter<'_> {
+    fn finish(mut self) -> Vec<(usize, RuleError)> {
+        let end = self.view.len();
+        self.read_gap(end);
+        self.close(end, end);
+        self.errors
+    }
+
+    fn read(&mut self, candidate: Candidate) {
+        let (start, end) = (candidate.range.start, candidate.range.end);
+        let floor = self.read;
+        self.read_gap(start);
+        let floor = floor.max(self.segment.start);
+        let (lead, before, is_marked) = self.view.before_code(start, floor);
+        // Right behind another code there is no break, only nothing in between.
+        let before = if lead == floor && floor > self.segment.start { Before::Text } else { before };
+        let code = Occurrence {
+            start: lead,
+            before,
+            look: Look { bracket: self.view.bracket_around(start..end), after: self.view.after_code(end) },
+            is_value: before == Before::Break && is_marked,
+            body: self.view.body_after(end),
+            candidate,
+        };
+        if code.candidate.kind == Kind::Family || code.candidate.kind == Kind::Success || self.heads(&code) {
+            self.read = end;
+            self.place(code);
+        }
+    }
+
+    /// Looks at the text up to a position: parentheses, and blocks that end the segment.
+    fn read_gap(&mut self, end: usize) {
+        for at in self.read..end {
+            match self.view.get(at) {
+                Some('(') => self.parentheses += 1,
+                Some(')') => self.parentheses = self.parentheses.saturating_sub(1),
+                Some(BLOCK) => self.close(at, at + 1),
+                _ => {}
+            }
+        }
+        self.read = self.read.max(end);
+    }
+
+    /// Whether a code that looks like an ordinary word heads a message.
+    fn heads(&self, code: &Occurrence) -> bool {
+        if code.is_value {
+            return true;
+        }
+        let may_head = match code.before {
+            Before::Break => true,
+            Before::Label => self.segment.codes.is_empty(),
+            Before::Sentence | Before::Text => false,
+        };
+        // In data a lone word is the value of some field.
+        let is_alone = !self.structured
+            && code.look.after == After::End
+            && !self.view.has_text(self.segment.body..code.start);
+        let is_separated =
+            matches!(code.look.after, After::Colon | After::Dash) || code.look.bracket == Some('[');
+        code.candidate.kind == Kind::Word && may_head && (is_alone || is_separated)
+    }
+
+    /// Decides what a code is to the segment it stands in.
+    fn place(&mut self, code: Occurrence) {
+        let segment = &self.segment;
+        let (Some(last), Some(look)) = (segment.codes.last(), segment.look) else {
+            return self.open_first(code);
+        };
+        if code.is_value {
+            return self.open(code);
+        }
+        let gap = segment.body.min(code.start)..code.start;
+        let breaks = code.before == Before::Break;
+        let is_separated = code.look.is_separated();
+        if last.code == code.candidate.code {
+            // `X : [X]-text` repeats the code; `[X]-text,[X]-text` are two errors.
+            let is_bare_echo = look.bracket.is_none() && code.look.bracket.is_some();
+            if !self.view.has_text(gap.clone()) && (is_bare_echo || !breaks) {
+                self.segment.body = code.body;
+                return;
+            }
+            if is_bare_echo && !breaks {
+                return;
+            }
+        }
+        if !breaks && self.view.only_connects(gap.clone()) {
+            return self.share(code);
+        }
+        let own_parenthesis = usize::from(self.view.before(code.candidate.range.start) == Some('('));
+        let is_aside = self.parentheses > own_parenthesis;
+        let opens = if breaks {
+            // `… with BR-KSA-42, BR-KSA-44 and …` goes on referring.
+            let refers_on = segment.reference_end.is_some_and(|end| self.view.only_connects(end..code.start));
+            is_separated || !(is_aside || refers_on)
+        } else if is_aside {
+            false
+        } else if segment.is_headed {
+            // Errors with only a space between them all look like the first one.
+            let marks_head = match code.look.after {
+                After::Colon | After::Dash => true,
+                After::Text => code.look.bracket.is_some() || code.before == Before::Sentence,
+                After::End => false,
+            };
+            is_separated || (marks_head && code.look == look)
+        } else {
+            code.before == Before::Sentence && is_separated
+        };
+        if opens {
+            self.open(code);
+        } else if segment.is_headed {
+            self.segment.reference_end = Some(code.candidate.range.end);
+        } else if segment.codes.iter().all(|known| known.code != code.candidate.code) {
+            match self.view.last_break(segment.code_end, gap.start, gap.end).filter(|_| !is_aside) {
+                Some(at) => {
+                    self.close(at, at + 1);
+                    self.open_first(code);
+                }
+                None => self.share(code),
+            }
+        }
+    }
+
+    /// The first code of a segment, which may stand behind some text.
+    fn open_first(&mut self, code: Occurrence) {
+        let is_separated = code.look.is_separated();
+        let is_in_text = match code.before {
+            Before::Break => false,
+            Before::Sentence => !is_separated,
+            // `Postal code is wrong: BR-KSA-66`
+            Before::Label => code.look.after == After::End,
+            Before::Text => true,
+        };
+        if is_in_text {
+            self.segment.has_lead = true;
+            self.segment.is_headed = is_separated;
+            self.share(code);
+        } else {
+            self.open(code);
+        }
+    }
+
+    /// Starts a segment with a code at its head.
+    fn open(&mut self, code: Occurrence) {
+        let start = if matches!(code.before, Before::Label | Before::Text) {
+            // What introduces a code on its line belongs to it, not to the message before.
+            let text = self.segment.body.min(code.start)..code.start;
+            self.view.label_start(text, self.segment.codes.is_empty())
+        } else {
+            code.start
+        };
+        self.close(start, start);
+        self.segment.has_lead = code.before == Before::Text && start < code.start;
+        self.segment.is_headed = true;
+        self.share(code);
+    }
+
+    /// Adds a code to the segment.
+    fn share(&mut self, code: Occurrence) {
+        if self.segment.codes.len() == MAX_SHARED {
+            let is_headed = self.segment.is_headed;
+            self.close(code.start, code.start);
+            self.segment.is_headed = is_headed;
+        }
+        self.segment.look.get_or_insert(code.look);
+        self.segment.is_headed |= code.look.is_separated();
+        self.segment.code_start = code.start;
+        self.segment.code_end = code.candidate.range.end;
+        self.segment.body = code.body;
+        self.segment.codes.push(code.candidate);
+    }
+
+    /// Ends the current segment and starts the next one, after what parts the two.
+    fn close(&mut self, end: usize, next: usize) {
+        let segment = std::mem::replace(&mut self.segment, Segment::new(next));
+        self.parentheses = 0;
+        let is_last = next == self.view.len();
+        let end_of_value = is_last || next > end;
+        let end = if is_last { end } else { self.view.without_heading(segment.body.min(end)..end) };
+        if segment.codes.is_empty() {
+            let text = self.view.clean(segment.start..end);
+            // A single word is a heading or a level; what no record used is scaffolding.
+            let says_something = text.contains(char::is_whitespace) && text.contains(char::is_alphanumeric);
+            let is_scaffolding = self.structured && end_of_value;
+            if says_something && !is_scaffolding && !text.ends_with([':', '：']) {
+                self.errors.push((segment.start, RuleError { rule: None, message: text }));
+            }
+            return;
+        }
+        let message = self.message(&segment, end);
+        for candidate in segment.codes {
+            if candidate.kind != Kind::Success {
+                let error = RuleError { rule: Some(candidate.code), message: message.clone() };
+                self.errors.push((candidate.range.start, error));
+            }
+        }
+    }
+
+    fn message(&self, segment: &Segment, end: usize) -> String {
+        let body = segment.body.min(end)..end;
+        let has_body = self.view.has_text(body.clone());
+        let range = match (segment.has_lead, has_body) {
+            (false, true) => body,
+            // A code in brackets behind the text is no part of the sentence.
+            (true, false) if segment.look.is_some_and(|look| look.bracket.is_some()) => {
+                segment.start..segment.code_start
+            }
+            _ => segment.start..end,
+        };
+        let text = self.view.clean(range);
+        if text.is_empty() { self.view.render(segment.start..end) } else { text }
+    }
+}
+
+/// How a log calls what follows.
+fn is_level(word: &str) -> bool {
+    matches!(word, "error" | "errors" | "warning" | "warnings" | "fatal" | "code" | "rule")
+}
+
+fn is_list_break(ch: char) -> bool {
+    matches!(ch, ',' | ';' | '،' | '؛' | '|' | '\n' | BLOCK)
+}
+
+fn is_bullet(ch: char) -> bool {
+    is_hyphen(ch)
+        || matches!(ch, '*' | '•' | '·' | '#' | '[' | '(' | '{' | '}' | '<')
+        || quote_kind(ch).is_some()
+}
+
+impl View {
+    /// Where the brackets, bullets, numbers and levels before a code start, what is before them, and
+    /// whether there is a mark among them.
+    fn before_code(&self, code: usize, floor: usize) -> (usize, Before, bool) {
+        let mut at = code;
+        // Where the levels end: in the middle of a sentence they are words of it.
+        let mut level_end = None;
+        let mut is_labelled = false;
+        let mut is_marked = false;
+        loop {
+            let ch = self.before(at).filter(|ch| at > floor && !is_list_break(*ch));
+            let Some(ch) = ch else { return (at, Before::Break, is_marked) };
+            is_marked |= ch == MARK;
+            if is_space(ch) || is_bullet(ch) || ch == MARK {
+                at -= 1;
+                continue;
+            }
+            let is_label = matches!(ch, ':' | '：' | '=');
+            let word_end = at - usize::from(is_label || matches!(ch, ']' | ')' | '.'));
+            if let Some(start) = self.level_before(word_end, floor) {
+                level_end.get_or_insert(at);
+                is_labelled |= is_label;
+                at = start;
+                continue;
+            }
+            let before = match ch {
+                _ if is_label || is_labelled => Before::Label,
+                '.' | '!' | '?' | '؟' => Before::Sentence,
+                _ => Before::Text,
+            };
+            return (level_end.unwrap_or(at), before, is_marked);
+        }
+    }
+
+    /// The start of a level, or of an item's number at the start of a line.
+    fn level_before(&self, end: usize, floor: usize) -> Option<usize> {
+        let mut end = end;
+        while end > floor && self.before(end).is_some_and(|ch| is_space(ch) && ch != '\n') {
+            end -= 1;
+        }
+        let word = self.words.get(self.word_from(end).checked_sub(1)?)?;
+        if word.end != end || word.start < floor {
+            return None;
+        }
+        let folded = self.fold(word).0;
+        let is_number = folded.len() <= 3 && folded.bytes().all(|byte| byte.is_ascii_digit());
+        (is_level(&folded) || (is_number && self.is_line_start(word.start, floor))).then_some(word.start)
+    }
+
+    fn is_line_start(&self, mut at: usize, floor: usize) -> bool {
+        while at > floor {
+            match self.before(at) {
+                Some(ch) if is_list_break(ch) => return true,
+                Some(ch) if is_space(ch) || matches!(ch, '(' | '#') => at -= 1,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// The opening one of a pair of brackets that holds nothing but this code.
+    fn bracket_around(&self, code: Range<usize>) -> Option<char> {
+        let unseen = |at: &usize| !self.get(*at).is_some_and(is_mark);
+        let before = (0..code.start).rev().find(unseen).and_then(|at| self.get(at));
+        let after = (code.end..self.len()).find(unseen).and_then(|at| self.get(at));
+        match (before?, after?) {
+            ('[', ']') => Some('['),
+            ('(', ')') => Some('('),
+            _ => None,
+        }
+    }
+
+    /// The position behind the brackets that a code stands in.
+    fn skip_closers(&self, mut at: usize) -> usize {
+        while self.get(at).is_some_and(|ch| {
+            matches!(ch, ']' | ')' | '*') || quote_kind(ch).is_some() || is_mark(ch) || ch == INLINE
+        }) {
+            at += 1;
+        }
+        at
+    }
+
+    fn after_code(&self, code_end: usize) -> After {
+        let closed = self.skip_closers(code_end);
+        let at = self.skip_space(closed);
+        if self.units.get(closed..at).unwrap_or_default().iter().any(|unit| unit.ch == '\n') {
+            return After::End;
+        }
+        match self.get(at) {
+            None | Some(BLOCK | ',' | ';' | '،' | '؛' | '.' | '!' | '}' | ']') => After::End,
+            Some(':' | '：' | '=' | '|') => After::Colon,
+            Some(ch) if is_hyphen(ch) => After::Dash,
+            Some(_) => After::Text,
+        }
+    }
+
+    /// Where the message behind a code starts: after its brackets and one separator.
+    fn body_after(&self, code_end: usize) -> usize {
+        let mut at = self.skip_space(self.skip_closers(code_end));
+        let mut is_first = true;
+        while let Some(ch) = self.get(at) {
+            let is_separator = match ch {
+                ':' | '：' | '=' | '>' => true,
+                ',' | ';' | '،' | '؛' | '|' | '.' => is_first,
+                // Behind another separator it may be the sign of a number.
+                _ if is_hyphen(ch) => {
+                    is_first || self.get(at + 1).is_some_and(|ch| is_space(ch) || is_hyphen(ch))
+                }
+                _ => false,
+            };
+            if !is_separator {
+                break;
+            }
+            is_first = false;
+            at = self.skip_space(at + 1);
+        }
+        at
+    }
+
+    fn has_text(&self, range: Range<usize>) -> bool {
+        self.units.get(range).is_some_and(|units| units.iter().any(|unit| unit.ch.is_alphanumeric()))
+    }
+
+    /// Whether nothing but `and` or the like stands between two codes.
+    fn only_connects(&self, range: Range<usize>) -> bool {
+        let mut text = String::new();
+        for unit in self.units.get(range).unwrap_or_default() {
+            if unit.ch.is_alphanumeric() {
+                text.push(unit.ch.to_ascii_lowercase());
+                if text.len() > "أو".len() {
+                    return false;
+                }
+            }
+        }
+        matches!(text.as_str(), "" | "and" | "or" | "و" | "أو")
+    }
+
+    /// The place that parts two sentences with a code in each: the first break right behind the
+    /// code before, or else the last one.
+    fn last_break(&self, code_end: usize, body: usize, next: usize) -> Option<usize> {
+        let breaks = |at: &usize| self.get(*at).is_some_and(is_list_break);
+        let ends = |at: &usize| breaks(at) || self.get(*at) == Some('.');
+        (code_end..body).find(ends).or_else(|| (body..next).rev().find(breaks))
+    }
+
+    /// Where a label at the end of a text starts: with its line, unless it shares that with the
+    /// message before.
+    fn label_start(&self, text: Range<usize>, is_free: bool) -> usize {
+        self.line_break_in(text.clone()).map_or(if is_free { text.start } else { text.end }, |at| at + 1)
+    }
+
+    /// The end of a text without the headings (`… warnings :`) that introduce the next one.
+    fn without_heading(&self, text: Range<usize>) -> usize {
+        let mut end = text.end;
+        loop {
+            let is_shown = |at: &usize| self.get(*at).is_some_and(|ch| !is_space(ch) && !is_bullet(ch));
+            let last = (text.start..end).rev().find(is_shown);
+            let colon = last.filter(|at| self.get(*at) == Some(':'));
+            let line = colon.and_then(|colon| self.line_break_in(text.start..colon));
+            let Some(line) = line else { return end };
+            end = line;
+        }
+    }
+
+    fn line_break_in(&self, mut text: Range<usize>) -> Option<usize> {
+        text.rfind(|at| matches!(self.get(*at), Some('\n' | BLOCK)))
+    }
+}
