@@ -26,9 +26,10 @@ async fn adopt(settings: &Settings) -> CliResult {
     let former = store.adopt_upstream(base_url, clock::wall_now()).await?;
     store.close().await;
     let mut out = std::io::stdout();
-    Ok(match former {
+    match former {
         Some(former) if former == *base_url => writeln!(out, "the database belongs to {base_url} already")?,
         Some(former) => writeln!(out, "the database belonged to {former} and belongs to {base_url} now")?,
         None => writeln!(out, "the database belongs to {base_url} now")?,
-    })
+    }
+    Ok(())
 }

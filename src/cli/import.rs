@@ -55,6 +55,27 @@ fn refusal(name: &str, problems: &[String]) -> String {
     text
 }
 
+/// Tells which line a record begins on. The reader's own count is one behind after CR LF, for it sees the
+/// line feed only with the next record.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    counted_to: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the first record at or after this offset; offsets must not go back.
+    fn at(&mut self, offset: u64) -> u64 {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let rest = self.bytes.get(offset..).unwrap_or_default();
+        let begins_at = offset + rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = self.bytes.get(self.counted_to..begins_at).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.counted_to = begins_at;
+        self.line
+    }
+}
+
 /// Where the columns stand.
 struct Columns {
     vat: usize,
@@ -70,11 +91,12 @@ fn parse(bytes: &[u8]) -> Result<Vec<Registration>, Vec<String>> {
     let columns = columns(&header)?;
     let (mut registrations, mut problems) = (Vec::new(), Vec::new());
     let mut record = csv::ByteRecord::new();
+    let mut lines = Lines { bytes, counted_to: 0, line: 1 };
     loop {
         match reader.read_byte_record(&mut record) {
             Ok(false) => break,
             Ok(true) => {
-                let line = record.position().map_or(0, csv::Position::line);
+                let line = record.position().map_or(0, |position| lines.at(position.byte()));
                 match registration(&record, &columns, header.len()) {
                     Ok(registration) => registrations.push(registration),
                     Err(problem) => problems.push(format!("line {line}: {problem}")),
@@ -157,10 +179,13 @@ mod tests {
 
     #[test]
     fn every_bad_row_is_named_with_its_line() {
-        let text = "vat,activity_id\n3,ok\n3,../x\n,b\n3\n\"3\",\"two\nlines\"\n3,ok2,more\n";
-        let problems = ids(text).unwrap_err();
-        let lines: Vec<&str> = problems.iter().map(|problem| problem.split(':').next().unwrap()).collect();
-        assert_eq!(lines, ["line 3", "line 4", "line 5", "line 6", "line 8"]);
+        let text = "vat,activity_id\n3,ok\n3,../x\n,b\n\n3\n\"3\",\"two\nlines\"\n3,ok2,more\n";
+        for text in [text.to_owned(), text.replace('\n', "\r\n")] {
+            let problems = ids(&text).unwrap_err();
+            let lines: Vec<&str> =
+                problems.iter().map(|problem| problem.split(':').next().unwrap()).collect();
+            assert_eq!(lines, ["line 3", "line 4", "line 6", "line 7", "line 9"]);
+        }
     }
 
     #[test]

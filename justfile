@@ -1,0 +1,28 @@
+# What a change has to pass; the same steps as .ci/run.
+
+# Everything.
+check: fmt clippy test doc deny machete
+
+# Formatting.
+fmt:
+    cargo fmt --check
+
+# Lints, warnings as errors.
+clippy:
+    cargo clippy --all-targets --locked -- -D warnings
+
+# The README's test command.
+test:
+    cargo test --locked
+
+# Documentation, private items included.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+
+# Licences, banned crates and sources. Advisories need a database from the network: `cargo deny check`.
+deny:
+    cargo deny check bans licenses sources
+
+# Dependencies that nothing uses.
+machete:
+    cargo machete

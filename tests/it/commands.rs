@@ -1,0 +1,224 @@
+//! What the command line accepts, refuses and says.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::helpers::{OTHER_VAT, Ran, Setup, VAT, program};
+
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_and_vats_that_could_leave_their_place_are_refused_and_nothing_is_stored() {
+    let setup = Setup::new(NOWHERE, "");
+    setup.add(VAT, &["good"]);
+    let too_long = "x".repeat(65);
+    for bad in ["", " ", "../../admin", "a/b", "a b", "a\r\nx-evil: 1", "ü", "a%2f", too_long.as_str()] {
+        for arguments in [
+            vec!["add", "--vat", VAT, "fine", bad],
+            vec!["add", "--vat", bad, "fine"],
+            vec!["show", bad],
+            vec!["cancel", bad],
+            vec!["poll", bad],
+            vec!["retry", bad],
+            vec!["show", "good", "--vat", bad],
+        ] {
+            let ran = setup.run(&arguments);
+            assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains("is not usable: it must be 1 to"), "{arguments:?}: {}", ran.stderr);
+            assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        }
+    }
+    assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adding_twice_changes_nothing() {
+    let setup = Setup::new(NOWHERE, "");
+    setup.ok(&["add", "--vat", VAT, "act-1", "--reference", "first"]);
+    let again = setup.ok(&["add", "--vat", VAT, "act-1", "act-1", "act-2", "--reference", "second"]);
+    assert_eq!(
+        again.lines().collect::<Vec<_>>(),
+        [
+            "act-1 of VAT 310122393500003 was known already, nothing changed",
+            "act-1 of VAT 310122393500003 was known already, nothing changed",
+            "act-2 of VAT 310122393500003 is watched from now on",
+        ]
+    );
+    let rows = setup.rows("json_array(activity_id, reference) AS r FROM report_activities ORDER BY 1").await;
+    assert_eq!(rows, [json!(["act-1", "first"]), json!(["act-2", "second"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vat_of_another_shape_is_taken_with_a_warning() {
+    let setup = Setup::new(NOWHERE, "");
+    let ran = setup.run(&["add", "--vat", "GROUP-7", "act-1"]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.stderr.contains("warning: VAT GROUP-7 is not 15 digits"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_takes_all_rows_or_none() {
+    let setup = Setup::new(NOWHERE, "");
+    let file = setup.path("import.csv");
+    let name = file.to_str().unwrap();
+    std::fs::write(
+        &file,
+        format!("\u{feff}vat,activity_id,reference\r\n{VAT},a,\"جدة, ١\"\r\n{VAT},../b,x\r\n{OTHER_VAT},c,\"two\r\nlines\"\r\n{VAT},d\r\n"),
+    )
+    .unwrap();
+    let ran = setup.run(&["import", name]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stdout.is_empty());
+    for line in
+        ["line 3: activity id `../b`", "line 4: reference `two\\r\\nlines`", "line 6: it has 2 fields"]
+    {
+        assert!(ran.stderr.contains(line), "{line} is missing in:\n{}", ran.stderr);
+    }
+    assert!(!setup.database().exists() || setup.number("SELECT count(*) FROM report_activities").await == 0);
+
+    std::fs::write(
+        &file,
+        format!("\u{feff}vat,activity_id,reference\r\n{VAT},a,\"جدة, ١\"\r\n{OTHER_VAT},c,\r\n"),
+    )
+    .unwrap();
+    assert_eq!(setup.ok(&["import", name]), "2 activities are watched from now on, 0 were known already\n");
+    let rows =
+        setup.rows("json_array(vat, activity_id, reference) AS r FROM report_activities ORDER BY 1").await;
+    assert_eq!(rows, [json!([VAT, "a", "جدة, ١"]), json!([OTHER_VAT, "c", null])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_reads_standard_input() {
+    let setup = Setup::new(NOWHERE, "");
+    let mut child = setup
+        .command(&["import", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(format!("activity_id,vat\nact-1,{VAT}\n").as_bytes()).unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 1);
+    let missing = setup.run(&["import", "no-such-file.csv"]);
+    assert_eq!(missing.code, 2);
+    assert!(missing.stderr.contains("no-such-file.csv can't be read"), "{}", missing.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_filter_and_print_in_three_formats() {
+    let setup = Setup::new(NOWHERE, "");
+    assert_eq!(setup.ok(&["list", "--format", "json"]).trim(), "[]");
+    assert!(setup.ok(&["list", "--format", "csv"]).starts_with("vat,activity_id,device_id,reference,state,"));
+    setup.add(VAT, &["a", "b", "c"]);
+    setup.ok(&["add", "--vat", OTHER_VAT, "d", "--device-id", "جدة"]);
+    setup.ok(&["cancel", "b"]);
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let text = setup.ok(&[&["list", "--format", "json"], arguments].concat());
+        let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
+        rows.iter().map(|row| row["activity_id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&[]), ["d", "c", "b", "a"]);
+    assert_eq!(ids(&["--state", "PENDING"]), ["d", "c", "a"]);
+    assert_eq!(ids(&["--state", "cancelled"]), ["b"]);
+    assert_eq!(ids(&["--vat", VAT, "--limit", "2"]), ["c", "b"]);
+    assert_eq!(setup.run(&["list", "--state", "DONE"]).code, 2);
+    let csv = setup.ok(&["list", "--format", "csv", "--vat", VAT]);
+    assert_eq!(csv.lines().count(), 4);
+    let arabic = setup.ok(&["list", "--format", "csv"]);
+    assert!(arabic.starts_with('\u{feff}') && arabic.contains("جدة"), "Excel needs the mark to see Arabic");
+    assert!(setup.ok(&["list"]).contains("activity id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_two_vats_has_to_be_told_apart() {
+    let setup = Setup::new(NOWHERE, "");
+    setup.add(VAT, &["same"]);
+    setup.add(OTHER_VAT, &["same"]);
+    let ran = setup.run(&["cancel", "same"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.stderr
+            .contains("registered for several VATs (310122393500003, 399999999900003): name one with --vat")
+    );
+    setup.ok(&["cancel", "same", "--vat", OTHER_VAT]);
+    let states = setup.rows("json_array(vat, state) AS r FROM report_activities ORDER BY vat").await;
+    assert_eq!(states, [json!([VAT, "PENDING"]), json!([OTHER_VAT, "CANCELLED"])]);
+    assert_eq!(setup.run(&["show", "unknown"]).code, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_stays_with_its_upstream_until_it_is_adopted() {
+    let setup = Setup::new(NOWHERE, "");
+    setup.add(VAT, &["act-1"]);
+    let other = "http://127.0.0.1:10/elsewhere";
+    setup.configure(&setup.configuration().replace(NOWHERE, other));
+    for arguments in
+        [vec!["add", "--vat", VAT, "act-2"], vec!["run"], vec!["poll", "act-1"], vec!["retry", "act-1"]]
+    {
+        let ran = setup.run(&arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(NOWHERE) && ran.stderr.contains(other), "both are named: {}", ran.stderr);
+        assert!(ran.stderr.contains("pcsid-watch db adopt"), "{}", ran.stderr);
+    }
+    setup.ok(&["list"]);
+    assert!(
+        setup.ok(&["db", "adopt"]).contains(&format!("belonged to {NOWHERE} and belongs to {other} now"))
+    );
+    setup.add(VAT, &["act-2"]);
+    assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vat_that_no_credential_serves_is_refused_at_intake() {
+    let more = format!("[[credentials]]\nname = \"only\"\ntoken = \"t\"\nvats = [\"{VAT}\"]\n");
+    let setup = Setup::new(NOWHERE, &more);
+    setup.add(VAT, &["act-1"]);
+    let ran = setup.run(&["add", "--vat", OTHER_VAT, "act-2"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("VAT 399999999900003 is served by no credential"), "{}", ran.stderr);
+    assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_not_ours_are_refused_untouched() {
+    let setup = Setup::new(NOWHERE, "");
+    let file = setup.database();
+    let foreign = setup.path("foreign.db");
+    let made = std::process::Command::new("sqlite3")
+        .arg(&foreign)
+        .arg("CREATE TABLE customers (name TEXT); INSERT INTO customers VALUES ('x')")
+        .status();
+    let mut cases = vec![(
+        b"this is a letter, not a database, and long enough to be read as one".repeat(20),
+        "not a readable SQLite database",
+    )];
+    if made.is_ok_and(|status| status.success()) {
+        cases.push((std::fs::read(&foreign).unwrap(), "is a database of another program"));
+    }
+    for (bytes, sentence) in cases {
+        std::fs::write(&file, &bytes).unwrap();
+        for arguments in [vec!["run"], vec!["add", "--vat", VAT, "act-1"], vec!["list"]] {
+            let ran = setup.run(&arguments);
+            assert_eq!(ran.code, 1, "{arguments:?}");
+            assert!(ran.stderr.contains(sentence), "{arguments:?}: {}", ran.stderr);
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn the_program_says_what_it_can_do() {
+    let help = Ran::from(program().arg("--help").output().unwrap());
+    assert_eq!(help.code, 0);
+    for command in ["run", "demo", "sandbox", "add", "import", "list", "show", "report", "config", "db"] {
+        assert!(help.stdout.contains(command), "{command}");
+    }
+    let version = Ran::from(program().arg("--version").output().unwrap());
+    assert_eq!(version.stdout, format!("pcsid-watch {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(Ran::from(program().output().unwrap()).code, 2);
+    assert_eq!(Ran::from(program().arg("frobnicate").output().unwrap()).code, 2);
+}

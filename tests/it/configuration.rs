@@ -1,0 +1,276 @@
+//! Settings: what is refused, how it is named, and that no secret is ever shown.
+
+use crate::helpers::{Ran, Setup, TOKEN, VAT, WEBHOOK_SECRET, program};
+
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// Settings that can't be used are refused by `run`, with code 2 and a sentence that holds these parts.
+fn refused(setup: &Setup, configuration: &str, parts: &[&str]) {
+    setup.configure(configuration);
+    for arguments in [["config", "check"].as_slice(), ["run"].as_slice()] {
+        let ran = setup.run(arguments);
+        assert_eq!(ran.code, 2, "{configuration}\n{}", ran.stderr);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "`{part}` is missing in: {}", ran.stderr);
+        }
+    }
+    assert!(!setup.database().exists(), "nothing is created: {configuration}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_file_key_and_rule() {
+    let setup = Setup::new(NOWHERE, "");
+    let good = setup.configuration();
+    let with = |more: &str| format!("{good}\n{more}");
+    let replaced = |from: &str, to: &str| good.replace(from, to);
+    let file = setup.path("pcsid-watch.toml").display().to_string();
+    let cases: Vec<(String, Vec<&str>)> = vec![
+        (
+            replaced("max_interval = \"100ms\"", "max_interval = \"10ms\""),
+            vec!["schedule.max_interval: `10ms` is not usable", "schedule.initial_interval, which is 20ms"],
+        ),
+        (replaced("max_interval", "max_intervall"), vec!["schedule.max_intervall: this key is not known"]),
+        (with("[polling]\nfast = true"), vec!["polling: this key is not known"]),
+        (with("[events]\nlog = \"perhaps\""), vec!["events.log"]),
+        (
+            with("[retention]\nconcluded_after = \"soon\""),
+            vec!["retention.concluded_after", "soon", "a duration such as"],
+        ),
+        (replaced("\"20ms\"", "\"0ms\""), vec!["schedule.initial_interval", "from 1ms"]),
+        (
+            replaced("[schedule]", "[schedule]\nmultiplier = 0.5"),
+            vec!["schedule.multiplier: 0.5 is not usable"],
+        ),
+        (replaced("[schedule]", "[schedule]\nmultiplier = nan"), vec!["schedule.multiplier"]),
+        (replaced("[schedule]", "[schedule]\njitter = 1.0"), vec!["schedule.jitter"]),
+        (replaced("[schedule]", "[schedule]\nreject_after = 0"), vec!["schedule.reject_after"]),
+        (
+            replaced("[upstream]", "[upstream]\nmax_in_flight = 0"),
+            vec!["upstream.max_in_flight: 0 is not usable"],
+        ),
+        (replaced(NOWHERE, "ftp://example.com"), vec!["upstream.base_url", "https://"]),
+        (
+            replaced(NOWHERE, "https://me:pass-word@example.com"),
+            vec!["upstream.base_url", "user name or password"],
+        ),
+        (with("[log]\nformat = \"xml\""), vec!["log.format: `xml`", "text or json"]),
+        (
+            with("[[webhooks]]\nname = \"erp\"\nurl = \"http://example.com/\"\nsecret = \"x\""),
+            vec!["webhooks[0].url", "allow_http = true"],
+        ),
+        (
+            with(
+                "[[webhooks]]\nname = \"erp\"\nurl = \"https://example.com/\"\nsecret = \"x\"\nevents = [\"pcsid.done\"]",
+            ),
+            vec!["webhooks[0].events[0]: `pcsid.done` matches no event"],
+        ),
+        (
+            with("[[webhooks]]\nname = \"log\"\nurl = \"https://example.com/\"\nsecret = \"x\""),
+            vec!["webhooks[0].name"],
+        ),
+        (
+            with("[[webhooks]]\nname = \"erp\"\nurl = \"https://example.com/\""),
+            vec!["webhooks[0]: secret_file is missing"],
+        ),
+        (
+            with("[[credentials]]\nname = \"main\"\ntoken = \"t\"\nvats = [\"3\"]"),
+            vec!["credentials[1].name: `main` stands twice"],
+        ),
+        (
+            with("[[credentials]]\nname = \"second\"\ntoken = \"t\""),
+            vec!["credentials[1].vats: only one credential"],
+        ),
+        (replaced("token_file", "token"), vec![]),
+    ];
+    for (configuration, parts) in cases.iter().take(cases.len() - 1) {
+        let mut parts = parts.clone();
+        parts.push(&file);
+        refused(&setup, configuration, &parts);
+    }
+}
+
+#[test]
+fn http_off_loopback_needs_a_token() {
+    let setup = Setup::new(NOWHERE, "[http]\nlisten = \"0.0.0.0:8088\"\n");
+    let ran = setup.run(&["config", "check"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("http.listen: `0.0.0.0:8088` is reachable from other machines"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_missing_or_empty_secret_is_refused_at_the_start() {
+    let setup = Setup::new(NOWHERE, "");
+    std::fs::remove_file(setup.path("token")).unwrap();
+    let ran = setup.run(&["run"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("credential `main` has no usable token"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&setup.path("token").display().to_string()), "{}", ran.stderr);
+    std::fs::write(setup.path("token"), " \n").unwrap();
+    assert_eq!(setup.run(&["run"]).code, 2);
+    std::fs::write(setup.path("token"), "two\nlines").unwrap();
+    assert_eq!(setup.run(&["config", "check"]).code, 2);
+    // Who only registers needs no token.
+    assert_eq!(setup.run(&["add", "--vat", VAT, "act-1"]).code, 0);
+
+    let short = "whsec_c2hvcnQ=";
+    let webhook =
+        format!("[[webhooks]]\nname = \"erp\"\nurl = \"https://example.com/\"\nsecret = \"{short}\"\n");
+    let setup = Setup::new(NOWHERE, &webhook);
+    let ran = setup.run(&["run"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("webhook `erp`") && ran.stderr.contains("24 to 64 bytes"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("c2hvcnQ"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_daemon_without_credentials_is_refused_but_reading_is_not() {
+    let setup = Setup::new(NOWHERE, "");
+    setup.configure(&format!("[database]\nurl = \"sqlite://{}\"\n", setup.database().display()));
+    let ran = setup.run(&["run"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("credentials: there is none"), "{}", ran.stderr);
+    assert_eq!(setup.ok(&["list", "--format", "json"]).trim(), "[]");
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let setup = Setup::new(NOWHERE, "")
+        .variable("PCSID_WATCH__SCHEDULE__MAX_INTERVAL", "7m")
+        .variable("PCSID_WATCH__UPSTREAM__MAX_IN_FLIGHT", "9")
+        .variable("PCSID_WATCH__CREDENTIALS__0__VATS", "310122393500003 399999999900003")
+        .variable("PCSID_WATCH__EVENTS__LOG", "false");
+    let shown = setup.ok(&["config", "show", "--format", "csv"]);
+    for line in [
+        "schedule.max_interval,7m",
+        "upstream.max_in_flight,9",
+        "events.log,false",
+        "schedule.initial_interval,20ms",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "`{line}` is missing in:\n{shown}");
+    }
+    assert!(shown.contains("310122393500003") && shown.contains("399999999900003"));
+
+    let wrong = Setup::new(NOWHERE, "").variable("PCSID_WATCH__SCHEDULE__MAXINTERVAL", "7m");
+    let ran = wrong.run(&["config", "check"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("schedule.maxinterval: this key is not known"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let setup = Setup::new(NOWHERE, "");
+    std::fs::remove_file(setup.path("pcsid-watch.toml")).unwrap();
+    let mut command = program();
+    command.current_dir(setup.folder());
+    command.args(["config", "check"]);
+    command.env("PCSID_WATCH__CREDENTIALS__0__NAME", "main");
+    command.env("PCSID_WATCH__CREDENTIALS__0__TOKEN", "007");
+    let ran = Ran::from(command.output().unwrap());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn the_configuration_file_is_looked_for_where_it_is_documented() {
+    let setup = Setup::new(NOWHERE, "");
+    let named = setup.configuration();
+    std::fs::create_dir(setup.path("config")).unwrap();
+    std::fs::write(setup.path("config/pcsid-watch.toml"), "[log]\nformat = \"xml\"\n").unwrap();
+    let run = |with: &dyn Fn(&mut std::process::Command)| {
+        let mut command = program();
+        command.current_dir(setup.folder()).args(["config", "show", "--format", "csv"]);
+        with(&mut command);
+        Ran::from(command.output().unwrap())
+    };
+    let default = run(&|_| {});
+    assert!(default.stderr.contains("config/pcsid-watch.toml: log.format"), "{}", default.stderr);
+    let by_variable = run(&|command| {
+        command.env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml"));
+    });
+    assert_eq!(by_variable.code, 0, "{}", by_variable.stderr);
+    std::fs::write(setup.path("third.toml"), named.replace("20ms", "30ms")).unwrap();
+    let by_flag = run(&|command| {
+        command.env("PCSID_WATCH_CONFIG", "/nowhere").arg("--config").arg(setup.path("third.toml"));
+    });
+    assert!(by_flag.stdout.contains("schedule.initial_interval,30ms"), "{}", by_flag.stderr);
+    let missing = run(&|command| {
+        command.arg("--config").arg("/nowhere.toml");
+    });
+    assert_eq!(missing.code, 2);
+    assert!(missing.stderr.contains("`/nowhere.toml` can't be read"), "{}", missing.stderr);
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let webhook = format!(
+        "[[webhooks]]\nname = \"erp\"\nurl = \"https://example.com/\"\nsecret = \"{WEBHOOK_SECRET}\"\n"
+    );
+    let credential = format!("[[credentials]]\nname = \"main\"\ntoken = \"{TOKEN}\"\n");
+    let setup = Setup::new(NOWHERE, &format!("{credential}{webhook}"));
+    let shown = setup.ok(&["config", "show"]);
+    assert!(shown.contains("[redacted]"));
+    let mut outputs = vec![shown, setup.ok(&["config", "show", "--format", "json"])];
+    let good = setup.configuration();
+    for broken in [
+        good.replace(&format!("token = \"{TOKEN}\""), &format!("token = [\"{TOKEN}\"]")),
+        good.replace(&format!("token = \"{TOKEN}\""), &format!("token = \"{TOKEN}")),
+        good.replace(&format!("token = \"{TOKEN}\""), &format!("token: \"{TOKEN}\"")),
+        good.replace(
+            &format!("secret = \"{WEBHOOK_SECRET}\""),
+            &format!("secret = {{ a = \"{WEBHOOK_SECRET}\" }}"),
+        ),
+        good.replace(&format!("secret = \"{WEBHOOK_SECRET}\""), &format!("secret = \"{WEBHOOK_SECRET}%\"")),
+    ] {
+        setup.configure(&broken);
+        let ran = setup.run(&["config", "check"]);
+        assert_eq!(ran.code, 2, "{broken}");
+        outputs.push(ran.stdout + &ran.stderr);
+    }
+    for output in outputs {
+        assert!(!output.contains(TOKEN), "{output}");
+        assert!(!output.contains(&WEBHOOK_SECRET[6..]), "{output}");
+    }
+}
+
+#[test]
+fn the_sample_file_holds_every_key_and_is_usable() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/config/pcsid-watch.toml");
+    let text = std::fs::read_to_string(sample).unwrap();
+    let setup = Setup::new(NOWHERE, "");
+    // Uncommented, every key it mentions is one that the program knows.
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(key)
+                if key.starts_with('[')
+                    || key.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')) =>
+            {
+                format!("{key}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    setup.configure(&uncommented.replace("token_file = \"/", "token_file = \"/nowhere/"));
+    let shown = setup.ok(&["config", "show", "--format", "csv"]);
+    setup.configure("[[credentials]]\nname = \"main\"\ntoken = \"t\"\n[[webhooks]]\nname = \"erp\"\nurl = \"https://h/\"\nsecret = \"s\"\n");
+    let every = setup.ok(&["config", "show", "--format", "csv"]);
+    for key in every.lines().filter_map(|line| line.split(',').next()) {
+        let name = key.rsplit('.').next().unwrap();
+        if !["token", "secret"].contains(&name) {
+            assert!(shown.contains(key), "{key} is not in the sample");
+        }
+    }
+    // As it is shipped it names files of an installation; its values are the defaults.
+    let defaults: Vec<&str> = every
+        .lines()
+        .filter(|line| !line.starts_with("credentials") && !line.starts_with("webhooks"))
+        .collect();
+    setup.configure(&text);
+    let shipped = setup.ok(&["config", "show", "--format", "csv"]);
+    for line in defaults {
+        assert!(shipped.lines().any(|shown| shown == line), "{line} is not the sample's value");
+    }
+}

@@ -1,0 +1,15 @@
+//! The whole program as its users meet it: the real binary, real sockets, real SQLite files.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the verdict")]
+
+mod commands;
+mod configuration;
+mod crashes;
+mod helpers;
+mod main_job;
+mod sandbox;
+mod shutdown;
+mod upstream_answers;
+mod upstream_failures;
+mod views;
+mod webhooks;

@@ -1,0 +1,97 @@
+//! Stopping, and what may not run beside what.
+
+use std::time::{Duration, Instant};
+
+use crate::helpers::{Reply, Server, Setup, VAT, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_on_its_way_is_recorded_and_announced_before_the_end() {
+    for signal in ["-TERM", "-INT"] {
+        let upstream = Server::start(|_| Reply::succeeded().after(Duration::from_millis(600))).await;
+        let setup = Setup::new(&upstream.url(), "");
+        setup.add(VAT, &["act-1"]);
+        let mut daemon = setup.start().await;
+        eventually("it is asked for", || async { (upstream.n_seen() == 1).then_some(()) }).await;
+        daemon.signal(signal);
+        assert_eq!(daemon.exit_code().await, 0, "{}", daemon.stderr());
+        assert_eq!(setup.state("act-1").await, "SUCCEEDED");
+        eventually("the event is printed", || async { (daemon.events().len() == 1).then_some(()) }).await;
+        let delivered = "SELECT count(*) FROM report_deliveries WHERE status = 'delivered'";
+        assert_eq!(setup.number(delivered).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_never_comes_holds_the_end_up_for_no_more_than_ten_seconds() {
+    let upstream = Server::start(|_| Reply::Silence).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let mut daemon = setup.start().await;
+    eventually("it is asked for", || async { (upstream.n_seen() == 1).then_some(()) }).await;
+    let asked_at = Instant::now();
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code().await, 0, "{}", daemon.stderr());
+    // The promise is ten seconds; a machine that takes twice as long is not what is tested.
+    assert!(asked_at.elapsed() < Duration::from_secs(20));
+    assert_eq!(setup.state("act-1").await, "PENDING");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_at_once() {
+    let upstream = Server::start(|_| Reply::Silence).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let mut daemon = setup.start().await;
+    eventually("it is asked for", || async { (upstream.n_seen() == 1).then_some(()) }).await;
+    daemon.signal("-TERM");
+    eventually("it says that it stops", || async { daemon.stderr().contains("stopping").then_some(()) })
+        .await;
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code().await, 1);
+    assert!(daemon.stderr().contains("second signal"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_on_one_database_is_refused_and_the_first_goes_on() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let first = setup.start().await;
+    let second = setup.run(&["run"]);
+    assert_eq!(second.code, 1);
+    let expected = format!("is in use by another pcsid-watch daemon (process {})", first.pid());
+    assert!(second.stderr.contains(&expected), "{}", second.stderr);
+    setup.add(VAT, &["act-1"]);
+    setup.reaches("act-1", "SUCCEEDED").await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pipe_on_standard_output_holds_neither_polling_nor_the_end_up() {
+    let upstream = Server::start(|_| Reply::failed()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let ids: Vec<String> = (0..200).map(|n| format!("act-{n}")).collect();
+    setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut child = setup
+        .command(&["run"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Nobody reads: 200 events of a failed device are far more than a pipe holds.
+    eventually("all have concluded", || async {
+        let concluded = "SELECT count(*) FROM report_activities WHERE state = 'FAILED'";
+        if !setup.database().exists() {
+            return None;
+        }
+        (setup.number(concluded).await == 200).then_some(())
+    })
+    .await;
+    let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    let status = eventually("it ends", || {
+        let status = child.try_wait().unwrap();
+        async move { status }
+    })
+    .await;
+    assert_eq!(status.code(), Some(0));
+    assert!(setup.number("SELECT count(*) FROM report_deliveries WHERE status = 'pending'").await > 0);
+}
