@@ -120,7 +120,9 @@ async fn the_views_tell_what_happened() {
         ]
     );
     let deliveries = setup
-        .rows("json_array(sink, status, attempts, count(*)) AS r FROM report_deliveries GROUP BY sink, status")
+        .rows(
+            "json_array(sink, status, attempts, count(*)) AS r FROM report_deliveries GROUP BY sink, status",
+        )
         .await;
     assert_eq!(deliveries, [json!(["log", "delivered", 1, 4])]);
 
