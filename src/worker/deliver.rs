@@ -92,6 +92,16 @@ impl Sink {
     }
 }
 
+/// An attempt that has ended.
+#[derive(Debug)]
+struct Ended {
+    delivery: ClaimedDelivery,
+    attempted_at: Timestamp,
+    began_at: Instant,
+    duration: Duration,
+    attempt: Attempt,
+}
+
 /// Sends one sink's events: the oldest due first, a bounded number at a time.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -105,7 +115,7 @@ pub struct Dispatcher {
     in_flight: Arc<InFlight>,
     wake: Arc<Notify>,
     ready: VecDeque<ClaimedDelivery>,
-    attempts: JoinSet<(ClaimedDelivery, Timestamp, Duration, Attempt)>,
+    attempts: JoinSet<Ended>,
     n_failures: u32,
     down_interval: Duration,
     not_before: Instant,
@@ -196,9 +206,9 @@ impl Dispatcher {
             let Some(delivery) = self.ready.pop_front() else { return };
             let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
             self.attempts.spawn(async move {
-                let (attempted_at, began) = (clock.now(), Instant::now());
+                let (attempted_at, began_at) = (clock.now(), Instant::now());
                 let attempt = sink.deliver(&delivery.event_id, delivery.payload.clone()).await;
-                (delivery, attempted_at, began.elapsed(), attempt)
+                Ended { delivery, attempted_at, began_at, duration: began_at.elapsed(), attempt }
             });
         }
     }
@@ -232,11 +242,11 @@ impl Dispatcher {
         }
     }
 
-    async fn settle(&mut self, ended: (ClaimedDelivery, Timestamp, Duration, Attempt)) {
-        let (delivery, attempted_at, duration, attempt) = ended;
+    async fn settle(&mut self, ended: Ended) {
+        let Ended { delivery, attempted_at, began_at, duration, attempt } = ended;
         let now = self.clock.now();
         let outcome = what_follows(&attempt, &delivery, now, self.retry_for, fastrand::f64());
-        self.note_health(&attempt, outcome, &delivery.event_id);
+        self.note_health(&attempt, outcome, began_at, &delivery.event_id);
         let record = DeliveryRecord {
             event_key: delivery.event_key,
             sink: self.name.clone(),
@@ -251,7 +261,13 @@ impl Dispatcher {
     }
 
     /// One log line when a sink fails and one when it works again, however many events wait for it.
-    fn note_health(&mut self, attempt: &Attempt, outcome: DeliveryOutcome, event_id: &str) {
+    fn note_health(
+        &mut self,
+        attempt: &Attempt,
+        outcome: DeliveryOutcome,
+        began_at: Instant,
+        event_id: &str,
+    ) {
         let (name, error) = (&self.name, attempt.error.as_deref().unwrap_or_default());
         if outcome == DeliveryOutcome::Dead {
             tracing::error!(
@@ -275,7 +291,8 @@ impl Dispatcher {
                 if self.n_failures == 1 {
                     tracing::warn!(sink = %name, "an event could not be delivered to {name}: {error}; it is tried again");
                 }
-                if self.is_down() {
+                // Attempts that were on their way when it went down say nothing new.
+                if self.is_down() && began_at >= self.not_before {
                     let backoff = Backoff::new(FIRST_RETRY, 2.0, LONGEST_DOWN_PROBE, RETRY_JITTER);
                     let step = backoff.step(self.down_interval, fastrand::f64());
                     self.down_interval = step.next_interval;

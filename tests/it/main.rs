@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the verdict")]
 
+mod clock;
 mod commands;
 mod configuration;
 mod crashes;

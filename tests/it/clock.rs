@@ -1,0 +1,91 @@
+//! A wall clock that jumps: nothing lost, nothing concluded, and polling goes on.
+
+use std::path::PathBuf;
+
+use crate::helpers::{Daemon, Reply, Server, Setup, VAT, eventually, webhook};
+
+/// The library that gives a process another wall clock; `.ci/run` installs it (Debian: faketime).
+fn libfaketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|file| file.exists())
+}
+
+/// Starts the daemon with a wall clock that is off by what the file `offset` says.
+async fn start_with_clock(setup: &Setup, library: &PathBuf) -> Daemon {
+    let mut command = setup.command(&["run"]);
+    command.env("LD_PRELOAD", library);
+    command.env("FAKETIME_TIMESTAMP_FILE", setup.path("offset"));
+    command.env("FAKETIME_NO_CACHE", "1");
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let daemon = Daemon::spawn(command);
+    eventually("the daemon starts", || async { daemon.stderr().contains(" polls ").then_some(()) }).await;
+    daemon
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_ten_years_either_way_concludes_nothing_and_polling_goes_on() {
+    let Some(library) = libfaketime() else {
+        println!("not tried: libfaketime is not installed");
+        return;
+    };
+    for jump in ["+10y", "-10y"] {
+        let upstream = Server::start(|_| Reply::in_progress()).await;
+        let receiver = Server::start(|_| Reply::new(500, "")).await;
+        let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+        setup.add(VAT, &["a", "b", "c", "done"]);
+        std::fs::write(setup.path("offset"), "+0").unwrap();
+        let daemon = start_with_clock(&setup, &library).await;
+        upstream.answer(
+            |seen| if seen.activity_id() == "done" { Reply::succeeded() } else { Reply::in_progress() },
+        );
+        setup.reaches("done", "SUCCEEDED").await;
+        eventually("the receiver refused", || async { (receiver.n_seen() >= 1).then_some(()) }).await;
+
+        std::fs::write(setup.path("offset"), jump).unwrap();
+        eventually("the jump is noticed", || async {
+            daemon.stderr().contains("the wall clock jumped by").then_some(())
+        })
+        .await;
+        let n_before = upstream.n_seen();
+        eventually("polling goes on", || async { (upstream.n_seen() >= n_before + 12).then_some(()) }).await;
+        receiver.answer(|_| Reply::new(200, ""));
+        eventually("the event is delivered", || async {
+            let delivered =
+                "SELECT count(*) FROM report_deliveries WHERE sink = 'erp' AND status = 'delivered'";
+            (setup.number(delivered).await == 1).then_some(())
+        })
+        .await;
+        let states =
+            setup.rows("json_array(state, count(*)) AS r FROM report_activities GROUP BY state").await;
+        let expected = [serde_json::json!(["IN_PROGRESS", 3]), serde_json::json!(["SUCCEEDED", 1])];
+        assert_eq!(states, expected, "{jump}");
+        daemon.stop().await;
+
+        // And back again while no daemon runs.
+        std::fs::write(setup.path("offset"), "+0").unwrap();
+        let daemon = start_with_clock(&setup, &library).await;
+        assert!(daemon.stderr().contains("taken for a clock that jumped"), "{jump}: {}", daemon.stderr());
+        let n_before = upstream.n_seen();
+        eventually("polling goes on", || async { (upstream.n_seen() >= n_before + 12).then_some(()) }).await;
+        upstream.answer(|_| Reply::succeeded());
+        for id in ["a", "b", "c"] {
+            setup.reaches(id, "SUCCEEDED").await;
+        }
+        assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_planned_under_a_wrong_clock_is_polled_all_the_same() {
+    let Some(library) = libfaketime() else {
+        println!("not tried: libfaketime is not installed");
+        return;
+    };
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let mut command = setup.command(&["add", "--vat", VAT, "act-1"]);
+    command.env("LD_PRELOAD", library).env("FAKETIME", "+10y");
+    assert!(command.status().unwrap().success());
+    let _daemon = setup.start().await;
+    setup.reaches("act-1", "SUCCEEDED").await;
+}
