@@ -264,14 +264,15 @@ impl Daemon {
     async fn stop(mut self, shutdown: &Shutdown) -> Result<(), DaemonError> {
         let drain = async {
             self.stop_polling.cancel();
+            // The tasks keep their own time, but they wait for the recorder, which may be waiting for a disk.
+            // Why a task ended has been found out by `wait`.
             if let Some(poller) = self.poller.take() {
-                // Why a task ended has been found out by `wait`.
-                let _ = poller.await;
+                let _ = tokio::time::timeout(DRAIN_POLLS + DRAIN_RECORDS, poller).await;
             }
             let flushed = tokio::time::timeout(DRAIN_RECORDS, self.recorder_handle.flush()).await;
             self.stop_sending.cancel();
             for dispatcher in self.dispatchers.drain(..) {
-                let _ = dispatcher.await;
+                let _ = tokio::time::timeout(DRAIN_DELIVERIES + DRAIN_RECORDS, dispatcher).await;
             }
             drop(self.recorder_handle);
             let closed = tokio::time::timeout(DRAIN_RECORDS, self.recorder).await;

@@ -172,7 +172,8 @@ fn write_options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
-        .optimize_on_close(true, 400)
+    // No ANALYZE, ever: statistics of a file that was small outlive its growth, and turn every look-up by key
+    // in the set-based statements into a scan of the whole table.
 }
 
 async fn connect(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError> {

@@ -128,14 +128,14 @@ impl Store {
     pub async fn vat_heads(&self, in_flight: &HashSet<i64>) -> Result<Vec<VatHead>, StoreError> {
         let in_flight: Vec<_> = in_flight.iter().collect();
         let rows: Vec<(i64, String, i64)> = sqlx::query_as(
-            "SELECT id, vat, next_poll_at
-             FROM (SELECT id, vat,
-                          (SELECT next_poll_at FROM schedules
-                           WHERE vat_id = vats.id AND next_poll_at IS NOT NULL
-                             AND id NOT IN (SELECT value FROM json_each(?1))
-                           ORDER BY next_poll_at LIMIT 1) AS next_poll_at
-                   FROM vats)
-             WHERE next_poll_at IS NOT NULL",
+            "WITH heads AS MATERIALIZED (
+                 SELECT id, vat,
+                        (SELECT next_poll_at FROM schedules
+                         WHERE vat_id = vats.id AND next_poll_at IS NOT NULL
+                           AND id NOT IN (SELECT value FROM json_each(?1))
+                         ORDER BY next_poll_at LIMIT 1) AS next_poll_at
+                 FROM vats)
+             SELECT id, vat, next_poll_at FROM heads WHERE next_poll_at IS NOT NULL",
         )
         .bind(as_json(&in_flight)?)
         .fetch_all(&self.readers)

@@ -52,10 +52,6 @@ impl Seen {
     pub fn activity_id(&self) -> &str {
         self.path.split("/onboarding/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default()
     }
-
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).expect("a JSON body")
-    }
 }
 
 /// What a server does with a request.

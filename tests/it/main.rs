@@ -1,6 +1,11 @@
 //! The whole program as its users meet it: the real binary, real sockets, real SQLite files.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the verdict")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a panic is the verdict"
+)]
 
 mod clock;
 mod commands;
