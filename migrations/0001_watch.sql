@@ -10,8 +10,10 @@ CREATE TABLE upstream (
 
 -- The last time the daemon knew what time it was. A wall clock that jumps is noticed against it.
 CREATE TABLE heartbeat (
-    id      INTEGER PRIMARY KEY CHECK (id = 1),
-    beat_at INTEGER NOT NULL
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    beat_at     INTEGER NOT NULL,
+    -- Nothing is pruned before this: set when the clock jumped ahead, for what looks old may be of yesterday.
+    prune_after INTEGER
 ) STRICT;
 
 CREATE TABLE credentials (

@@ -16,7 +16,9 @@ use crate::shutdown::Shutdown;
 use crate::store::{DatabaseLock, Record, Store, StoreError};
 use crate::upstream::{Client, ClientError, TokenError, Tokens};
 use crate::webhook::{Sender, SenderError};
-use crate::worker::{Dispatcher, InFlight, LogSink, Poller, PollerSettings, Recorder, RecorderHandle, Sink};
+use crate::worker::{
+    Dispatcher, InFlight, LogSink, Poller, PollerSettings, Pruner, Recorder, RecorderHandle, Sink,
+};
 
 /// How long answers on their way are waited for, and after that undelivered events are sent. Together with
 /// the last commit they stay below the ten seconds that a service manager is promised.
@@ -208,6 +210,9 @@ impl Daemon {
                 tokio::spawn(dispatcher.run(stop_sending.clone()))
             })
             .collect();
+        // It ends with polling: nothing hangs on its last round.
+        let pruner = Pruner::new(store.clone(), Arc::clone(&clock), settings.retention);
+        tokio::spawn(pruner.run(stop_polling.clone()));
         let poller = Poller::new(
             PollerSettings { policy: settings.policy.clone(), serving, drain_for: DRAIN_POLLS },
             store.clone(),

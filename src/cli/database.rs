@@ -1,10 +1,11 @@
-//! `db adopt`.
+//! `db adopt`, `db backup`, `db check`, `db prune`.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{CliResult, open};
+use super::{CliError, CliResult, open};
 use crate::clock;
 use crate::settings::Settings;
 
@@ -12,12 +13,70 @@ use crate::settings::Settings;
 pub(super) enum DbCommand {
     /// Give the database to the configured upstream, after it was used with another
     Adopt,
+    /// Write a copy of the database, also while the daemon runs
+    Backup {
+        /// The copy; it must not exist yet
+        file: PathBuf,
+    },
+    /// Check that the database is whole
+    Check,
+    /// Remove concluded activities older than retention.concluded_after now
+    Prune,
 }
 
 pub(super) async fn db(settings: &Settings, command: DbCommand) -> CliResult {
     match command {
         DbCommand::Adopt => adopt(settings).await,
+        DbCommand::Backup { file } => backup(settings, &file).await,
+        DbCommand::Check => check(settings).await,
+        DbCommand::Prune => prune(settings).await,
     }
+}
+
+async fn backup(settings: &Settings, file: &Path) -> CliResult {
+    if file.exists() {
+        return Err(CliError::unusable(format!("`{}` exists already: name another file", file.display())));
+    }
+    // Whoever sees the file under its name sees a whole copy.
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let store = open(settings).await?;
+    store.backup(&partial).await?;
+    store.close().await;
+    let named = std::fs::File::open(&partial)
+        .and_then(|copy| copy.sync_all())
+        .and_then(|()| std::fs::rename(&partial, file));
+    named.map_err(|err| CliError::failed(format!("`{}` can't be written: {err}", file.display())))?;
+    Ok(writeln!(std::io::stdout(), "{} is a copy of {}", file.display(), store.path().display())?)
+}
+
+async fn check(settings: &Settings) -> CliResult {
+    let store = open(settings).await?;
+    let problems = store.problems().await?;
+    store.close().await;
+    if problems.is_empty() {
+        return Ok(writeln!(std::io::stdout(), "{} is whole", store.path().display())?);
+    }
+    Err(CliError::failed(format!(
+        "{} is damaged, restore a backup:\n  {}",
+        store.path().display(),
+        problems.join("\n  ")
+    )))
+}
+
+async fn prune(settings: &Settings) -> CliResult {
+    let store = open(settings).await?;
+    let before = clock::wall_now() - settings.retention;
+    let mut n_pruned = 0;
+    loop {
+        match store.prune(before).await? {
+            0 => break,
+            n => n_pruned += n,
+        }
+    }
+    store.close().await;
+    Ok(writeln!(std::io::stdout(), "{n_pruned} concluded activities and events before {before} are removed")?)
 }
 
 async fn adopt(settings: &Settings) -> CliResult {

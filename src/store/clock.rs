@@ -2,9 +2,12 @@
 
 use sqlx::SqliteConnection;
 
-use super::Store;
 use super::error::StoreError;
+use super::{Store, millis};
 use crate::domain::time::Timestamp;
+
+/// How long nothing is pruned after the clock jumped ahead: time enough to notice a wrong one.
+const PRUNE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Store {
     /// When a daemon last was alive; `None` before its first run.
@@ -79,14 +82,23 @@ pub(super) async fn shift(connection: &mut SqliteConnection, delta_ms: i64) -> R
         "UPDATE activities SET watched_from = watched_from + ?1 WHERE state IN ('PENDING', 'IN_PROGRESS')",
         "UPDATE credentials SET probe_at = probe_at + ?1, paused_until = paused_until + ?1",
         "UPDATE vats SET probe_at = probe_at + ?1 WHERE probe_at IS NOT NULL",
-        "UPDATE deliveries SET next_attempt_at = next_attempt_at + ?1, tried_from = tried_from + ?1
+        "UPDATE deliveries SET next_attempt_at = next_attempt_at + ?1, tried_from = tried_from + ?1,
+             revision = revision + 1
          WHERE status = 'pending'",
+        "UPDATE heartbeat SET beat_at = beat_at + ?1, prune_after = prune_after + ?1",
     ] {
         sqlx::query(statement)
             .bind(delta_ms)
             .execute(&mut *connection)
             .await
             .map_err(StoreError::query("moving the schedule with the clock"))?;
+    }
+    if delta_ms > 0 {
+        sqlx::query("UPDATE heartbeat SET prune_after = max(coalesce(prune_after, 0), beat_at + ?1)")
+            .bind(millis(PRUNE_PAUSE))
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::query("pausing the pruning"))?;
     }
     Ok(())
 }

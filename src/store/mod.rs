@@ -14,6 +14,7 @@ mod open;
 mod read;
 mod record;
 mod schedule;
+mod upkeep;
 mod upstream;
 
 use std::path::{Path, PathBuf};

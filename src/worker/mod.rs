@@ -1,4 +1,4 @@
-//! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends.
+//! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends, the pruner forgets.
 //!
 //! Each runs alone and owns its state. They meet in the database and in two small things: records go to the
 //! recorder over a bounded channel, and [`InFlight`] holds the keys of rows whose record is not committed yet.
@@ -6,9 +6,11 @@
 mod deliver;
 mod in_flight;
 mod poll;
+mod prune;
 mod record;
 
 pub use deliver::{Dispatcher, LogSink, Sink};
 pub use in_flight::InFlight;
 pub use poll::{Poller, PollerSettings};
+pub use prune::Pruner;
 pub use record::{Recorder, RecorderHandle};

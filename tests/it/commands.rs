@@ -222,3 +222,70 @@ fn the_program_says_what_it_can_do() {
     assert_eq!(Ran::from(program().output().unwrap()).code, 2);
     assert_eq!(Ran::from(program().arg("frobnicate").output().unwrap()).code, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_whole_and_is_taken_beside_a_running_daemon() {
+    let upstream = crate::helpers::Server::start(|_| crate::helpers::Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let _daemon = setup.start().await;
+    setup.reaches("act-1", "SUCCEEDED").await;
+    setup.ok(&["db", "backup", "copy.db"]);
+    let again = setup.run(&["db", "backup", "copy.db"]);
+    assert_eq!(again.code, 2);
+    assert!(again.stderr.contains("`copy.db` exists already"), "{}", again.stderr);
+    assert!(setup.ok(&["db", "check"]).contains("is whole"));
+    let restored = setup
+        .configuration()
+        .replace(setup.database().to_str().unwrap(), setup.path("copy.db").to_str().unwrap());
+    std::fs::write(setup.path("restored.toml"), restored).unwrap();
+    let listed = setup.ok(&["--config", "restored.toml", "list", "--format", "json"]);
+    assert!(listed.contains("\"SUCCEEDED\""), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_found_out() {
+    let setup = Setup::new(NOWHERE, "");
+    let ids: Vec<String> = (0..400).map(|n| format!("act-{n}")).collect();
+    setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut bytes = std::fs::read(setup.database()).unwrap();
+    let middle = bytes.len() * 3 / 4;
+    bytes[middle..middle + 4_096].fill(0x5a);
+    std::fs::write(setup.database(), bytes).unwrap();
+    let ran = setup.run(&["db", "check"]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert!(ran.stderr.contains("damaged"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pruning_removes_what_is_old_with_all_its_history_and_nothing_else() {
+    let upstream = crate::helpers::Server::start(|seen| match seen.activity_id() {
+        "open" => crate::helpers::Reply::in_progress(),
+        _ => crate::helpers::Reply::failed(),
+    })
+    .await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["old", "open"]);
+    let daemon = setup.start().await;
+    setup.reaches("old", "FAILED").await;
+    crate::helpers::eventually("it is announced", || async {
+        (setup.number("SELECT count(*) FROM report_deliveries WHERE status = 'delivered'").await == 1)
+            .then_some(())
+    })
+    .await;
+    daemon.stop().await;
+    assert!(setup.ok(&["db", "prune"]).starts_with("0 concluded activities"));
+    let short = setup
+        .command(&["db", "prune"])
+        .env("PCSID_WATCH__RETENTION__CONCLUDED_AFTER", "1ms")
+        .output()
+        .unwrap();
+    assert!(Ran::from(short).stdout.starts_with("1 concluded activities"));
+    let left = setup.rows("json_quote(activity_id) AS r FROM report_activities").await;
+    assert_eq!(left, ["open"]);
+    for view in
+        ["report_checks", "report_check_errors", "report_errors", "report_events", "report_deliveries"]
+    {
+        assert_eq!(setup.number(&format!("SELECT count(*) FROM {view}")).await, 0, "{view}");
+    }
+}

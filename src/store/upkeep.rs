@@ -1,0 +1,98 @@
+//! Looking after the file: copies, checks, and forgetting what is old.
+
+use std::path::Path;
+
+use super::error::StoreError;
+use super::{Store, commit};
+use crate::domain::time::Timestamp;
+
+/// Activities removed in one transaction, so that none holds other writers up for long.
+const PRUNE_BATCH: i64 = 500;
+
+impl Store {
+    /// Writes a consistent copy of the database to a file that does not exist yet. Writers go on meanwhile.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        sqlx::query("VACUUM INTO ?1")
+            .bind(to.to_string_lossy().into_owned())
+            .execute(&self.readers)
+            .await
+            .map_err(StoreError::query("copying the database"))?;
+        Ok(())
+    }
+
+    /// What is wrong with the file; nothing where it is whole.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn problems(&self) -> Result<Vec<String>, StoreError> {
+        let failed = StoreError::query;
+        let mut problems: Vec<String> =
+            sqlx::query_scalar("SELECT integrity_check FROM pragma_integrity_check")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed("checking the database"))?;
+        problems.retain(|problem| problem != "ok");
+        let orphans: Vec<String> = sqlx::query_scalar(
+            "SELECT 'a row of ' || \"table\" || ' refers to one of ' || parent || ' that is not there'
+             FROM pragma_foreign_key_check",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("checking references"))?;
+        problems.extend(orphans);
+        Ok(problems)
+    }
+
+    /// Removes the oldest activities that concluded before then, with all that belongs to them, and events of
+    /// credentials and VATs from before then; a bounded number at a time. Answers with how many; 0: none is left.
+    ///
+    /// What is still to be delivered stays.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let activities = sqlx::query(
+            "DELETE FROM activities WHERE id IN (
+                 SELECT id FROM activities a
+                 WHERE concluded_at < ?1
+                   AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d ON d.event = e.seq
+                                   WHERE e.activity = a.id AND d.status = 'pending')
+                 ORDER BY concluded_at LIMIT ?2)",
+        )
+        .bind(before.as_millis())
+        .bind(PRUNE_BATCH)
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::query("pruning activities"))?;
+        let events = sqlx::query(
+            "DELETE FROM events WHERE seq IN (
+                 SELECT seq FROM events e
+                 WHERE activity IS NULL AND occurred_at < ?1
+                   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.seq AND d.status = 'pending')
+                 ORDER BY occurred_at LIMIT ?2)",
+        )
+        .bind(before.as_millis())
+        .bind(PRUNE_BATCH)
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::query("pruning events"))?;
+        commit(transaction).await?;
+        Ok(activities.rows_affected() + events.rows_affected())
+    }
+
+    /// Whether the clock has been steady for long enough to tell what is old.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn may_prune(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let after: Option<Option<i64>> = sqlx::query_scalar("SELECT prune_after FROM heartbeat")
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::query("reading the heartbeat"))?;
+        Ok(after.flatten().is_none_or(|after| after <= now.as_millis()))
+    }
+}
