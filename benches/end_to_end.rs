@@ -19,9 +19,10 @@ use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
 use pcsid_watch::daemon;
 use pcsid_watch::domain::activity::Registration;
-use pcsid_watch::settings::Settings;
+use pcsid_watch::settings::{LogFormat, LogSettings, Settings};
 use pcsid_watch::shutdown::Shutdown;
 use pcsid_watch::store::Store;
+use pcsid_watch::telemetry;
 
 const VAT: &str = "310122393500003";
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -191,6 +192,8 @@ async fn throughput(n_activities: usize, for_time: Duration) {
 }
 
 fn main() {
+    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "warn".to_owned());
+    telemetry::init(&LogSettings { format: LogFormat::Text, level });
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -123,7 +123,8 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         tracing::warn!("{}: {warning}", settings.origin());
     }
     let (store, lock) = Store::open_as_daemon(&settings.database_url, settings.routes()).await?;
-    let daemon = Daemon::start(settings, prepared, store, lock).await?;
+    let reload = Arc::clone(&shutdown.reload);
+    let daemon = Daemon::start(settings, prepared, store, lock, reload).await?;
     let ended = daemon.wait(&shutdown).await;
     let drained = daemon.stop(&shutdown).await;
     ended.and(drained)
@@ -148,6 +149,7 @@ impl Daemon {
         prepared: Prepared,
         store: Store,
         lock: DatabaseLock,
+        reload: Arc<Notify>,
     ) -> Result<Self, DaemonError> {
         let clock = Arc::new(Clock::default());
         store.require_upstream(&settings.upstream.base_url, clock.now()).await?;
@@ -214,7 +216,7 @@ impl Daemon {
         let pruner = Pruner::new(store.clone(), Arc::clone(&clock), settings.retention);
         tokio::spawn(pruner.run(stop_polling.clone()));
         let poller = Poller::new(
-            PollerSettings { policy: settings.policy.clone(), serving, drain_for: DRAIN_POLLS },
+            PollerSettings { policy: settings.policy.clone(), serving, drain_for: DRAIN_POLLS, reload },
             store.clone(),
             prepared.client,
             prepared.tokens,

@@ -1,25 +1,31 @@
-//! Stopping: the first signal asks for it, the second one hurries it.
+//! Signals: the first SIGTERM or SIGINT asks to stop, the second one hurries it; SIGHUP has secrets read again.
+
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What tells the daemon to stop.
+/// What tells the daemon to stop or to look at its secrets.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     /// Stop: finish what is under way.
     pub stop: CancellationToken,
     /// Stop now: what is under way is left.
     pub hurry: CancellationToken,
+    /// Read secrets again now; they are read every few seconds anyway.
+    pub reload: Arc<Notify>,
 }
 
 impl Shutdown {
-    /// Listens for SIGTERM and SIGINT from now on, both alike.
+    /// Listens for SIGTERM and SIGINT, both alike, and SIGHUP from now on.
     ///
     /// # Errors
     /// Where the signals can't be listened for.
     pub fn on_signals() -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let shutdown = Self::default();
         let handed_out = shutdown.clone();
         tokio::spawn(async move {
@@ -27,6 +33,10 @@ impl Shutdown {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
+                    _ = hangup.recv() => {
+                        shutdown.reload.notify_one();
+                        continue;
+                    }
                 }
                 if shutdown.stop.is_cancelled() {
                     tracing::warn!("second signal: stopping at once");

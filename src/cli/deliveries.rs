@@ -91,6 +91,15 @@ async fn redeliver(settings: &Settings, args: RedeliverArgs) -> CliResult {
     let store = open(settings).await?;
     let n_due = store.redeliver(&which, clock::wall_now()).await?;
     store.close().await;
+    if let (Redelivery::Dead { sink: Some(sink), .. }, 0) = (&which, n_due) {
+        let sinks: Vec<String> = settings.routes().into_iter().map(|route| route.sink).collect();
+        if !sinks.contains(sink) {
+            return Err(CliError::unusable(format!(
+                "webhook `{sink}` is not configured and has no dead deliveries; configured: {}",
+                sinks.join(", ")
+            )));
+        }
+    }
     Ok(writeln!(std::io::stdout(), "{n_due} deliveries are due now")?)
 }
 

@@ -20,6 +20,7 @@ use crate::daemon::DaemonError;
 use crate::domain::activity::InvalidInput;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{Store, StoreError};
+use webhook::WebhookCommand;
 
 pub use output::Format;
 
@@ -64,7 +65,7 @@ enum Command {
     Deliveries(deliveries::DeliveriesArgs),
     /// Test a webhook, or verify a request that one received
     #[command(subcommand)]
-    Webhook(webhook::WebhookCommand),
+    Webhook(WebhookCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -156,28 +157,24 @@ fn is_broken_pipe(err: &anyhow::Error) -> bool {
 }
 
 async fn dispatch(cli: Cli) -> CliResult {
-    // These two need no configuration.
+    let settings = || Settings::load(cli.config.as_deref());
     match cli.command {
-        Command::Demo => return demo::demo().await,
-        Command::Sandbox(args) => return run::sandbox(args).await,
-        _ => {}
-    }
-    let settings = Settings::load(cli.config.as_deref())?;
-    match cli.command {
-        Command::Run => run::run(&settings).await,
-        Command::Demo | Command::Sandbox(_) => Ok(()),
-        Command::Add(args) => activities::add(&settings, args).await,
-        Command::Import(args) => import::import(&settings, args).await,
-        Command::List(args) => activities::list(&settings, args).await,
-        Command::Show(args) => show::show(&settings, args).await,
-        Command::Report(args) => report::report(&settings, args).await,
-        Command::Poll(args) => activities::poll(&settings, args).await,
-        Command::Cancel(args) => activities::cancel(&settings, args).await,
-        Command::Retry(args) => activities::retry(&settings, args).await,
-        Command::Deliveries(args) => deliveries::deliveries(&settings, args).await,
-        Command::Webhook(command) => webhook::webhook(&settings, command).await,
-        Command::Config(command) => config::config(&settings, command),
-        Command::Db(command) => database::db(&settings, command).await,
+        Command::Demo => demo::demo().await,
+        Command::Sandbox(args) => run::sandbox(args).await,
+        Command::Webhook(WebhookCommand::Verify(args)) => webhook::check(&args),
+        Command::Webhook(WebhookCommand::Test { name }) => webhook::test(&settings()?, &name).await,
+        Command::Run => run::run(&settings()?).await,
+        Command::Add(args) => activities::add(&settings()?, args).await,
+        Command::Import(args) => import::import(&settings()?, args).await,
+        Command::List(args) => activities::list(&settings()?, args).await,
+        Command::Show(args) => show::show(&settings()?, args).await,
+        Command::Report(args) => report::report(&settings()?, args).await,
+        Command::Poll(args) => activities::poll(&settings()?, args).await,
+        Command::Cancel(args) => activities::cancel(&settings()?, args).await,
+        Command::Retry(args) => activities::retry(&settings()?, args).await,
+        Command::Deliveries(args) => deliveries::deliveries(&settings()?, args).await,
+        Command::Config(command) => config::config(&settings()?, command),
+        Command::Db(command) => database::db(&settings()?, command).await,
     }
 }
 

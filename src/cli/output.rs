@@ -91,8 +91,16 @@ pub(super) fn for_eyes(table: &Table, shown: &[&str]) -> String {
     if table.rows.is_empty() { format!("{}\n(none)", lines.join("\n")) } else { lines.join("\n") }
 }
 
+/// Text that a spreadsheet would calculate, with an apostrophe before it: somebody else wrote it. What is made of
+/// an id's characters alone is no formula.
+fn no_formula(text: String) -> String {
+    let is_id = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_id { format!("'{text}") } else { text }
+}
+
 fn print_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
-    let rows: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(text).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        table.rows.iter().map(|row| row.iter().map(|cell| no_formula(text(cell))).collect()).collect();
     if !rows.iter().flatten().all(|cell| cell.is_ascii()) {
         out.write_all("\u{feff}".as_bytes())?;
     }

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::output::{self, Format};
 use super::{CliResult, open};
+use crate::clock;
 use crate::settings::Settings;
 use crate::store::Report;
 
@@ -35,7 +36,9 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ReportName::Summary => Report::Summary,
         ReportName::Checks => Report::Checks,
         ReportName::Rules => Report::Rules,
-        ReportName::Overdue => Report::Overdue,
+        ReportName::Overdue => {
+            Report::Overdue { registered_until: clock::wall_now() - settings.policy.stalled_after }
+        }
         ReportName::Deliveries => Report::Deliveries,
     };
     let store = open(settings).await?;

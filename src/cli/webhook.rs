@@ -42,14 +42,7 @@ pub(super) struct VerifyArgs {
     any_age: bool,
 }
 
-pub(super) async fn webhook(settings: &Settings, command: WebhookCommand) -> CliResult {
-    match command {
-        WebhookCommand::Test { name } => test(settings, &name).await,
-        WebhookCommand::Verify(args) => check(&args),
-    }
-}
-
-async fn test(settings: &Settings, name: &str) -> CliResult {
+pub(super) async fn test(settings: &Settings, name: &str) -> CliResult {
     let found = settings.webhooks.iter().find(|webhook| webhook.route.sink == name);
     let webhook = found.ok_or_else(|| {
         let names: Vec<_> = settings.webhooks.iter().map(|webhook| webhook.route.sink.as_str()).collect();
@@ -78,7 +71,7 @@ async fn test(settings: &Settings, name: &str) -> CliResult {
     }
 }
 
-fn check(args: &VerifyArgs) -> CliResult {
+pub(super) fn check(args: &VerifyArgs) -> CliResult {
     let secret = SecretSource::File(args.secret_file.clone())
         .read()
         .map_err(|err| CliError::Unusable(anyhow::Error::new(err)))?;

@@ -170,6 +170,12 @@ struct ClosedGate {
     is_probing: bool,
 }
 
+impl Gate {
+    fn hold(&self) -> Option<Hold> {
+        self.closed.as_ref().map(|closed| closed.hold.clone())
+    }
+}
+
 impl ClosedGate {
     fn passage(&self, now: Timestamp) -> Passage {
         match (self.is_probing, self.hold.probe_at <= now) {
@@ -180,9 +186,18 @@ impl ClosedGate {
     }
 }
 
+/// A gate of a credential or a VAT.
+#[derive(Debug, Default)]
+struct Gate {
+    closed: Option<ClosedGate>,
+    /// When its last hold ended, and the interval that it had reached. Where upstream accepts and refuses by
+    /// turns, each hold goes on from there, so that probes and events become rare instead of a flutter.
+    relapse: Option<(Timestamp, Duration)>,
+}
+
 #[derive(Debug)]
 struct CredentialGate {
-    closed: Option<ClosedGate>,
+    gate: Gate,
     paused_until: Option<Timestamp>,
     /// Interval of the next pause that upstream asks for without saying how long.
     pause_interval: Duration,
@@ -206,7 +221,8 @@ pub struct Gates {
     n_in_flight: usize,
     outage: Outage,
     credentials: BTreeMap<String, CredentialGate>,
-    vats: BTreeMap<Vat, ClosedGate>,
+    /// VATs that are held or were.
+    vats: BTreeMap<Vat, Gate>,
 }
 
 /// What an answer says of one closed or open gate.
@@ -226,7 +242,7 @@ impl Gates {
         now: Instant,
     ) -> Self {
         let gate = |requests_per_minute| CredentialGate {
-            closed: None,
+            gate: Gate::default(),
             paused_until: None,
             pause_interval: backoff.initial_interval(),
             quota: Quota::new(requests_per_minute, now),
@@ -247,18 +263,16 @@ impl Gates {
 
     /// Puts back a gate that an earlier run stored. One of a credential that is no longer configured is ignored.
     pub fn restore(&mut self, scope: Scope, hold: Option<Hold>, paused_until: Option<Timestamp>) {
-        let closed = hold.map(|hold| ClosedGate { hold, is_probing: false });
+        let gate = Gate { closed: hold.map(|hold| ClosedGate { hold, is_probing: false }), relapse: None };
         match scope {
             Scope::Credential(name) => {
-                if let Some(gate) = self.credentials.get_mut(&name) {
-                    gate.closed = closed;
-                    gate.paused_until = paused_until;
+                if let Some(credential) = self.credentials.get_mut(&name) {
+                    credential.gate = gate;
+                    credential.paused_until = paused_until;
                 }
             }
             Scope::Vat(vat) => {
-                if let Some(closed) = closed {
-                    self.vats.insert(vat, closed);
-                }
+                self.vats.insert(vat, gate);
             }
         }
     }
@@ -284,7 +298,8 @@ impl Gates {
         if let Some(until) = gate.paused_until.filter(|until| *until > now) {
             return Passage::Closed { until: Some(until) };
         }
-        let closed = [self.outage.closed.as_ref(), gate.closed.as_ref(), self.vats.get(vat)];
+        let of_vat = self.vats.get(vat).and_then(|gate| gate.closed.as_ref());
+        let closed = [self.outage.closed.as_ref(), gate.gate.closed.as_ref(), of_vat];
         closed.into_iter().flatten().map(|closed| closed.passage(now)).fold(Passage::Free, strictest)
     }
 
@@ -301,12 +316,12 @@ impl Gates {
         };
         let mut probes = Probes {
             outage: mark(self.outage.closed.as_mut()),
-            vat: mark(self.vats.get_mut(vat)),
+            vat: mark(self.vats.get_mut(vat).and_then(|gate| gate.closed.as_mut())),
             ..Probes::default()
         };
         let mut token_generation = 0;
         if let Some(gate) = self.credentials.get_mut(credential) {
-            probes.credential = mark(gate.closed.as_mut());
+            probes.credential = mark(gate.gate.closed.as_mut());
             gate.quota.take();
             token_generation = gate.token_generation;
         }
@@ -324,7 +339,7 @@ impl Gates {
     pub fn token_changed(&mut self, credential: &str, now: Timestamp) {
         if let Some(gate) = self.credentials.get_mut(credential) {
             gate.token_generation += 1;
-            if let Some(closed) = &mut gate.closed {
+            if let Some(closed) = &mut gate.gate.closed {
                 closed.is_probing = false;
                 closed.hold.probe_at = now;
             }
@@ -336,9 +351,9 @@ impl Gates {
         let shift = |closed: &mut ClosedGate| closed.hold.probe_at = closed.hold.probe_at.shifted(delta_ms);
         self.outage.closed.iter_mut().for_each(shift);
         self.outage.last_answer_at = None;
-        self.vats.values_mut().for_each(shift);
+        self.vats.values_mut().filter_map(|gate| gate.closed.as_mut()).for_each(shift);
         for gate in self.credentials.values_mut() {
-            gate.closed.iter_mut().for_each(shift);
+            gate.gate.closed.iter_mut().for_each(shift);
             gate.paused_until = gate.paused_until.map(|until| until.shifted(delta_ms));
         }
     }
@@ -402,7 +417,7 @@ impl Gates {
             Some(_) => {}
             None if outage.n_failures >= OUTAGE_AFTER => {
                 self.window = 1;
-                outage.closed = Some(close(cause.clone(), &backoff, now, luck));
+                outage.closed = Some(close(cause.clone(), backoff.initial_interval(), &backoff, now, luck));
                 settled.notices.push(Notice::OutageBegan { n_failures: outage.n_failures });
             }
             None => {}
@@ -451,7 +466,7 @@ impl Gates {
         if ticket.token_generation == gate.token_generation {
             let name = &ticket.credential;
             match settle_hold(
-                &mut gate.closed,
+                &mut gate.gate,
                 ticket.probes.credential,
                 sign,
                 REFUSED_TOKEN,
@@ -478,7 +493,7 @@ impl Gates {
         if changed {
             settled.changes.push(GateChange {
                 scope: Scope::Credential(ticket.credential.clone()),
-                hold: gate.closed.as_ref().map(|closed| closed.hold.clone()),
+                hold: gate.gate.hold(),
                 paused_until: gate.paused_until,
                 event,
             });
@@ -499,8 +514,11 @@ impl Gates {
             _ => Sign::Passed,
         };
         let vat = &ticket.vat;
-        let mut closed = self.vats.remove(vat);
-        let step = settle_hold(&mut closed, ticket.probes.vat, sign, NOT_ADMIN, &self.backoff, now, luck);
+        if sign != Sign::Refused && !self.vats.contains_key(vat) {
+            return;
+        }
+        let gate = self.vats.entry(vat.clone()).or_default();
+        let step = settle_hold(gate, ticket.probes.vat, sign, NOT_ADMIN, &self.backoff, now, luck);
         let event = match step {
             HoldStep::Unchanged | HoldStep::Probed => None,
             HoldStep::Began => {
@@ -516,13 +534,10 @@ impl Gates {
         if step != HoldStep::Unchanged {
             settled.changes.push(GateChange {
                 scope: Scope::Vat(vat.clone()),
-                hold: closed.as_ref().map(|closed| closed.hold.clone()),
+                hold: gate.hold(),
                 paused_until: None,
                 event,
             });
-        }
-        if let Some(closed) = closed {
-            self.vats.insert(vat.clone(), closed);
         }
     }
 }
@@ -542,7 +557,7 @@ enum HoldStep {
 /// One match for every hold: what an answer does to an open or a closed gate. Only its probe moves a closed
 /// gate; answers to requests that were on their way when it closed say nothing new.
 fn settle_hold(
-    closed: &mut Option<ClosedGate>,
+    gate: &mut Gate,
     is_probe: bool,
     sign: Sign,
     reason: &str,
@@ -550,26 +565,33 @@ fn settle_hold(
     now: Timestamp,
     luck: f64,
 ) -> HoldStep {
-    match (closed.as_mut(), sign) {
+    match (gate.closed.as_mut(), sign) {
         (None, Sign::Refused) => {
-            *closed = Some(close(reason.to_owned(), backoff, now, luck));
+            let is_relapse =
+                |(ended_at, _): &(Timestamp, Duration)| now.since(*ended_at) <= backoff.max_interval();
+            let interval = match gate.relapse.filter(is_relapse) {
+                Some((_, interval)) => interval,
+                None => backoff.initial_interval(),
+            };
+            gate.closed = Some(close(reason.to_owned(), interval, backoff, now, luck));
             HoldStep::Began
         }
-        (Some(gate), Sign::Passed) if is_probe => {
-            let since = gate.hold.since;
-            *closed = None;
+        (Some(closed), Sign::Passed) if is_probe => {
+            let since = closed.hold.since;
+            gate.relapse = Some((now, closed.hold.interval));
+            gate.closed = None;
             HoldStep::Ended { since }
         }
-        (Some(gate), Sign::Refused | Sign::Silent) if is_probe => {
-            next_probe(gate, backoff, now, luck);
+        (Some(closed), Sign::Refused | Sign::Silent) if is_probe => {
+            next_probe(closed, backoff, now, luck);
             HoldStep::Probed
         }
         (None, Sign::Passed | Sign::Silent) | (Some(_), _) => HoldStep::Unchanged,
     }
 }
 
-fn close(reason: String, backoff: &Backoff, now: Timestamp, luck: f64) -> ClosedGate {
-    let step = backoff.step(backoff.initial_interval(), luck);
+fn close(reason: String, interval: Duration, backoff: &Backoff, now: Timestamp, luck: f64) -> ClosedGate {
+    let step = backoff.step(interval, luck);
     let hold =
         Hold { reason, since: now, probe_at: now + step.wait, interval: step.next_interval, n_probes: 0 };
     ClosedGate { hold, is_probing: false }

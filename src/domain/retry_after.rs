@@ -2,19 +2,26 @@
 
 use std::time::{Duration, SystemTime};
 
+/// Longest pause that is believed.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// How long the other side wants to be left alone; `None` where the header says nothing that can be understood.
 ///
+/// Never shortened; but what is longer than a year is no answer that anybody means, and says nothing either.
+///
 /// `server_date` is the answer's own `Date` header: a date is counted from it where it can be read, so that a
-/// wrong clock here does not change the pause, and from `now` otherwise. A number too large to count is for
-/// ever; a date in the past is no pause.
+/// wrong clock here does not change the pause, and from `now` otherwise. A date in the past
+/// is no pause.
 pub fn parse_retry_after(value: &str, server_date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-    let until = httpdate::parse_http_date(value).ok()?;
-    let from = server_date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(now);
-    Some(until.duration_since(from).unwrap_or(Duration::ZERO))
+    let pause = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        Duration::from_secs(value.parse().ok()?)
+    } else {
+        let until = httpdate::parse_http_date(value).ok()?;
+        let from = server_date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(now);
+        until.duration_since(from).unwrap_or(Duration::ZERO)
+    };
+    (pause <= LONGEST).then_some(pause)
 }
 
 #[cfg(test)]
@@ -34,7 +41,7 @@ mod tests {
         for (value, server_date, now, expected) in [
             ("120", None, noon, Some(120)),
             (" 0 ", None, noon, Some(0)),
-            ("99999999999999999999999999", None, noon, Some(u64::MAX)),
+            ("31622400", None, noon, Some(31_622_400)),
             (date, None, noon - Duration::from_secs(90), Some(90)),
             (date, None, noon + Duration::from_secs(90), Some(0)),
             (date, Some("Sun, 06 Nov 1994 08:49:07 GMT"), at(0), Some(30)),
@@ -47,7 +54,18 @@ mod tests {
 
     #[test]
     fn junk_says_nothing() {
-        for junk in ["", " ", "-5", "1.5", "soon", "+3", "١٢", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+        for junk in [
+            "",
+            " ",
+            "-5",
+            "1.5",
+            "soon",
+            "+3",
+            "١٢",
+            "Sun, 99 Nov 1994 08:49:37 GMT",
+            "31622401",
+            "99999999999999999999999999",
+        ] {
             assert_eq!(parse_retry_after(junk, None, at(0)), None, "{junk:?}");
         }
     }

@@ -18,8 +18,9 @@ impl Timestamp {
         Self(epoch_ms)
     }
 
-    /// Later than anything.
-    pub const MAX: Timestamp = Timestamp(i64::MAX);
+    /// The last time that can be written in every zone, at the end of the year 9999. Nothing gets beyond it, so
+    /// that what is stored can be moved and shown.
+    pub const MAX: Timestamp = Timestamp(253_402_207_200_999);
 
     /// Milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
@@ -47,7 +48,7 @@ impl Timestamp {
     /// This point moved by `delta_ms` milliseconds, which may be negative.
     #[must_use]
     pub fn shifted(self, delta_ms: i64) -> Self {
-        Self(self.0.saturating_add(delta_ms))
+        Self(self.0.saturating_add(delta_ms).min(Self::MAX.0))
     }
 }
 
@@ -71,7 +72,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(timestamp) => write!(f, "{timestamp:.3}"),
-            // Beyond year 9999 there is no RFC 3339 form; the number is the truth that is left.
+            // A number out of a damaged database may have no RFC 3339 form; then it is the truth that is left.
             Err(_) => write!(f, "{}ms", self.0),
         }
     }
@@ -118,8 +119,9 @@ mod tests {
 
     #[test]
     fn arithmetic_saturates_instead_of_overflowing() {
-        let end = Timestamp::from_millis(i64::MAX);
+        let end = Timestamp::MAX;
         assert_eq!(end + Duration::MAX, end);
+        assert_eq!(end.to_string(), "9999-12-30T22:00:00.999Z");
         assert_eq!(Timestamp::from_millis(0).since(end), Duration::ZERO);
     }
 }

@@ -164,8 +164,8 @@ impl Settings {
         text: &str,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let raw = raw::read(file.as_deref(), text, variables)?;
-        validate::validate(file, raw)
+        let (raw, origins) = raw::read(file.as_deref(), text, variables)?;
+        validate::validate(file, raw, origins)
     }
 
     /// Which credential serves which VAT.

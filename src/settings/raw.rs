@@ -1,5 +1,6 @@
 //! The settings as they are written: every key, its type and its default.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
@@ -202,13 +203,35 @@ pub(super) fn utf8_pair((name, value): (OsString, OsString)) -> Option<(String, 
     Some((name.into_string().ok()?, value.into_string().ok()?))
 }
 
+/// Where each key comes from, for sentences about it.
+#[derive(Debug, Default)]
+pub(super) struct Origins {
+    file: String,
+    /// Keys that the environment sets, by their full path, with the variable.
+    variables: BTreeMap<String, String>,
+}
+
+impl Origins {
+    /// The variable that sets this key, or one below or above it; else the file.
+    pub(super) fn of(&self, key: &str) -> String {
+        let is_related = |set: &str| {
+            set == key
+                || set.strip_prefix(key).is_some_and(|rest| rest.starts_with(['.', '[']))
+                || key.strip_prefix(set).is_some_and(|rest| rest.starts_with(['.', '[']))
+        };
+        let variable = self.variables.iter().find(|(set, _)| is_related(set)).map(|(_, variable)| variable);
+        variable.map_or_else(|| self.file.clone(), |variable| format!("environment variable {variable}"))
+    }
+}
+
 /// Reads file and environment into the raw settings.
 pub(super) fn read(
     file: Option<&Path>,
     text: &str,
     variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<RawSettings, SettingsError> {
+) -> Result<(RawSettings, Origins), SettingsError> {
     let origin = file.map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
+    let mut origins = Origins { file: origin.clone(), variables: BTreeMap::new() };
     let fail = |problem: String| SettingsError { problems: vec![problem] };
     let mut builder = Config::builder().add_source(File::from_str(text, FileFormat::Toml));
     for (variable, value) in variables {
@@ -216,12 +239,15 @@ pub(super) fn read(
         builder = builder.set_override(&key, value).map_err(|_| {
             fail(format!("environment variable {variable} names no key of the configuration"))
         })?;
+        origins.variables.insert(key, variable);
     }
     let config = builder.build().map_err(|err| fail(syntax_problem(&origin, text, &err)))?;
-    serde_path_to_error::deserialize(config).map_err(|err| {
+    let raw = serde_path_to_error::deserialize(config).map_err(|err| {
         let path = err.path().to_string();
-        fail(format!("{origin}: {}", key_problem(&path, &err.into_inner())))
-    })
+        let (key, problem) = key_problem(&path, &err.into_inner());
+        fail(format!("{}: {key}: {problem}", origins.of(&key)))
+    })?;
+    Ok((raw, origins))
 }
 
 /// `CREDENTIALS__0__TOKEN_FILE` is `credentials[0].token_file`.
@@ -255,8 +281,8 @@ fn syntax_problem(origin: &str, text: &str, err: &config::ConfigError) -> String
     }
 }
 
-/// A wrong key or type, with the key's full path.
-fn key_problem(path: &str, err: &config::ConfigError) -> String {
+/// A wrong key or type: the key's full path, and what is wrong with it.
+fn key_problem(path: &str, err: &config::ConfigError) -> (String, String) {
     let path = if path == "." { "" } else { path };
     let text = match err {
         config::ConfigError::At { error, .. } => error.to_string(),
@@ -266,9 +292,9 @@ fn key_problem(path: &str, err: &config::ConfigError) -> String {
         let (field, known) = rest.split_once('`').unwrap_or((rest, ""));
         let dot = if path.is_empty() || path.ends_with(field) { "" } else { "." };
         let parent = path.strip_suffix(field).unwrap_or(path);
-        return format!("{parent}{dot}{field}: this key is not known{known}");
+        return (format!("{parent}{dot}{field}"), format!("this key is not known{known}"));
     }
     // The crate appends ` for key …` in its own spelling; the path says it better.
     let text = text.split(" for key `").next().unwrap_or_default();
-    format!("{path}: {text}")
+    (path.to_owned(), text.to_owned())
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::raw::{List, RawCredential, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span};
+use super::raw::{List, Origins, RawCredential, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span};
 use super::{
     CredentialSettings, HttpSettings, LogFormat, LogSettings, SecretSource, Settings, SettingsError,
     UpstreamSettings, WebhookSettings,
@@ -22,13 +22,13 @@ const LONGEST: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
 
 /// Collects problems, each with the key's full path.
 struct Problems {
-    origin: String,
+    origins: Origins,
     found: Vec<String>,
 }
 
 impl Problems {
     fn add(&mut self, key: &str, rule: impl std::fmt::Display) {
-        self.found.push(format!("{}: {key}: {rule}", self.origin));
+        self.found.push(format!("{}: {key}: {rule}", self.origins.of(key)));
     }
 
     /// A span from 1 ms to ten years.
@@ -40,9 +40,12 @@ impl Problems {
     }
 }
 
-pub(super) fn validate(file: Option<PathBuf>, raw: RawSettings) -> Result<Settings, SettingsError> {
-    let origin = file.as_ref().map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
-    let mut problems = Problems { origin, found: Vec::new() };
+pub(super) fn validate(
+    file: Option<PathBuf>,
+    raw: RawSettings,
+    origins: Origins,
+) -> Result<Settings, SettingsError> {
+    let mut problems = Problems { origins, found: Vec::new() };
     let shown = match serde_json::to_value(&raw) {
         Ok(shown) => shown,
         Err(err) => {

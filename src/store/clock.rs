@@ -74,21 +74,22 @@ pub(super) async fn beat(connection: &mut SqliteConnection, now: Timestamp) -> R
 }
 
 /// Within a transaction: moves all that is planned, and all that ages count from, by `delta_ms`. What has
-/// happened keeps its time. Rows get a new revision, so that no answer asked for before counts after.
+/// happened keeps its time, and nothing gets beyond the last time that can be written. Rows get a new revision, so that no answer asked for before counts after.
 pub(super) async fn shift(connection: &mut SqliteConnection, delta_ms: i64) -> Result<(), StoreError> {
     for statement in [
-        "UPDATE schedules SET next_poll_at = next_poll_at + ?1, revision = revision + 1
+        "UPDATE schedules SET next_poll_at = min(next_poll_at + ?1, ?2), revision = revision + 1
          WHERE next_poll_at IS NOT NULL",
-        "UPDATE activities SET watched_from = watched_from + ?1 WHERE state IN ('PENDING', 'IN_PROGRESS')",
-        "UPDATE credentials SET probe_at = probe_at + ?1, paused_until = paused_until + ?1",
-        "UPDATE vats SET probe_at = probe_at + ?1 WHERE probe_at IS NOT NULL",
-        "UPDATE deliveries SET next_attempt_at = next_attempt_at + ?1, tried_from = tried_from + ?1,
-             revision = revision + 1
+        "UPDATE activities SET watched_from = min(watched_from + ?1, ?2) WHERE state IN ('PENDING', 'IN_PROGRESS')",
+        "UPDATE credentials SET probe_at = min(probe_at + ?1, ?2), paused_until = min(paused_until + ?1, ?2)",
+        "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL",
+        "UPDATE deliveries SET next_attempt_at = min(next_attempt_at + ?1, ?2),
+             tried_from = min(tried_from + ?1, ?2), revision = revision + 1
          WHERE status = 'pending'",
-        "UPDATE heartbeat SET beat_at = beat_at + ?1, prune_after = prune_after + ?1",
+        "UPDATE heartbeat SET beat_at = min(beat_at + ?1, ?2), prune_after = min(prune_after + ?1, ?2)",
     ] {
         sqlx::query(statement)
             .bind(delta_ms)
+            .bind(Timestamp::MAX.as_millis())
             .execute(&mut *connection)
             .await
             .map_err(StoreError::query("moving the schedule with the clock"))?;

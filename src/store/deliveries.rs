@@ -258,7 +258,8 @@ pub(super) async fn write_deliveries(
                 1 + (SELECT coalesce(max(seq), 0) FROM attempts
                      WHERE event = j.value ->> 0 AND sink = j.value ->> 1),
                 j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9
-         FROM json_each(?1) j JOIN deliveries d ON d.event = j.value ->> 0 AND d.sink = j.value ->> 1
+         FROM json_each(?1) j
+         JOIN deliveries d ON d.event = j.value ->> 0 AND d.sink = j.value ->> 1 AND d.revision = j.value ->> 2
          WHERE j.value ->> 1 <> 'log'",
     )
     .bind(&rows)

@@ -150,7 +150,8 @@ async fn migrate(path: &Path, migrations: &Migrator) -> Result<(), StoreError> {
         .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
     if let Some(version) = older.filter(|version| *version > 0) {
         let mut copy = path.as_os_str().to_owned();
-        copy.push(format!(".before-migration-from-{version}"));
+        let now = crate::clock::wall_now().as_millis() / 1_000;
+        copy.push(format!(".before-migration-from-{version}-{now}"));
         sqlx::query("VACUUM INTO ?1")
             .bind(copy.to_string_lossy().into_owned())
             .execute(&mut connection)

@@ -6,6 +6,7 @@ use sqlx::{Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
 use super::error::StoreError;
 use super::{ActivityRef, Store};
 use crate::domain::activity::{State, Vat};
+use crate::domain::time::Timestamp;
 
 /// One value of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,8 +112,11 @@ pub enum Report {
     Checks,
     /// The rules that fail, the most frequent first.
     Rules,
-    /// Activities that are being watched and have stalled, or are due and not asked for.
-    Overdue,
+    /// Activities that are being watched and were registered at this time or before.
+    Overdue {
+        /// Now less `stalled_after`.
+        registered_until: Timestamp,
+    },
     /// Undelivered events by sink.
     Deliveries,
 }
@@ -131,11 +135,11 @@ impl Report {
                  ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
             }
             Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
-            Report::Overdue => {
+            Report::Overdue { .. } => {
                 "SELECT vat, activity_id, device_id, reference, state, registered_at, stalled_at, last_polled_at,
                         next_poll_at, poll_count, consecutive_errors, last_error
                  FROM report_activities
-                 WHERE state IN ('PENDING', 'IN_PROGRESS') AND stalled_at IS NOT NULL
+                 WHERE state IN ('PENDING', 'IN_PROGRESS') AND registered_at <= ?1
                  ORDER BY registered_at, activity_id"
             }
             Report::Deliveries => {
@@ -185,7 +189,12 @@ impl Store {
     /// # Errors
     /// Only those of the database.
     pub async fn report(&self, report: Report) -> Result<Table, StoreError> {
-        self.table("reading a report", report.statement(), &[]).await
+        let registered_until = match report {
+            Report::Overdue { registered_until } => Some(registered_until.to_string()),
+            _ => None,
+        };
+        let arguments: Vec<_> = registered_until.iter().map(|time| Argument::Text(Some(time))).collect();
+        self.table("reading a report", report.statement(), &arguments).await
     }
 
     /// Rows of `report_deliveries` with the events' types, the latest event first.

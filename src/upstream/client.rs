@@ -144,11 +144,13 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     parse_retry_after(text(RETRY_AFTER)?, text(DATE), clock::wall_system_time())
 }
 
+/// Shortest token that is looked for in answers. A shorter one is nobody's, and could be a part of any word: the
+/// answer must keep its meaning.
+const MIN_REDACTED_BYTES: usize = 8;
+
 /// The body without the token, should somebody's error page repeat the request.
 fn without(body: Vec<u8>, token: &[u8]) -> Vec<u8> {
-    let holds_token =
-        |body: &[u8]| !token.is_empty() && body.windows(token.len()).any(|window| window == token);
-    if !holds_token(&body) {
+    if token.len() < MIN_REDACTED_BYTES || !body.windows(token.len()).any(|window| window == token) {
         return body;
     }
     let text = String::from_utf8_lossy(&body);

@@ -49,6 +49,8 @@ pub struct PollerSettings {
     pub serving: Serving,
     /// How long requests on their way are waited for when stopping.
     pub drain_for: Duration,
+    /// Asks to read the tokens again at once.
+    pub reload: Arc<Notify>,
 }
 
 /// See the module.
@@ -148,6 +150,7 @@ impl Poller {
                 () = self.in_flight.released() => self.look_at = Instant::now(),
                 () = self.wake.notified() => self.look_again(),
                 _ = tending.tick() => self.tend().await,
+                () = self.settings.reload.notified() => self.tend().await,
                 () = tokio::time::sleep_until(self.look_at), if !self.is_full() => {}
             }
         }

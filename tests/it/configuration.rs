@@ -157,7 +157,17 @@ fn the_environment_wins_over_the_file() {
     let wrong = Setup::new(NOWHERE, "").variable("PCSID_WATCH__SCHEDULE__MAXINTERVAL", "7m");
     let ran = wrong.run(&["config", "check"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains("schedule.maxinterval: this key is not known"), "{}", ran.stderr);
+    let named = "environment variable PCSID_WATCH__SCHEDULE__MAXINTERVAL: schedule.maxinterval: this key is not known";
+    assert!(ran.stderr.contains(named), "{}", ran.stderr);
+    let wrong = Setup::new(NOWHERE, "").variable("PCSID_WATCH__UPSTREAM__MAX_IN_FLIGHT", "0");
+    let ran = wrong.run(&["config", "check"]);
+    assert!(
+        ran.stderr.contains(
+            "environment variable PCSID_WATCH__UPSTREAM__MAX_IN_FLIGHT: upstream.max_in_flight: 0 is not"
+        ),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

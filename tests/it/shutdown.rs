@@ -52,6 +52,22 @@ async fn a_second_signal_stops_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_has_the_token_read_again_and_ends_nothing() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    std::fs::write(setup.path("token"), "another-token").unwrap();
+    daemon.signal("-HUP");
+    eventually("the new token is used", || async {
+        let seen = upstream.seen();
+        (seen.last()?.headers["x-cleartax-auth-token"] == "another-token").then_some(())
+    })
+    .await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_one_database_is_refused_and_the_first_goes_on() {
     let upstream = Server::start(|_| Reply::succeeded()).await;
     let setup = Setup::new(&upstream.url(), "");

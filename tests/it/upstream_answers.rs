@@ -206,6 +206,15 @@ async fn hostile_texts_are_kept_verbatim_and_shown_harmless() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_a_part_of_many_words_changes_no_answer() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "[[credentials]]\nname = \"short\"\ntoken = \"t\"\n");
+    setup.add(VAT, &["act-1"]);
+    let _daemon = setup.start().await;
+    setup.reaches("act-1", "SUCCEEDED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_never_takes_the_token_along() {
     let elsewhere = Server::start(|_| Reply::succeeded()).await;
     let target = elsewhere.url();
