@@ -47,7 +47,7 @@ enum Command {
     Sandbox(run::SandboxArgs),
     /// Register activities to be watched
     Add(activities::AddArgs),
-    /// Register activities from a CSV file: columns vat,activity_id[,device_id,reference]
+    /// Register activities from a CSV file with the columns vat, activity_id and, if wanted, device_id, reference
     Import(import::ImportArgs),
     /// List activities, the latest registered first
     List(activities::ListArgs),

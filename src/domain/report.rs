@@ -1,6 +1,6 @@
 //! What upstream's answer says of an activity, as it is written and as it is kept.
 //!
-//! [`StatusBody`] and [`ErrorBody`] are the documented JSON; [`Report`] is the part that the database keeps.
+//! `StatusBody` and `ErrorBody` are the documented JSON; [`Report`] is the part that the database keeps.
 //! Reading is strict where a conclusion hangs on it: a wrong type or a key given twice makes the whole body
 //! unreadable, so that nothing is concluded from it. Unknown keys are passed over.
 
