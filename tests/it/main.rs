@@ -11,6 +11,7 @@ mod clock;
 mod commands;
 mod configuration;
 mod crashes;
+mod documents;
 mod helpers;
 mod main_job;
 mod sandbox;
