@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::report::{ErrorBody, Findings, ListedError, Report, StatusBody};
+use super::report::{ErrorBody, Findings, ListedError, Object, Report, StatusBody};
 
 /// The only `ActivityType` that this endpoint serves.
 const PCSID_ACTIVITY_TYPE: &str = "ZATCA_COMPLIANCE_INVOICE";
@@ -166,6 +166,7 @@ pub fn classify(answer: &Answer) -> Observation {
 
 /// Why a body can't be trusted.
 enum Unusable {
+    NotUtf8,
     NotJson(serde_json::Error),
     OtherActivityType(String),
     NoStatus,
@@ -175,6 +176,7 @@ enum Unusable {
 impl Unusable {
     fn into_transient(self, kind: TransientKind, body: &[u8]) -> Verdict {
         let (detail, unknown_status) = match self {
+            Unusable::NotUtf8 => ("the body is not UTF-8".to_owned(), None),
             // The error's own text may quote a body's value at any length; its place in the body is enough.
             Unusable::NotJson(err) if err.is_data() => {
                 (format!("a field has a wrong type or stands twice, near column {}", err.column()), None)
@@ -201,7 +203,9 @@ fn transient(kind: TransientKind, detail: String) -> Verdict {
 }
 
 fn read_status(body: &[u8]) -> Result<Verdict, Unusable> {
-    let body: StatusBody = serde_json::from_slice(body).map_err(Unusable::NotJson)?;
+    // JSON is UTF-8 throughout; the reader alone would not look at the texts that it passes over.
+    let text = std::str::from_utf8(body).map_err(|_| Unusable::NotUtf8)?;
+    let Object(body): Object<StatusBody> = serde_json::from_str(text).map_err(Unusable::NotJson)?;
     if let Some(other) = body.activity_type.as_deref().filter(|kind| *kind != PCSID_ACTIVITY_TYPE) {
         return Err(Unusable::OtherActivityType(other.to_owned()));
     }
@@ -224,8 +228,9 @@ fn read_status(body: &[u8]) -> Result<Verdict, Unusable> {
 /// The `ErrorList` of a refusal; `None` where there is none or it names nothing, for then upstream has not
 /// said what it refuses.
 fn read_errors(body: &[u8]) -> Option<Vec<ListedError>> {
-    let body: ErrorBody = serde_json::from_slice(body).ok()?;
-    body.error_list.filter(|errors| !errors.is_empty())
+    let text = std::str::from_utf8(body).ok()?;
+    let Object(body): Object<ErrorBody> = serde_json::from_str(text).ok()?;
+    Some(body.into_errors()).filter(|errors| !errors.is_empty())
 }
 
 /// The first characters of a body, on one line and safe for any terminal.

@@ -4,6 +4,11 @@
 //! Reading is strict where a conclusion hangs on it: a wrong type or a key given twice makes the whole body
 //! unreadable, so that nothing is concluded from it. Unknown keys are passed over.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::time::Timestamp;
@@ -124,9 +129,9 @@ pub(super) struct StatusBody {
     created_at: Option<String>,
     updated_at: Option<String>,
     completed_at: Option<String>,
-    request_meta_info: Option<RequestMetaInfo>,
-    response_info: Option<ResponseInfo>,
-    error_list: Option<Vec<ListedError>>,
+    request_meta_info: Option<Object<RequestMetaInfo>>,
+    response_info: Option<Object<ResponseInfo>>,
+    error_list: Option<Vec<Object<ListedError>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -143,7 +148,7 @@ struct RequestMetaInfo {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ResponseInfo {
-    response_meta_data: Option<ResponseMetaData>,
+    response_meta_data: Option<Object<ResponseMetaData>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -162,12 +167,18 @@ struct ResponseMetaData {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ErrorBody {
-    pub(super) error_list: Option<Vec<ListedError>>,
+    error_list: Option<Vec<Object<ListedError>>>,
+}
+
+impl ErrorBody {
+    pub(super) fn into_errors(self) -> Vec<ListedError> {
+        listed(self.error_list)
+    }
 }
 
 impl StatusBody {
     pub(super) fn pcsid_generated(&self) -> Option<&str> {
-        self.response_info.as_ref()?.response_meta_data.as_ref()?.pcsid_generated.as_deref()
+        self.response_info.as_ref()?.0.response_meta_data.as_ref()?.0.pcsid_generated.as_deref()
     }
 
     /// Parts the body into what is kept of any answer and what is kept of a final one.
@@ -175,8 +186,9 @@ impl StatusBody {
     /// A timestamp that can't be read is left out: it decides nothing.
     pub(super) fn into_parts(self) -> (Report, Findings) {
         let time = |text: Option<String>| text.as_deref().and_then(Timestamp::parse_lenient);
-        let counts = self.request_meta_info.unwrap_or_default();
-        let meta = self.response_info.and_then(|info| info.response_meta_data).unwrap_or_default();
+        let counts = self.request_meta_info.map(|Object(counts)| counts).unwrap_or_default();
+        let meta = self.response_info.and_then(|Object(info)| info.response_meta_data);
+        let meta = meta.map(|Object(meta)| meta).unwrap_or_default();
         let report = Report {
             upstream_status: self.status,
             pcsid_generated: meta.pcsid_generated,
@@ -201,7 +213,34 @@ impl StatusBody {
             .filter(|(_, text)| text.is_some())
             .map(|(name, text)| Check::from_text(name, text))
             .collect();
-        (report, Findings { checks, errors: self.error_list.unwrap_or_default() })
+        (report, Findings { checks, errors: listed(self.error_list) })
+    }
+}
+
+fn listed(error_list: Option<Vec<Object<ListedError>>>) -> Vec<ListedError> {
+    error_list.unwrap_or_default().into_iter().map(|Object(error)| error).collect()
+}
+
+/// A JSON object and nothing else. Derived reading alone would as well take an array for it, by the order in
+/// which the fields are declared here, and conclude from what upstream never documented.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
 }
 
