@@ -136,10 +136,13 @@ pub fn classify(answer: &Answer) -> Observation {
             Err(unusable) => unusable.into_transient(TransientKind::InvalidResponse, body),
         },
         500 => match read_status(body) {
-            Ok(failed @ Verdict::Failed(..)) => failed,
-            Ok(other) => transient(
+            // Only `Status` counts here: a success that comes as an error contradicts itself.
+            Ok(Verdict::Failed(report, findings)) if report.upstream_status.as_deref() == Some("FAILED") => {
+                Verdict::Failed(report, findings)
+            }
+            Ok(_) => transient(
                 TransientKind::ServerError,
-                format!("HTTP 500 with a body that says {}", other.label()),
+                format!("HTTP 500 with a body whose Status is not FAILED: {}", excerpt(body)),
             ),
             Err(unusable) => unusable.into_transient(TransientKind::ServerError, body),
         },
