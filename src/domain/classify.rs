@@ -10,7 +10,7 @@ use super::report::{ErrorBody, Findings, ListedError, Object, Report, StatusBody
 /// The only `ActivityType` that this endpoint serves.
 const PCSID_ACTIVITY_TYPE: &str = "ZATCA_COMPLIANCE_INVOICE";
 
-/// How many characters of an unreadable body are kept for diagnosis.
+/// How many characters of an unreadable body, or of why there was none, are kept for diagnosis.
 const MAX_EXCERPT_CHARS: usize = 200;
 
 /// How many characters of an unknown `Status` are kept.
@@ -125,7 +125,8 @@ impl Verdict {
 pub fn classify(answer: &Answer) -> Observation {
     let (http_status, retry_after, body) = match answer {
         Answer::NoReply { http_status, cause } => {
-            let verdict = transient(TransientKind::NoReply, cause.clone());
+            // A cause may quote what the other side sent, the names in its certificate say.
+            let verdict = transient(TransientKind::NoReply, one_line(cause));
             return Observation { http_status: *http_status, verdict };
         }
         Answer::Reply { http_status, retry_after, body } => (*http_status, *retry_after, body.as_slice()),
@@ -241,13 +242,15 @@ fn excerpt(body: &[u8]) -> String {
     if body.is_empty() {
         return "(empty)".to_owned();
     }
-    // A character takes at most four bytes; no need to look at the rest.
-    let head = body.get(..MAX_EXCERPT_CHARS * 4).unwrap_or(body);
-    let text = String::from_utf8_lossy(head);
-    let mut shown: String =
+    // A character takes at most four bytes; beyond one more than is shown there is no need to look.
+    let head = body.get(..(MAX_EXCERPT_CHARS + 1) * 4).unwrap_or(body);
+    format!("`{}`", one_line(&String::from_utf8_lossy(head)))
+}
+
+/// The first characters of a text without what would break its line or steer a terminal.
+fn one_line(text: &str) -> String {
+    let shown: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_EXCERPT_CHARS).collect();
-    if text.chars().nth(MAX_EXCERPT_CHARS).is_some() || head.len() < body.len() {
-        shown.push('…');
-    }
-    format!("`{}`", shown.trim())
+    let more = if text.chars().nth(MAX_EXCERPT_CHARS).is_some() { "…" } else { "" };
+    format!("{}{more}", shown.trim())
 }
