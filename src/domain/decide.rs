@@ -90,9 +90,10 @@ struct Effect {
 /// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
 /// must not be concluded; one that is comes back unchanged and without a next poll.
 pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Policy, luck: f64) -> Decision {
+    // An answer for one that has concluded is as good as none.
+    let input = if activity.state.is_concluded() { Input::Withheld } else { input };
     let effect = match input {
         Input::Withheld => Effect::unchanged(activity),
-        Input::Observed(_) if activity.state.is_concluded() => Effect::unchanged(activity),
         Input::Observed(observation) => Effect::of(observation, activity, policy),
     };
     let polled = matches!(input, Input::Observed(_));
