@@ -5,7 +5,7 @@
 //! | answer | closes | until |
 //! |---|---|---|
 //! | 401 | the credential | a probe passes, or the token changes |
-//! | 403 | the VAT | a probe passes |
+//! | 403 | the VAT | a probe passes, or the token changes |
 //! | 429, 503 with `Retry-After` | the credential | the time that upstream asked for |
 //! | no answer or a gateway's, [`OUTAGE_AFTER`] times without any other | everything | a probe passes |
 //!
@@ -24,6 +24,7 @@ use super::classify::{Observation, TransientKind, Verdict};
 use super::event::{Event, EventKind};
 use super::quota::Quota;
 use super::schedule::Backoff;
+use super::serving::Serving;
 use super::time::Timestamp;
 
 /// Failures in a row, without a sign of life from upstream in between, that count as an outage.
@@ -334,15 +335,17 @@ impl Gates {
         }
     }
 
-    /// Takes note that a credential's token is another one now: its hold is probed at once, and answers to the
-    /// old token no longer count.
-    pub fn token_changed(&mut self, credential: &str, now: Timestamp) {
-        if let Some(gate) = self.credentials.get_mut(credential) {
-            gate.token_generation += 1;
-            if let Some(closed) = &mut gate.gate.closed {
-                closed.is_probing = false;
-                closed.hold.probe_at = now;
-            }
+    /// Takes note that a credential's token is another one now: its hold and those of the VATs that it serves
+    /// are probed at once, for the new token may be another user's, and answers to the old token no longer
+    /// count for them.
+    pub fn token_changed(&mut self, credential: &str, now: Timestamp, serving: &Serving) {
+        let Some(gate) = self.credentials.get_mut(credential) else { return };
+        gate.token_generation += 1;
+        let vats = self.vats.iter_mut().filter(|(vat, _)| serving.credential_of(vat) == Some(credential));
+        let gates = std::iter::once(&mut gate.gate).chain(vats.map(|(_, gate)| gate));
+        for closed in gates.filter_map(|gate| gate.closed.as_mut()) {
+            closed.is_probing = false;
+            closed.hold.probe_at = now;
         }
     }
 
@@ -508,6 +511,10 @@ impl Gates {
         luck: f64,
         settled: &mut Settled,
     ) {
+        let is_of_old_token = |gate: &CredentialGate| gate.token_generation != ticket.token_generation;
+        if self.credentials.get(&ticket.credential).is_some_and(is_of_old_token) {
+            return;
+        }
         let sign = match observation.verdict {
             Verdict::Forbidden => Sign::Refused,
             Verdict::Unauthorized | Verdict::Throttled { .. } | Verdict::Transient { .. } => Sign::Silent,

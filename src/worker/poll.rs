@@ -329,7 +329,7 @@ impl Poller {
     async fn tend(&mut self) {
         for credential in self.tokens.refresh() {
             tracing::info!(credential = %credential, "credential {credential} has a new token");
-            self.gates.token_changed(&credential, self.clock.now());
+            self.gates.token_changed(&credential, self.clock.now(), &self.settings.serving);
             self.look_at = Instant::now();
         }
         if let Some(delta_ms) = self.clock.jump() {
