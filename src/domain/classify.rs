@@ -254,3 +254,6 @@ fn one_line(text: &str) -> String {
     let more = if text.chars().nth(MAX_EXCERPT_CHARS).is_some() { "…" } else { "" };
     format!("{}{more}", shown.trim())
 }
+
+#[cfg(test)]
+mod tests;
