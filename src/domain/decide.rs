@@ -324,3 +324,6 @@ pub fn human(duration: Duration) -> String {
     }
     format!("{ms}ms")
 }
+
+#[cfg(test)]
+mod tests;
