@@ -626,3 +626,6 @@ fn strictest(a: Passage, b: Passage) -> Passage {
         (Passage::Free, Passage::Free) => Passage::Free,
     }
 }
+
+#[cfg(test)]
+mod tests;
