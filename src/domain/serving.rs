@@ -30,3 +30,33 @@ impl Serving {
         self.by_vat.get(vat).or(self.default.as_ref()).map(String::as_str)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vat(text: &str) -> Vat {
+        Vat::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_vat_is_served_by_the_credential_that_names_it_or_else_by_the_one_that_names_none() {
+        let (north, south) = ([vat("1"), vat("2")], [vat("3")]);
+        let check = |credentials: Vec<(&str, &[Vat])>, expected: [(&str, Option<&str>); 3]| {
+            let serving = Serving::new(credentials);
+            for (text, credential) in expected {
+                assert_eq!(serving.credential_of(&vat(text)), credential, "{text}");
+            }
+        };
+        check(
+            vec![("north", &north), ("rest", &[]), ("south", &south)],
+            [("2", Some("north")), ("3", Some("south")), ("4", Some("rest"))],
+        );
+        check(
+            vec![("south", &south), ("north", &north)],
+            [("1", Some("north")), ("3", Some("south")), ("4", None)],
+        );
+        check(vec![("all", &[])], [("1", Some("all")), ("3", Some("all")), ("4", Some("all"))]);
+        check(vec![], [("1", None), ("3", None), ("4", None)]);
+    }
+}
