@@ -20,7 +20,7 @@ impl Timestamp {
 
     /// The last time that can be written in every zone, at the end of the year 9999. Nothing gets beyond it, so
     /// that what is stored can be moved and shown.
-    pub const MAX: Timestamp = Timestamp(253_402_207_200_999);
+    pub const MAX: Timestamp = Timestamp(253_402_207_199_999);
 
     /// Milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
@@ -121,7 +121,7 @@ mod tests {
     fn arithmetic_saturates_instead_of_overflowing() {
         let end = Timestamp::MAX;
         assert_eq!(end + Duration::MAX, end);
-        assert_eq!(end.to_string(), "9999-12-30T22:00:00.999Z");
+        assert_eq!(end.to_string(), "9999-12-30T21:59:59.999Z");
         assert_eq!(Timestamp::from_millis(0).since(end), Duration::ZERO);
     }
 }

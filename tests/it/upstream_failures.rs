@@ -103,44 +103,6 @@ async fn an_outage_is_one_line_in_the_log_and_slows_polling_to_probes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_an_outage_requests_come_back_one_by_one() {
-    // Answers take a while, so the number of requests at the same time can be seen.
-    let (now, most_at_first) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-    let upstream = Server::start(|_| Reply::Close).await;
-    let setup = Setup::new(&upstream.url(), "");
-    let ids: Vec<String> = (0..100).map(|n| format!("act-{n}")).collect();
-    setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
-    let daemon = setup.start().await;
-    eventually("upstream counts as down", || async {
-        (n_lines(&daemon, "upstream is down") == 1).then_some(())
-    })
-    .await;
-    let began = upstream.n_seen();
-    upstream.answer(move |_| {
-        most_at_first.lock().unwrap().push(now.fetch_add(1, Ordering::SeqCst));
-        Reply::succeeded().after(Duration::from_millis(100))
-    });
-    eventually("the first probe was answered", || async {
-        (setup.number("SELECT count(*) FROM report_activities WHERE state = 'SUCCEEDED'").await >= 1)
-            .then_some(())
-    })
-    .await;
-    eventually("all have succeeded", || async {
-        (setup.number("SELECT count(*) FROM report_activities WHERE state = 'SUCCEEDED'").await == 100)
-            .then_some(())
-    })
-    .await;
-    let mut at: Vec<Instant> = upstream.seen().iter().skip(began).map(|seen| seen.at).collect();
-    at.sort();
-    // One probe, then no more than two, then no more than four within each answer's time.
-    let within = |from: Instant, ms: u64| {
-        at.iter().filter(|t| **t >= from && **t < from + Duration::from_millis(ms)).count()
-    };
-    assert!(within(at[0], 90) <= 2, "{} requests with the first", within(at[0], 90));
-    daemon.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_token_costs_probes_and_one_event_until_the_file_changes() {
     const N: usize = 2_000;
     let upstream = Server::start(|seen| match seen.headers["x-cleartax-auth-token"].as_str() {
