@@ -147,12 +147,12 @@ async fn watch(store: &Store) -> CliResult {
     let mut is_cancelled = false;
     loop {
         let table = store.list(&ActivityFilter::default()).await?;
+        let states = column(&table, "state");
         if is_terminal {
-            n_drawn_lines = redraw(&table, n_drawn_lines)?;
+            n_drawn_lines = redraw(table, n_drawn_lines)?;
         } else {
             print_changes(&table, &mut seen)?;
         }
-        let states = column(&table, "state");
         if states.iter().all(|state| !matches!(state.as_str(), "PENDING" | "IN_PROGRESS")) {
             return Ok(());
         }
@@ -168,11 +168,18 @@ async fn watch(store: &Store) -> CliResult {
     }
 }
 
-const SHOWN: [&str; 6] = ["vat", "activity_id", "device_id", "state", "poll_count", "last_error"];
+const SHOWN: [&str; 5] = ["vat", "activity_id", "state", "poll_count", "last_error"];
 
-fn redraw(table: &Table, n_drawn_lines: usize) -> std::io::Result<usize> {
+fn redraw(mut table: Table, n_drawn_lines: usize) -> std::io::Result<usize> {
     let mut out = std::io::stdout().lock();
-    let drawn = for_eyes(table, &SHOWN);
+    // One line a row, so that the table stays within the screen that it is drawn over.
+    let last_error = table.columns.iter().position(|column| column == "last_error");
+    for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(last_error?)) {
+        if let Cell::Text(text) = cell {
+            text.truncate(text.find(':').unwrap_or(text.len()));
+        }
+    }
+    let drawn = for_eyes(&table, &SHOWN);
     if n_drawn_lines > 0 {
         // Up to the first line of the former table, and clear what follows.
         write!(out, "\u{1b}[{n_drawn_lines}A\u{1b}[J")?;
@@ -208,10 +215,13 @@ async fn print_report(store: &Store) -> CliResult {
     let mut out = std::io::stdout().lock();
     for (title, report) in [
         ("How they ended, by VAT", Report::Summary),
-        ("The six compliance checks, by VAT", Report::Checks),
+        ("The six compliance checks, by VAT: ✔ succeeded, ✘ failed, – not reported", Report::Checks),
         ("ZATCA's rules that failed", Report::Rules),
     ] {
-        let table = store.report(report).await?;
+        let mut table = store.report(report).await?;
+        if report == Report::Checks {
+            table = matrix(&table);
+        }
         writeln!(out, "\n{title}\n{}", for_eyes(&table, &[]))?;
     }
     writeln!(
@@ -219,4 +229,26 @@ async fn print_report(store: &Store) -> CliResult {
         "\nThat was the sandbox. For the real thing see config/pcsid-watch.toml, then `pcsid-watch run`."
     )?;
     Ok(out.flush()?)
+}
+
+/// The report on checks with a row for each check and a column for each VAT.
+fn matrix(report: &Table) -> Table {
+    let vats = column(report, "vat");
+    let mut matrix = Table::new(&["check_name"], Vec::new());
+    for (vat, row) in vats.iter().zip(&report.rows) {
+        let [_, check, succeeded, failed, not_reported] = row.as_slice() else { continue };
+        if !matrix.columns.contains(vat) {
+            matrix.columns.push(vat.clone());
+        }
+        let count = |cell: &Cell| match cell {
+            Cell::Integer(count) => *count,
+            _ => 0,
+        };
+        let counts = format!("{} ✔  {} ✘  {} –", count(succeeded), count(failed), count(not_reported));
+        match matrix.rows.iter_mut().find(|row| row.first() == Some(check)) {
+            Some(row) => row.push(Cell::Text(counts)),
+            None => matrix.rows.push(vec![check.clone(), Cell::Text(counts)]),
+        }
+    }
+    matrix
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, LineStyle, TableStyle};
+use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width};
 use serde_json::{Map, Value};
 
 use crate::store::{Cell, Table};
@@ -86,6 +86,8 @@ pub(super) fn for_eyes(table: &Table, shown: &[&str]) -> String {
             positions.iter().map(|&at| row.get(at).map(|cell| printable(&text(cell))).unwrap_or_default()),
         );
     }
+    let constraints: Vec<_> = positions.iter().map(|&at| unbroken(table, at)).collect();
+    drawn.set_constraints(constraints);
     let drawn = drawn.to_string();
     let lines: Vec<&str> = drawn.lines().map(str::trim_end).collect();
     if table.rows.is_empty() { format!("{}\n(none)", lines.join("\n")) } else { lines.join("\n") }
@@ -96,6 +98,15 @@ pub(super) fn for_eyes(table: &Table, shown: &[&str]) -> String {
 fn no_formula(text: String) -> String {
     let is_id = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_id { format!("'{text}") } else { text }
+}
+
+/// Long texts are folded to fit a terminal; ids, times and numbers stay in one piece, however narrow it is.
+fn unbroken(table: &Table, at: usize) -> ColumnConstraint {
+    const LONGEST_ID: usize = 36;
+    let widest = table.rows.iter().filter_map(|row| row.get(at)).map(|cell| text(cell).chars().count()).max();
+    let heading = table.columns[at].split('_').map(str::len).max().unwrap_or(0);
+    let width = widest.unwrap_or(0).min(LONGEST_ID).max(heading);
+    ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(width + 2).unwrap_or(u16::MAX)))
 }
 
 fn print_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
