@@ -66,6 +66,23 @@ impl Store {
     /// # Errors
     /// Only those of the database; then nothing was written, and the same batch may be tried again.
     pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
+        let recorded = self.try_record(batch).await;
+        if recorded.is_err() {
+            self.renew_writer().await;
+        }
+        recorded
+    }
+
+    /// Replaces the writer's connection. After a commit that failed, on a full disk say, SQLite has ended the
+    /// transaction while the connection's own count of them has not, and it would begin none ever again.
+    async fn renew_writer(&self) {
+        if let Ok(connection) = self.writer.acquire().await {
+            // It is thrown away because it failed; how it ends does not matter.
+            let _ = connection.close().await;
+        }
+    }
+
+    async fn try_record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
         let mut transaction = self.begin().await?;
         let mut recorded = Recorded::default();
         let mut polls: Vec<&PollRecord> = Vec::new();

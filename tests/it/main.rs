@@ -16,6 +16,7 @@ mod helpers;
 mod main_job;
 mod sandbox;
 mod shutdown;
+mod storage;
 mod upstream_answers;
 mod upstream_failures;
 mod views;
