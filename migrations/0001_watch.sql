@@ -1,6 +1,9 @@
 -- Everything the daemon knows. Times are epoch milliseconds; the views at the end are the public face and
 -- write them as RFC 3339 in UTC. See migrations/README.md before touching this.
 
+-- "PCSW": tells our files from those of other programs.
+PRAGMA application_id = 1346589527;
+
 -- The upstream that this database belongs to.
 CREATE TABLE upstream (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
@@ -63,7 +66,7 @@ CREATE TABLE activities (
     upstream_completed_at INTEGER,
     UNIQUE (activity_id, vat_id)
 ) STRICT;
-CREATE INDEX activities_by_vat ON activities (vat_id, state, registered_at);
+CREATE INDEX activities_by_vat ON activities (vat_id, state, watched_from);
 CREATE INDEX activities_by_state ON activities (state, registered_at);
 CREATE INDEX activities_by_conclusion ON activities (concluded_at) WHERE concluded_at IS NOT NULL;
 

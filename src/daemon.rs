@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
@@ -17,19 +18,26 @@ use crate::store::{DatabaseLock, Record, Store, StoreError};
 use crate::upstream::{Client, ClientError, TokenError, Tokens};
 use crate::webhook::{Sender, SenderError};
 use crate::worker::{
-    Dispatcher, InFlight, LogSink, Poller, PollerSettings, Pruner, Recorder, RecorderHandle, Sink,
+    Dispatcher, DispatcherParts, InFlight, LogSink, Poller, PollerParts, Pruner, Recorder, RecorderHandle,
+    Sink,
 };
 
-/// How long answers on their way are waited for, and after that undelivered events are sent. Together with
-/// the last commit they stay below the ten seconds that a service manager is promised.
+/// How long answers on their way are waited for, and how long events that are due are still sent.
 const DRAIN_POLLS: Duration = Duration::from_secs(5);
 const DRAIN_DELIVERIES: Duration = Duration::from_millis(1_500);
 
-/// How long the last records may take to be committed.
-const DRAIN_RECORDS: Duration = Duration::from_secs(1);
+/// When each step of stopping has to be over, counted from its beginning. A service manager is promised ten
+/// seconds in all.
+const POLLS_DRAINED: Duration = Duration::from_secs(6);
+const RECORDS_FLUSHED: Duration = Duration::from_millis(6_500);
+const DELIVERIES_DRAINED: Duration = Duration::from_millis(8_200);
+const RECORDS_DRAINED: Duration = Duration::from_millis(8_900);
 
-/// How long closing the database may take.
+/// How long closing the database may take after that.
 const CLOSE: Duration = Duration::from_millis(500);
+
+/// How a task ends: well, or because a task of its own died.
+type TaskResult = Result<(), JoinError>;
 
 /// Why the daemon could not start, or ended unasked.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +68,9 @@ pub enum DaemonError {
     TaskEnded {
         /// Which one.
         task: &'static str,
+        /// How it died, where it did.
+        #[source]
+        source: Option<JoinError>,
     },
     /// The last answers could not be written before the time for stopping ran out.
     #[error(
@@ -124,7 +135,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     }
     let (store, lock) = Store::open_as_daemon(&settings.database_url, settings.routes()).await?;
     let reload = Arc::clone(&shutdown.reload);
-    let daemon = Daemon::start(settings, prepared, store, lock, reload).await?;
+    let mut daemon = Daemon::start(settings, prepared, store, lock, reload).await?;
     let ended = daemon.wait(&shutdown).await;
     let drained = daemon.stop(&shutdown).await;
     ended.and(drained)
@@ -133,10 +144,12 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
 /// The running tasks.
 struct Daemon {
     store: Store,
-    recorder_handle: RecorderHandle,
-    recorder: JoinHandle<()>,
-    poller: Option<JoinHandle<Result<(), tokio::task::JoinError>>>,
-    dispatchers: Vec<JoinHandle<Result<(), tokio::task::JoinError>>>,
+    recorder: RecorderHandle,
+    /// The poller and the pruner.
+    polling: JoinSet<TaskResult>,
+    recording: JoinSet<TaskResult>,
+    /// The dispatchers.
+    sending: JoinSet<TaskResult>,
     stop_polling: CancellationToken,
     stop_sending: CancellationToken,
     /// Held until everything is closed.
@@ -168,7 +181,7 @@ impl Daemon {
             std::time::Instant::now(),
         );
         for gate in store.gates().await? {
-            gates.restore(gate.scope, gate.hold, gate.paused_until);
+            gates.restore(gate.scope, gate.hold, gate.paused_until, clock.now());
         }
         warn_of_orphaned_sinks(&store, settings).await?;
 
@@ -192,40 +205,52 @@ impl Daemon {
             .collect();
         if settings.events_log {
             // A line is tried for as long as there is a standard output.
-            outlets.push((Sink::Log(LogSink::default()), LOG_SINK.to_owned(), Duration::MAX));
+            outlets.push((Sink::Log(LogSink), LOG_SINK.to_owned(), Duration::MAX));
         }
-        let dispatchers = outlets
-            .into_iter()
-            .map(|(sink, name, retry_for)| {
-                let (in_flight, wake) = sinks.get(&name).cloned().unwrap_or_default();
-                let dispatcher = Dispatcher::new(
-                    name,
-                    sink,
-                    retry_for,
-                    DRAIN_DELIVERIES,
-                    store.clone(),
-                    Arc::clone(&clock),
-                    recorder_handle.clone(),
-                    in_flight,
-                    wake,
-                );
-                tokio::spawn(dispatcher.run(stop_sending.clone()))
-            })
-            .collect();
-        // It ends with polling: nothing hangs on its last round.
+        let mut sending = JoinSet::new();
+        for (sink, name, retry_for) in outlets {
+            let (in_flight, wake) = sinks.get(&name).cloned().unwrap_or_default();
+            let dispatcher = Dispatcher::new(DispatcherParts {
+                name,
+                sink,
+                retry_for,
+                drain_for: DRAIN_DELIVERIES,
+                store: store.clone(),
+                clock: Arc::clone(&clock),
+                recorder: recorder_handle.clone(),
+                in_flight,
+                wake,
+            });
+            sending.spawn(dispatcher.run(stop_sending.clone()));
+        }
+        let mut polling = JoinSet::new();
+        // It stops with the poller: nothing hangs on its last round.
         let pruner = Pruner::new(store.clone(), Arc::clone(&clock), settings.retention);
-        tokio::spawn(pruner.run(stop_polling.clone()));
-        let poller = Poller::new(
-            PollerSettings { policy: settings.policy.clone(), serving, drain_for: DRAIN_POLLS, reload },
-            store.clone(),
-            prepared.client,
-            prepared.tokens,
+        let stop_pruning = stop_polling.clone();
+        polling.spawn(async move {
+            pruner.run(stop_pruning).await;
+            Ok(())
+        });
+        let poller = Poller::new(PollerParts {
+            policy: settings.policy.clone(),
+            serving,
+            drain_for: DRAIN_POLLS,
+            store: store.clone(),
+            client: prepared.client,
+            tokens: prepared.tokens,
             clock,
             gates,
-            recorder_handle.clone(),
-            polls,
-            wake_poller,
-        );
+            recorder: recorder_handle.clone(),
+            in_flight: polls,
+            wake: wake_poller,
+            reload,
+        });
+        polling.spawn(poller.run(stop_polling.clone()));
+        let mut recording = JoinSet::new();
+        recording.spawn(async move {
+            recorder.run().await;
+            Ok(())
+        });
         tracing::info!(
             database = %store.path().display(),
             upstream = %settings.upstream.base_url,
@@ -236,10 +261,10 @@ impl Daemon {
         );
         Ok(Self {
             store,
-            recorder_handle,
-            recorder: tokio::spawn(recorder.run()),
-            poller: Some(tokio::spawn(poller.run(stop_polling.clone()))),
-            dispatchers,
+            recorder: recorder_handle,
+            polling,
+            recording,
+            sending,
             stop_polling,
             stop_sending,
             _lock: lock,
@@ -247,44 +272,32 @@ impl Daemon {
     }
 
     /// Waits for the word to stop, or for a task that ends without it.
-    async fn wait(&self, shutdown: &Shutdown) -> Result<(), DaemonError> {
-        let mut check = tokio::time::interval(Duration::from_millis(200));
-        loop {
-            tokio::select! {
-                () = shutdown.stop.cancelled() => return Ok(()),
-                _ = check.tick() => {}
-            }
-            let ended = |task: &'static str| Err(DaemonError::TaskEnded { task });
-            if self.recorder.is_finished() {
-                return ended("recorder");
-            }
-            if self.poller.as_ref().is_some_and(JoinHandle::is_finished) {
-                return ended("poller");
-            }
-            if self.dispatchers.iter().any(JoinHandle::is_finished) {
-                return ended("dispatcher");
-            }
-        }
+    async fn wait(&mut self, shutdown: &Shutdown) -> Result<(), DaemonError> {
+        let (task, ended) = tokio::select! {
+            () = shutdown.stop.cancelled() => return Ok(()),
+            ended = self.polling.join_next() => ("poller or pruner", ended),
+            ended = self.recording.join_next() => ("recorder", ended),
+            Some(ended) = self.sending.join_next() => ("dispatcher", Some(ended)),
+        };
+        // A task that died, or one whose own task died.
+        let source = ended.and_then(|ended| ended.and_then(|result| result).err());
+        Err(DaemonError::TaskEnded { task, source })
     }
 
-    /// Stops in the order in which answers travel: poller, recorder, dispatchers, recorder again.
-    async fn stop(mut self, shutdown: &Shutdown) -> Result<(), DaemonError> {
+    /// Stops in the order in which answers travel: poller, recorder, dispatchers, recorder again. Each has its
+    /// share of the time; the tasks keep to it, but they wait for the recorder, which may be waiting for a disk.
+    async fn stop(self, shutdown: &Shutdown) -> Result<(), DaemonError> {
+        let Self { store, recorder, mut polling, mut recording, mut sending, .. } = self;
+        let began_at = Instant::now();
         let drain = async {
             self.stop_polling.cancel();
-            // The tasks keep their own time, but they wait for the recorder, which may be waiting for a disk.
-            // Why a task ended has been found out by `wait`.
-            if let Some(poller) = self.poller.take() {
-                let _ = tokio::time::timeout(DRAIN_POLLS + DRAIN_RECORDS, poller).await;
-            }
-            let flushed = tokio::time::timeout(DRAIN_RECORDS, self.recorder_handle.flush()).await;
+            all_ended(&mut polling, began_at + POLLS_DRAINED).await;
+            let flushed = tokio::time::timeout_at(began_at + RECORDS_FLUSHED, recorder.flush()).await;
             self.stop_sending.cancel();
-            for dispatcher in self.dispatchers.drain(..) {
-                let _ = tokio::time::timeout(DRAIN_DELIVERIES + DRAIN_RECORDS, dispatcher).await;
-            }
-            drop(self.recorder_handle);
-            let closed = tokio::time::timeout(DRAIN_RECORDS, self.recorder).await;
-            match (flushed, closed) {
-                (Ok(()), Ok(Ok(()))) => Ok(()),
+            all_ended(&mut sending, began_at + DELIVERIES_DRAINED).await;
+            drop(recorder);
+            match (flushed, all_ended(&mut recording, began_at + RECORDS_DRAINED).await) {
+                (Ok(()), Ended::All) => Ok(()),
                 _ => Err(DaemonError::NotDrained),
             }
         };
@@ -292,11 +305,27 @@ impl Daemon {
             drained = drain => drained,
             () = shutdown.hurry.cancelled() => Err(DaemonError::NotDrained),
         };
-        if tokio::time::timeout(CLOSE, self.store.close()).await.is_err() {
+        if tokio::time::timeout(CLOSE, store.close()).await.is_err() {
             tracing::warn!("the database was left without being closed; the next start recovers it");
         }
         tracing::info!("stopped");
         drained
+    }
+}
+
+/// How waiting for tasks came out.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    All,
+    NotAll,
+}
+
+/// Waits for all of these tasks until the deadline. Why one ended badly has been found out by `wait`.
+async fn all_ended(tasks: &mut JoinSet<TaskResult>, deadline: Instant) -> Ended {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    match tokio::time::timeout_at(deadline, all).await {
+        Ok(()) => Ended::All,
+        Err(_) => Ended::NotAll,
     }
 }
 
@@ -311,7 +340,7 @@ async fn follow_absent_clock(store: &Store, clock: &Clock, max_interval: Duratio
              schedule moves along and nothing expires for it",
             delta_ms / 1_000
         );
-        store.record(&[Record::ClockJump { delta_ms }, Record::Heartbeat(now)]).await?;
+        store.record(&[Record::ClockJump { delta_ms, now }, Record::Heartbeat(now)]).await?;
     }
     let n_pulled_in = store.pull_in(now, max_interval).await?;
     if n_pulled_in > 0 {

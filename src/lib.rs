@@ -8,8 +8,9 @@
 //! | [`domain`] | the pure core: what answers mean and what follows from them |
 //! | [`upstream`] | one bounded request to ClearTax; the tokens it is made with |
 //! | [`webhook`] | signing and sending one event |
+//! | [`transport`] | what the clients of those two share |
 //! | [`store`] | the database and all SQL |
-//! | [`worker`] | the daemon's tasks: poller, recorder, dispatchers |
+//! | [`worker`] | the daemon's tasks: poller, recorder, dispatchers, pruner |
 //! | [`daemon`] | composition root: builds the tasks, stops them in order |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
@@ -35,6 +36,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 pub mod upstream;
 pub mod webhook;
 pub mod worker;

@@ -1,4 +1,4 @@
-//! Signals: the first SIGTERM or SIGINT asks to stop, the second one hurries it; SIGHUP has secrets read again.
+//! Signals: the first SIGTERM or SIGINT asks to stop, the second one hurries it; SIGHUP has a daemon read its tokens again.
 
 use std::sync::Arc;
 
@@ -6,15 +6,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What tells the daemon to stop or to look at its secrets.
+/// What tells the daemon to stop or to look at its tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     /// Stop: finish what is under way.
     pub stop: CancellationToken,
     /// Stop now: what is under way is left.
     pub hurry: CancellationToken,
-    /// Read secrets again now; they are read every few seconds anyway.
+    /// Read tokens again now; they are read every second anyway.
     pub reload: Arc<Notify>,
+}
+
+/// What SIGHUP means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hangup {
+    /// Read the tokens again.
+    Reload,
+    /// The terminal is gone: stop.
+    Stop,
 }
 
 impl Shutdown {
@@ -22,7 +31,7 @@ impl Shutdown {
     ///
     /// # Errors
     /// Where the signals can't be listened for.
-    pub fn on_signals() -> std::io::Result<Self> {
+    pub fn on_signals(on_hangup: Hangup) -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -33,10 +42,13 @@ impl Shutdown {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
-                    _ = hangup.recv() => {
-                        shutdown.reload.notify_one();
-                        continue;
-                    }
+                    _ = hangup.recv() => match on_hangup {
+                        Hangup::Stop => {}
+                        Hangup::Reload => {
+                            shutdown.reload.notify_one();
+                            continue;
+                        }
+                    },
                 }
                 if shutdown.stop.is_cancelled() {
                     tracing::warn!("second signal: stopping at once");

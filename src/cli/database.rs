@@ -67,7 +67,15 @@ async fn check(settings: &Settings) -> CliResult {
 
 async fn prune(settings: &Settings) -> CliResult {
     let store = open(settings).await?;
-    let before = clock::wall_now() - settings.retention;
+    let now = clock::wall_now();
+    let jump = store.last_beat().await?.and_then(|beat| clock::jump_since(beat, now));
+    if jump.is_some() || !store.may_prune(now).await? {
+        return Err(CliError::failed(
+            "nothing was pruned, for the clock has jumped, and what looks old may be of yesterday: see that this \
+             machine's time is right; pruning goes on 30 days after a daemon has noticed",
+        ));
+    }
+    let before = now - settings.retention;
     let mut n_pruned = 0;
     loop {
         match store.prune(before).await? {

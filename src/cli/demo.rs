@@ -13,6 +13,7 @@ use crate::daemon;
 use crate::domain::activity::Registration;
 use crate::sandbox::{self, Sandbox};
 use crate::settings::{LogFormat, LogSettings, Settings};
+use crate::shutdown::Hangup;
 use crate::shutdown::Shutdown;
 use crate::store::{ActivityFilter, Cell, Report, Store, Table};
 use crate::telemetry;
@@ -45,7 +46,7 @@ const CANCELLED: &str = "never-cancelled";
 
 pub(super) async fn demo() -> CliResult {
     telemetry::init(&LogSettings { format: LogFormat::Text, level: "error".to_owned() });
-    let signals = on_signals()?;
+    let signals = on_signals(Hangup::Stop)?;
     let folder = Scratch::new()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let upstream = format!("http://{}", listener.local_addr()?);
@@ -55,7 +56,11 @@ pub(super) async fn demo() -> CliResult {
     let stop = shutdown.stop.clone();
     let sandbox =
         tokio::spawn(sandbox::serve(listener, Sandbox::new(), async move { stop.cancelled().await }));
-    println!("A sandbox of ClearTax on {upstream}, a daemon, and {} devices to watch.\n", ACTIVITIES.len());
+    writeln!(
+        std::io::stdout(),
+        "A sandbox of ClearTax on {upstream}, a daemon, and {} devices to watch.\n",
+        ACTIVITIES.len()
+    )?;
 
     let store = Store::open(&settings.database_url, settings.routes()).await?;
     register(&store, &settings).await?;

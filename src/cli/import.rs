@@ -11,9 +11,6 @@ use crate::domain::activity::Registration;
 use crate::settings::Settings;
 use crate::store::RegisterOutcome;
 
-/// Bad rows that are named; a file of a million bad rows need not fill the terminal.
-const MAX_NAMED: usize = 100;
-
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
     /// CSV file with a header row (`-`: standard input)
@@ -45,12 +42,9 @@ fn read(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
 
 fn refusal(name: &str, problems: &[String]) -> String {
     let mut text = format!("{name}: nothing was imported, for these rows can't be used:");
-    for problem in problems.iter().take(MAX_NAMED) {
+    for problem in problems {
         text.push_str("\n  ");
         text.push_str(problem);
-    }
-    if problems.len() > MAX_NAMED {
-        text.push_str(&format!("\n  and {} more", problems.len() - MAX_NAMED));
     }
     text
 }

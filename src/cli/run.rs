@@ -8,7 +8,7 @@ use super::{CliError, CliResult};
 use crate::daemon;
 use crate::sandbox::{self, Sandbox};
 use crate::settings::{LogFormat, LogSettings, Settings};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Hangup, Shutdown};
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -20,12 +20,12 @@ pub(super) struct SandboxArgs {
 
 pub(super) async fn run(settings: &Settings) -> CliResult {
     telemetry::init(&settings.log);
-    Ok(daemon::run(settings, on_signals()?).await?)
+    Ok(daemon::run(settings, on_signals(Hangup::Reload)?).await?)
 }
 
 pub(super) async fn sandbox(args: SandboxArgs) -> CliResult {
     telemetry::init(&LogSettings { format: LogFormat::Text, level: "info".to_owned() });
-    let shutdown = on_signals()?;
+    let shutdown = on_signals(Hangup::Stop)?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.map_err(|err| {
         CliError::failed(format!(
             "{} can't be listened on: {err}; name another address with --listen",
@@ -41,6 +41,7 @@ pub(super) async fn sandbox(args: SandboxArgs) -> CliResult {
     served.map_err(|err| CliError::failed(format!("the sandbox ended: {err}")))
 }
 
-pub(super) fn on_signals() -> Result<Shutdown, CliError> {
-    Shutdown::on_signals().map_err(|err| CliError::failed(format!("signals can't be listened for: {err}")))
+pub(super) fn on_signals(hangup: Hangup) -> Result<Shutdown, CliError> {
+    Shutdown::on_signals(hangup)
+        .map_err(|err| CliError::failed(format!("signals can't be listened for: {err}")))
 }

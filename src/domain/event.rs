@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::activity::{Activity, State, Vat};
 use super::report::{Findings, ListedError, Report};
-use super::rules::{self, KnownCodes};
+use super::rules::RuleError;
 use super::time::Timestamp;
 
 /// Namespace of the derived event ids. It must never change: receivers know events by their ids.
@@ -244,12 +244,8 @@ impl<'a> Standing<'a> {
 
 impl From<super::report::Check> for CheckData {
     fn from(check: super::report::Check) -> Self {
-        let errors = match &check.message {
-            Some(message) => rules::split(message, KnownCodes::builtin()),
-            None => Vec::new(),
-        };
-        let errors =
-            errors.into_iter().map(|error| RuleData { rule: error.rule, message: error.message }).collect();
+        let data = |error: RuleError| RuleData { rule: error.rule, message: error.message };
+        let errors = check.errors.into_iter().map(data).collect();
         Self { name: check.name, outcome: check.outcome.label(), message: check.message, errors }
     }
 }

@@ -33,6 +33,13 @@ pub const OUTAGE_AFTER: u32 = 8;
 /// Requests in flight while it has not been seen yet whether upstream answers at all.
 const FIRST_WINDOW: usize = 8;
 
+/// A pause that upstream asks for beyond this deserves to be noticed, also where it extends a shorter one.
+pub const LONG_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// A failure that follows the last reported one within this is not reported again: single failures among
+/// many answers are no outage.
+const QUIET_AFTER_REPORT: Duration = Duration::from_secs(60);
+
 /// Longest wait between two probes of an upstream that is down. The result waits on the other side, so this
 /// does not grow as far as an activity's own interval.
 const MAX_OUTAGE_PROBE_INTERVAL: Duration = Duration::from_secs(30);
@@ -211,6 +218,10 @@ struct Outage {
     n_failures: u32,
     closed: Option<ClosedGate>,
     last_answer_at: Option<Timestamp>,
+    /// When failures were last reported.
+    reported_at: Option<Timestamp>,
+    /// Whether the present failures were reported, so that their end is as well.
+    is_reported: bool,
 }
 
 /// All gates of a daemon.
@@ -263,7 +274,16 @@ impl Gates {
     }
 
     /// Puts back a gate that an earlier run stored. One of a credential that is no longer configured is ignored.
-    pub fn restore(&mut self, scope: Scope, hold: Option<Hold>, paused_until: Option<Timestamp>) {
+    ///
+    /// A hold is probed at once, for the restart may have brought another token; a pause is kept to the end.
+    pub fn restore(
+        &mut self,
+        scope: Scope,
+        hold: Option<Hold>,
+        paused_until: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let hold = hold.map(|hold| Hold { probe_at: hold.probe_at.min(now), ..hold });
         let gate = Gate { closed: hold.map(|hold| ClosedGate { hold, is_probing: false }), relapse: None };
         match scope {
             Scope::Credential(name) => {
@@ -354,6 +374,7 @@ impl Gates {
         let shift = |closed: &mut ClosedGate| closed.hold.probe_at = closed.hold.probe_at.shifted(delta_ms);
         self.outage.closed.iter_mut().for_each(shift);
         self.outage.last_answer_at = None;
+        self.outage.reported_at = None;
         self.vats.values_mut().filter_map(|gate| gate.closed.as_mut()).for_each(shift);
         for gate in self.credentials.values_mut() {
             gate.gate.closed.iter_mut().for_each(shift);
@@ -393,7 +414,7 @@ impl Gates {
             _ => {
                 outage.last_answer_at = Some(now);
                 self.window = (self.window + 1).min(self.max_in_flight);
-                if outage.n_failures > 0 {
+                if std::mem::take(&mut outage.is_reported) {
                     settled.notices.push(Notice::Recovered { n_failures: outage.n_failures });
                 }
                 outage.n_failures = 0;
@@ -406,7 +427,10 @@ impl Gates {
             return;
         }
         outage.n_failures = outage.n_failures.saturating_add(1);
-        if outage.n_failures == 1 {
+        let is_quiet = outage.reported_at.is_some_and(|at| now.since(at) < QUIET_AFTER_REPORT);
+        if outage.n_failures == 1 && !is_quiet {
+            outage.reported_at = Some(now);
+            outage.is_reported = true;
             settled.notices.push(Notice::Unanswered { cause: cause.clone() });
         }
         let backoff = Backoff::new(
@@ -420,6 +444,7 @@ impl Gates {
             Some(_) => {}
             None if outage.n_failures >= OUTAGE_AFTER => {
                 self.window = 1;
+                outage.is_reported = true;
                 outage.closed = Some(close(cause.clone(), backoff.initial_interval(), &backoff, now, luck));
                 settled.notices.push(Notice::OutageBegan { n_failures: outage.n_failures });
             }
@@ -450,9 +475,10 @@ impl Gates {
                 }
             };
             if gate.paused_until.is_none_or(|until| until < now + pause) {
+                let was_long = gate.paused_until.is_some_and(|until| until.since(now) > LONG_PAUSE);
                 gate.paused_until = Some(now + pause);
                 changed = true;
-                if !is_paused {
+                if !is_paused || (pause > LONG_PAUSE && !was_long) {
                     settled.notices.push(Notice::Paused { credential: ticket.credential.clone(), pause });
                 }
             }
@@ -470,12 +496,11 @@ impl Gates {
             let name = &ticket.credential;
             match settle_hold(
                 &mut gate.gate,
+                ticket.asked_at,
                 ticket.probes.credential,
                 sign,
                 REFUSED_TOKEN,
-                &self.backoff,
-                now,
-                luck,
+                &Moment { backoff: &self.backoff, now, luck },
             ) {
                 HoldStep::Unchanged => {}
                 HoldStep::Probed => changed = true,
@@ -525,7 +550,14 @@ impl Gates {
             return;
         }
         let gate = self.vats.entry(vat.clone()).or_default();
-        let step = settle_hold(gate, ticket.probes.vat, sign, NOT_ADMIN, &self.backoff, now, luck);
+        let step = settle_hold(
+            gate,
+            ticket.asked_at,
+            ticket.probes.vat,
+            sign,
+            NOT_ADMIN,
+            &Moment { backoff: &self.backoff, now, luck },
+        );
         let event = match step {
             HoldStep::Unchanged | HoldStep::Probed => None,
             HoldStep::Began => {
@@ -561,18 +593,28 @@ enum HoldStep {
     Ended { since: Timestamp },
 }
 
+/// When a hold is decided on, and what its next probe is reckoned by.
+struct Moment<'a> {
+    backoff: &'a Backoff,
+    now: Timestamp,
+    luck: f64,
+}
+
 /// One match for every hold: what an answer does to an open or a closed gate. Only its probe moves a closed
 /// gate; answers to requests that were on their way when it closed say nothing new.
 fn settle_hold(
     gate: &mut Gate,
+    asked_at: Timestamp,
     is_probe: bool,
     sign: Sign,
     reason: &str,
-    backoff: &Backoff,
-    now: Timestamp,
-    luck: f64,
+    moment: &Moment<'_>,
 ) -> HoldStep {
+    let Moment { backoff, now, luck } = *moment;
+    // A slow answer to a request from before the last hold ended is about that one.
+    let is_outdated = gate.relapse.is_some_and(|(ended_at, _)| asked_at < ended_at);
     match (gate.closed.as_mut(), sign) {
+        (None, Sign::Refused) if is_outdated => HoldStep::Unchanged,
         (None, Sign::Refused) => {
             let is_relapse =
                 |(ended_at, _): &(Timestamp, Duration)| now.since(*ended_at) <= backoff.max_interval();

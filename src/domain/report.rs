@@ -11,6 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::rules::{self, KnownCodes, RuleError};
 use super::time::Timestamp;
 
 /// The six compliance checks, by upstream's own names, in the documented order.
@@ -54,16 +55,21 @@ pub struct Check {
     pub outcome: CheckOutcome,
     /// Upstream's verbatim text where it failed.
     pub message: Option<String>,
+    /// The single errors in that text.
+    pub errors: Vec<RuleError>,
 }
 
 impl Check {
     fn from_text(name: &'static str, text: Option<String>) -> Self {
         match text {
-            None => Self { name, outcome: CheckOutcome::NotReported, message: None },
+            None => Self { name, outcome: CheckOutcome::NotReported, message: None, errors: Vec::new() },
             Some(text) if text.trim() == "SUCCEEDED" => {
-                Self { name, outcome: CheckOutcome::Succeeded, message: None }
+                Self { name, outcome: CheckOutcome::Succeeded, message: None, errors: Vec::new() }
             }
-            Some(text) => Self { name, outcome: CheckOutcome::Failed, message: Some(text) },
+            Some(text) => {
+                let errors = rules::split(&text, KnownCodes::builtin());
+                Self { name, outcome: CheckOutcome::Failed, message: Some(text), errors }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::activity::Vat;
 use crate::domain::decide::{Policy, human};
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::schedule::Backoff;
+use crate::transport::is_loopback;
 
 /// More requests at a time than any quota lets finish; a larger number is a slip of the pen.
 const MAX_IN_FLIGHT: u32 = 4_096;
@@ -138,9 +139,9 @@ fn checked_url(text: &str) -> Result<url::Url, &'static str> {
 
 /// For error sentences: a URL that wrongly holds a password must not bring it into a log.
 fn without_userinfo(text: &str) -> String {
-    match (text.find("://"), text.find('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}…{}", &text[..scheme + 3], &text[at..]),
-        _ => text.to_owned(),
+    match text.rfind('@') {
+        Some(at) => format!("…{}", &text[at..]),
+        None => text.to_owned(),
     }
 }
 
@@ -327,13 +328,7 @@ fn webhooks(raw: &[RawWebhook], problems: &mut Problems) -> Vec<WebhookSettings>
 
 fn checked_webhook_url(text: &str, allow_http: bool) -> Result<String, &'static str> {
     let url = checked_url(text)?;
-    let is_loopback = match url.host() {
-        Some(url::Host::Domain(host)) => host == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
-    if url.scheme() == "http" && !is_loopback && !allow_http {
+    if url.scheme() == "http" && !is_loopback(&url) && !allow_http {
         return Err("it must begin with https://; set allow_http = true if plain http is meant");
     }
     Ok(url.into())
@@ -377,7 +372,7 @@ fn log(raw: &RawSettings, problems: &mut Problems) -> LogSettings {
             LogFormat::Text
         }
     };
-    if raw.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+    if tracing_subscriber::EnvFilter::try_new(&raw.log.level).is_err() {
         problems.add(
             "log.level",
             format!("`{}` is not usable: it must be error, warn, info, debug or trace", raw.log.level),

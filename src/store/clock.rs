@@ -6,6 +6,9 @@ use super::error::StoreError;
 use super::{Store, millis};
 use crate::domain::time::Timestamp;
 
+/// A jump ahead beyond this makes pruning pause; a machine that slept over a night or a weekend is below it.
+const SUSPICIOUS_JUMP: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 60 * 60);
+
 /// How long nothing is pruned after the clock jumped ahead: time enough to notice a wrong one.
 const PRUNE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -75,26 +78,37 @@ pub(super) async fn beat(connection: &mut SqliteConnection, now: Timestamp) -> R
 
 /// Within a transaction: moves all that is planned, and all that ages count from, by `delta_ms`. What has
 /// happened keeps its time, and nothing gets beyond the last time that can be written. Rows get a new revision, so that no answer asked for before counts after.
-pub(super) async fn shift(connection: &mut SqliteConnection, delta_ms: i64) -> Result<(), StoreError> {
+///
+/// `now` is the time after the jump. What a command wrote under the new clock before the jump was noticed fits it
+/// already: a time that is nearer to the new now than to the old one stays.
+pub(super) async fn shift(
+    connection: &mut SqliteConnection,
+    delta_ms: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     for statement in [
         "UPDATE schedules SET next_poll_at = min(next_poll_at + ?1, ?2), revision = revision + 1
-         WHERE next_poll_at IS NOT NULL",
-        "UPDATE activities SET watched_from = min(watched_from + ?1, ?2) WHERE state IN ('PENDING', 'IN_PROGRESS')",
-        "UPDATE credentials SET probe_at = min(probe_at + ?1, ?2), paused_until = min(paused_until + ?1, ?2)",
-        "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL",
+         WHERE next_poll_at IS NOT NULL AND abs(next_poll_at - ?3 + ?1) <= abs(next_poll_at - ?3)",
+        "UPDATE activities SET watched_from = min(watched_from + ?1, ?2) WHERE state IN ('PENDING', 'IN_PROGRESS')
+           AND abs(watched_from - ?3 + ?1) <= abs(watched_from - ?3)",
+        "UPDATE credentials SET probe_at = min(probe_at + ?1, ?2), paused_until = min(paused_until + ?1, ?2)
+         WHERE ?3 IS NOT NULL",
+        "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL AND ?3 IS NOT NULL",
         "UPDATE deliveries SET next_attempt_at = min(next_attempt_at + ?1, ?2),
              tried_from = min(tried_from + ?1, ?2), revision = revision + 1
-         WHERE status = 'pending'",
-        "UPDATE heartbeat SET beat_at = min(beat_at + ?1, ?2), prune_after = min(prune_after + ?1, ?2)",
+         WHERE status = 'pending' AND ?3 IS NOT NULL",
+        "UPDATE heartbeat SET beat_at = min(beat_at + ?1, ?2), prune_after = min(prune_after + ?1, ?2)
+         WHERE ?3 IS NOT NULL",
     ] {
         sqlx::query(statement)
             .bind(delta_ms)
             .bind(Timestamp::MAX.as_millis())
+            .bind(now.as_millis())
             .execute(&mut *connection)
             .await
             .map_err(StoreError::query("moving the schedule with the clock"))?;
     }
-    if delta_ms > 0 {
+    if delta_ms > millis(SUSPICIOUS_JUMP) {
         sqlx::query("UPDATE heartbeat SET prune_after = max(coalesce(prune_after, 0), beat_at + ?1)")
             .bind(millis(PRUNE_PAUSE))
             .execute(&mut *connection)

@@ -20,8 +20,6 @@ pub struct ClaimedDelivery {
     pub event_id: String,
     /// The exact text to send.
     pub payload: String,
-    /// Attempts made so far.
-    pub n_attempts: u32,
     /// What `retry_for` counts from.
     pub tried_from: Timestamp,
     /// The backoff's next interval; `None` before the first failure.
@@ -84,7 +82,7 @@ pub enum Redelivery {
     },
 }
 
-type DeliveryRow = (i64, i64, String, String, i64, i64, Option<i64>);
+type DeliveryRow = (i64, i64, String, String, i64, Option<i64>);
 
 impl Store {
     /// The due deliveries of a sink, the longest due first, without those in `in_flight`.
@@ -100,7 +98,7 @@ impl Store {
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let in_flight: Vec<_> = in_flight.iter().collect();
         let rows: Vec<DeliveryRow> = sqlx::query_as(
-            "SELECT d.event, d.revision, e.event_id, e.payload, d.attempts, d.tried_from, d.interval_ms
+            "SELECT d.event, d.revision, e.event_id, e.payload, d.tried_from, d.interval_ms
              FROM deliveries d JOIN events e ON e.seq = d.event
              WHERE d.sink = ?1 AND d.next_attempt_at <= ?2
                AND d.event NOT IN (SELECT value FROM json_each(?4))
@@ -115,12 +113,11 @@ impl Store {
         .map_err(StoreError::query("claiming deliveries"))?;
         Ok(rows
             .into_iter()
-            .map(|(event_key, revision, event_id, payload, attempts, tried_from, interval)| ClaimedDelivery {
+            .map(|(event_key, revision, event_id, payload, tried_from, interval)| ClaimedDelivery {
                 event_key,
                 revision,
                 event_id,
                 payload,
-                n_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
                 tried_from: Timestamp::from_millis(tried_from),
                 interval: interval.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
             })
@@ -185,6 +182,24 @@ impl Store {
         }
         commit(transaction).await?;
         Ok(n_due)
+    }
+
+    /// Gives up deliveries of a sink that were tried in vain since before `tried_before`, however few tries a sink
+    /// that is down gets. Answers with how many.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn give_up(&self, sink: &str, tried_before: Timestamp) -> Result<u64, StoreError> {
+        let given_up = sqlx::query(
+            "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL, revision = revision + 1
+             WHERE sink = ?1 AND next_attempt_at IS NOT NULL AND tried_from < ?2",
+        )
+        .bind(sink)
+        .bind(tried_before.as_millis())
+        .execute(&self.writer)
+        .await
+        .map_err(StoreError::query("giving deliveries up"))?;
+        Ok(given_up.rows_affected())
     }
 
     /// Sinks that have undelivered events.

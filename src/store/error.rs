@@ -162,6 +162,18 @@ impl StoreError {
         move |source| StoreError::Query { operation, source }
     }
 
+    /// Whether waiting may mend it: a lock, a disk, the connection. A row that breaks the schema's rules stays wrong.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Query { source, .. } => match source.as_database_error().and_then(primary_code) {
+                Some(code) => !matches!(code, 18 | 19 | 20 | 25),
+                None => !matches!(source, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. }),
+            },
+            StoreError::Encode(_) | StoreError::Damaged { .. } => false,
+            _ => true,
+        }
+    }
+
     /// Whether the configuration is to blame rather than the work.
     pub fn is_configuration(&self) -> bool {
         matches!(self, StoreError::Url { .. } | StoreError::OtherUpstream { .. })
@@ -180,12 +192,14 @@ fn for_sink(sink: &Option<String>) -> String {
     sink.as_ref().map_or_else(String::new, |sink| format!(" for webhook {sink}"))
 }
 
+/// SQLite's primary result code: extended ones keep it in their low byte.
+fn primary_code(err: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+    err.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
 /// What to do about the SQLite results that an operator can do something about.
 fn hint(source: &sqlx::Error) -> &'static str {
-    let code = source.as_database_error().and_then(|err| err.code());
-    // Extended result codes keep the primary one in their low byte.
-    let primary = code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-    match primary {
+    match source.as_database_error().and_then(primary_code) {
         Some(5 | 6) => ": another process keeps it locked",
         Some(8) => ": the file is read-only",
         Some(10) => ": the disk reports an error",

@@ -17,6 +17,9 @@ use crate::domain::routing::Route;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
+/// What the first migration marks a file with.
+const APPLICATION_ID: i64 = 0x5043_5357;
+
 /// How long a statement waits for another process's transaction. Those of this program are short; a foreign
 /// one that takes longer is reported, and the daemon tries again.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,7 +113,11 @@ async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<S
     if tables.is_empty() {
         return Ok(Schema::Missing);
     }
-    if !tables.iter().any(|table| table == "_sqlx_migrations") {
+    let application_id: i64 = sqlx::query_scalar("PRAGMA application_id")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|source| not_a_database(path, source))?;
+    if application_id != APPLICATION_ID || !tables.iter().any(|table| table == "_sqlx_migrations") {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
     let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")

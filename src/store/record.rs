@@ -14,7 +14,6 @@ use crate::domain::event::Event;
 use crate::domain::gate::GateChange;
 use crate::domain::report::{CheckOutcome, Findings};
 use crate::domain::routing::Route;
-use crate::domain::rules::{self, KnownCodes};
 use crate::domain::time::Timestamp;
 
 /// One thing to write.
@@ -30,6 +29,8 @@ pub enum Record {
     ClockJump {
         /// By how much, in milliseconds; negative: backwards.
         delta_ms: i64,
+        /// The time after the jump.
+        now: Timestamp,
     },
     /// The daemon is alive at this time.
     Heartbeat(Timestamp),
@@ -47,10 +48,10 @@ pub struct PollRecord {
 }
 
 /// What a batch came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recorded {
-    /// Decisions that were dropped because a command had changed the row meanwhile.
-    pub n_superseded: usize,
+    /// Keys of the rows whose decisions were dropped because a command had changed them meanwhile.
+    pub superseded: HashSet<i64>,
     /// Events stored.
     pub n_events: usize,
 }
@@ -95,11 +96,11 @@ impl Store {
                     recorded.n_events += usize::from(change.event.is_some());
                     write_gate(&mut transaction, &self.routes, change).await?;
                 }
-                Record::ClockJump { delta_ms } => {
+                Record::ClockJump { delta_ms, now } => {
                     // What was decided before the jump is written before it.
                     recorded
                         .add(write_polls(&mut transaction, &self.routes, &std::mem::take(&mut polls)).await?);
-                    clock::shift(&mut transaction, *delta_ms).await?;
+                    clock::shift(&mut transaction, *delta_ms, *now).await?;
                 }
                 Record::Heartbeat(now) => clock::beat(&mut transaction, *now).await?,
             }
@@ -113,7 +114,7 @@ impl Store {
 
 impl Recorded {
     fn add(&mut self, other: Recorded) {
-        self.n_superseded += other.n_superseded;
+        self.superseded.extend(other.superseded);
         self.n_events += other.n_events;
     }
 }
@@ -128,9 +129,9 @@ pub(super) async fn write_polls<P: std::borrow::Borrow<PollRecord>>(
     for chunk in polls.chunks(CHUNK) {
         let chunk: Vec<&PollRecord> = chunk.iter().map(std::borrow::Borrow::borrow).collect();
         let applied = write_schedules(connection, &chunk).await?;
-        recorded.n_superseded += chunk.len() - applied.len();
-        let applied: Vec<&PollRecord> =
-            chunk.into_iter().filter(|poll| applied.contains(&poll.claimed.key)).collect();
+        let (applied, superseded): (Vec<&PollRecord>, Vec<&PollRecord>) =
+            chunk.into_iter().partition(|poll| applied.contains(&poll.claimed.key));
+        recorded.superseded.extend(superseded.iter().map(|poll| poll.claimed.key));
         write_activities(connection, &applied).await?;
         write_transitions(connection, &applied).await?;
         write_findings(connection, &applied).await?;
@@ -297,8 +298,7 @@ async fn write_findings(connection: &mut SqliteConnection, polls: &[&PollRecord]
             if check.outcome == CheckOutcome::NotReported {
                 continue;
             }
-            let split = rules::split(check.message.as_deref().unwrap_or_default(), KnownCodes::builtin());
-            for (nth, error) in (1_i64..).zip(split) {
+            for (nth, error) in (1_i64..).zip(check.errors) {
                 check_errors.push((key, position, nth, error.rule, error.message));
             }
             checks.push((key, position, check.outcome.label(), check.message));

@@ -35,8 +35,6 @@ pub struct Claimed {
     pub vat_key: i64,
     /// What the row must still have for an answer to count.
     pub revision: i64,
-    /// When it was due.
-    pub due_at: Option<Timestamp>,
     /// The activity.
     pub activity: Activity,
 }
@@ -45,7 +43,7 @@ pub struct Claimed {
 pub(super) const ACTIVITY_COLUMNS: &str = "a.id, a.vat_id, v.vat, a.activity_id, a.device_id, a.reference, a.state,
     a.round, a.registered_at, a.watched_from, a.stalled_at, a.upstream_status, a.pcsid_generated, a.total_count,
     a.success_count, a.failure_count, a.upstream_created_at, a.upstream_updated_at, a.upstream_completed_at,
-    s.revision, s.next_poll_at, s.interval_ms, s.poll_count, s.consecutive_errors, s.strikes";
+    s.revision, s.interval_ms, s.poll_count, s.consecutive_errors, s.strikes";
 
 #[derive(sqlx::FromRow)]
 pub(super) struct ActivityRow {
@@ -69,7 +67,6 @@ pub(super) struct ActivityRow {
     upstream_updated_at: Option<i64>,
     upstream_completed_at: Option<i64>,
     revision: i64,
-    next_poll_at: Option<i64>,
     interval_ms: i64,
     poll_count: i64,
     consecutive_errors: i64,
@@ -87,7 +84,6 @@ impl TryFrom<ActivityRow> for Claimed {
             key: row.id,
             vat_key: row.vat_id,
             revision: row.revision,
-            due_at: time(row.next_poll_at),
             activity: Activity {
                 vat: Vat::parse(&row.vat).map_err(|_| damaged("vats.vat", &row.vat))?,
                 activity_id: ActivityId::parse(&row.activity_id)
@@ -189,7 +185,7 @@ impl Store {
         rows.into_iter().map(Claimed::try_from).collect()
     }
 
-    /// Due activities of these VATs that are old enough to stall or expire, though they may not be asked for.
+    /// Activities of these VATs that are old enough to stall or expire, though they may not be asked for.
     ///
     /// # Errors
     /// Only those of the database.
@@ -205,10 +201,11 @@ impl Store {
         let rows: Vec<ActivityRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {ACTIVITY_COLUMNS}
              FROM json_each(?1) j
-             CROSS JOIN schedules s ON s.vat_id = j.value AND s.next_poll_at IS NOT NULL
-             CROSS JOIN activities a ON a.id = s.id
-             CROSS JOIN vats v ON v.id = s.vat_id
-             WHERE (a.watched_from <= ?3 OR (a.watched_from <= ?2 AND a.stalled_at IS NULL))
+             CROSS JOIN activities a ON a.vat_id = j.value AND a.state IN ('PENDING', 'IN_PROGRESS')
+                 AND a.watched_from <= max(?2, ?3)
+             CROSS JOIN schedules s ON s.id = a.id
+             CROSS JOIN vats v ON v.id = a.vat_id
+             WHERE (a.watched_from <= ?3 OR a.stalled_at IS NULL)
                AND s.id NOT IN (SELECT value FROM json_each(?5))
              LIMIT ?4"
         )))

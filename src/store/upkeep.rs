@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::StoreError;
-use super::{Store, commit};
+use super::{Store, as_json, commit};
 use crate::domain::time::Timestamp;
 
 /// Activities removed in one transaction, so that none holds other writers up for long.
@@ -49,22 +49,26 @@ impl Store {
     /// Removes the oldest activities that concluded before then, with all that belongs to them, and events of
     /// credentials and VATs from before then; a bounded number at a time. Answers with how many; 0: none is left.
     ///
-    /// What is still to be delivered stays.
+    /// What is still to be delivered to a configured sink stays.
     ///
     /// # Errors
     /// Only those of the database.
     pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let sinks: Vec<&str> = self.routes.iter().map(|route| route.sink.as_str()).collect();
+        let sinks = as_json(&sinks)?;
         let mut transaction = self.begin().await?;
         let activities = sqlx::query(
             "DELETE FROM activities WHERE id IN (
                  SELECT id FROM activities a
                  WHERE concluded_at < ?1
                    AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d ON d.event = e.seq
-                                   WHERE e.activity = a.id AND d.status = 'pending')
+                                   WHERE e.activity = a.id AND d.status = 'pending'
+                                     AND d.sink IN (SELECT value FROM json_each(?3)))
                  ORDER BY concluded_at LIMIT ?2)",
         )
         .bind(before.as_millis())
         .bind(PRUNE_BATCH)
+        .bind(&sinks)
         .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("pruning activities"))?;
@@ -72,11 +76,13 @@ impl Store {
             "DELETE FROM events WHERE seq IN (
                  SELECT seq FROM events e
                  WHERE activity IS NULL AND occurred_at < ?1
-                   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.seq AND d.status = 'pending')
+                   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.seq AND d.status = 'pending'
+                                     AND d.sink IN (SELECT value FROM json_each(?3)))
                  ORDER BY occurred_at LIMIT ?2)",
         )
         .bind(before.as_millis())
         .bind(PRUNE_BATCH)
+        .bind(&sinks)
         .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("pruning events"))?;

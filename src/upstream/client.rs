@@ -1,17 +1,15 @@
 //! The HTTP client for "Get PCSID Generation Status".
 
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::redirect;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 
-use crate::clock;
 use crate::domain::activity::{ActivityId, Vat};
 use crate::domain::classify::Answer;
-use crate::domain::retry_after::parse_retry_after;
 use crate::settings::UpstreamSettings;
+use crate::transport::{client_builder, explain, retry_after};
 
 /// Longest body that is read. The longest documented answer is far below it.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -61,13 +59,10 @@ impl Client {
     /// # Errors
     /// Where the CA file or the TLS set-up is not usable.
     pub fn new(settings: &UpstreamSettings) -> Result<Self, ClientError> {
-        let mut builder = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
+        let mut builder = client_builder(&settings.base_url)
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(settings.max_in_flight)
-            .referer(false)
-            .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")));
+            .pool_max_idle_per_host(settings.max_in_flight);
         if let Some(path) = &settings.ca_file {
             let pem =
                 std::fs::read(path).map_err(|source| ClientError::CaFile { path: path.clone(), source })?;
@@ -98,27 +93,28 @@ impl Client {
                 return Answer::NoReply { http_status: None, cause: "VAT is no header value".to_owned() };
             }
         };
-        let exchange = async {
-            let response = match self.http.get(url).headers(headers).send().await {
-                Ok(response) => response,
-                Err(err) => return Answer::NoReply { http_status: None, cause: explain(&err) },
-            };
-            let http_status = response.status().as_u16();
-            let retry_after = retry_after(response.headers());
-            match read_body(response).await {
-                Ok(body) => Answer::Reply { http_status, retry_after, body: without(body, token.as_bytes()) },
-                Err(cause) => Answer::NoReply { http_status: Some(http_status), cause },
-            }
+        let deadline = Instant::now() + self.request_timeout;
+        let late =
+            || format!("no complete answer within {:?} (upstream.request_timeout)", self.request_timeout);
+        let request = self.http.get(url).headers(headers).send();
+        let response = match tokio::time::timeout_at(deadline, request).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(err)) => return Answer::NoReply { http_status: None, cause: explain(&err) },
+            Err(_) => return Answer::NoReply { http_status: None, cause: late() },
         };
-        match tokio::time::timeout(self.request_timeout, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::NoReply {
-                http_status: None,
-                cause: format!(
-                    "no complete answer within {:?} (upstream.request_timeout)",
-                    self.request_timeout
-                ),
-            },
+        let http_status = response.status().as_u16();
+        let retry_after = retry_after(response.headers());
+        let body = match tokio::time::timeout_at(deadline, read_body(response)).await {
+            Ok(body) => body,
+            Err(_) => Err(late()),
+        };
+        match body {
+            Ok(body) => Answer::Reply { http_status, retry_after, body: without(body, token.as_bytes()) },
+            // These statuses have said it all: a hold or a pause must not hang on a body that nobody reads.
+            Err(_) if matches!(http_status, 401 | 403 | 429 | 503) => {
+                Answer::Reply { http_status, retry_after, body: Vec::new() }
+            }
+            Err(cause) => Answer::NoReply { http_status: Some(http_status), cause },
         }
     }
 }
@@ -139,11 +135,6 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    parse_retry_after(text(RETRY_AFTER)?, text(DATE), clock::wall_system_time())
-}
-
 /// Shortest token that is looked for in answers. A shorter one is nobody's, and could be a part of any word: the
 /// answer must keep its meaning.
 const MIN_REDACTED_BYTES: usize = 8;
@@ -153,47 +144,20 @@ fn without(body: Vec<u8>, token: &[u8]) -> Vec<u8> {
     if token.len() < MIN_REDACTED_BYTES || !body.windows(token.len()).any(|window| window == token) {
         return body;
     }
-    let text = String::from_utf8_lossy(&body);
-    text.replace(&*String::from_utf8_lossy(token), "[redacted]").into_bytes()
-}
-
-/// What went wrong with a request, in an operator's words: the kind of failure and its innermost cause.
-pub fn explain(err: &reqwest::Error) -> String {
-    let mut innermost = None;
-    let mut source = err.source();
-    while let Some(cause) = source {
-        innermost = Some(cause.to_string());
-        source = cause.source();
+    // By bytes: what is no UTF-8 must not become it.
+    let mut redacted = Vec::with_capacity(body.len());
+    let mut rest = body.as_slice();
+    while let Some((first, others)) = rest.split_first() {
+        match rest.strip_prefix(token) {
+            Some(behind) => {
+                redacted.extend_from_slice(b"[redacted]");
+                rest = behind;
+            }
+            None => {
+                redacted.push(*first);
+                rest = others;
+            }
+        }
     }
-    let chain = chain_text(err);
-    let kind = if err.is_timeout() && err.is_connect() {
-        "no connection in time (upstream.connect_timeout)"
-    } else if err.is_timeout() {
-        "no answer in time"
-    } else if chain.contains("dns error") {
-        "the host's name could not be resolved"
-    } else if chain.contains("certificate") || chain.contains("tls") || chain.contains("TLS") {
-        "TLS failed"
-    } else if err.is_connect() {
-        "no connection"
-    } else if err.is_body() || err.is_decode() {
-        "the connection broke within the answer"
-    } else {
-        "the connection broke before an answer"
-    };
-    match innermost {
-        Some(innermost) => format!("{kind}: {innermost}"),
-        None => kind.to_owned(),
-    }
-}
-
-fn chain_text(err: &dyn std::error::Error) -> String {
-    let mut text = String::new();
-    let mut source = err.source();
-    while let Some(cause) = source {
-        text.push_str(&cause.to_string());
-        text.push(' ');
-        source = cause.source();
-    }
-    text
+    redacted
 }

@@ -3,5 +3,5 @@
 mod client;
 mod token;
 
-pub use client::{Client, ClientError, explain};
+pub use client::{Client, ClientError};
 pub use token::{TokenError, Tokens};

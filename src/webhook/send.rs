@@ -1,20 +1,23 @@
 //! One attempt to hand an event to a receiver, and what follows from it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::redirect;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use super::sign::{Secrets, WebhookSecretError};
 use crate::clock;
-use crate::domain::retry_after::parse_retry_after;
 use crate::settings::{SecretError, SecretSource, WebhookSettings};
-use crate::upstream;
+use crate::transport::{client_builder, explain, retry_after};
 
 /// How much of a receiver's answer is read; a shorter part is kept where it refused.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
+
+/// How long the rest of a receiver's answer is waited for once its status is known.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How much of a refusal is kept.
 const MAX_KEPT_CHARS: usize = 200;
@@ -84,6 +87,7 @@ pub struct Sender {
     url: String,
     source: SecretSource,
     secrets: RwLock<Secrets>,
+    is_readable: AtomicBool,
     timeout: Duration,
 }
 
@@ -95,28 +99,40 @@ impl Sender {
     pub fn new(settings: &WebhookSettings) -> Result<Self, SenderError> {
         let webhook = settings.route.sink.clone();
         let secrets = RwLock::new(read_secrets(&webhook, &settings.secret)?);
-        let http = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
+        let http = client_builder(&settings.url)
             .connect_timeout(settings.timeout)
-            .referer(false)
-            .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(SenderError::Tls)?;
         let source = settings.secret.clone();
-        Ok(Self { webhook, http, url: settings.url.clone(), source, secrets, timeout: settings.timeout })
+        Ok(Self {
+            webhook,
+            http,
+            url: settings.url.clone(),
+            source,
+            secrets,
+            is_readable: AtomicBool::new(true),
+            timeout: settings.timeout,
+        })
     }
 
     /// Reads the secret again, so that a rotated one takes effect without a restart. Where that fails the
-    /// former one stays in use.
+    /// former one stays in use, and that is logged once.
     pub fn refresh_secret(&self) {
         match read_secrets(&self.webhook, &self.source) {
-            Ok(secrets) => *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets,
-            Err(err) => tracing::warn!(
-                webhook = %self.webhook,
-                error = &err as &dyn std::error::Error,
-                "the secret of webhook {} can't be read any more; the former one stays in use",
-                self.webhook
-            ),
+            Ok(secrets) => {
+                self.is_readable.store(true, Ordering::Relaxed);
+                *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+            }
+            Err(err) => {
+                if self.is_readable.swap(false, Ordering::Relaxed) {
+                    tracing::warn!(
+                        webhook = %self.webhook,
+                        error = &err as &dyn std::error::Error,
+                        "the secret of webhook {} can't be read any more; the former one stays in use",
+                        self.webhook
+                    );
+                }
+            }
         }
     }
 
@@ -143,21 +159,15 @@ impl Sender {
                 Err(_) => return failed(format!("{name} is no header value")),
             };
         }
-        let exchange = async {
-            let response = match self.http.post(&self.url).headers(headers).body(body).send().await {
-                Ok(response) => response,
-                Err(err) => return failed(upstream::explain(&err)),
-            };
-            let http_status = response.status().as_u16();
-            let not_before =
-                matches!(http_status, 429 | 503).then(|| retry_after(response.headers())).flatten();
-            let answer = beginning(response).await;
-            attempt(http_status, not_before, answer)
+        let request = self.http.post(&self.url).headers(headers).body(body).send();
+        let response = match tokio::time::timeout(self.timeout, request).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(err)) => return failed(explain(&err)),
+            Err(_) => return failed(format!("no answer within {:?} (webhooks.timeout)", self.timeout)),
         };
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(attempt) => attempt,
-            Err(_) => failed(format!("no answer within {:?} (webhooks.timeout)", self.timeout)),
-        }
+        let http_status = response.status().as_u16();
+        let not_before = matches!(http_status, 429 | 503).then(|| retry_after(response.headers())).flatten();
+        attempt(http_status, not_before, beginning(response).await)
     }
 }
 
@@ -184,17 +194,13 @@ fn attempt(http_status: u16, not_before: Option<Duration>, answer: String) -> At
     Attempt { http_status: Some(http_status), disposition, error, answer }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    parse_retry_after(text(RETRY_AFTER)?, text(DATE), clock::wall_system_time())
-}
-
 /// The first characters of an answer on one line. The status has decided already, so a body that breaks or
 /// never ends changes nothing.
 async fn beginning(mut response: reqwest::Response) -> String {
     let mut body = Vec::new();
+    let deadline = Instant::now() + ANSWER_PATIENCE;
     while body.len() < MAX_ANSWER_BYTES {
-        match tokio::time::timeout(Duration::from_secs(1), response.chunk()).await {
+        match tokio::time::timeout_at(deadline, response.chunk()).await {
             Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
             _ => break,
         }

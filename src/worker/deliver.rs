@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -38,16 +38,12 @@ const LONGEST_DOWN_PROBE: Duration = Duration::from_secs(60);
 /// Longest wait without a look at the outbox; also how often a webhook's secret is read again.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 
-/// Writes events to standard output, one JSON object a line.
+/// Writes events to standard output, one JSON object a line. There is one, and it writes one line at a time.
 #[derive(Debug, Default)]
-pub struct LogSink {
-    /// Whole lines only, whoever else writes.
-    turn: Mutex<()>,
-}
+pub struct LogSink;
 
 impl LogSink {
     async fn write(&self, payload: &str) -> Attempt {
-        let _turn = self.turn.lock().await;
         let mut stdout = tokio::io::stdout();
         let mut line = payload.to_owned();
         line.push('\n');
@@ -102,6 +98,29 @@ struct Ended {
     attempt: Attempt,
 }
 
+/// What a dispatcher is made of.
+#[derive(Debug)]
+pub struct DispatcherParts {
+    /// The sink's name.
+    pub name: String,
+    /// Where events go.
+    pub sink: Sink,
+    /// How long an event is tried.
+    pub retry_for: Duration,
+    /// How long what is due is still sent when stopping.
+    pub drain_for: Duration,
+    /// Where the outbox is read.
+    pub store: Store,
+    /// The daemon's time.
+    pub clock: Arc<Clock>,
+    /// Writes what came of attempts.
+    pub recorder: RecorderHandle,
+    /// Rows whose attempts are not committed yet.
+    pub in_flight: Arc<InFlight>,
+    /// Woken where there may be something to send.
+    pub wake: Arc<Notify>,
+}
+
 /// Sends one sink's events: the oldest due first, a bounded number at a time.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -123,29 +142,18 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher that has not begun yet. When stopping it sends what is due for at most `drain_for`.
-    #[expect(clippy::too_many_arguments, reason = "the composition root calls it once, by name")]
-    pub fn new(
-        name: String,
-        sink: Sink,
-        retry_for: Duration,
-        drain_for: Duration,
-        store: Store,
-        clock: Arc<Clock>,
-        recorder: RecorderHandle,
-        in_flight: Arc<InFlight>,
-        wake: Arc<Notify>,
-    ) -> Self {
+    /// A dispatcher that has not begun yet.
+    pub fn new(parts: DispatcherParts) -> Self {
         Self {
-            name,
-            sink: Arc::new(sink),
-            retry_for,
-            drain_for,
-            store,
-            clock,
-            recorder,
-            in_flight,
-            wake,
+            name: parts.name,
+            sink: Arc::new(parts.sink),
+            retry_for: parts.retry_for,
+            drain_for: parts.drain_for,
+            store: parts.store,
+            clock: parts.clock,
+            recorder: parts.recorder,
+            in_flight: parts.in_flight,
+            wake: parts.wake,
             ready: VecDeque::new(),
             attempts: JoinSet::new(),
             n_failures: 0,
@@ -170,7 +178,7 @@ impl Dispatcher {
                 Some(ended) = self.attempts.join_next() => self.settle(ended?).await,
                 () = self.in_flight.released() => self.look_at = Instant::now(),
                 () = self.wake.notified() => self.look_at = Instant::now(),
-                _ = tending.tick() => self.tend(),
+                _ = tending.tick() => self.tend().await,
                 () = tokio::time::sleep_until(next), if self.has_room() => {}
             }
         }
@@ -304,9 +312,31 @@ impl Dispatcher {
         }
     }
 
-    fn tend(&mut self) {
+    async fn tend(&mut self) {
         if let Sink::Webhook(sender) = &*self.sink {
             sender.refresh_secret();
+        }
+        if self.is_down() {
+            self.give_up().await;
+        }
+    }
+
+    /// A sink that is down gets one try at a time, so that most events would never see the last one of their own.
+    async fn give_up(&self) {
+        // A little later than their own last try would be, so that it is not taken from them.
+        let tried_before = self.clock.now() - self.retry_for - LONGEST_DOWN_PROBE;
+        match self.store.give_up(&self.name, tried_before).await {
+            Ok(0) => {}
+            Ok(n_dead) => tracing::error!(
+                sink = %self.name,
+                n_dead,
+                "{n_dead} events are dead for {}, which was down for all of webhooks.retry_for; `pcsid-watch \
+                 deliveries redeliver --dead` sends them again",
+                self.name
+            ),
+            Err(err) => {
+                tracing::debug!(sink = %self.name, error = &err as &dyn std::error::Error, "the outbox can't be written");
+            }
         }
     }
 }
@@ -349,7 +379,6 @@ mod tests {
             revision: 0,
             event_id: "e".to_owned(),
             payload: "{}".to_owned(),
-            n_attempts: 0,
             tried_from: START,
             interval,
         }

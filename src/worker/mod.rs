@@ -9,8 +9,8 @@ mod poll;
 mod prune;
 mod record;
 
-pub use deliver::{Dispatcher, LogSink, Sink};
+pub use deliver::{Dispatcher, DispatcherParts, LogSink, Sink};
 pub use in_flight::InFlight;
-pub use poll::{Poller, PollerSettings};
+pub use poll::{Poller, PollerParts};
 pub use prune::Pruner;
 pub use record::{Recorder, RecorderHandle};

@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::record::QUEUE;
 use super::{InFlight, RecorderHandle};
 use crate::clock::Clock;
-use crate::domain::activity::State;
 use crate::domain::classify::{Observation, classify};
 use crate::domain::decide::{Decision, Input, Policy, decide, human};
-use crate::domain::gate::{Gates, Notice, Passage, Ticket};
+use crate::domain::gate::{Gates, LONG_PAUSE, Notice, Passage, Ticket};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 use crate::store::{Claimed, PollRecord, Record, Store, StoreError, VatHead};
@@ -37,18 +36,31 @@ const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// Wait after the database could not be read.
 const AFTER_READ_ERROR: Duration = Duration::from_secs(1);
 
-/// A pause that upstream asks for beyond this is worth a warning.
-const LONG_PAUSE: Duration = Duration::from_secs(3_600);
-
-/// What the poller goes by.
+/// What a poller is made of.
 #[derive(Debug)]
-pub struct PollerSettings {
+pub struct PollerParts {
     /// The rules of decisions.
     pub policy: Policy,
     /// Which credential serves which VAT.
     pub serving: Serving,
     /// How long requests on their way are waited for when stopping.
     pub drain_for: Duration,
+    /// Where the schedule is read.
+    pub store: Store,
+    /// Asks upstream.
+    pub client: Client,
+    /// What it asks with.
+    pub tokens: Tokens,
+    /// The daemon's time.
+    pub clock: Arc<Clock>,
+    /// As the last run left them.
+    pub gates: Gates,
+    /// Writes decisions.
+    pub recorder: RecorderHandle,
+    /// Rows whose decisions are not committed yet.
+    pub in_flight: Arc<InFlight>,
+    /// Woken where another process changed the database.
+    pub wake: Arc<Notify>,
     /// Asks to read the tokens again at once.
     pub reload: Arc<Notify>,
 }
@@ -56,16 +68,7 @@ pub struct PollerSettings {
 /// See the module.
 #[derive(Debug)]
 pub struct Poller {
-    settings: PollerSettings,
-    store: Store,
-    client: Client,
-    tokens: Tokens,
-    clock: Arc<Clock>,
-    gates: Gates,
-    recorder: RecorderHandle,
-    in_flight: Arc<InFlight>,
-    /// Woken where another process changed the database.
-    wake: Arc<Notify>,
+    parts: PollerParts,
     requests: JoinSet<Finished>,
     ready: VecDeque<Turn>,
     /// When each VAT had its last turn, by a counter: the longest waiting comes first.
@@ -101,29 +104,10 @@ struct Sweep {
 }
 
 impl Poller {
-    /// A poller that has not begun yet. `gates` are as the last run left them.
-    #[expect(clippy::too_many_arguments, reason = "the composition root calls it once, by name")]
-    pub fn new(
-        settings: PollerSettings,
-        store: Store,
-        client: Client,
-        tokens: Tokens,
-        clock: Arc<Clock>,
-        gates: Gates,
-        recorder: RecorderHandle,
-        in_flight: Arc<InFlight>,
-        wake: Arc<Notify>,
-    ) -> Self {
+    /// A poller that has not begun yet.
+    pub fn new(parts: PollerParts) -> Self {
         Self {
-            settings,
-            store,
-            client,
-            tokens,
-            clock,
-            gates,
-            recorder,
-            in_flight,
-            wake,
+            parts,
             requests: JoinSet::new(),
             ready: VecDeque::new(),
             served: HashMap::new(),
@@ -147,10 +131,10 @@ impl Poller {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(finished) = self.requests.join_next() => self.finish(finished?).await?,
-                () = self.in_flight.released() => self.look_at = Instant::now(),
-                () = self.wake.notified() => self.look_again(),
+                () = self.parts.in_flight.released() => self.look_at = Instant::now(),
+                () = self.parts.wake.notified() => self.look_again(),
                 _ = tending.tick() => self.tend().await,
-                () = self.settings.reload.notified() => self.tend().await,
+                () = self.parts.reload.notified() => self.tend().await,
                 () = tokio::time::sleep_until(self.look_at), if !self.is_full() => {}
             }
         }
@@ -158,7 +142,7 @@ impl Poller {
     }
 
     fn is_full(&self) -> bool {
-        self.gates.free_slots() == 0 || self.in_flight.len() >= QUEUE / 2
+        self.parts.gates.free_slots() == 0 || self.parts.in_flight.len() >= QUEUE / 2
     }
 
     /// Puts requests on their way while there is room and something to ask for.
@@ -187,19 +171,19 @@ impl Poller {
     /// Sends one request, unless its gate has closed since it was claimed.
     fn send(&mut self, turn: Turn) {
         let Turn { claimed, credential } = turn;
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let vat = &claimed.activity.vat;
-        let is_open = !matches!(self.gates.passage(vat, &credential, now), Passage::Closed { .. });
-        let has_quota = self.gates.quota_available(&credential, Instant::now().into_std()) > 0;
-        let token = self.tokens.header(&credential).cloned();
+        let is_open = !matches!(self.parts.gates.passage(vat, &credential, now), Passage::Closed { .. });
+        let has_quota = self.parts.gates.quota_available(&credential, Instant::now().into_std()) > 0;
+        let token = self.parts.tokens.header(&credential).cloned();
         let (true, true, Some(token)) = (is_open, has_quota, token) else {
-            self.in_flight.release([claimed.key]);
+            self.parts.in_flight.release([claimed.key]);
             return;
         };
-        let ticket = self.gates.take(vat, &credential, now);
+        let ticket = self.parts.gates.take(vat, &credential, now);
         self.n_served += 1;
         self.served.insert(claimed.vat_key, self.n_served);
-        let client = self.client.clone();
+        let client = self.parts.client.clone();
         self.requests.spawn(async move {
             let activity = &claimed.activity;
             let answer = client.pcsid_status(&activity.vat, &activity.activity_id, &token).await;
@@ -211,20 +195,20 @@ impl Poller {
     /// Claims the next turns: the VATs that have waited longest first, one activity each, round after round, as
     /// far as each credential's quota reaches. Sets the time of the next look.
     async fn plan(&mut self) -> Result<(), StoreError> {
-        let in_flight = self.in_flight.keys();
-        let heads = self.store.vat_heads(&in_flight).await?;
-        let now = self.clock.now();
+        let in_flight = self.parts.in_flight.keys();
+        let heads = self.parts.store.vat_heads(&in_flight).await?;
+        let now = self.parts.clock.now();
         let mut next_look = now + LOOK_AT_LEAST_EVERY;
         self.withheld.clear();
 
         // By credential, the VATs that may be asked for now.
         let mut candidates: HashMap<String, Vec<(VatHead, Passage)>> = HashMap::new();
         for head in heads {
-            let Some(credential) = self.settings.serving.credential_of(&head.vat) else {
+            let Some(credential) = self.parts.serving.credential_of(&head.vat) else {
                 self.withheld.push(head.key);
                 continue;
             };
-            match self.gates.passage(&head.vat, credential, now) {
+            match self.parts.gates.passage(&head.vat, credential, now) {
                 Passage::Free if head.next_poll_at > now => next_look = next_look.min(head.next_poll_at),
                 Passage::Closed { until } => {
                     self.withheld.push(head.key);
@@ -242,9 +226,9 @@ impl Poller {
         let mut turns = Vec::new();
         for (credential, mut heads) in candidates {
             let instant = Instant::now().into_std();
-            let budget = self.gates.quota_available(&credential, instant).min(READY);
+            let budget = self.parts.gates.quota_available(&credential, instant).min(READY);
             if budget == 0 {
-                next_look = next_look.min(now + self.gates.quota_wait(&credential, instant));
+                next_look = next_look.min(now + self.parts.gates.quota_wait(&credential, instant));
                 continue;
             }
             heads.sort_by_key(|(head, _)| {
@@ -255,9 +239,10 @@ impl Poller {
             let keys = |wanted: Passage| -> Vec<i64> {
                 heads.iter().filter(|(_, passage)| *passage == wanted).map(|(head, _)| head.key).collect()
             };
-            let mut claimed = self.store.claim(&keys(Passage::Free), limit, now, &in_flight).await?;
+            let mut claimed = self.parts.store.claim(&keys(Passage::Free), limit, now, &in_flight).await?;
             // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn.
-            claimed.extend(self.store.claim(&keys(Passage::Probe), 1, Timestamp::MAX, &in_flight).await?);
+            claimed
+                .extend(self.parts.store.claim(&keys(Passage::Probe), 1, Timestamp::MAX, &in_flight).await?);
             let order: Vec<i64> = heads.iter().map(|(head, _)| head.key).collect();
             turns.push(in_rounds(claimed, &order, budget, &credential));
         }
@@ -268,7 +253,7 @@ impl Poller {
         };
         // Credentials take turns as well, so that a large one does not go wholly before a small one.
         for turn in interleave(turns) {
-            self.in_flight.insert(turn.claimed.key);
+            self.parts.in_flight.insert(turn.claimed.key);
             self.ready.push_back(turn);
         }
         Ok(())
@@ -287,8 +272,8 @@ impl Poller {
     /// Decides what an answer means for its gates and its activity, and has both recorded.
     async fn settle(&mut self, finished: Finished) {
         let Finished { claimed, ticket, observation } = finished;
-        let now = self.clock.now();
-        let settled = self.gates.settle(&ticket, &observation, now, fastrand::f64());
+        let now = self.parts.clock.now();
+        let settled = self.parts.gates.settle(&ticket, &observation, now, fastrand::f64());
         if !settled.changes.is_empty() || !settled.notices.is_empty() {
             self.look_at = Instant::now();
         }
@@ -296,10 +281,10 @@ impl Poller {
             log_notice(notice);
         }
         for change in settled.changes {
-            self.recorder.submit(Record::Gate(change)).await;
+            self.parts.recorder.submit(Record::Gate(change)).await;
         }
         let input = Input::Observed(&observation);
-        let decision = decide(now, &claimed.activity, input, &self.settings.policy, fastrand::f64());
+        let decision = decide(now, &claimed.activity, input, &self.parts.policy, fastrand::f64());
         tracing::debug!(
             activity.id = %claimed.activity.activity_id,
             activity.vat = %claimed.activity.vat,
@@ -311,8 +296,10 @@ impl Poller {
     }
 
     async fn decided(&self, claimed: Claimed, now: Timestamp, decision: Decision) {
-        log_conclusion(&claimed, &decision);
-        self.recorder.submit(Record::Poll(Box::new(PollRecord { claimed, decided_at: now, decision }))).await;
+        self.parts
+            .recorder
+            .submit(Record::Poll(Box::new(PollRecord { claimed, decided_at: now, decision })))
+            .await;
     }
 
     /// Another process changed something: what was claimed may be outdated.
@@ -322,17 +309,17 @@ impl Poller {
     }
 
     fn put_back(&mut self) {
-        self.in_flight.release(self.ready.drain(..).map(|turn| turn.claimed.key));
+        self.parts.in_flight.release(self.ready.drain(..).map(|turn| turn.claimed.key));
     }
 
     /// Looks at what no answer brings along: tokens, the clock, and ages behind closed gates.
     async fn tend(&mut self) {
-        for credential in self.tokens.refresh() {
+        for credential in self.parts.tokens.refresh() {
             tracing::info!(credential = %credential, "credential {credential} has a new token");
-            self.gates.token_changed(&credential, self.clock.now(), &self.settings.serving);
+            self.parts.gates.token_changed(&credential, self.parts.clock.now(), &self.parts.serving);
             self.look_at = Instant::now();
         }
-        if let Some(delta_ms) = self.clock.jump() {
+        if let Some(delta_ms) = self.parts.clock.jump() {
             self.follow_clock(delta_ms).await;
         }
         let is_time = self.swept.ended_at.elapsed() >= (self.swept.took * 20).max(TEND_EVERY);
@@ -349,31 +336,38 @@ impl Poller {
             delta_ms / 1_000
         );
         self.put_back();
-        self.recorder.submit(Record::ClockJump { delta_ms }).await;
-        self.gates.shift(delta_ms);
-        self.clock.adopt_wall();
-        self.recorder.flush().await;
+        let now = self.parts.clock.now().shifted(delta_ms);
+        self.parts.recorder.submit(Record::ClockJump { delta_ms, now }).await;
+        self.parts.gates.shift(delta_ms);
+        self.parts.clock.adopt_wall();
         self.look_at = Instant::now();
     }
 
     /// Lets activities stall and expire that can't be asked for.
     async fn sweep(&mut self) {
         let began_at = Instant::now();
-        let now = self.clock.now();
-        let policy = &self.settings.policy;
+        let now = self.parts.clock.now();
+        let policy = &self.parts.policy;
         let overdue = self
+            .parts
             .store
             .overdue_of(
                 &self.withheld,
                 now - policy.stalled_after,
                 now - policy.give_up_after,
                 OVERDUE_BATCH,
-                &self.in_flight.keys(),
+                &self.parts.in_flight.keys(),
             )
             .await;
         // A database in trouble has been reported by the plan.
         for claimed in overdue.unwrap_or_default() {
-            self.in_flight.insert(claimed.key);
+            let vat = &claimed.activity.vat;
+            let credential = self.parts.serving.credential_of(vat);
+            if credential.is_some_and(|name| self.parts.gates.passage(vat, name, now) == Passage::Free) {
+                // Its gate has opened since: it has a turn of its own.
+                continue;
+            }
+            self.parts.in_flight.insert(claimed.key);
             let decision = decide(now, &claimed.activity, Input::Withheld, policy, 0.5);
             self.decided(claimed, now, decision).await;
         }
@@ -384,7 +378,7 @@ impl Poller {
     /// to nobody, its activity is still due.
     async fn drain(mut self) -> Result<(), JoinError> {
         self.put_back();
-        let deadline = Instant::now() + self.settings.drain_for;
+        let deadline = Instant::now() + self.parts.drain_for;
         while let Ok(Some(finished)) = tokio::time::timeout_at(deadline, self.requests.join_next()).await {
             self.finish(finished?).await?;
         }
@@ -427,27 +421,6 @@ fn interleave<T>(lists: Vec<Vec<T>>) -> Vec<T> {
         });
     }
     merged
-}
-
-fn log_conclusion(claimed: &Claimed, decision: &Decision) {
-    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
-    else {
-        return;
-    };
-    let activity = &claimed.activity;
-    let (id, vat, state) = (&activity.activity_id, &activity.vat, transition.to);
-    match state {
-        State::Succeeded => {
-            tracing::info!(activity.id = %id, activity.vat = %vat, state = state.label(), "activity {id} of VAT {vat} succeeded");
-        }
-        _ => tracing::warn!(
-            activity.id = %id,
-            activity.vat = %vat,
-            state = state.label(),
-            "activity {id} of VAT {vat} is {state}: {}",
-            transition.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
-        ),
-    }
 }
 
 fn log_notice(notice: &Notice) {

@@ -9,7 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::InFlight;
 use crate::clock::Clock;
-use crate::store::{Record, Store, StoreError};
+use crate::domain::activity::State;
+use crate::store::{PollRecord, Record, Store, StoreError};
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
 pub const QUEUE: usize = 8_192;
@@ -118,7 +119,7 @@ impl Recorder {
                 self.watch().await;
             }
         }
-        self.commit(&[Record::Heartbeat(self.clock.now())]).await;
+        self.commit_and_release(&[Record::Heartbeat(self.clock.now())]).await;
     }
 
     async fn write(&mut self, submissions: impl Iterator<Item = Submission>) {
@@ -131,8 +132,7 @@ impl Recorder {
             }
         }
         if !batch.is_empty() {
-            self.commit(&batch).await;
-            self.release(&batch);
+            self.commit_and_release(&batch).await;
         }
         for done in flushes {
             // Who asked may have stopped waiting.
@@ -140,8 +140,27 @@ impl Recorder {
         }
     }
 
+    /// Commits a batch and lets its rows go. Where one of its records can't be written at all, a defect, the
+    /// others are: that one is reported, and its row stays taken up, so that it is not asked for in a loop.
+    async fn commit_and_release(&mut self, batch: &[Record]) {
+        match self.commit(batch).await {
+            Ok(()) => self.release(batch),
+            Err(_) if batch.len() > 1 => {
+                for record in batch {
+                    let alone = std::slice::from_ref(record);
+                    match self.commit(alone).await {
+                        Ok(()) => self.release(alone),
+                        Err(err) => report_unwritable_record(&err, record),
+                    }
+                }
+            }
+            Err(err) => batch.iter().for_each(|record| report_unwritable_record(&err, record)),
+        }
+    }
+
     /// Commits a batch, however often it takes: nothing that upstream said is dropped because a disk is full.
-    async fn commit(&mut self, batch: &[Record]) {
+    /// An error that no waiting mends comes back.
+    async fn commit(&mut self, batch: &[Record]) -> Result<(), StoreError> {
         let mut n_failures: u32 = 0;
         loop {
             match self.store.record(batch).await {
@@ -152,17 +171,21 @@ impl Recorder {
                             "the database can be written again, after {n_failures} tries"
                         );
                     }
-                    if recorded.n_superseded > 0 {
+                    for poll in polls(batch).filter(|poll| !recorded.superseded.contains(&poll.claimed.key)) {
+                        log_conclusion(poll);
+                    }
+                    if !recorded.superseded.is_empty() {
                         tracing::debug!(
-                            n = recorded.n_superseded,
+                            n = recorded.superseded.len(),
                             "answers were dropped for activities that a command changed meanwhile"
                         );
                     }
                     if recorded.n_events > 0 {
                         self.wake_sinks();
                     }
-                    return;
+                    return Ok(());
                 }
+                Err(err) if !err.may_pass() => return Err(err),
                 Err(err) => {
                     if n_failures == 0 {
                         report_unwritable(&err, batch.len());
@@ -176,11 +199,7 @@ impl Recorder {
     }
 
     fn release(&self, batch: &[Record]) {
-        let polls = batch.iter().filter_map(|record| match record {
-            Record::Poll(poll) => Some(poll.claimed.key),
-            _ => None,
-        });
-        self.polls.release(polls);
+        self.polls.release(polls(batch).map(|poll| poll.claimed.key));
         for (sink, (in_flight, _)) in &self.sinks {
             let mut delivered = batch
                 .iter()
@@ -200,7 +219,7 @@ impl Recorder {
         self.watched_at = Instant::now();
         if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
             self.beat_at = Some(Instant::now());
-            self.commit(&[Record::Heartbeat(self.clock.now())]).await;
+            self.commit_and_release(&[Record::Heartbeat(self.clock.now())]).await;
         }
         match self.store.data_version().await {
             Ok(version) if self.data_version == Some(version) => {}
@@ -223,10 +242,54 @@ impl Recorder {
     }
 }
 
+fn polls(batch: &[Record]) -> impl Iterator<Item = &PollRecord> {
+    batch.iter().filter_map(|record| match record {
+        Record::Poll(poll) => Some(&**poll),
+        _ => None,
+    })
+}
+
 fn report_unwritable(err: &StoreError, n_records: usize) {
     tracing::error!(
         error = err as &dyn std::error::Error,
         n_records,
         "{err}; polling waits, nothing is announced, and it is tried again until it works"
     );
+}
+
+fn report_unwritable_record(err: &StoreError, record: &Record) {
+    let what = match record {
+        Record::Poll(poll) => format!("the answer for activity {}", poll.claimed.activity.activity_id),
+        Record::Delivery(delivery) => format!("a delivery to {}", delivery.sink),
+        Record::Gate(_) => "a hold".to_owned(),
+        Record::ClockJump { .. } => "a jump of the clock".to_owned(),
+        Record::Heartbeat(_) => "the heartbeat".to_owned(),
+    };
+    tracing::error!(
+        error = err as &dyn std::error::Error,
+        "{what} can't be written and is left out until a restart: {err}; please report this"
+    );
+}
+
+/// Says how watching ended, once that is certain.
+fn log_conclusion(poll: &PollRecord) {
+    let PollRecord { claimed, decision, .. } = poll;
+    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
+    else {
+        return;
+    };
+    let activity = &claimed.activity;
+    let (id, vat, state) = (&activity.activity_id, &activity.vat, transition.to);
+    match state {
+        State::Succeeded => {
+            tracing::info!(activity.id = %id, activity.vat = %vat, state = state.label(), "activity {id} of VAT {vat} succeeded");
+        }
+        _ => tracing::warn!(
+            activity.id = %id,
+            activity.vat = %vat,
+            state = state.label(),
+            "activity {id} of VAT {vat} is {state}: {}",
+            transition.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
+        ),
+    }
 }

@@ -1,7 +1,6 @@
 //! Killed with -9 at any moment: nothing lost, nothing doubled, nothing changed.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use crate::helpers::{Reply, Server, Setup, VAT, eventually, webhook};
 
@@ -41,8 +40,13 @@ async fn events_survive_every_kill_under_one_id_and_with_one_body() {
     let mut printed = Vec::new();
     for kill in 0..N_KILLS {
         let mut daemon = setup.spawn();
-        // Not a wait for a condition but the moment of the blow, another one each time.
-        tokio::time::sleep(Duration::from_millis(40 + u64::from(kill) * 13)).await;
+        // After so many more requests and receipts, another number each time: before, between and after commits.
+        let enough = (upstream.n_seen() + receiver.n_seen() + 7 + kill as usize * 5).min(N_ACTIVITIES * 3);
+        eventually("it has got so far", || async {
+            let is_done = receiver.n_seen() >= N_ACTIVITIES;
+            (is_done || upstream.n_seen() + receiver.n_seen() >= enough).then_some(())
+        })
+        .await;
         daemon.kill_9();
         printed.push(daemon.stdout());
     }

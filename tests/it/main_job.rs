@@ -184,7 +184,7 @@ async fn an_activity_that_never_ends_stalls_once_and_then_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_added_while_the_daemon_runs_is_asked_for_within_a_second() {
+async fn what_is_added_while_the_daemon_runs_is_asked_for_without_waiting_for_a_turn() {
     let upstream = Server::start(|_| Reply::succeeded()).await;
     let setup =
         Setup::with(&upstream.url(), "[schedule]\ninitial_interval = \"1h\"\nmax_interval = \"2h\"", "");

@@ -22,7 +22,7 @@ async fn an_answer_on_its_way_is_recorded_and_announced_before_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_never_comes_holds_the_end_up_for_no_more_than_ten_seconds() {
+async fn an_answer_that_never_comes_holds_the_end_up_for_less_than_ten_seconds() {
     let upstream = Server::start(|_| Reply::Silence).await;
     let setup = Setup::new(&upstream.url(), "");
     setup.add(VAT, &["act-1"]);
@@ -31,8 +31,8 @@ async fn an_answer_that_never_comes_holds_the_end_up_for_no_more_than_ten_second
     let asked_at = Instant::now();
     daemon.signal("-TERM");
     assert_eq!(daemon.exit_code().await, 0, "{}", daemon.stderr());
-    // The promise is ten seconds; a machine that takes twice as long is not what is tested.
-    assert!(asked_at.elapsed() < Duration::from_secs(20));
+    // It takes five; the promise to service managers is ten.
+    assert!(asked_at.elapsed() < Duration::from_secs(10));
     assert_eq!(setup.state("act-1").await, "PENDING");
 }
 

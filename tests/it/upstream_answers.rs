@@ -227,6 +227,29 @@ async fn a_redirect_never_takes_the_token_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_says_it_all_counts_whatever_becomes_of_its_body() {
+    for (status, header, expected) in [
+        (401, "", "unauthorized"),
+        (403, "", "forbidden"),
+        (429, "retry-after: 1\r\n", "throttled: upstream asks to wait 1s"),
+    ] {
+        let head = format!("HTTP/1.1 {status} No\r\ncontent-length: 900000\r\n{header}\r\n<html>");
+        let drip =
+            Reply::Drip { first: head.into_bytes(), again: b"x".to_vec(), every: Duration::from_millis(50) };
+        let upstream = Server::start(move |_| drip.clone()).await;
+        let setup =
+            Setup::new(&upstream.url(), "").variable("PCSID_WATCH__UPSTREAM__REQUEST_TIMEOUT", "400ms");
+        setup.add(VAT, &["act-1"]);
+        let _daemon = setup.start().await;
+        eventually("the status is recorded", || async {
+            let rows = setup.rows("json_quote(coalesce(last_error, '')) AS r FROM report_activities").await;
+            rows[0].as_str().unwrap().starts_with(expected).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strikes_count_in_a_row() {
     // Two refusals, an answer of another kind, and again: never three in a row.
     let n_asked = std::sync::atomic::AtomicUsize::new(0);

@@ -52,6 +52,21 @@ async fn a_conclusion_reaches_the_receiver_signed_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_accepts_and_then_dawdles_has_the_event() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n".to_vec();
+    let drip = Reply::Drip { first: head, again: b"x".to_vec(), every: Duration::from_millis(100) };
+    let receiver = Server::start(move |_| drip.clone()).await;
+    let setup = Setup::new(&upstream.url(), &format!("{}timeout = \"500ms\"\n", webhook("erp", &receiver)));
+    setup.add(VAT, &["act-1"]);
+    let _daemon = setup.start().await;
+    eventually("it is delivered", || async {
+        (deliveries(&setup, "erp").await == [json!(["delivered", 1, 200])]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn filters_choose_by_type_and_vat() {
     let upstream = Server::start(|seen| match seen.activity_id() {
         "bad" => Reply::failed(),
