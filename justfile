@@ -1,7 +1,7 @@
 # What a change has to pass; the same steps as .ci/run.
 
 # Everything.
-check: fmt clippy test doc deny machete
+check: fmt clippy doc deny machete demo test
 
 # Formatting.
 fmt:
@@ -10,6 +10,10 @@ fmt:
 # Lints, warnings as errors.
 clippy:
     cargo clippy --all-targets --locked -- -D warnings
+
+# The README's first command.
+demo:
+    cargo run --quiet --locked -- demo
 
 # The README's test command.
 test:

@@ -91,7 +91,7 @@ impl Running {
             folder.path().display()
         );
         let settings = Settings::from_sources(None, &text, []).expect("usable settings");
-        let store = Store::open(&settings.database_url, settings.routes()).await.unwrap();
+        let store = Store::open(&settings.database, settings.routes()).await.unwrap();
         let shutdown = Shutdown::default();
         let (of_daemon, stop) = (settings.clone(), shutdown.clone());
         let daemon = tokio::spawn(async move { daemon::run(&of_daemon, stop).await });

@@ -133,7 +133,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     for warning in &settings.warnings {
         tracing::warn!("{}: {warning}", settings.origin());
     }
-    let (store, lock) = Store::open_as_daemon(&settings.database_url, settings.routes()).await?;
+    let (store, lock) = Store::open_as_daemon(&settings.database, settings.routes()).await?;
     let reload = Arc::clone(&shutdown.reload);
     let mut daemon = Daemon::start(settings, prepared, store, lock, reload).await?;
     let ended = daemon.wait(&shutdown).await;

@@ -1,5 +1,6 @@
 //! The program: exit codes, and errors as plain sentences.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => {
-            eprintln!("pcsid-watch: no threads can be started: {err}");
+            // Where stderr can't be written either, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "pcsid-watch: no threads can be started: {err}");
             return ExitCode::from(1);
         }
     };

@@ -26,6 +26,8 @@ pub fn init(settings: &LogSettings) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(UtcMillis)
+        // A log that can't be written must not end the daemon: complaining on stderr itself would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_target(false);
     // An error means that a log is set up already, as in tests of several runs.

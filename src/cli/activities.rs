@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 
 use super::output::{self, Format};
-use super::{CliError, CliResult, open};
+use super::{CliError, CliResult, complain, open};
 use crate::clock;
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::settings::Settings;
@@ -134,9 +134,7 @@ pub(super) async fn register(
         .await?;
     store.close().await;
     for vat in vats.iter().filter(|vat| !vat.has_saudi_shape()) {
-        eprintln!(
-            "pcsid-watch: warning: VAT {vat} is not 15 digits between two 3s, as Saudi VAT numbers are"
-        );
+        complain(&format!("warning: VAT {vat} is not 15 digits between two 3s, as Saudi VAT numbers are"));
     }
     Ok(outcomes)
 }

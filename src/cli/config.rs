@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::CliResult;
 use super::output::{self, Format};
+use super::{CliResult, complain};
 use crate::daemon::Prepared;
 use crate::settings::Settings;
 use crate::store::{Cell, Table};
@@ -28,7 +28,7 @@ pub(super) fn config(settings: &Settings, command: ConfigCommand) -> CliResult {
         ConfigCommand::Check => {
             Prepared::new(settings)?;
             for warning in &settings.warnings {
-                eprintln!("pcsid-watch: warning: {}: {warning}", settings.origin());
+                complain(&format!("warning: {}: {warning}", settings.origin()));
             }
             Ok(writeln!(std::io::stdout(), "{}: the configuration is usable", settings.origin())?)
         }

@@ -39,15 +39,21 @@ async fn backup(settings: &Settings, file: &Path) -> CliResult {
     }
     // Whoever sees the file under its name sees a whole copy.
     let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
+    partial.push(format!(".partial-{}", std::process::id()));
     let partial = PathBuf::from(partial);
     let store = open(settings).await?;
-    store.backup(&partial).await?;
+    let copied = store.backup(&partial).await;
     store.close().await;
-    let named = std::fs::File::open(&partial)
-        .and_then(|copy| copy.sync_all())
-        .and_then(|()| std::fs::rename(&partial, file));
-    named.map_err(|err| CliError::failed(format!("`{}` can't be written: {err}", file.display())))?;
+    // A link, unlike a renaming, replaces nothing that has appeared meanwhile.
+    let named = copied.map_err(CliError::from).and_then(|()| {
+        let named = std::fs::File::open(&partial)
+            .and_then(|copy| copy.sync_all())
+            .and_then(|()| std::fs::hard_link(&partial, file));
+        named.map_err(|err| CliError::failed(format!("`{}` can't be written: {err}", file.display())))
+    });
+    // Under its own name or not at all; a part of a copy is of no use.
+    let _ = std::fs::remove_file(&partial);
+    named?;
     Ok(writeln!(std::io::stdout(), "{} is a copy of {}", file.display(), store.path().display())?)
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn demo() -> CliResult {
         ACTIVITIES.len()
     )?;
 
-    let store = Store::open(&settings.database_url, settings.routes()).await?;
+    let store = Store::open(&settings.database, settings.routes()).await?;
     register(&store, &settings).await?;
     let (daemon_settings, daemon_shutdown) = (settings.clone(), shutdown.clone());
     let mut daemon = tokio::spawn(async move { daemon::run(&daemon_settings, daemon_shutdown).await });

@@ -12,6 +12,7 @@ mod run;
 mod show;
 mod webhook;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -141,14 +142,33 @@ pub async fn main() -> u8 {
         // A reader that closes the pipe, as `head` does, has what it wanted.
         Err(CliError::Failed(err)) if is_broken_pipe(&err) => 0,
         Err(CliError::Failed(err)) => {
-            eprintln!("pcsid-watch: {err:#}");
+            complain(&sentence(&err));
             1
         }
         Err(CliError::Unusable(err)) => {
-            eprintln!("pcsid-watch: {err:#}");
+            complain(&sentence(&err));
             2
         }
     }
+}
+
+/// One line on stderr; where that can't be written there is nobody to tell.
+fn complain(sentence: &str) {
+    let _ = writeln!(std::io::stderr(), "pcsid-watch: {sentence}");
+}
+
+/// An error with its causes, each said once: some libraries repeat theirs in their own text.
+fn sentence(err: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for cause in err.chain().map(ToString::to_string) {
+        if sentence.is_empty() {
+            sentence = cause;
+        } else if !sentence.contains(&cause) {
+            sentence.push_str(": ");
+            sentence.push_str(&cause);
+        }
+    }
+    sentence
 }
 
 fn is_broken_pipe(err: &anyhow::Error) -> bool {
@@ -180,7 +200,7 @@ async fn dispatch(cli: Cli) -> CliResult {
 
 /// Opens the database that the settings name.
 async fn open(settings: &Settings) -> Result<Store, StoreError> {
-    Store::open(&settings.database_url, settings.routes()).await
+    Store::open(&settings.database, settings.routes()).await
 }
 
 #[cfg(test)]

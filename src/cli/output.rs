@@ -116,9 +116,13 @@ fn print_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
         out.write_all("\u{feff}".as_bytes())?;
     }
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-    writer.write_record(&table.columns)?;
+    let io = |err: csv::Error| match err.into_kind() {
+        csv::ErrorKind::Io(err) => err,
+        other => std::io::Error::other(format!("{other:?}")),
+    };
+    writer.write_record(&table.columns).map_err(io)?;
     for row in rows {
-        writer.write_record(row)?;
+        writer.write_record(row).map_err(io)?;
     }
     writer.flush()
 }

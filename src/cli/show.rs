@@ -68,6 +68,7 @@ async fn with_histories(
         ("errors", ActivityView::Errors),
         ("events", ActivityView::Events),
         ("deliveries", ActivityView::Deliveries),
+        ("attempts", ActivityView::Attempts),
     ] {
         let mut rows = objects(&store.rows_of(view, wanted).await?);
         for activity in &mut activities {

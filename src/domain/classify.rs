@@ -121,6 +121,30 @@ impl Verdict {
     }
 }
 
+impl Observation {
+    /// Takes a secret out of every text that is kept, however the body had written it.
+    pub fn redact(&mut self, secret: &str) {
+        let mut redact = |text: &mut String| {
+            if text.contains(secret) {
+                *text = text.replace(secret, "[redacted]");
+            }
+        };
+        match &mut self.verdict {
+            Verdict::InProgress(report) => report.each_text(&mut redact),
+            Verdict::Succeeded(report, findings) | Verdict::Failed(report, findings) => {
+                report.each_text(&mut redact);
+                findings.each_text(&mut redact);
+            }
+            Verdict::Strike(errors) => errors.iter_mut().for_each(|error| error.each_text(&mut redact)),
+            Verdict::Transient { detail, unknown_status, .. } => {
+                redact(detail);
+                unknown_status.iter_mut().for_each(redact);
+            }
+            Verdict::Unauthorized | Verdict::Forbidden | Verdict::Throttled { .. } => {}
+        }
+    }
+}
+
 /// Decides what one answer means.
 pub fn classify(answer: &Answer) -> Observation {
     let (http_status, retry_after, body) = match answer {

@@ -218,8 +218,9 @@ struct Outage {
     n_failures: u32,
     closed: Option<ClosedGate>,
     last_answer_at: Option<Timestamp>,
-    /// When failures were last reported.
+    /// When failures were last reported, and when an outage was.
     reported_at: Option<Timestamp>,
+    began_at: Option<Timestamp>,
     /// Whether the present failures were reported, so that their end is as well.
     is_reported: bool,
 }
@@ -375,6 +376,7 @@ impl Gates {
         self.outage.closed.iter_mut().for_each(shift);
         self.outage.last_answer_at = None;
         self.outage.reported_at = None;
+        self.outage.began_at = None;
         self.vats.values_mut().filter_map(|gate| gate.closed.as_mut()).for_each(shift);
         for gate in self.credentials.values_mut() {
             gate.gate.closed.iter_mut().for_each(shift);
@@ -444,9 +446,13 @@ impl Gates {
             Some(_) => {}
             None if outage.n_failures >= OUTAGE_AFTER => {
                 self.window = 1;
-                outage.is_reported = true;
+                let is_news = outage.began_at.is_none_or(|at| now.since(at) >= QUIET_AFTER_REPORT);
                 outage.closed = Some(close(cause.clone(), backoff.initial_interval(), &backoff, now, luck));
-                settled.notices.push(Notice::OutageBegan { n_failures: outage.n_failures });
+                if is_news {
+                    outage.began_at = Some(now);
+                    outage.is_reported = true;
+                    settled.notices.push(Notice::OutageBegan { n_failures: outage.n_failures });
+                }
             }
             None => {}
         }

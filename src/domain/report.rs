@@ -116,7 +116,31 @@ pub struct Findings {
     pub errors: Vec<ListedError>,
 }
 
+impl Report {
+    /// Every text in it.
+    pub(super) fn each_text(&mut self, visit: &mut impl FnMut(&mut String)) {
+        [&mut self.upstream_status, &mut self.pcsid_generated].into_iter().flatten().for_each(visit);
+    }
+}
+
+impl ListedError {
+    /// Every text in it.
+    pub(super) fn each_text(&mut self, visit: &mut impl FnMut(&mut String)) {
+        let texts = [&mut self.error_code, &mut self.error_message, &mut self.error_source];
+        texts.into_iter().flatten().for_each(visit);
+    }
+}
+
 impl Findings {
+    /// Every text in it.
+    pub(super) fn each_text(&mut self, visit: &mut impl FnMut(&mut String)) {
+        for check in &mut self.checks {
+            check.message.iter_mut().for_each(&mut *visit);
+            check.errors.iter_mut().for_each(|error| visit(&mut error.message));
+        }
+        self.errors.iter_mut().for_each(|error| error.each_text(visit));
+    }
+
     /// All six checks in the documented order, those that upstream left out as not reported.
     pub fn all_checks(&self) -> [Check; 6] {
         CHECK_NAMES.map(|name| {

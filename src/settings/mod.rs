@@ -37,8 +37,8 @@ pub struct SettingsError {
 pub struct Settings {
     /// The file they come from; `None`: defaults and environment alone.
     pub file: Option<PathBuf>,
-    /// `database.url`
-    pub database_url: String,
+    /// The file that `database.url` names.
+    pub database: PathBuf,
     /// `[upstream]`
     pub upstream: UpstreamSettings,
     /// `[[credentials]]`

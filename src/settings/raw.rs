@@ -10,6 +10,7 @@ use config::{Config, File, FileFormat};
 use secrecy::SecretString;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use super::{SettingsError, VARIABLE_PREFIX};
 
@@ -76,38 +77,6 @@ impl Serialize for Secret {
     }
 }
 
-/// A list, which an environment variable writes separated by spaces or commas.
-#[derive(Debug, Clone, Default, Serialize)]
-#[serde(transparent)]
-pub(super) struct List(pub(super) Vec<String>);
-
-impl<'de> Deserialize<'de> for List {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor;
-        impl<'de> Visitor<'de> for ListVisitor {
-            type Value = List;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<List, E> {
-                let items = text.split([' ', ',']).filter(|item| !item.is_empty());
-                Ok(List(items.map(str::to_owned).collect()))
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<List, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    list.push(item);
-                }
-                Ok(List(list))
-            }
-        }
-        deserializer.deserialize_any(ListVisitor)
-    }
-}
-
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr),* $(,)? }) => {
         $(#[$doc])*
@@ -161,7 +130,7 @@ section!(RawCredential {
     token: Option<Secret> = None,
     token_file: Option<String> = None,
     requests_per_minute: u32 = 300,
-    vats: List = List::default(),
+    vats: Vec<String> = Vec::new(),
 });
 
 section!(RawSchedule {
@@ -179,8 +148,8 @@ section!(RawWebhook {
     url: String = String::new(),
     secret: Option<Secret> = None,
     secret_file: Option<String> = None,
-    events: List = List::default(),
-    vats: List = List::default(),
+    events: Vec<String> = Vec::new(),
+    vats: Vec<String> = Vec::new(),
     timeout: Span = ms(15 * SECOND),
     retry_for: Span = ms(72 * HOUR),
     allow_http: bool = false,
@@ -233,21 +202,68 @@ pub(super) fn read(
     let origin = file.map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
     let mut origins = Origins { file: origin.clone(), variables: BTreeMap::new() };
     let fail = |problem: String| SettingsError { problems: vec![problem] };
+    let template = serde_json::json!(RawSettings {
+        credentials: vec![RawCredential::default()],
+        webhooks: vec![RawWebhook::default()],
+        ..RawSettings::default()
+    });
     let mut builder = Config::builder().add_source(File::from_str(text, FileFormat::Toml));
     for (variable, value) in variables {
         let Some(key) = variable.strip_prefix(VARIABLE_PREFIX).and_then(key_of) else { continue };
-        builder = builder.set_override(&key, value).map_err(|_| {
-            fail(format!("environment variable {variable} names no key of the configuration"))
-        })?;
+        let names_no_key =
+            || fail(format!("environment variable {variable} names no key of the configuration"));
+        let typed = typed(&template, &key, &value);
+        builder = builder.set_override(&key, typed).map_err(|_| names_no_key())?;
         origins.variables.insert(key, variable);
     }
     let config = builder.build().map_err(|err| fail(syntax_problem(&origin, text, &err)))?;
-    let raw = serde_path_to_error::deserialize(config).map_err(|err| {
+    // The crate turns any scalar into any other, `false` into 0 requests a minute say; JSON values do not.
+    let values: Value = config.try_deserialize().map_err(|_| fail(format!("{origin}: can't be read")))?;
+    for list in ["credentials", "webhooks"] {
+        let entries = values.get(list).and_then(Value::as_array);
+        if let Some(at) = entries.and_then(|entries| entries.iter().position(Value::is_null)) {
+            let key = format!("{list}[{at}]");
+            return Err(fail(format!(
+                "{}: {key}: it is missing: entries are numbered from 0 without gaps",
+                origins.of(list)
+            )));
+        }
+    }
+    let raw = serde_path_to_error::deserialize(values).map_err(|err| {
         let path = err.path().to_string();
-        let (key, problem) = key_problem(&path, &err.into_inner());
+        let (key, problem) = key_problem(&path, &err.into_inner().to_string());
         fail(format!("{}: {key}: {problem}", origins.of(&key)))
     })?;
     Ok((raw, origins))
+}
+
+/// The text of a variable as the type that its key has: only the file can write types. What is not of the type
+/// stays text, and is refused as such.
+fn typed(template: &Value, key: &str, text: &str) -> config::Value {
+    let mut expected = Some(template);
+    for segment in key.split('.') {
+        let (name, is_entry) = match segment.split_once('[') {
+            Some((name, _)) => (name, true),
+            None => (segment, false),
+        };
+        expected = expected.and_then(|value| value.get(name));
+        if is_entry {
+            expected = expected.and_then(|value| value.get(0));
+        }
+    }
+    let trimmed = text.trim();
+    match expected {
+        Some(Value::Bool(_)) => trimmed.parse::<bool>().map_or_else(|_| text.into(), Into::into),
+        Some(Value::Number(number)) if number.is_f64() => {
+            trimmed.parse::<f64>().map_or_else(|_| text.into(), Into::into)
+        }
+        Some(Value::Number(_)) => trimmed.parse::<i64>().map_or_else(|_| text.into(), Into::into),
+        Some(Value::Array(_)) => {
+            let items = text.split([' ', ',']).filter(|item| !item.is_empty());
+            items.map(str::to_owned).collect::<Vec<String>>().into()
+        }
+        _ => text.into(),
+    }
 }
 
 /// `CREDENTIALS__0__TOKEN_FILE` is `credentials[0].token_file`.
@@ -282,19 +298,13 @@ fn syntax_problem(origin: &str, text: &str, err: &config::ConfigError) -> String
 }
 
 /// A wrong key or type: the key's full path, and what is wrong with it.
-fn key_problem(path: &str, err: &config::ConfigError) -> (String, String) {
+fn key_problem(path: &str, text: &str) -> (String, String) {
     let path = if path == "." { "" } else { path };
-    let text = match err {
-        config::ConfigError::At { error, .. } => error.to_string(),
-        other => other.to_string(),
-    };
     if let Some(rest) = text.strip_prefix("unknown field `") {
         let (field, known) = rest.split_once('`').unwrap_or((rest, ""));
         let dot = if path.is_empty() || path.ends_with(field) { "" } else { "." };
         let parent = path.strip_suffix(field).unwrap_or(path);
         return (format!("{parent}{dot}{field}"), format!("this key is not known{known}"));
     }
-    // The crate appends ` for key …` in its own spelling; the path says it better.
-    let text = text.split(" for key `").next().unwrap_or_default();
     (path.to_owned(), text.to_owned())
 }

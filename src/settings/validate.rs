@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::raw::{List, Origins, RawCredential, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span};
+use super::raw::{Origins, RawCredential, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span};
 use super::{
     CredentialSettings, HttpSettings, LogFormat, LogSettings, SecretSource, Settings, SettingsError,
     UpstreamSettings, WebhookSettings,
@@ -62,16 +62,11 @@ pub(super) fn validate(
     let http = http(&raw.http, &mut problems);
     let log = log(&raw, &mut problems);
     let retention = problems.span("retention.concluded_after", raw.retention.concluded_after);
-    if !raw.database.url.starts_with("sqlite:") {
-        problems.add(
-            "database.url",
-            format!("`{}` is not usable: it must be sqlite:// and a file's path", raw.database.url),
-        );
-    }
-    match (upstream, http, problems.found.is_empty()) {
-        (Some(upstream), Some(http), true) => Ok(Settings {
+    let database = database(&raw.database.url, &mut problems);
+    match (upstream, http, database, problems.found.is_empty()) {
+        (Some(upstream), Some(http), Some(database), true) => Ok(Settings {
             file,
-            database_url: raw.database.url,
+            database,
             upstream,
             credentials,
             policy,
@@ -85,6 +80,23 @@ pub(super) fn validate(
         }),
         _ => Err(SettingsError { problems: problems.found }),
     }
+}
+
+/// The file that `database.url` names.
+fn database(url: &str, problems: &mut Problems) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
+    let rule = match path {
+        None => "it must begin with sqlite://",
+        Some(path) if path.is_empty() || path.contains(":memory:") => {
+            "it must name a file, for the database has to outlive the process"
+        }
+        Some(path) if path.contains('?') => {
+            "it must name a file and nothing else; parameters after `?` are not supported"
+        }
+        Some(path) => return Some(PathBuf::from(path)),
+    };
+    problems.add("database.url", format!("`{url}` is not usable: {rule}"));
+    None
 }
 
 fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamSettings> {
@@ -248,9 +260,9 @@ fn name<'a>(key: &str, name: &str, mut others: impl Iterator<Item = &'a str>, pr
     }
 }
 
-fn vats(key: &str, list: &List, problems: &mut Problems) -> Vec<Vat> {
+fn vats(key: &str, list: &[String], problems: &mut Problems) -> Vec<Vat> {
     let mut vats = Vec::new();
-    for (index, text) in list.0.iter().enumerate() {
+    for (index, text) in list.iter().enumerate() {
         match Vat::parse(text) {
             Ok(vat) => vats.push(vat),
             Err(err) => problems.add(&format!("{key}.vats[{index}]"), err),
@@ -303,7 +315,7 @@ fn webhooks(raw: &[RawWebhook], problems: &mut Problems) -> Vec<WebhookSettings>
             }
         };
         let mut events = Vec::new();
-        for (nth, text) in webhook.events.0.iter().enumerate() {
+        for (nth, text) in webhook.events.iter().enumerate() {
             match EventPattern::parse(text) {
                 Some(pattern) => events.push(pattern),
                 None => problems.add(
@@ -372,11 +384,20 @@ fn log(raw: &RawSettings, problems: &mut Problems) -> LogSettings {
             LogFormat::Text
         }
     };
-    if tracing_subscriber::EnvFilter::try_new(&raw.log.level).is_err() {
+    if !is_filter(&raw.log.level) {
         problems.add(
             "log.level",
             format!("`{}` is not usable: it must be error, warn, info, debug or trace", raw.log.level),
         );
     }
     LogSettings { format, level: raw.log.level.clone() }
+}
+
+/// A level, or several directives `target=level` with commas between them. A word that is no level would be taken
+/// for a target, and everything else be silenced.
+fn is_filter(text: &str) -> bool {
+    text.split(',').map(str::trim).all(|directive| {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        matches!(level, "off" | "error" | "warn" | "info" | "debug" | "trace")
+    }) && tracing_subscriber::EnvFilter::try_new(text).is_ok()
 }

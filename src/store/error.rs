@@ -5,14 +5,6 @@ use std::path::PathBuf;
 /// An error of the database or of what it was asked to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// `database.url` is no SQLite file.
-    #[error("database.url `{url}` is not usable: {rule}")]
-    Url {
-        /// As configured.
-        url: String,
-        /// The rule it breaks.
-        rule: &'static str,
-    },
     /// The file can't be opened or created.
     #[error("database `{}` can't be opened: check that the folder exists and that this user may write there", path.display())]
     Open {
@@ -50,6 +42,12 @@ pub enum StoreError {
         found: i64,
         /// Our newest.
         known: i64,
+    },
+    /// The file has hard links, so that a second daemon could run on it unnoticed.
+    #[error("database `{}` has several names (hard links): keep one, or two daemons could run on it", path.display())]
+    SeveralNames {
+        /// The file.
+        path: PathBuf,
     },
     /// Another process has the lock.
     #[error("database `{}` is in use by another pcsid-watch daemon{}: stop it first", path.display(), owner(.pid))]
@@ -176,7 +174,7 @@ impl StoreError {
 
     /// Whether the configuration is to blame rather than the work.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, StoreError::Url { .. } | StoreError::OtherUpstream { .. })
+        matches!(self, StoreError::OtherUpstream { .. })
     }
 }
 

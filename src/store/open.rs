@@ -1,5 +1,6 @@
 //! Opening a database: refused untouched where it is not ours to open, created or migrated where it is.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,56 +28,49 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a command waits for another process that is creating or migrating the file.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the lock is waited for before the schema is looked at again.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
 /// How long a statement's connection is waited for. Reports on a loaded machine may take a while.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Store {
-    /// Opens the database at `url` for a command, creating or migrating it as needed. New events go to `routes`.
+    /// Opens the database file for a command, creating or migrating it as needed. New events go to `routes`.
     ///
     /// # Errors
     /// Where the file is not ours (another program's, a newer schema, damaged) it is left untouched.
-    pub async fn open(url: &str, routes: Vec<Route>) -> Result<Self, StoreError> {
-        let path = database_path(url)?;
-        match schema_of(&path).await? {
-            Schema::Current => {}
-            Schema::Missing | Schema::Older(_) => {
-                let _lock = DatabaseLock::acquire(&path, MIGRATION_PATIENCE).await?;
-                migrate(&path, &MIGRATIONS).await?;
+    pub async fn open(path: &Path, routes: Vec<Route>) -> Result<Self, StoreError> {
+        let deadline = tokio::time::Instant::now() + MIGRATION_PATIENCE;
+        // Whoever has the lock may be a daemon that creates the file and then keeps the lock for good: what counts
+        // is the schema, so it is looked at again and again.
+        while !matches!(schema_of(path).await?, Schema::Current) {
+            match DatabaseLock::acquire(path, LOCK_PATIENCE).await {
+                Ok(_lock) => migrate(path, &MIGRATIONS).await?,
+                Err(StoreError::InUse { .. }) if tokio::time::Instant::now() < deadline => {}
+                Err(err) => return Err(err),
             }
         }
-        connect(path, routes).await
+        connect(path.to_owned(), routes).await
     }
 
-    /// Opens the database at `url` for the daemon and locks it against a second one.
+    /// Opens the database file for the daemon and locks it against a second one.
     ///
     /// # Errors
     /// As [`Store::open`], and [`StoreError::InUse`] where another daemon runs on it.
-    pub async fn open_as_daemon(url: &str, routes: Vec<Route>) -> Result<(Self, DatabaseLock), StoreError> {
-        let path = database_path(url)?;
+    pub async fn open_as_daemon(path: &Path, routes: Vec<Route>) -> Result<(Self, DatabaseLock), StoreError> {
         // Looked at before the lock, so that a file that is not ours gets no lock file beside it.
-        schema_of(&path).await?;
+        schema_of(path).await?;
+        // The lock is found by the file's name: another name of the same file would not find it.
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if std::fs::metadata(path).is_ok_and(|file| file.nlink() > 1) {
+            return Err(StoreError::SeveralNames { path: path.clone() });
+        }
         // Patience for a command that is just creating the file; a daemon never lets go.
-        let mut lock = DatabaseLock::acquire(&path, Duration::from_secs(2)).await?;
-        migrate(&path, &MIGRATIONS).await?;
-        lock.sign(&path)?;
-        Ok((connect(path, routes).await?, lock))
+        let mut lock = DatabaseLock::acquire(path, Duration::from_secs(2)).await?;
+        migrate(path, &MIGRATIONS).await?;
+        lock.sign(path)?;
+        Ok((connect(path.to_owned(), routes).await?, lock))
     }
-}
-
-/// The file that `database.url` names.
-fn database_path(url: &str) -> Result<PathBuf, StoreError> {
-    let refuse = |rule| StoreError::Url { url: url.to_owned(), rule };
-    let path = url
-        .strip_prefix("sqlite://")
-        .or_else(|| url.strip_prefix("sqlite:"))
-        .ok_or_else(|| refuse("it must begin with sqlite://"))?;
-    if path.is_empty() || path.contains(":memory:") {
-        return Err(refuse("it must name a file, for the database has to outlive the process"));
-    }
-    if path.contains('?') {
-        return Err(refuse("it must name a file and nothing else; parameters after `?` are not supported"));
-    }
-    Ok(PathBuf::from(path))
 }
 
 enum Schema {
@@ -110,7 +104,8 @@ async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<S
         .fetch_all(&mut *connection)
         .await
         .map_err(|source| not_a_database(path, source))?;
-    if tables.is_empty() {
+    // Another process that is creating the file has made this table alone so far.
+    if tables.iter().all(|table| table == "_sqlx_migrations") {
         return Ok(Schema::Missing);
     }
     let application_id: i64 = sqlx::query_scalar("PRAGMA application_id")

@@ -65,6 +65,8 @@ pub enum ActivityView {
     Events,
     /// `report_deliveries`
     Deliveries,
+    /// Each attempt of a webhook.
+    Attempts,
 }
 
 impl ActivityView {
@@ -98,6 +100,17 @@ impl ActivityView {
                 "SELECT e.vat, e.activity_id, e.type, d.* FROM report_events e JOIN report_deliveries d USING (event_id)
                  WHERE e.activity_id = ?1 AND (?2 IS NULL OR e.vat = ?2)
                  ORDER BY e.vat, e.occurred_at, d.sink"
+            }
+            ActivityView::Attempts => {
+                "SELECT v.vat, a.activity_id, e.event_id, t.sink, t.seq,
+                        strftime('%Y-%m-%dT%H:%M:%fZ', t.attempted_at / 1000.0, 'unixepoch') AS attempted_at,
+                        t.duration_ms, t.http_status, t.error
+                 FROM activities a
+                 JOIN vats v ON v.id = a.vat_id
+                 JOIN events e ON e.activity = a.id
+                 JOIN attempts t ON t.event = e.seq
+                 WHERE a.activity_id = ?1 AND (?2 IS NULL OR v.vat = ?2)
+                 ORDER BY v.vat, t.event, t.sink, t.seq"
             }
         }
     }

@@ -146,7 +146,7 @@ impl Store {
     }
 
     /// At most `limit` activities of each of these VATs that are due at `due_until` or before, each VAT's
-    /// longest due first, without those in `in_flight`. A probe may ask ahead of the time.
+    /// longest due first, without those in `in_flight`.
     ///
     /// Nothing is written: only the daemon that holds the file's lock claims, and what it has in flight it knows.
     ///
@@ -182,6 +182,41 @@ impl Store {
         .fetch_all(&self.readers)
         .await
         .map_err(StoreError::query("claiming due activities"))?;
+        rows.into_iter().map(Claimed::try_from).collect()
+    }
+
+    /// One activity of each of these VATs to probe with, due or not: of those that are due first, the one with the
+    /// fewest errors in a row, so that a probe does not fail for an activity's own trouble.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn claim_probes(
+        &self,
+        vat_keys: &[i64],
+        in_flight: &HashSet<i64>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        if vat_keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let in_flight: Vec<_> = in_flight.iter().collect();
+        let rows: Vec<ActivityRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "SELECT {ACTIVITY_COLUMNS}
+             FROM json_each(?1) j
+             CROSS JOIN schedules s ON s.id = (
+                 SELECT id FROM (
+                     SELECT id, consecutive_errors, next_poll_at FROM schedules
+                     WHERE vat_id = j.value AND next_poll_at IS NOT NULL
+                       AND id NOT IN (SELECT value FROM json_each(?2))
+                     ORDER BY next_poll_at LIMIT 1000)
+                 ORDER BY consecutive_errors, next_poll_at LIMIT 1)
+             CROSS JOIN activities a ON a.id = s.id
+             CROSS JOIN vats v ON v.id = s.vat_id"
+        )))
+        .bind(as_json(vat_keys)?)
+        .bind(as_json(&in_flight)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::query("claiming probes"))?;
         rows.into_iter().map(Claimed::try_from).collect()
     }
 

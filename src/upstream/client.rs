@@ -137,7 +137,7 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
 
 /// Shortest token that is looked for in answers. A shorter one is nobody's, and could be a part of any word: the
 /// answer must keep its meaning.
-const MIN_REDACTED_BYTES: usize = 8;
+pub const MIN_REDACTED_BYTES: usize = 8;
 
 /// The body without the token, should somebody's error page repeat the request.
 fn without(body: Vec<u8>, token: &[u8]) -> Vec<u8> {

@@ -18,7 +18,7 @@ use crate::domain::gate::{Gates, LONG_PAUSE, Notice, Passage, Ticket};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 use crate::store::{Claimed, PollRecord, Record, Store, StoreError, VatHead};
-use crate::upstream::{Client, Tokens};
+use crate::upstream::{Client, MIN_REDACTED_BYTES, Tokens};
 
 /// Activities claimed ahead of their requests. Few enough that a command's change is soon seen, enough that a
 /// claim's cost is shared.
@@ -187,7 +187,12 @@ impl Poller {
         self.requests.spawn(async move {
             let activity = &claimed.activity;
             let answer = client.pcsid_status(&activity.vat, &activity.activity_id, &token).await;
-            let observation = classify(&answer);
+            let mut observation = classify(&answer);
+            if let Ok(secret) = token.to_str()
+                && secret.len() >= MIN_REDACTED_BYTES
+            {
+                observation.redact(secret);
+            }
             Finished { claimed, ticket, observation }
         });
     }
@@ -241,8 +246,7 @@ impl Poller {
             };
             let mut claimed = self.parts.store.claim(&keys(Passage::Free), limit, now, &in_flight).await?;
             // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn.
-            claimed
-                .extend(self.parts.store.claim(&keys(Passage::Probe), 1, Timestamp::MAX, &in_flight).await?);
+            claimed.extend(self.parts.store.claim_probes(&keys(Passage::Probe), &in_flight).await?);
             let order: Vec<i64> = heads.iter().map(|(head, _)| head.key).collect();
             turns.push(in_rounds(claimed, &order, budget, &credential));
         }

@@ -1,4 +1,4 @@
-//! The recorder: the one writer of the daemon. What arrives during a commit is the next batch.
+//! The recorder: writes what polls and deliveries come to. What arrives during a commit is the next batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

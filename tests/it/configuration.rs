@@ -48,11 +48,30 @@ fn what_cannot_work_is_refused_with_file_key_and_rule() {
             replaced("[upstream]", "[upstream]\nmax_in_flight = 0"),
             vec!["upstream.max_in_flight: 0 is not usable"],
         ),
+        (format!("{good}\n").replace("sqlite://", "postgres://"), vec!["database.url", "sqlite://"]),
+        (good.replace(".db\"", ".db?mode=ro\""), vec!["database.url", "parameters after `?`"]),
         (replaced(NOWHERE, "ftp://example.com"), vec!["upstream.base_url", "https://"]),
         (
             replaced(NOWHERE, "https://me:pass-word@example.com"),
             vec!["upstream.base_url", "user name or password"],
         ),
+        (with("[log]\nlevel = \"loud\""), vec!["log.level: `loud`"]),
+        (with("[log]\nlevel = \"\""), vec!["log.level"]),
+        (
+            replaced("requests_per_minute = 0", "requests_per_minute = false"),
+            vec!["credentials[0].requests_per_minute", "boolean `false`"],
+        ),
+        (
+            replaced("requests_per_minute = 0", "requests_per_minute = 0.5"),
+            vec!["credentials[0].requests_per_minute"],
+        ),
+        (
+            replaced("requests_per_minute = 0", "requests_per_minute = \"7\""),
+            vec!["credentials[0].requests_per_minute"],
+        ),
+        (replaced("requests_per_minute = 0", "vats = [310122393500003]"), vec!["credentials[0].vats[0]"]),
+        (replaced("name = \"main\"", "name = 123"), vec!["credentials[0].name"]),
+        (with("[events]\nlog = 7"), vec!["events.log"]),
         (with("[log]\nformat = \"xml\""), vec!["log.format: `xml`", "text or json"]),
         (
             with("[[webhooks]]\nname = \"erp\"\nurl = \"http://example.com/\"\nsecret = \"x\""),

@@ -76,6 +76,15 @@ async fn a_second_daemon_on_one_database_is_refused_and_the_first_goes_on() {
     assert_eq!(second.code, 1);
     let expected = format!("is in use by another pcsid-watch daemon (process {})", first.pid());
     assert!(second.stderr.contains(&expected), "{}", second.stderr);
+    // Nor by another name of the same file.
+    std::os::unix::fs::symlink(setup.database(), setup.path("other.db")).unwrap();
+    let by_link = setup
+        .configuration()
+        .replace(setup.database().to_str().unwrap(), setup.path("other.db").to_str().unwrap());
+    std::fs::write(setup.path("link.toml"), by_link).unwrap();
+    let second = setup.run(&["--config", "link.toml", "run"]);
+    assert_eq!(second.code, 1);
+    assert!(second.stderr.contains(&expected), "{}", second.stderr);
     setup.add(VAT, &["act-1"]);
     setup.reaches("act-1", "SUCCEEDED").await;
     first.stop().await;
@@ -110,4 +119,39 @@ async fn a_full_pipe_on_standard_output_holds_neither_polling_nor_the_end_up() {
     .await;
     assert_eq!(status.code(), Some(0));
     assert!(setup.number("SELECT count(*) FROM report_deliveries WHERE status = 'pending'").await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_ends_nothing() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = setup.command(&["run"]).stdout(std::process::Stdio::null()).stderr(full).spawn().unwrap();
+    setup.reaches("act-1", "SUCCEEDED").await;
+    let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    let status = eventually("it ends", || {
+        let status = child.try_wait().unwrap();
+        async move { status }
+    })
+    .await;
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_work_while_a_daemon_creates_the_database() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let daemon = setup.spawn();
+    let adding: Vec<_> =
+        (0..8).map(|n| setup.command(&["add", "--vat", VAT, &format!("act-{n}")]).spawn().unwrap()).collect();
+    for mut child in adding {
+        assert!(child.wait().unwrap().success());
+    }
+    eventually("all are known", || async {
+        (setup.number("SELECT count(*) FROM report_activities WHERE state = 'IN_PROGRESS'").await == 8)
+            .then_some(())
+    })
+    .await;
+    daemon.stop().await;
 }

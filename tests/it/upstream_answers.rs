@@ -177,7 +177,9 @@ async fn hostile_texts_are_kept_verbatim_and_shown_harmless() {
             "StandardTaxInvoiceCredit": long, "StandardTaxInvoiceDebit": "" } },
         "ErrorList": [{ "ErrorCode": "1", "ErrorMessage": format!("token {TOKEN} was refused"), "ErrorSource": null }],
     });
-    let upstream = Server::start(move |_| Reply::new(500, body.to_string())).await;
+    // A letter of the token escaped, as JSON allows: it must be recognised all the same.
+    let body = body.to_string().replace(TOKEN, &TOKEN.replacen('s', "\\u0073", 1));
+    let upstream = Server::start(move |_| Reply::new(500, body.clone())).await;
     let setup = Setup::new(&upstream.url(), "");
     setup.add(VAT, &["act-1"]);
     let daemon = setup.start().await;
