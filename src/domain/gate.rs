@@ -16,6 +16,10 @@
 //!
 //! Pure: time and luck are arguments, and [`Gates`] has one owner, the poller.
 
+mod hold;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -26,6 +30,9 @@ use super::quota::Quota;
 use super::schedule::Backoff;
 use super::serving::Serving;
 use super::time::Timestamp;
+use hold::{ClosedGate, Gate, HoldStep, Moment, Sign};
+
+pub use hold::{Hold, Passage};
 
 /// Failures in a row, without a sign of life from upstream in between, that count as an outage.
 pub const OUTAGE_AFTER: u32 = 8;
@@ -43,21 +50,6 @@ const QUIET_AFTER_REPORT: Duration = Duration::from_secs(60);
 /// Longest wait between two probes of an upstream that is down. The result waits on the other side, so this
 /// does not grow as far as an activity's own interval.
 const MAX_OUTAGE_PROBE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// A closed gate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
-    /// Why, for an operator.
-    pub reason: String,
-    /// When it closed.
-    pub since: Timestamp,
-    /// When the next probe may go.
-    pub probe_at: Timestamp,
-    /// The backoff's next interval.
-    pub interval: Duration,
-    /// Probes made so far.
-    pub n_probes: u32,
-}
 
 /// What a stored gate is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,20 +129,6 @@ pub struct Settled {
     pub notices: Vec<Notice>,
 }
 
-/// Whether a VAT may be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
-    /// Yes, as far as quota and window reach.
-    Free,
-    /// One request, as a probe, even of an activity that is not due yet.
-    Probe,
-    /// No; look again at this time, or at the next answer where there is none.
-    Closed {
-        /// When it may open by itself.
-        until: Option<Timestamp>,
-    },
-}
-
 /// Permission for one request. It is given back with [`Gates::settle`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
@@ -169,38 +147,6 @@ struct Probes {
     outage: bool,
     credential: bool,
     vat: bool,
-}
-
-/// A hold and whether its probe is on its way.
-#[derive(Debug, Clone)]
-struct ClosedGate {
-    hold: Hold,
-    is_probing: bool,
-}
-
-impl Gate {
-    fn hold(&self) -> Option<Hold> {
-        self.closed.as_ref().map(|closed| closed.hold.clone())
-    }
-}
-
-impl ClosedGate {
-    fn passage(&self, now: Timestamp) -> Passage {
-        match (self.is_probing, self.hold.probe_at <= now) {
-            (true, _) => Passage::Closed { until: None },
-            (false, true) => Passage::Probe,
-            (false, false) => Passage::Closed { until: Some(self.hold.probe_at) },
-        }
-    }
-}
-
-/// A gate of a credential or a VAT.
-#[derive(Debug, Default)]
-struct Gate {
-    closed: Option<ClosedGate>,
-    /// When its last hold ended, and the interval that it had reached. Where upstream accepts and refuses by
-    /// turns, each hold goes on from there, so that probes and events become rare instead of a flutter.
-    relapse: Option<(Timestamp, Duration)>,
 }
 
 #[derive(Debug)]
@@ -236,14 +182,6 @@ pub struct Gates {
     credentials: BTreeMap<String, CredentialGate>,
     /// VATs that are held or were.
     vats: BTreeMap<Vat, Gate>,
-}
-
-/// What an answer says of one closed or open gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sign {
-    Refused,
-    Passed,
-    Silent,
 }
 
 impl Gates {
@@ -322,7 +260,7 @@ impl Gates {
         }
         let of_vat = self.vats.get(vat).and_then(|gate| gate.closed.as_ref());
         let closed = [self.outage.closed.as_ref(), gate.gate.closed.as_ref(), of_vat];
-        closed.into_iter().flatten().map(|closed| closed.passage(now)).fold(Passage::Free, strictest)
+        closed.into_iter().flatten().map(|closed| closed.passage(now)).fold(Passage::Free, Passage::strictest)
     }
 
     /// Takes permission for one request. The caller has seen that the passage is not closed and that slots
@@ -441,13 +379,14 @@ impl Gates {
             self.backoff.max_interval().min(MAX_OUTAGE_PROBE_INTERVAL),
             0.2,
         );
+        let moment = Moment { backoff: &backoff, now, luck };
         match &mut outage.closed {
-            Some(closed) if ticket.probes.outage => next_probe(closed, &backoff, now, luck),
+            Some(closed) if ticket.probes.outage => closed.next_probe(&moment),
             Some(_) => {}
             None if outage.n_failures >= OUTAGE_AFTER => {
                 self.window = 1;
                 let is_news = outage.began_at.is_none_or(|at| now.since(at) >= QUIET_AFTER_REPORT);
-                outage.closed = Some(close(cause.clone(), backoff.initial_interval(), &backoff, now, luck));
+                outage.closed = Some(ClosedGate::new(cause.clone(), backoff.initial_interval(), &moment));
                 if is_news {
                     outage.began_at = Some(now);
                     outage.is_reported = true;
@@ -500,8 +439,7 @@ impl Gates {
         let mut event = None;
         if ticket.token_generation == gate.token_generation {
             let name = &ticket.credential;
-            match settle_hold(
-                &mut gate.gate,
+            match gate.gate.settle(
                 ticket.asked_at,
                 ticket.probes.credential,
                 sign,
@@ -556,8 +494,7 @@ impl Gates {
             return;
         }
         let gate = self.vats.entry(vat.clone()).or_default();
-        let step = settle_hold(
-            gate,
+        let step = gate.settle(
             ticket.asked_at,
             ticket.probes.vat,
             sign,
@@ -590,90 +527,3 @@ impl Gates {
 const REFUSED_TOKEN: &str =
     "upstream refuses the token (HTTP 401): put a valid one in the credential's token_file";
 const NOT_ADMIN: &str = "the token's user is not Admin for this VAT (HTTP 403): grant the role in ClearTax";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HoldStep {
-    Unchanged,
-    Began,
-    Probed,
-    Ended { since: Timestamp },
-}
-
-/// When a hold is decided on, and what its next probe is reckoned by.
-struct Moment<'a> {
-    backoff: &'a Backoff,
-    now: Timestamp,
-    luck: f64,
-}
-
-/// One match for every hold: what an answer does to an open or a closed gate. Only its probe moves a closed
-/// gate; answers to requests that were on their way when it closed say nothing new.
-fn settle_hold(
-    gate: &mut Gate,
-    asked_at: Timestamp,
-    is_probe: bool,
-    sign: Sign,
-    reason: &str,
-    moment: &Moment<'_>,
-) -> HoldStep {
-    let Moment { backoff, now, luck } = *moment;
-    // A slow answer to a request from before the last hold ended is about that one.
-    let is_outdated = gate.relapse.is_some_and(|(ended_at, _)| asked_at < ended_at);
-    match (gate.closed.as_mut(), sign) {
-        (None, Sign::Refused) if is_outdated => HoldStep::Unchanged,
-        (None, Sign::Refused) => {
-            let is_relapse =
-                |(ended_at, _): &(Timestamp, Duration)| now.since(*ended_at) <= backoff.max_interval();
-            let interval = match gate.relapse.filter(is_relapse) {
-                Some((_, interval)) => interval,
-                None => backoff.initial_interval(),
-            };
-            gate.closed = Some(close(reason.to_owned(), interval, backoff, now, luck));
-            HoldStep::Began
-        }
-        (Some(closed), Sign::Passed) if is_probe => {
-            let since = closed.hold.since;
-            gate.relapse = Some((now, closed.hold.interval));
-            gate.closed = None;
-            HoldStep::Ended { since }
-        }
-        (Some(closed), Sign::Refused | Sign::Silent) if is_probe => {
-            next_probe(closed, backoff, now, luck);
-            HoldStep::Probed
-        }
-        (None, Sign::Passed | Sign::Silent) | (Some(_), _) => HoldStep::Unchanged,
-    }
-}
-
-fn close(reason: String, interval: Duration, backoff: &Backoff, now: Timestamp, luck: f64) -> ClosedGate {
-    let step = backoff.step(interval, luck);
-    let hold =
-        Hold { reason, since: now, probe_at: now + step.wait, interval: step.next_interval, n_probes: 0 };
-    ClosedGate { hold, is_probing: false }
-}
-
-fn next_probe(closed: &mut ClosedGate, backoff: &Backoff, now: Timestamp, luck: f64) {
-    let step = backoff.step(closed.hold.interval, luck);
-    closed.is_probing = false;
-    closed.hold.probe_at = now + step.wait;
-    closed.hold.interval = step.next_interval;
-    closed.hold.n_probes = closed.hold.n_probes.saturating_add(1);
-}
-
-/// Of two passages the one that allows less; of two closed ones the one that opens later.
-fn strictest(a: Passage, b: Passage) -> Passage {
-    match (a, b) {
-        (Passage::Closed { until: Some(a) }, Passage::Closed { until: Some(b) }) => {
-            Passage::Closed { until: Some(a.max(b)) }
-        }
-        (Passage::Closed { until: None }, _) | (_, Passage::Closed { until: None }) => {
-            Passage::Closed { until: None }
-        }
-        (closed @ Passage::Closed { .. }, _) | (_, closed @ Passage::Closed { .. }) => closed,
-        (Passage::Probe, _) | (_, Passage::Probe) => Passage::Probe,
-        (Passage::Free, Passage::Free) => Passage::Free,
-    }
-}
-
-#[cfg(test)]
-mod tests;
