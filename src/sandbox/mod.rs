@@ -4,6 +4,7 @@
 //! listener to [`serve`] and keep a clone of the [`Sandbox`] to see what was asked.
 
 mod cut_short;
+mod outcome;
 mod page;
 mod reply;
 mod script;

@@ -7,7 +7,7 @@ use axum::http::{HeaderName, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::script::{Ending, Trouble};
+use super::outcome::{Ending, Trouble};
 
 /// Every check of an activity, in the documented order: standard ones first.
 const CHECKS: [&str; 6] = [

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::outcome::{Ending, Trouble};
 use super::reply::Reply;
 
 /// One line of the documentation of the scripts.
@@ -96,40 +97,6 @@ pub enum After {
     Polls(u32),
     /// So long after the first poll.
     Time(Duration),
-}
-
-/// What an activity ends in. [`SCRIPTS`] describes each, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    Success,
-    StandardOnly,
-    SimplifiedOnly,
-    Failed,
-    FailedAs200,
-    NoPcsid,
-    Rejected,
-    Never,
-}
-
-/// What goes wrong with a poll. [`SCRIPTS`] describes each, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    Unauthorized,
-    Forbidden,
-    NotYetKnown,
-    BadRequest,
-    Throttled,
-    Unavailable,
-    ServerError,
-    Gateway,
-    Redirect,
-    Slow,
-    Hang,
-    Dropped,
-    Garbage,
-    Oversized,
-    UnknownStatus,
-    OtherType,
 }
 
 /// The words that select an ending. A word that begins with another stands before it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::error::StoreError;
-use super::record::write_events;
+use super::events::write_events;
 use super::{Store, millis};
 use crate::domain::activity::Vat;
 use crate::domain::gate::{GateChange, Hold, Scope};

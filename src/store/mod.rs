@@ -8,6 +8,7 @@ mod activities;
 mod clock;
 mod deliveries;
 mod error;
+mod events;
 mod gates;
 mod lock;
 mod open;
