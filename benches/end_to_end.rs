@@ -193,7 +193,7 @@ async fn throughput(n_activities: usize, for_time: Duration) {
 
 fn main() {
     let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "warn".to_owned());
-    telemetry::init(&LogSettings { format: LogFormat::Text, level });
+    let _log = telemetry::init(&LogSettings { format: LogFormat::Text, level });
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

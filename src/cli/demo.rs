@@ -45,7 +45,7 @@ const ACTIVITIES: [(&str, &str, &str); 13] = [
 const CANCELLED: &str = "never-cancelled";
 
 pub(super) async fn demo() -> CliResult {
-    telemetry::init(&LogSettings { format: LogFormat::Text, level: "error".to_owned() });
+    let _log = telemetry::init(&LogSettings { format: LogFormat::Text, level: "error".to_owned() });
     let signals = on_signals(Hangup::Stop)?;
     let folder = Scratch::new()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

@@ -19,12 +19,12 @@ pub(super) struct SandboxArgs {
 }
 
 pub(super) async fn run(settings: &Settings) -> CliResult {
-    telemetry::init(&settings.log);
+    let _log = telemetry::init(&settings.log);
     Ok(daemon::run(settings, on_signals(Hangup::Reload)?).await?)
 }
 
 pub(super) async fn sandbox(args: SandboxArgs) -> CliResult {
-    telemetry::init(&LogSettings { format: LogFormat::Text, level: "info".to_owned() });
+    let _log = telemetry::init(&LogSettings { format: LogFormat::Text, level: "info".to_owned() });
     let shutdown = on_signals(Hangup::Stop)?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.map_err(|err| {
         CliError::failed(format!(

@@ -138,10 +138,20 @@ impl Observation {
             Verdict::Strike(errors) => errors.iter_mut().for_each(|error| error.each_text(&mut redact)),
             Verdict::Transient { detail, unknown_status, .. } => {
                 redact(detail);
+                cut_at_beginning_of(detail, secret);
                 unknown_status.iter_mut().for_each(redact);
             }
             Verdict::Unauthorized | Verdict::Forbidden | Verdict::Throttled { .. } => {}
         }
+    }
+}
+
+/// Cuts an excerpt of a body that was not read where the secret may begin, for the rest of it may be escaped.
+fn cut_at_beginning_of(excerpt: &mut String, secret: &str) {
+    let beginning: String = secret.chars().take_while(char::is_ascii_alphanumeric).take(8).collect();
+    if let Some(at) = excerpt.find(&beginning).filter(|_| beginning.len() >= 4) {
+        excerpt.truncate(at);
+        excerpt.push_str("[redacted]");
     }
 }
 

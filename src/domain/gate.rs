@@ -7,7 +7,7 @@
 //! | 401 | the credential | a probe passes, or the token changes |
 //! | 403 | the VAT | a probe passes, or the token changes |
 //! | 429, 503 with `Retry-After` | the credential | the time that upstream asked for |
-//! | no answer or a gateway's, [`OUTAGE_AFTER`] times without any other | everything | a probe passes |
+//! | no answer or a gateway's, [`OUTAGE_AFTER`] times without any other for a while | everything | a probe passes |
 //!
 //! A closed gate lets one probe through an interval, and the interval grows by the same backoff that activities
 //! use. Behind a gate nothing is written to the activities: they stay due, so that ten thousand of them cost
@@ -380,10 +380,13 @@ impl Gates {
             0.2,
         );
         let moment = Moment { backoff: &backoff, now, luck };
+        // Where others are answered every now and then, failures are the activities' own.
+        let silence = (self.backoff.initial_interval() * 4).min(MAX_OUTAGE_PROBE_INTERVAL);
+        let is_silent = outage.last_answer_at.is_none_or(|at| now.since(at) >= silence);
         match &mut outage.closed {
             Some(closed) if ticket.probes.outage => closed.next_probe(&moment),
             Some(_) => {}
-            None if outage.n_failures >= OUTAGE_AFTER => {
+            None if outage.n_failures >= OUTAGE_AFTER && is_silent => {
                 self.window = 1;
                 let is_news = outage.began_at.is_none_or(|at| now.since(at) >= QUIET_AFTER_REPORT);
                 outage.closed = Some(ClosedGate::new(cause.clone(), backoff.initial_interval(), &moment));

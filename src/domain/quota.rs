@@ -19,12 +19,12 @@ struct Rate {
 }
 
 impl Quota {
-    /// A bucket with one request in it, so that a daemon that is restarted again and again gets no more than one
-    /// that runs on; 0 means no limit.
+    /// An empty bucket, so that a daemon that is restarted again and again gets no more than one that runs on; 0
+    /// means no limit.
     pub fn new(requests_per_minute: u32, now: Instant) -> Self {
         let rate = (requests_per_minute > 0).then(|| {
             let capacity = (f64::from(requests_per_minute) / 20.0).max(1.0);
-            Rate { per_second: f64::from(requests_per_minute) / 60.0, capacity, tokens: 1.0, filled_at: now }
+            Rate { per_second: f64::from(requests_per_minute) / 60.0, capacity, tokens: 0.0, filled_at: now }
         });
         Self { rate }
     }

@@ -43,8 +43,8 @@ pub enum StoreError {
         /// Our newest.
         known: i64,
     },
-    /// The file has hard links, so that a second daemon could run on it unnoticed.
-    #[error("database `{}` has several names (hard links): keep one, or two daemons could run on it", path.display())]
+    /// The file has hard links, and SQLite keeps a WAL for each name.
+    #[error("database `{}` has several names (hard links): keep one, or what is written by one is lost to the others", path.display())]
     SeveralNames {
         /// The file.
         path: PathBuf,

@@ -40,6 +40,7 @@ impl Store {
     /// # Errors
     /// Where the file is not ours (another program's, a newer schema, damaged) it is left untouched.
     pub async fn open(path: &Path, routes: Vec<Route>) -> Result<Self, StoreError> {
+        refuse_several_names(path)?;
         let deadline = tokio::time::Instant::now() + MIGRATION_PATIENCE;
         // Whoever has the lock may be a daemon that creates the file and then keeps the lock for good: what counts
         // is the schema, so it is looked at again and again.
@@ -62,14 +63,20 @@ impl Store {
         schema_of(path).await?;
         // The lock is found by the file's name: another name of the same file would not find it.
         let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if std::fs::metadata(path).is_ok_and(|file| file.nlink() > 1) {
-            return Err(StoreError::SeveralNames { path: path.clone() });
-        }
+        refuse_several_names(path)?;
         // Patience for a command that is just creating the file; a daemon never lets go.
         let mut lock = DatabaseLock::acquire(path, Duration::from_secs(2)).await?;
         migrate(path, &MIGRATIONS).await?;
         lock.sign(path)?;
         Ok((connect(path.to_owned(), routes).await?, lock))
+    }
+}
+
+/// A file with hard links would have a WAL for each of its names, and lose what the others write.
+fn refuse_several_names(path: &Path) -> Result<(), StoreError> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.nlink() > 1 => Err(StoreError::SeveralNames { path: path.to_owned() }),
+        _ => Ok(()),
     }
 }
 

@@ -245,9 +245,13 @@ impl Poller {
                 heads.iter().filter(|(_, passage)| *passage == wanted).map(|(head, _)| head.key).collect()
             };
             let mut claimed = self.parts.store.claim(&keys(Passage::Free), limit, now, &in_flight).await?;
-            // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn.
-            claimed.extend(self.parts.store.claim_probes(&keys(Passage::Probe), &in_flight).await?);
-            let order: Vec<i64> = heads.iter().map(|(head, _)| head.key).collect();
+            // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn. The
+            // one with the least trouble of its own tells most.
+            let mut probes = self.parts.store.claim_probes(&keys(Passage::Probe), &in_flight).await?;
+            probes.sort_by_key(|claimed| claimed.activity.consecutive_errors);
+            let order: Vec<i64> =
+                probes.iter().map(|claimed| claimed.vat_key).chain(keys(Passage::Free)).collect();
+            claimed.extend(probes);
             turns.push(in_rounds(claimed, &order, budget, &credential));
         }
         self.look_at = if turns.iter().all(Vec::is_empty) {

@@ -155,3 +155,31 @@ async fn commands_work_while_a_daemon_creates_the_database() {
     .await;
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pipe_on_standard_error_holds_neither_polling_nor_the_end_up() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    // Far more lines than a pipe holds.
+    let csv: String = (0..2_000).map(|n| format!("{VAT},act-{n}\n")).collect();
+    std::fs::write(setup.path("all.csv"), format!("vat,activity_id\n{csv}")).unwrap();
+    setup.ok(&["import", "all.csv"]);
+    let mut child = setup
+        .command(&["run"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("all have concluded", || async {
+        (setup.number("SELECT count(*) FROM report_activities WHERE state = 'SUCCEEDED'").await == 2_000)
+            .then_some(())
+    })
+    .await;
+    let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    let status = eventually("it ends", || {
+        let status = child.try_wait().unwrap();
+        async move { status }
+    })
+    .await;
+    assert_eq!(status.code(), Some(0));
+}
