@@ -86,27 +86,28 @@ pub(super) async fn shift(
     delta_ms: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for statement in [
+    let moved =
+        |statement: &'static str| sqlx::query(statement).bind(delta_ms).bind(Timestamp::MAX.as_millis());
+    let failed = StoreError::query;
+    for written_by_commands in [
         "UPDATE schedules SET next_poll_at = min(next_poll_at + ?1, ?2), revision = revision + 1
          WHERE next_poll_at IS NOT NULL AND abs(next_poll_at - ?3 + ?1) <= abs(next_poll_at - ?3)",
         "UPDATE activities SET watched_from = min(watched_from + ?1, ?2) WHERE state IN ('PENDING', 'IN_PROGRESS')
            AND abs(watched_from - ?3 + ?1) <= abs(watched_from - ?3)",
-        "UPDATE credentials SET probe_at = min(probe_at + ?1, ?2), paused_until = min(paused_until + ?1, ?2)
-         WHERE ?3 IS NOT NULL",
-        "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL AND ?3 IS NOT NULL",
+    ] {
+        let statement = moved(written_by_commands).bind(now.as_millis());
+        statement.execute(&mut *connection).await.map_err(failed("moving the schedule with the clock"))?;
+    }
+    for written_by_the_daemon in [
+        "UPDATE credentials SET probe_at = min(probe_at + ?1, ?2), paused_until = min(paused_until + ?1, ?2)",
+        "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL",
         "UPDATE deliveries SET next_attempt_at = min(next_attempt_at + ?1, ?2),
              tried_from = min(tried_from + ?1, ?2), revision = revision + 1
-         WHERE status = 'pending' AND ?3 IS NOT NULL",
-        "UPDATE heartbeat SET beat_at = min(beat_at + ?1, ?2), prune_after = min(prune_after + ?1, ?2)
-         WHERE ?3 IS NOT NULL",
+         WHERE status = 'pending'",
+        "UPDATE heartbeat SET beat_at = min(beat_at + ?1, ?2), prune_after = min(prune_after + ?1, ?2)",
     ] {
-        sqlx::query(statement)
-            .bind(delta_ms)
-            .bind(Timestamp::MAX.as_millis())
-            .bind(now.as_millis())
-            .execute(&mut *connection)
-            .await
-            .map_err(StoreError::query("moving the schedule with the clock"))?;
+        let statement = moved(written_by_the_daemon);
+        statement.execute(&mut *connection).await.map_err(failed("moving plans with the clock"))?;
     }
     if delta_ms > millis(SUSPICIOUS_JUMP) {
         sqlx::query("UPDATE heartbeat SET prune_after = max(coalesce(prune_after, 0), beat_at + ?1)")

@@ -115,6 +115,14 @@ impl TryFrom<ActivityRow> for Claimed {
     }
 }
 
+/// Rows as they were read, or what was being done where they could not be.
+fn claimed(
+    rows: Result<Vec<ActivityRow>, sqlx::Error>,
+    operation: &'static str,
+) -> Result<Vec<Claimed>, StoreError> {
+    rows.map_err(StoreError::query(operation))?.into_iter().map(Claimed::try_from).collect()
+}
+
 impl Store {
     /// The VATs that have activities to poll, each with the time its next one is due, without those in
     /// `in_flight`.
@@ -163,7 +171,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let in_flight: Vec<_> = in_flight.iter().collect();
-        let rows: Vec<ActivityRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        let rows = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {ACTIVITY_COLUMNS}
              FROM json_each(?1) j
              CROSS JOIN schedules s ON s.id IN (
@@ -180,9 +188,8 @@ impl Store {
         .bind(due_until.as_millis())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
-        .await
-        .map_err(StoreError::query("claiming due activities"))?;
-        rows.into_iter().map(Claimed::try_from).collect()
+        .await;
+        claimed(rows, "claiming due activities")
     }
 
     /// One activity of each of these VATs to probe with, due or not: of those that are due first, the one with the
@@ -199,7 +206,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let in_flight: Vec<_> = in_flight.iter().collect();
-        let rows: Vec<ActivityRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        let rows = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {ACTIVITY_COLUMNS}
              FROM json_each(?1) j
              CROSS JOIN schedules s ON s.id = (
@@ -215,9 +222,8 @@ impl Store {
         .bind(as_json(vat_keys)?)
         .bind(as_json(&in_flight)?)
         .fetch_all(&self.readers)
-        .await
-        .map_err(StoreError::query("claiming probes"))?;
-        rows.into_iter().map(Claimed::try_from).collect()
+        .await;
+        claimed(rows, "claiming probes")
     }
 
     /// Activities of these VATs that are old enough to stall or expire, though they may not be asked for.
@@ -233,7 +239,7 @@ impl Store {
         in_flight: &HashSet<i64>,
     ) -> Result<Vec<Claimed>, StoreError> {
         let in_flight: Vec<_> = in_flight.iter().collect();
-        let rows: Vec<ActivityRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        let rows = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {ACTIVITY_COLUMNS}
              FROM json_each(?1) j
              CROSS JOIN activities a ON a.vat_id = j.value AND a.state IN ('PENDING', 'IN_PROGRESS')
@@ -250,9 +256,8 @@ impl Store {
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind(as_json(&in_flight)?)
         .fetch_all(&self.readers)
-        .await
-        .map_err(StoreError::query("looking for overdue activities"))?;
-        rows.into_iter().map(Claimed::try_from).collect()
+        .await;
+        claimed(rows, "looking for overdue activities")
     }
 
     /// Notes which credential serves each known VAT. Answers with the VATs that none does.

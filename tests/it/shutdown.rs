@@ -4,6 +4,17 @@ use std::time::{Duration, Instant};
 
 use crate::helpers::{Reply, Server, Setup, VAT, eventually};
 
+/// Asks a process whose output nobody collects to stop, and answers with its exit code.
+async fn terminated(child: &mut std::process::Child) -> Option<i32> {
+    let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    let status = eventually("it ends", || {
+        let status = child.try_wait().unwrap();
+        async move { status }
+    })
+    .await;
+    status.code()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_on_its_way_is_recorded_and_announced_before_the_end() {
     for signal in ["-TERM", "-INT"] {
@@ -111,13 +122,7 @@ async fn a_full_pipe_on_standard_output_holds_neither_polling_nor_the_end_up() {
         (setup.number(concluded).await == 200).then_some(())
     })
     .await;
-    let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    let status = eventually("it ends", || {
-        let status = child.try_wait().unwrap();
-        async move { status }
-    })
-    .await;
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(terminated(&mut child).await, Some(0));
     assert!(setup.number("SELECT count(*) FROM report_deliveries WHERE status = 'pending'").await > 0);
 }
 
@@ -129,13 +134,7 @@ async fn a_log_that_nobody_reads_ends_nothing() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut child = setup.command(&["run"]).stdout(std::process::Stdio::null()).stderr(full).spawn().unwrap();
     setup.reaches("act-1", "SUCCEEDED").await;
-    let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    let status = eventually("it ends", || {
-        let status = child.try_wait().unwrap();
-        async move { status }
-    })
-    .await;
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(terminated(&mut child).await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,11 +174,5 @@ async fn a_full_pipe_on_standard_error_holds_neither_polling_nor_the_end_up() {
             .then_some(())
     })
     .await;
-    let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    let status = eventually("it ends", || {
-        let status = child.try_wait().unwrap();
-        async move { status }
-    })
-    .await;
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(terminated(&mut child).await, Some(0));
 }
