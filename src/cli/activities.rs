@@ -141,12 +141,13 @@ pub(super) async fn register(
 
 pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
     let filter = ActivityFilter {
-        state: args.state.map(|state| state.0),
+        states: args.state.map(|state| state.0).into_iter().collect(),
         vat: args.vat.as_deref().map(Vat::parse).transpose()?,
         limit: args.limit,
+        ..ActivityFilter::default()
     };
     let store = open(settings).await?;
-    let table = store.list(&filter).await?;
+    let table = store.list_activities(&filter).await?.table;
     store.close().await;
     let shown = [
         "vat",

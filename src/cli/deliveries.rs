@@ -9,7 +9,7 @@ use super::{CliError, CliResult, open};
 use crate::clock;
 use crate::domain::time::Timestamp;
 use crate::settings::Settings;
-use crate::store::Redelivery;
+use crate::store::{DeliveryFilter, DeliveryStatus, Redelivery};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -61,12 +61,13 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
         return redeliver(settings, args).await;
     }
     let status = args.status.map(|status| match status {
-        StatusArg::Pending => "pending",
-        StatusArg::Delivered => "delivered",
-        StatusArg::Dead => "dead",
+        StatusArg::Pending => DeliveryStatus::Pending,
+        StatusArg::Delivered => DeliveryStatus::Delivered,
+        StatusArg::Dead => DeliveryStatus::Dead,
     });
     let store = open(settings).await?;
-    let table = store.list_deliveries(status, args.limit).await?;
+    let filter = DeliveryFilter { status, limit: args.limit, ..DeliveryFilter::default() };
+    let table = store.list_deliveries(&filter).await?.table;
     store.close().await;
     let shown = [
         "event_id",

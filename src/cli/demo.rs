@@ -151,7 +151,7 @@ async fn watch(store: &Store) -> CliResult {
     let mut seen: Vec<String> = Vec::new();
     let mut is_cancelled = false;
     loop {
-        let table = store.list(&ActivityFilter::default()).await?;
+        let table = store.list_activities(&ActivityFilter::default()).await?.table;
         let states = column(&table, "state");
         if is_terminal {
             n_drawn_lines = redraw(table, n_drawn_lines)?;

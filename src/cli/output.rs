@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::ValueEnum;
 use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::store::{Cell, Table};
 
@@ -26,7 +26,7 @@ pub(super) fn print(table: &Table, format: Format, shown: &[&str]) -> std::io::R
     match format {
         Format::Table => writeln!(out, "{}", for_eyes(table, shown))?,
         Format::Json => {
-            let rows: Vec<Value> = objects(table).into_iter().map(Value::Object).collect();
+            let rows: Vec<Value> = table.objects().into_iter().map(Value::Object).collect();
             print_json(&mut out, &Value::Array(rows))?;
         }
         Format::Csv => print_csv(&mut out, table)?,
@@ -38,21 +38,6 @@ pub(super) fn print(table: &Table, format: Format, shown: &[&str]) -> std::io::R
 pub(super) fn print_json(out: &mut impl Write, value: &Value) -> std::io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
-}
-
-/// The rows as objects, their keys the columns.
-pub(super) fn objects(table: &Table) -> Vec<Map<String, Value>> {
-    let object = |row: &Vec<Cell>| table.columns.iter().cloned().zip(row.iter().map(json)).collect();
-    table.rows.iter().map(object).collect()
-}
-
-fn json(cell: &Cell) -> Value {
-    match cell {
-        Cell::Null => Value::Null,
-        Cell::Integer(number) => Value::from(*number),
-        Cell::Real(number) => Value::from(*number),
-        Cell::Text(text) => Value::from(text.as_str()),
-    }
 }
 
 fn text(cell: &Cell) -> String {

@@ -7,10 +7,10 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::activities::activity_ref;
-use super::output::{self, Format, objects, printable};
+use super::output::{self, Format, printable};
 use super::{CliResult, open};
 use crate::settings::Settings;
-use crate::store::{ActivityRef, ActivityView, Store, StoreError};
+use crate::store::{ActivityView, StoreError};
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
@@ -27,18 +27,14 @@ pub(super) struct ShowArgs {
 pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
     let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
     let store = open(settings).await?;
-    let table = store.rows_of(ActivityView::Activity, &wanted).await?;
-    if table.rows.is_empty() {
-        return Err(StoreError::UnknownActivity {
-            activity_id: wanted.activity_id.to_string(),
-            vat: wanted.vat.map(|vat| vat.to_string()),
-        }
-        .into());
-    }
     if args.format == Format::Csv {
+        let table = store.rows_of(ActivityView::Activity, &wanted).await?;
+        if table.rows.is_empty() {
+            return Err(StoreError::unknown(&wanted).into());
+        }
         return Ok(output::print(&table, Format::Csv, &[])?);
     }
-    let activities = with_histories(&store, &wanted, objects(&table)).await?;
+    let activities = store.histories(&wanted).await?;
     store.close().await;
     let mut out = std::io::stdout().lock();
     match args.format {
@@ -53,57 +49,6 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
         }
     }
     Ok(out.flush()?)
-}
-
-/// Each activity with its timeline, checks, errors, events and deliveries below it.
-async fn with_histories(
-    store: &Store,
-    wanted: &ActivityRef,
-    mut activities: Vec<Map<String, Value>>,
-) -> Result<Vec<Map<String, Value>>, StoreError> {
-    let mut check_errors = objects(&store.rows_of(ActivityView::CheckErrors, wanted).await?);
-    for (key, view) in [
-        ("transitions", ActivityView::Transitions),
-        ("checks", ActivityView::Checks),
-        ("errors", ActivityView::Errors),
-        ("events", ActivityView::Events),
-        ("deliveries", ActivityView::Deliveries),
-        ("attempts", ActivityView::Attempts),
-    ] {
-        let mut rows = objects(&store.rows_of(view, wanted).await?);
-        for activity in &mut activities {
-            let mut own = take(&mut rows, |row| row.get("vat") == activity.get("vat"));
-            if view == ActivityView::Checks {
-                for check in &mut own {
-                    let errors = take(&mut check_errors, |error| {
-                        error.get("vat") == activity.get("vat")
-                            && error.get("check_name") == check.get("check_name")
-                    });
-                    check.insert("errors".to_owned(), own_fields(errors));
-                }
-            }
-            activity.insert(key.to_owned(), own_fields(own));
-        }
-    }
-    Ok(activities)
-}
-
-fn take(
-    rows: &mut Vec<Map<String, Value>>,
-    belongs: impl Fn(&Map<String, Value>) -> bool,
-) -> Vec<Map<String, Value>> {
-    let (own, others) = std::mem::take(rows).into_iter().partition(|row| belongs(row));
-    *rows = others;
-    own
-}
-
-/// The rows without the columns that only say whose they are.
-fn own_fields(mut rows: Vec<Map<String, Value>>) -> Value {
-    for row in &mut rows {
-        row.shift_remove("vat");
-        row.shift_remove("activity_id");
-    }
-    Value::Array(rows.into_iter().map(Value::Object).collect())
 }
 
 /// An activity's story. Writing to a `String` can't fail.

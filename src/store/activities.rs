@@ -208,10 +208,7 @@ async fn find(connection: &mut SqliteConnection, wanted: &ActivityRef) -> Result
             activity_id: wanted.activity_id.to_string(),
             vats: found.iter().chain([&last]).map(|claimed| claimed.activity.vat.to_string()).collect(),
         }),
-        (None, _) => Err(StoreError::UnknownActivity {
-            activity_id: wanted.activity_id.to_string(),
-            vat: wanted.vat.as_ref().map(Vat::to_string),
-        }),
+        (None, _) => Err(StoreError::unknown(wanted)),
     }
 }
 

@@ -155,6 +155,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// There is no such activity.
+    pub fn unknown(wanted: &super::ActivityRef) -> StoreError {
+        StoreError::UnknownActivity {
+            activity_id: wanted.activity_id.to_string(),
+            vat: wanted.vat.as_ref().map(ToString::to_string),
+        }
+    }
+
     /// For `map_err`: wraps a failed statement with what was being done.
     pub(super) fn query(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
         move |source| StoreError::Query { operation, source }

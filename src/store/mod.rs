@@ -10,8 +10,11 @@ mod deliveries;
 mod error;
 mod events;
 mod gates;
+mod history;
+mod lists;
 mod lock;
 mod open;
+mod overview;
 mod read;
 mod record;
 mod schedule;
@@ -29,8 +32,13 @@ pub use activities::{ActivityRef, RegisterOutcome, Retried};
 pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use error::StoreError;
 pub use gates::StoredGate;
+pub use lists::{
+    ActivityFilter, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus, EventFilter,
+    EventPosition, Slice, Span,
+};
 pub use lock::DatabaseLock;
-pub use read::{ActivityFilter, ActivityView, Cell, Report, Table};
+pub use overview::{ClosedGate, Overview, Undelivered, Waiting};
+pub use read::{ActivityView, Cell, Report, Table};
 pub use record::{PollRecord, Record, Recorded};
 pub use schedule::{Claimed, VatHead};
 
@@ -42,7 +50,10 @@ pub struct Store {
     path: Arc<PathBuf>,
     /// One connection: SQLite has one writer, and queueing for it is cheaper here than in SQLite.
     writer: SqlitePool,
+    /// What the daemon's tasks read with.
     readers: SqlitePool,
+    /// What people read with: however long their reports take, no poll waits for one.
+    reports: SqlitePool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
 }
@@ -55,6 +66,7 @@ impl Store {
 
     /// Closes all connections; the last process to do so folds the WAL into the file.
     pub async fn close(&self) {
+        self.reports.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -199,8 +199,14 @@ async fn connect(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError>
     require_durable(&writer, &path).await?;
     let read_options = SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(BUSY_TIMEOUT);
     let readers =
-        pool().min_connections(0).max_connections(4).connect_with(read_options).await.map_err(failed)?;
-    Ok(Store { path: Arc::new(path), writer, readers, routes: routes.into() })
+        |n_most| pool().min_connections(0).max_connections(n_most).connect_lazy_with(read_options.clone());
+    Ok(Store {
+        path: Arc::new(path),
+        writer,
+        readers: readers(4),
+        reports: readers(2),
+        routes: routes.into(),
+    })
 }
 
 /// Checks what SQLite really set: a file system may refuse WAL without an error.

@@ -1,11 +1,12 @@
 //! What people look at: the public views, read as tables.
 
+use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
 
 use super::error::StoreError;
 use super::{ActivityRef, Store};
-use crate::domain::activity::{State, Vat};
+use crate::domain::activity::Vat;
 use crate::domain::time::Timestamp;
 
 /// One value of a table.
@@ -19,6 +20,18 @@ pub enum Cell {
     Real(f64),
     /// Text.
     Text(String),
+}
+
+impl Cell {
+    /// As JSON, a number as a number.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Cell::Null => Value::Null,
+            Cell::Integer(number) => Value::from(*number),
+            Cell::Real(number) => Value::from(*number),
+            Cell::Text(text) => Value::from(text.as_str()),
+        }
+    }
 }
 
 /// Rows of a view with the names of its columns.
@@ -35,17 +48,13 @@ impl Table {
     pub fn new(columns: &[&str], rows: Vec<Vec<Cell>>) -> Self {
         Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows }
     }
-}
 
-/// Which activities to list.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ActivityFilter {
-    /// Only in this state.
-    pub state: Option<State>,
-    /// Only of this VAT.
-    pub vat: Option<Vat>,
-    /// At most so many; `None`: all.
-    pub limit: Option<u32>,
+    /// The rows as JSON objects, their keys the columns.
+    pub fn objects(&self) -> Vec<Map<String, Value>> {
+        let object =
+            |row: &Vec<Cell>| self.columns.iter().cloned().zip(row.iter().map(Cell::to_json)).collect();
+        self.rows.iter().map(object).collect()
+    }
 }
 
 /// The views that tell of one activity.
@@ -139,12 +148,7 @@ impl Report {
         match self {
             Report::Summary => "SELECT * FROM report_vats ORDER BY vat",
             Report::Checks => {
-                "SELECT vat, check_name,
-                        count(*) FILTER (WHERE outcome = 'SUCCEEDED')    AS succeeded,
-                        count(*) FILTER (WHERE outcome = 'FAILED')       AS failed,
-                        count(*) FILTER (WHERE outcome = 'NOT_REPORTED') AS not_reported
-                 FROM report_checks
-                 GROUP BY vat, check_name
+                "SELECT * FROM report_vat_checks
                  ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
             }
             Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
@@ -165,26 +169,6 @@ impl Report {
 }
 
 impl Store {
-    /// Rows of `report_activities`, the latest registered first.
-    ///
-    /// # Errors
-    /// Only those of the database.
-    pub async fn list(&self, filter: &ActivityFilter) -> Result<Table, StoreError> {
-        let arguments = [
-            Argument::Text(filter.state.map(State::label)),
-            Argument::Text(filter.vat.as_ref().map(Vat::as_str)),
-            Argument::Integer(filter.limit.map_or(-1, i64::from)),
-        ];
-        let statement = "SELECT r.*
-             FROM (SELECT a.id, a.activity_id, v.vat
-                   FROM activities a JOIN vats v ON v.id = a.vat_id
-                   WHERE (?1 IS NULL OR a.state = ?1) AND (?2 IS NULL OR v.vat = ?2)
-                   ORDER BY a.id DESC LIMIT ?3) k
-             CROSS JOIN report_activities r ON r.vat = k.vat AND r.activity_id = k.activity_id
-             ORDER BY k.id DESC";
-        self.table("listing activities", statement, &arguments).await
-    }
-
     /// The rows of a view that belong to an activity; to each activity with its id where no VAT is named.
     ///
     /// # Errors
@@ -210,35 +194,15 @@ impl Store {
         self.table("reading a report", report.statement(), &arguments).await
     }
 
-    /// Rows of `report_deliveries` with the events' types, the latest event first.
-    ///
-    /// # Errors
-    /// Only those of the database.
-    pub async fn list_deliveries(
-        &self,
-        status: Option<&str>,
-        limit: Option<u32>,
-    ) -> Result<Table, StoreError> {
-        let arguments = [Argument::Text(status), Argument::Integer(limit.map_or(-1, i64::from))];
-        let statement = "SELECT e.type, e.vat, a.activity_id, r.*
-             FROM (SELECT event, sink FROM deliveries WHERE ?1 IS NULL OR status = ?1
-                   ORDER BY event DESC, sink LIMIT ?2) k
-             CROSS JOIN events e ON e.seq = k.event
-             LEFT JOIN activities a ON a.id = e.activity
-             CROSS JOIN report_deliveries r ON r.event_id = e.event_id AND r.sink = k.sink
-             ORDER BY e.seq DESC, r.sink";
-        self.table("listing deliveries", statement, &arguments).await
-    }
-
     /// Reads a table; its columns are known even where it has no rows.
-    async fn table(
+    pub(super) async fn table(
         &self,
         operation: &'static str,
-        statement: &'static str,
+        statement: impl SqlSafeStr,
         arguments: &[Argument<'_>],
     ) -> Result<Table, StoreError> {
         let failed = StoreError::query;
-        let mut connection = self.readers.acquire().await.map_err(failed(operation))?;
+        let mut connection = self.reports.acquire().await.map_err(failed(operation))?;
         let prepared = connection.prepare(statement.into_sql_str()).await.map_err(failed(operation))?;
         let columns = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
         let mut query = prepared.query();
@@ -255,7 +219,8 @@ impl Store {
 }
 
 /// A parameter of a statement.
-enum Argument<'a> {
+#[derive(Debug, Clone)]
+pub(super) enum Argument<'a> {
     Text(Option<&'a str>),
     Integer(i64),
 }

@@ -17,7 +17,7 @@ impl Store {
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         sqlx::query("VACUUM INTO ?1")
             .bind(to.to_string_lossy().into_owned())
-            .execute(&self.readers)
+            .execute(&self.reports)
             .await
             .map_err(StoreError::query("copying the database"))?;
         Ok(())
@@ -31,7 +31,7 @@ impl Store {
         let failed = StoreError::query;
         let mut problems: Vec<String> =
             sqlx::query_scalar("SELECT integrity_check FROM pragma_integrity_check")
-                .fetch_all(&self.readers)
+                .fetch_all(&self.reports)
                 .await
                 .map_err(failed("checking the database"))?;
         problems.retain(|problem| problem != "ok");
@@ -39,7 +39,7 @@ impl Store {
             "SELECT 'a row of ' || \"table\" || ' refers to one of ' || parent || ' that is not there'
              FROM pragma_foreign_key_check",
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&self.reports)
         .await
         .map_err(failed("checking references"))?;
         problems.extend(orphans);

@@ -1,0 +1,177 @@
+//! The state of things at a glance: what the status page, the metrics and the service manager are told.
+
+use std::collections::BTreeMap;
+
+use super::Store;
+use super::error::StoreError;
+use crate::domain::activity::State;
+use crate::domain::time::Timestamp;
+
+/// What is known of all activities and the outbox together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overview {
+    /// How many activities are in each state; states without any are left out.
+    pub states: BTreeMap<State, u64>,
+    /// Every credential and VAT that is held or paused.
+    pub closed: Vec<ClosedGate>,
+    /// The activity that has waited longest for its conclusion.
+    pub oldest_waiting: Option<Waiting>,
+    /// When the activity that is due longest fell due, held ones included.
+    pub due_since: Option<Timestamp>,
+    /// Each sink's undelivered events.
+    pub outbox: Vec<Undelivered>,
+}
+
+/// A credential or VAT that is held or paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedGate {
+    /// The credential's name, where it is one.
+    pub credential: Option<String>,
+    /// The VAT, where it is one.
+    pub vat: Option<String>,
+    /// Why it is held; `None`: it is paused.
+    pub reason: Option<String>,
+    /// Since when it is held.
+    pub since: Option<Timestamp>,
+    /// When it is probed next, or when the pause ends.
+    pub until: Option<Timestamp>,
+}
+
+/// An activity that is being watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its VAT.
+    pub vat: String,
+    /// Its id.
+    pub activity_id: String,
+    /// When it was registered.
+    pub registered_at: Timestamp,
+}
+
+/// Events that a sink has not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// `log`, or the webhook's name.
+    pub sink: String,
+    /// How many are still tried.
+    pub pending: u64,
+    /// How many were given up.
+    pub dead: u64,
+}
+
+impl Overview {
+    /// How many activities are in this state.
+    pub fn in_state(&self, state: State) -> u64 {
+        self.states.get(&state).copied().unwrap_or(0)
+    }
+
+    /// How many activities are being watched.
+    pub fn waiting(&self) -> u64 {
+        self.in_state(State::Pending) + self.in_state(State::InProgress)
+    }
+}
+
+impl Store {
+    /// Reads the overview. It costs the same however many activities have concluded. A pause that ended before
+    /// `now` is none.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
+        Ok(Overview {
+            states: self.states().await?,
+            closed: self.closed_gates(now).await?,
+            oldest_waiting: self.oldest_waiting().await?,
+            due_since: self.due_since(now).await?,
+            outbox: self.outbox().await?,
+        })
+    }
+
+    async fn states(&self) -> Result<BTreeMap<State, u64>, StoreError> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT state, sum(n) FROM tally_states GROUP BY state HAVING sum(n) > 0")
+                .fetch_all(&self.reports)
+                .await
+                .map_err(StoreError::query("counting activities"))?;
+        rows.into_iter()
+            .map(|(label, n)| match State::from_label(&label) {
+                Some(state) => Ok((state, u64::try_from(n).unwrap_or(0))),
+                None => Err(StoreError::Damaged { column: "tally_states.state", value: label }),
+            })
+            .collect()
+    }
+
+    async fn closed_gates(&self, now: Timestamp) -> Result<Vec<ClosedGate>, StoreError> {
+        type Row = (Option<String>, Option<String>, Option<String>, Option<i64>, Option<i64>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT name, NULL, held_reason, held_since, coalesce(probe_at, paused_until) FROM credentials
+             WHERE held_since IS NOT NULL OR paused_until > ?1
+             UNION ALL
+             SELECT NULL, vat, held_reason, held_since, probe_at FROM vats WHERE held_since IS NOT NULL
+             ORDER BY 1, 2",
+        )
+        .bind(now.as_millis())
+        .fetch_all(&self.reports)
+        .await
+        .map_err(StoreError::query("reading holds"))?;
+        let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
+        Ok(rows
+            .into_iter()
+            .map(|(credential, vat, reason, since, until)| ClosedGate {
+                credential,
+                vat,
+                reason,
+                since: time(since),
+                until: time(until),
+            })
+            .collect())
+    }
+
+    async fn oldest_waiting(&self) -> Result<Option<Waiting>, StoreError> {
+        // One look into the index for each state, rather than a walk over all that wait.
+        let row: Option<(String, String, i64)> = sqlx::query_as(
+            "SELECT v.vat, a.activity_id, a.registered_at
+             FROM (SELECT 'PENDING' AS state UNION ALL SELECT 'IN_PROGRESS') w
+             JOIN activities a ON a.id = (SELECT id FROM activities WHERE state = w.state
+                                          ORDER BY registered_at LIMIT 1)
+             JOIN vats v ON v.id = a.vat_id
+             ORDER BY a.registered_at LIMIT 1",
+        )
+        .fetch_optional(&self.reports)
+        .await
+        .map_err(StoreError::query("looking for the oldest activity"))?;
+        Ok(row.map(|(vat, activity_id, registered_at)| Waiting {
+            vat,
+            activity_id,
+            registered_at: Timestamp::from_millis(registered_at),
+        }))
+    }
+
+    async fn due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let due: Option<i64> = sqlx::query_scalar(
+            "SELECT min(head) FROM (
+                 SELECT (SELECT next_poll_at FROM schedules
+                         WHERE vat_id = vats.id AND next_poll_at IS NOT NULL ORDER BY next_poll_at LIMIT 1) AS head
+                 FROM vats)",
+        )
+        .fetch_one(&self.reports)
+        .await
+        .map_err(StoreError::query("looking for due activities"))?;
+        Ok(due.map(Timestamp::from_millis).filter(|due| *due <= now))
+    }
+
+    async fn outbox(&self) -> Result<Vec<Undelivered>, StoreError> {
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT sink, count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'dead')
+             FROM deliveries WHERE status IN ('pending', 'dead') GROUP BY sink ORDER BY sink",
+        )
+        .fetch_all(&self.reports)
+        .await
+        .map_err(StoreError::query("counting undelivered events"))?;
+        let count = |n: i64| u64::try_from(n).unwrap_or(0);
+        Ok(rows
+            .into_iter()
+            .map(|(sink, pending, dead)| Undelivered { sink, pending: count(pending), dead: count(dead) })
+            .collect())
+    }
+}
