@@ -1,6 +1,7 @@
 //! The composition root: builds the tasks, runs them until stopped, and stops them in the right order.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::{self, Api, ApiParts, HttpToken, HttpTokenError, ListenError, Listener};
 use crate::clock::{self, Clock};
 use crate::domain::gate::Gates;
 use crate::domain::routing::LOG_SINK;
+use crate::monitor::Monitor;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::{DatabaseLock, Record, Store, StoreError};
@@ -19,7 +22,7 @@ use crate::upstream::{Client, ClientError, TokenError, Tokens};
 use crate::webhook::{Sender, SenderError};
 use crate::worker::{
     Dispatcher, DispatcherParts, InFlight, LogSink, Poller, PollerParts, Pruner, Recorder, RecorderHandle,
-    Sink,
+    RecorderParts, Sink, Wakers,
 };
 
 /// How long answers on their way are waited for, and how long events that are due are still sent.
@@ -60,6 +63,12 @@ pub enum DaemonError {
     /// The client for upstream can't be built.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The token for HTTP can't be used.
+    #[error(transparent)]
+    HttpToken(#[from] HttpTokenError),
+    /// An address for HTTP can't be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,9 +96,10 @@ impl DaemonError {
             DaemonError::NoCredentials { .. }
             | DaemonError::Token(_)
             | DaemonError::Webhook(_)
-            | DaemonError::Client(_) => true,
+            | DaemonError::Client(_)
+            | DaemonError::HttpToken(_) => true,
             DaemonError::Store(err) => err.is_configuration(),
-            DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
+            DaemonError::Listen(_) | DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
         }
     }
 }
@@ -100,6 +110,7 @@ pub struct Prepared {
     tokens: Tokens,
     client: Client,
     senders: Vec<(Sender, String, Duration)>,
+    http_token: Option<HttpToken>,
 }
 
 impl Prepared {
@@ -120,6 +131,7 @@ impl Prepared {
             tokens: Tokens::read(&settings.credentials)?,
             client: Client::new(&settings.upstream)?,
             senders,
+            http_token: settings.http.token.clone().map(HttpToken::read).transpose()?,
         })
     }
 }
@@ -150,6 +162,8 @@ struct Daemon {
     recording: JoinSet<TaskResult>,
     /// The dispatchers.
     sending: JoinSet<TaskResult>,
+    /// The HTTP servers. They stop with the poller.
+    serving: JoinSet<()>,
     stop_polling: CancellationToken,
     stop_sending: CancellationToken,
     /// Held until everything is closed.
@@ -165,6 +179,10 @@ impl Daemon {
         reload: Arc<Notify>,
     ) -> Result<Self, DaemonError> {
         let clock = Arc::new(Clock::default());
+        let (listener, metrics_listener) = (
+            listen("http.listen", settings.http.listen).await?,
+            listen("http.metrics_listen", settings.http.metrics_listen).await?,
+        );
         store.require_upstream(&settings.upstream.base_url, clock.now()).await?;
         follow_absent_clock(&store, &clock, settings.policy.backoff.max_interval()).await?;
         let serving = settings.serving();
@@ -185,17 +203,25 @@ impl Daemon {
         }
         warn_of_orphaned_sinks(&store, settings).await?;
 
+        let monitor = Monitor::new(
+            settings.credentials.iter().map(|credential| credential.name.clone()).collect(),
+            settings.routes().into_iter().map(|route| route.sink).collect(),
+        );
         let polls = Arc::new(InFlight::default());
-        let wake_poller = Arc::new(Notify::new());
         let sinks: BTreeMap<String, (Arc<InFlight>, Arc<Notify>)> =
             settings.routes().into_iter().map(|route| (route.sink, Default::default())).collect();
-        let (recorder, recorder_handle) = Recorder::new(
-            store.clone(),
-            Arc::clone(&clock),
-            Arc::clone(&polls),
-            sinks.clone(),
-            Arc::clone(&wake_poller),
-        );
+        let wakers = Wakers {
+            poller: Arc::default(),
+            sinks: sinks.values().map(|(_, wake)| Arc::clone(wake)).collect(),
+        };
+        let (recorder, recorder_handle) = Recorder::new(RecorderParts {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            polls: Arc::clone(&polls),
+            sinks: sinks.iter().map(|(sink, (in_flight, _))| (sink.clone(), Arc::clone(in_flight))).collect(),
+            wakers: wakers.clone(),
+            monitor: Arc::clone(&monitor),
+        });
 
         let (stop_polling, stop_sending) = (CancellationToken::new(), CancellationToken::new());
         let mut outlets: Vec<(Sink, String, Duration)> = prepared
@@ -220,6 +246,7 @@ impl Daemon {
                 recorder: recorder_handle.clone(),
                 in_flight,
                 wake,
+                monitor: Arc::clone(&monitor),
             });
             sending.spawn(dispatcher.run(stop_sending.clone()));
         }
@@ -238,12 +265,13 @@ impl Daemon {
             store: store.clone(),
             client: prepared.client,
             tokens: prepared.tokens,
-            clock,
+            clock: Arc::clone(&clock),
             gates,
             recorder: recorder_handle.clone(),
             in_flight: polls,
-            wake: wake_poller,
+            wake: Arc::clone(&wakers.poller),
             reload,
+            monitor: Arc::clone(&monitor),
         });
         polling.spawn(poller.run(stop_polling.clone()));
         let mut recording = JoinSet::new();
@@ -251,6 +279,17 @@ impl Daemon {
             recorder.run().await;
             Ok(())
         });
+        let parts = ApiParts { store: store.clone(), clock, monitor, wakers, token: prepared.http_token };
+        let api = Api::new(settings, parts);
+        let mut serving = JoinSet::new();
+        if let Some(listener) = listener {
+            tracing::info!("the status page and the API are on http://{}/", listener.address);
+            serving.spawn(api::serve(listener, api.router(), stop_polling.clone()));
+        }
+        if let Some(listener) = metrics_listener {
+            tracing::info!("probes and metrics are on http://{}/metrics", listener.address);
+            serving.spawn(api::serve(listener, api.probe_router(), stop_polling.clone()));
+        }
         tracing::info!(
             database = %store.path().display(),
             upstream = %settings.upstream.base_url,
@@ -265,6 +304,7 @@ impl Daemon {
             polling,
             recording,
             sending,
+            serving,
             stop_polling,
             stop_sending,
             _lock: lock,
@@ -278,6 +318,7 @@ impl Daemon {
             ended = self.polling.join_next() => ("poller or pruner", ended),
             ended = self.recording.join_next() => ("recorder", ended),
             Some(ended) = self.sending.join_next() => ("dispatcher", Some(ended)),
+            Some(ended) = self.serving.join_next() => ("HTTP server", Some(ended.map(Ok))),
         };
         // A task that died, or one whose own task died.
         let source = ended.and_then(|ended| ended.and_then(|result| result).err());
@@ -310,6 +351,13 @@ impl Daemon {
         }
         tracing::info!("stopped");
         drained
+    }
+}
+
+async fn listen(key: &'static str, address: Option<SocketAddr>) -> Result<Option<Listener>, ListenError> {
+    match address {
+        Some(address) => Ok(Some(Listener::bind(key, address).await?)),
+        None => Ok(None),
     }
 }
 

@@ -12,6 +12,8 @@
 //! | [`store`] | the database and all SQL |
 //! | [`worker`] | the daemon's tasks: poller, recorder, dispatchers, pruner |
 //! | [`daemon`] | composition root: builds the tasks, stops them in order |
+//! | [`api`] | HTTP: the JSON API, the pages' routes, probes and metrics |
+//! | [`monitor`] | whether the daemon is ready, and its metrics |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
 //! | [`settings`], [`telemetry`], [`shutdown`], [`clock`] | configuration, log, signals, time |
@@ -27,10 +29,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod domain;
+pub mod monitor;
 pub mod sandbox;
 pub mod settings;
 pub mod shutdown;

@@ -124,6 +124,8 @@ fn configuration(folder: &Scratch, upstream: &str) -> String {
         give_up_after = "8s"
         [events]
         log = false
+        [http]
+        listen = "127.0.0.1:0"
         "#,
         folder.0.display()
     )

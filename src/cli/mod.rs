@@ -15,7 +15,7 @@ mod webhook;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::daemon::DaemonError;
 use crate::domain::activity::InvalidInput;
@@ -73,6 +73,11 @@ enum Command {
     /// Look after the database
     #[command(subcommand)]
     Db(database::DbCommand),
+    /// Print the completions of a shell, to be sourced by it
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Why a command did not do what it was asked to.
@@ -193,9 +198,16 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Cancel(args) => activities::cancel(&settings()?, args).await,
         Command::Retry(args) => activities::retry(&settings()?, args).await,
         Command::Deliveries(args) => deliveries::deliveries(&settings()?, args).await,
+        Command::Completions { shell } => completions(shell),
         Command::Config(command) => config::config(&settings()?, command),
         Command::Db(command) => database::db(&settings()?, command).await,
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> CliResult {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "pcsid-watch", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
 }
 
 /// Opens the database that the settings name.
@@ -205,7 +217,7 @@ async fn open(settings: &Settings) -> Result<Store, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_tree_is_consistent() {

@@ -106,6 +106,14 @@ impl TransientKind {
 }
 
 impl Verdict {
+    /// Whether upstream said where the activity stands, rather than nothing, or something about the credential.
+    pub const fn tells_where_it_stands(&self) -> bool {
+        matches!(
+            self,
+            Verdict::InProgress(_) | Verdict::Succeeded(..) | Verdict::Failed(..) | Verdict::Strike(_)
+        )
+    }
+
     /// The name in metrics and logs.
     pub const fn label(&self) -> &'static str {
         match self {

@@ -107,10 +107,14 @@ pub struct WebhookSettings {
 /// `[http]`
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// Where the API and the page listen.
-    pub listen: SocketAddr,
+    /// Where the API, the pages, probes and metrics listen; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Names that they are reached by, besides `localhost` and addresses.
+    pub hosts: Vec<String>,
     /// The bearer token for them.
     pub token: Option<SecretSource>,
+    /// Where probes and metrics listen besides, without a token; `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// `[log]`

@@ -159,8 +159,10 @@ section!(RawEvents { log: bool = true });
 
 section!(RawHttp {
     listen: String = "127.0.0.1:8088".to_owned(),
+    hosts: Vec<String> = Vec::new(),
     token: Option<Secret> = None,
     token_file: Option<String> = None,
+    metrics_listen: String = String::new(),
 });
 
 section!(RawLog { format: String = "text".to_owned(), level: String = "info".to_owned() });

@@ -63,8 +63,8 @@ pub(super) fn validate(
     let log = log(&raw, &mut problems);
     let retention = problems.span("retention.concluded_after", raw.retention.concluded_after);
     let database = database(&raw.database.url, &mut problems);
-    match (upstream, http, database, problems.found.is_empty()) {
-        (Some(upstream), Some(http), Some(database), true) => Ok(Settings {
+    match (upstream, database, problems.found.is_empty()) {
+        (Some(upstream), Some(database), true) => Ok(Settings {
             file,
             database,
             upstream,
@@ -346,25 +346,14 @@ fn checked_webhook_url(text: &str, allow_http: bool) -> Result<String, &'static 
     Ok(url.into())
 }
 
-fn http(raw: &RawHttp, problems: &mut Problems) -> Option<HttpSettings> {
+fn http(raw: &RawHttp, problems: &mut Problems) -> HttpSettings {
     let token = match (&raw.token, &raw.token_file) {
         (None, None) => None,
         _ => secret("http", ("token", &raw.token, "token_file", &raw.token_file), problems),
     };
-    let listen = match raw.listen.parse::<SocketAddr>() {
-        Ok(listen) => listen,
-        Err(_) => {
-            problems.add(
-                "http.listen",
-                format!(
-                    "`{}` is not usable: it must be an address and a port, such as 127.0.0.1:8088",
-                    raw.listen
-                ),
-            );
-            return None;
-        }
-    };
-    if !listen.ip().is_loopback() && token.is_none() {
+    let listen = listen_address("http.listen", &raw.listen, problems);
+    let metrics_listen = listen_address("http.metrics_listen", &raw.metrics_listen, problems);
+    if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback() && token.is_none()) {
         problems.add(
             "http.listen",
             format!(
@@ -372,7 +361,41 @@ fn http(raw: &RawHttp, problems: &mut Problems) -> Option<HttpSettings> {
             ),
         );
     }
-    Some(HttpSettings { listen, token })
+    if let (Some(_), true) = (metrics_listen.filter(|listen| listen.port() != 0), metrics_listen == listen) {
+        problems.add("http.metrics_listen", "it is the address of http.listen: name another one");
+    }
+    for (index, host) in raw.hosts.iter().enumerate() {
+        let fits = !host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+        if !fits {
+            problems.add(
+                &format!("http.hosts[{index}]"),
+                format!(
+                    "`{}` is not usable: it must be a host name without a port, such as pcsid.example.com",
+                    host.escape_debug()
+                ),
+            );
+        }
+    }
+    HttpSettings { listen, hosts: raw.hosts.clone(), token, metrics_listen }
+}
+
+/// An address to listen on; an empty one is none.
+fn listen_address(key: &str, text: &str, problems: &mut Problems) -> Option<SocketAddr> {
+    if text.is_empty() {
+        return None;
+    }
+    let address = text.parse().ok();
+    if address.is_none() {
+        problems.add(
+            key,
+            format!(
+                "`{}` is not usable: it must be an address and a port, such as 127.0.0.1:8088, or empty",
+                text.escape_debug()
+            ),
+        );
+    }
+    address
 }
 
 fn log(raw: &RawSettings, problems: &mut Problems) -> LogSettings {

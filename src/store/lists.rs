@@ -1,6 +1,8 @@
 //! Lists in slices: filtered, in a fixed order, each slice beginning where the one before it ended.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
 use sqlx::AssertSqlSafe;
 
 use super::Store;
@@ -72,8 +74,7 @@ pub struct DeliveryFilter {
 }
 
 /// How a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryStatus {
     /// It is tried.
     Pending,
@@ -94,28 +95,91 @@ impl DeliveryStatus {
     }
 }
 
-/// Where a list of activities goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Where a list of activities goes on. Its text is the same number of hexadecimal digits always, and all digits mean
+/// some place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActivityPosition {
     /// Epoch milliseconds.
     registered_at: i64,
     activity: i64,
 }
 
-/// Where a list of events goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Where a list of events goes on; text as with [`ActivityPosition`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPosition {
     event: i64,
 }
 
-/// Where a list of deliveries goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Where a list of deliveries goes on; text as with [`ActivityPosition`], as long as the sink's name asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryPosition {
-    of_event: i64,
+    event: i64,
     sink: String,
+}
+
+/// A text that is no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoPosition;
+
+impl fmt::Display for ActivityPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.registered_at, self.activity)
+    }
+}
+
+impl FromStr for ActivityPosition {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let (registered_at, activity) = text.split_at_checked(16).ok_or(NoPosition)?;
+        Ok(Self { registered_at: number(registered_at)?, activity: number(activity)? })
+    }
+}
+
+impl fmt::Display for EventPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.event)
+    }
+}
+
+impl FromStr for EventPosition {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        Ok(Self { event: number(text)? })
+    }
+}
+
+impl fmt::Display for DeliveryPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.event)?;
+        self.sink.bytes().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for DeliveryPosition {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let (event, sink) = text.split_at_checked(16).ok_or(NoPosition)?;
+        let bytes: Option<Vec<u8>> = sink
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| {
+                u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok()
+            })
+            .collect();
+        let sink = String::from_utf8_lossy(&bytes.ok_or(NoPosition)?).into_owned();
+        Ok(Self { event: number(event)?, sink })
+    }
+}
+
+/// Sixteen hexadecimal digits.
+fn number(text: &str) -> Result<i64, NoPosition> {
+    match text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => u64::from_str_radix(text, 16).map(u64::cast_signed).map_err(|_| NoPosition),
+        false => Err(NoPosition),
+    }
 }
 
 /// A slice of a list.
@@ -123,7 +187,7 @@ pub struct DeliveryPosition {
 pub struct Slice<P> {
     /// Its rows.
     pub table: Table,
-    /// Where its last row stands; `None`: it has none.
+    /// Where its last row stands, or where it begins if it has none; `None`: it has none and begins at the start.
     pub last: Option<P>,
     /// Whether there are rows after it.
     pub has_more: bool,
@@ -173,6 +237,7 @@ fn slice<P>(
     mut table: Table,
     limit: Option<u32>,
     n_position_columns: usize,
+    began_after: Option<P>,
     position: impl Fn(&[Cell]) -> Option<P>,
 ) -> Slice<P> {
     let limit = limit.map_or(usize::MAX, |limit| limit as usize);
@@ -180,6 +245,7 @@ fn slice<P>(
     table.rows.truncate(limit);
     let n_columns = table.columns.len().saturating_sub(n_position_columns);
     let last = table.rows.last().and_then(|row| position(row.get(n_columns..).unwrap_or_default()));
+    let last = last.or(began_after);
     table.columns.truncate(n_columns);
     table.rows.iter_mut().for_each(|row| row.truncate(n_columns));
     Slice { table, last, has_more }
@@ -225,7 +291,7 @@ impl Store {
              ORDER BY k.registered_ms DESC, k.id DESC"
         );
         let table = self.table("listing activities", AssertSqlSafe(statement), &arguments).await?;
-        Ok(slice(table, filter.limit, 2, |cells| match cells {
+        Ok(slice(table, filter.limit, 2, filter.after, |cells| match cells {
             [Cell::Integer(registered_at), Cell::Integer(activity)] => {
                 Some(ActivityPosition { registered_at: *registered_at, activity: *activity })
             }
@@ -258,7 +324,7 @@ impl Store {
              ORDER BY k.seq"
         );
         let table = self.table("listing events", AssertSqlSafe(statement), &arguments).await?;
-        Ok(slice(table, filter.limit, 1, |cells| match cells {
+        Ok(slice(table, filter.limit, 1, filter.after, |cells| match cells {
             [Cell::Integer(event)] => Some(EventPosition { event: *event }),
             _ => None,
         }))
@@ -277,7 +343,7 @@ impl Store {
         conditions.text("d.sink = ?", filter.sink.as_deref());
         conditions.text("d.event = (SELECT seq FROM events WHERE event_id = ?)", filter.event_id.as_deref());
         if let Some(after) = &filter.after {
-            let (event, sink) = (Argument::Integer(after.of_event), Argument::Text(Some(&after.sink)));
+            let (event, sink) = (Argument::Integer(after.event), Argument::Text(Some(&after.sink)));
             conditions.add("(d.event < ? OR (d.event = ? AND d.sink > ?))", [event.clone(), event, sink]);
         }
         let Conditions { text, mut arguments } = conditions;
@@ -291,11 +357,47 @@ impl Store {
              ORDER BY k.event DESC, k.sink"
         );
         let table = self.table("listing deliveries", AssertSqlSafe(statement), &arguments).await?;
-        Ok(slice(table, filter.limit, 2, |cells| match cells {
-            [Cell::Integer(of_event), Cell::Text(sink)] => {
-                Some(DeliveryPosition { of_event: *of_event, sink: sink.clone() })
+        Ok(slice(table, filter.limit, 2, filter.after.clone(), |cells| match cells {
+            [Cell::Integer(event), Cell::Text(sink)] => {
+                Some(DeliveryPosition { event: *event, sink: sink.clone() })
             }
             _ => None,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_position_survives_its_text(first: i64, second: i64, sink in "[A-Za-z0-9_.-]{1,64}") {
+            let activity = ActivityPosition { registered_at: first, activity: second };
+            prop_assert_eq!(activity.to_string().parse(), Ok(activity));
+            let event = EventPosition { event: first };
+            prop_assert_eq!(event.to_string().parse(), Ok(event));
+            let delivery = DeliveryPosition { event: first, sink };
+            prop_assert_eq!(delivery.to_string().parse(), Ok(delivery));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,40}") {
+            let _ = text.parse::<ActivityPosition>();
+            let _ = text.parse::<EventPosition>();
+            let _ = text.parse::<DeliveryPosition>();
+        }
+    }
+
+    #[test]
+    fn what_no_list_gives_is_no_position() {
+        for text in ["", "0", "+000000000000001", "00000000000000001", "é000000000000000", "zzzzzzzzzzzzzzzz"]
+        {
+            assert_eq!(text.parse::<EventPosition>(), Err(NoPosition), "{text}");
+            assert_eq!(text.parse::<ActivityPosition>(), Err(NoPosition), "{text}");
+        }
+        assert_eq!("00000000000000011".parse::<DeliveryPosition>(), Err(NoPosition));
     }
 }

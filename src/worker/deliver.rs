@@ -14,6 +14,7 @@ use super::{InFlight, RecorderHandle};
 use crate::clock::Clock;
 use crate::domain::schedule::Backoff;
 use crate::domain::time::Timestamp;
+use crate::monitor::{Attempted, Monitor};
 use crate::store::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Record, Store};
 use crate::webhook::{Attempt, Disposition, Sender};
 
@@ -119,6 +120,8 @@ pub struct DispatcherParts {
     pub in_flight: Arc<InFlight>,
     /// Woken where there may be something to send.
     pub wake: Arc<Notify>,
+    /// Is told what came of attempts.
+    pub monitor: Arc<Monitor>,
 }
 
 /// Sends one sink's events: the oldest due first, a bounded number at a time.
@@ -133,6 +136,7 @@ pub struct Dispatcher {
     recorder: RecorderHandle,
     in_flight: Arc<InFlight>,
     wake: Arc<Notify>,
+    monitor: Arc<Monitor>,
     ready: VecDeque<ClaimedDelivery>,
     attempts: JoinSet<Ended>,
     n_failures: u32,
@@ -154,6 +158,7 @@ impl Dispatcher {
             recorder: parts.recorder,
             in_flight: parts.in_flight,
             wake: parts.wake,
+            monitor: parts.monitor,
             ready: VecDeque::new(),
             attempts: JoinSet::new(),
             n_failures: 0,
@@ -255,6 +260,12 @@ impl Dispatcher {
         let now = self.clock.now();
         let outcome = what_follows(&attempt, &delivery, now, self.retry_for, fastrand::f64());
         self.note_health(&attempt, outcome, began_at, &delivery.event_id);
+        let attempted = match outcome {
+            DeliveryOutcome::Delivered => Attempted::Delivered,
+            DeliveryOutcome::Retry { .. } => Attempted::Failed,
+            DeliveryOutcome::Dead => Attempted::Dead,
+        };
+        self.monitor.attempted(&self.name, attempted, duration);
         let record = DeliveryRecord {
             event_key: delivery.event_key,
             sink: self.name.clone(),
@@ -327,13 +338,16 @@ impl Dispatcher {
         let tried_before = self.clock.now() - self.retry_for - LONGEST_DOWN_PROBE;
         match self.store.give_up(&self.name, tried_before).await {
             Ok(0) => {}
-            Ok(n_dead) => tracing::error!(
-                sink = %self.name,
-                n_dead,
-                "{n_dead} events are dead for {}, which was down for all of webhooks.retry_for; `pcsid-watch \
-                 deliveries redeliver --dead` sends them again",
-                self.name
-            ),
+            Ok(n_dead) => {
+                self.monitor.gave_up(&self.name, n_dead);
+                tracing::error!(
+                    sink = %self.name,
+                    n_dead,
+                    "{n_dead} events are dead for {}, which was down for all of webhooks.retry_for; `pcsid-watch \
+                     deliveries redeliver --dead` sends them again",
+                    self.name
+                );
+            }
             Err(err) => {
                 tracing::debug!(sink = %self.name, error = &err as &dyn std::error::Error, "the outbox can't be written");
             }

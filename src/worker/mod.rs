@@ -8,9 +8,11 @@ mod in_flight;
 mod poll;
 mod prune;
 mod record;
+mod wake;
 
 pub use deliver::{Dispatcher, DispatcherParts, LogSink, Sink};
 pub use in_flight::InFlight;
 pub use poll::{Poller, PollerParts};
 pub use prune::Pruner;
-pub use record::{Recorder, RecorderHandle};
+pub use record::{Recorder, RecorderHandle, RecorderParts};
+pub use wake::Wakers;

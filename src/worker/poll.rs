@@ -17,6 +17,7 @@ use crate::domain::decide::{Decision, Input, Policy, decide, human};
 use crate::domain::gate::{Gates, LONG_PAUSE, Notice, Passage, Ticket};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
+use crate::monitor::Monitor;
 use crate::store::{Claimed, PollRecord, Record, Store, StoreError, VatHead};
 use crate::upstream::{Client, MIN_REDACTED_BYTES, Tokens};
 
@@ -63,6 +64,8 @@ pub struct PollerParts {
     pub wake: Arc<Notify>,
     /// Asks to read the tokens again at once.
     pub reload: Arc<Notify>,
+    /// Is told how it goes.
+    pub monitor: Arc<Monitor>,
 }
 
 /// See the module.
@@ -94,6 +97,7 @@ struct Finished {
     claimed: Claimed,
     ticket: Ticket,
     observation: Observation,
+    took: Duration,
 }
 
 /// When the last sweep was and how long it took, so that sweeps never take more than a small share of the time.
@@ -127,6 +131,7 @@ impl Poller {
         let mut tending = tokio::time::interval(TEND_EVERY);
         tending.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.parts.monitor.poller_lives();
             self.send_requests().await;
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -153,8 +158,12 @@ impl Poller {
                     return;
                 }
                 match self.plan().await {
-                    Ok(()) => self.is_readable = true,
+                    Ok(()) => {
+                        self.is_readable = true;
+                        self.parts.monitor.schedule_read(true);
+                    }
                     Err(err) => {
+                        self.parts.monitor.schedule_read(false);
                         if std::mem::take(&mut self.is_readable) {
                             let error = &err as &dyn std::error::Error;
                             tracing::error!(error, "{err}; polling waits until the database can be read");
@@ -186,14 +195,16 @@ impl Poller {
         let client = self.parts.client.clone();
         self.requests.spawn(async move {
             let activity = &claimed.activity;
+            let began_at = Instant::now();
             let answer = client.pcsid_status(&activity.vat, &activity.activity_id, &token).await;
+            let took = began_at.elapsed();
             let mut observation = classify(&answer);
             if let Ok(secret) = token.to_str()
                 && secret.len() >= MIN_REDACTED_BYTES
             {
                 observation.redact(secret);
             }
-            Finished { claimed, ticket, observation }
+            Finished { claimed, ticket, observation, took }
         });
     }
 
@@ -279,8 +290,10 @@ impl Poller {
 
     /// Decides what an answer means for its gates and its activity, and has both recorded.
     async fn settle(&mut self, finished: Finished) {
-        let Finished { claimed, ticket, observation } = finished;
+        let Finished { claimed, ticket, observation, took } = finished;
         let now = self.parts.clock.now();
+        let is_usable = observation.verdict.tells_where_it_stands();
+        self.parts.monitor.polled(observation.verdict.label(), took, is_usable.then_some(now));
         let settled = self.parts.gates.settle(&ticket, &observation, now, fastrand::f64());
         if !settled.changes.is_empty() || !settled.notices.is_empty() {
             self.look_at = Instant::now();

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::InFlight;
+use super::{InFlight, Wakers};
 use crate::clock::Clock;
 use crate::domain::activity::State;
+use crate::domain::report::Findings;
+use crate::monitor::Monitor;
 use crate::store::{PollRecord, Record, Store, StoreError};
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
@@ -59,18 +61,28 @@ impl RecorderHandle {
     }
 }
 
+/// What a recorder is made of.
+#[derive(Debug)]
+pub struct RecorderParts {
+    /// Where it writes.
+    pub store: Store,
+    /// The daemon's time.
+    pub clock: Arc<Clock>,
+    /// Rows of the poller.
+    pub polls: Arc<InFlight>,
+    /// Rows of each sink's dispatcher.
+    pub sinks: BTreeMap<String, Arc<InFlight>>,
+    /// Wakes the tasks when another process changed the database, and dispatchers when there is a new event.
+    pub wakers: Wakers,
+    /// Is told what was written.
+    pub monitor: Arc<Monitor>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Recorder {
-    store: Store,
-    clock: Arc<Clock>,
+    parts: RecorderParts,
     submissions: mpsc::Receiver<Submission>,
-    /// Rows of the poller.
-    polls: Arc<InFlight>,
-    /// Rows of each sink's dispatcher, and how it is woken.
-    sinks: BTreeMap<String, (Arc<InFlight>, Arc<Notify>)>,
-    /// Wakes the poller when another process changed the database.
-    wake_poller: Arc<Notify>,
     data_version: Option<i64>,
     watched_at: Instant,
     beat_at: Option<Instant>,
@@ -78,25 +90,10 @@ pub struct Recorder {
 
 impl Recorder {
     /// A recorder and the first handle to it.
-    pub fn new(
-        store: Store,
-        clock: Arc<Clock>,
-        polls: Arc<InFlight>,
-        sinks: BTreeMap<String, (Arc<InFlight>, Arc<Notify>)>,
-        wake_poller: Arc<Notify>,
-    ) -> (Self, RecorderHandle) {
+    pub fn new(parts: RecorderParts) -> (Self, RecorderHandle) {
         let (sender, submissions) = mpsc::channel(QUEUE);
-        let recorder = Self {
-            store,
-            clock,
-            submissions,
-            polls,
-            sinks,
-            wake_poller,
-            data_version: None,
-            watched_at: Instant::now(),
-            beat_at: None,
-        };
+        let recorder =
+            Self { parts, submissions, data_version: None, watched_at: Instant::now(), beat_at: None };
         (recorder, RecorderHandle { submissions: sender })
     }
 
@@ -106,6 +103,7 @@ impl Recorder {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut submissions = Vec::new();
         loop {
+            self.parts.monitor.recorder_lives();
             tokio::select! {
                 n_received = self.submissions.recv_many(&mut submissions, MAX_BATCH) => {
                     if n_received == 0 {
@@ -119,7 +117,7 @@ impl Recorder {
                 self.watch().await;
             }
         }
-        self.commit_and_release(&[Record::Heartbeat(self.clock.now())]).await;
+        self.commit_and_release(&[Record::Heartbeat(self.parts.clock.now())]).await;
     }
 
     async fn write(&mut self, submissions: impl Iterator<Item = Submission>) {
@@ -163,8 +161,11 @@ impl Recorder {
     async fn commit(&mut self, batch: &[Record]) -> Result<(), StoreError> {
         let mut n_failures: u32 = 0;
         loop {
-            match self.store.record(batch).await {
+            self.parts.monitor.recorder_lives();
+            let began_at = Instant::now();
+            match self.parts.store.record(batch).await {
                 Ok(recorded) => {
+                    self.parts.monitor.committed(batch.len(), began_at.elapsed());
                     if n_failures > 0 {
                         tracing::info!(
                             n_failures,
@@ -173,6 +174,7 @@ impl Recorder {
                     }
                     for poll in polls(batch).filter(|poll| !recorded.superseded.contains(&poll.claimed.key)) {
                         log_conclusion(poll);
+                        count_conclusion(&self.parts.monitor, poll);
                     }
                     if !recorded.superseded.is_empty() {
                         tracing::debug!(
@@ -181,12 +183,13 @@ impl Recorder {
                         );
                     }
                     if recorded.n_events > 0 {
-                        self.wake_sinks();
+                        self.parts.wakers.wake_sinks();
                     }
                     return Ok(());
                 }
                 Err(err) if !err.may_pass() => return Err(err),
                 Err(err) => {
+                    self.parts.monitor.not_committed();
                     if n_failures == 0 {
                         report_unwritable(&err, batch.len());
                     }
@@ -199,8 +202,8 @@ impl Recorder {
     }
 
     fn release(&self, batch: &[Record]) {
-        self.polls.release(polls(batch).map(|poll| poll.claimed.key));
-        for (sink, (in_flight, _)) in &self.sinks {
+        self.parts.polls.release(polls(batch).map(|poll| poll.claimed.key));
+        for (sink, in_flight) in &self.parts.sinks {
             let mut delivered = batch
                 .iter()
                 .filter_map(|record| match record {
@@ -219,25 +222,18 @@ impl Recorder {
         self.watched_at = Instant::now();
         if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
             self.beat_at = Some(Instant::now());
-            self.commit_and_release(&[Record::Heartbeat(self.clock.now())]).await;
+            self.commit_and_release(&[Record::Heartbeat(self.parts.clock.now())]).await;
         }
-        match self.store.data_version().await {
+        match self.parts.store.data_version().await {
             Ok(version) if self.data_version == Some(version) => {}
             Ok(version) => {
                 self.data_version = Some(version);
-                self.wake_poller.notify_one();
-                self.wake_sinks();
+                self.parts.wakers.wake_all();
             }
             // A database in trouble is reported where it is written.
             Err(err) => {
                 tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be watched")
             }
-        }
-    }
-
-    fn wake_sinks(&self) {
-        for (_, wake) in self.sinks.values() {
-            wake.notify_one();
         }
     }
 }
@@ -269,6 +265,19 @@ fn report_unwritable_record(err: &StoreError, record: &Record) {
         error = err as &dyn std::error::Error,
         "{what} can't be written and is left out until a restart: {err}; please report this"
     );
+}
+
+fn count_conclusion(monitor: &Monitor, poll: &PollRecord) {
+    let PollRecord { decision, decided_at, .. } = poll;
+    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
+    else {
+        return;
+    };
+    let completed_at = decision.report.as_ref().and_then(|report| report.completed_at);
+    monitor.concluded(transition.to, completed_at.map(|completed_at| decided_at.since(completed_at)));
+    for check in decision.findings.iter().flat_map(Findings::all_checks) {
+        monitor.checked(check.name, check.outcome.label());
+    }
 }
 
 /// Says how watching ended, once that is certain.

@@ -289,3 +289,14 @@ async fn pruning_removes_what_is_old_with_all_its_history_and_nothing_else() {
         assert_eq!(setup.number(&format!("SELECT count(*) FROM {view}")).await, 0, "{view}");
     }
 }
+
+#[test]
+fn each_shell_gets_its_completions() {
+    for (shell, mark) in
+        [("bash", "complete -F"), ("zsh", "#compdef pcsid-watch"), ("fish", "complete -c pcsid-watch")]
+    {
+        let ran = Ran::from(program().args(["completions", shell]).output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.contains(mark) && ran.stdout.contains("redeliver"), "{shell}");
+    }
+}

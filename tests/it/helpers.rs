@@ -483,6 +483,22 @@ impl Daemon {
             .collect()
     }
 
+    /// Where the status page and the API are, as the daemon says.
+    pub fn url(&self) -> String {
+        self.listens("the status page and the API are on ")
+    }
+
+    /// Where it says that probes and metrics alone are.
+    pub fn probe_url(&self) -> String {
+        self.listens("probes and metrics are on ").trim_end_matches("/metrics").to_owned()
+    }
+
+    fn listens(&self, what: &str) -> String {
+        let log = self.stderr();
+        let rest = log.split(what).nth(1).unwrap_or_else(|| panic!("it does not listen: {log}"));
+        rest.split_whitespace().next().unwrap().trim_end_matches('/').to_owned()
+    }
+
     pub fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
         assert!(status.success());

@@ -13,6 +13,7 @@ mod configuration;
 mod crashes;
 mod documents;
 mod helpers;
+mod http;
 mod main_job;
 mod sandbox;
 mod shutdown;

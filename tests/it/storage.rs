@@ -2,9 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::helpers::{Reply, Server, Setup, VAT, eventually};
+use crate::helpers::{Reply, Server, Setup, VAT, eventually, http_client};
 
 /// A small file system of its own; gone with the value. `None` where this user may not mount one.
 struct SmallDisk<'a>(&'a Path);
@@ -80,8 +79,11 @@ async fn a_lock_that_another_program_holds_delays_and_loses_nothing() {
     let daemon = setup.start().await;
     let foreign = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
     // Longer than a statement waits for a lock, so that a batch fails and is tried again.
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    let status = async |path: &str| http_client().get(daemon.url() + path).send().await.unwrap().status();
+    eventually("it is not ready", || async { (status("/readyz").await == 503).then_some(()) }).await;
+    assert_eq!(status("/healthz").await, 200);
     foreign.rollback().await.unwrap();
+    eventually("it is ready again", || async { (status("/readyz").await == 200).then_some(()) }).await;
     setup.reaches("act-1", "SUCCEEDED").await;
     eventually("it is announced", || async { (daemon.events().len() == 1).then_some(()) }).await;
     daemon.stop().await;

@@ -1,0 +1,303 @@
+//! `/v1/activities`: registering, listing, showing, and what an operator can do with one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{CONTENT_TYPE, LINK, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::parameters::{Parameters, with_cursor};
+use super::problem::{Mistake, Problem};
+use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
+use crate::store::{ActivityFilter, ActivityRef, RegisterOutcome, Slice};
+
+/// Activities in one body.
+const MAX_ACTIVITIES: usize = 10_000;
+
+/// An activity as a client hands it in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewActivity {
+    vat: String,
+    activity_id: String,
+    #[serde(default)]
+    device_id: Option<String>,
+    #[serde(default)]
+    reference: Option<String>,
+}
+
+/// `POST /v1/activities`: one object or an array; all or none. What is known already is no error.
+pub(super) async fn register(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    Parameters::new(query.as_deref()).finish()?;
+    require_json(&headers)?;
+    let body = body.map_err(|rejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!(
+            "Nothing was changed. At most {} MiB are taken.",
+            super::MAX_BODY_BYTES >> 20
+        )),
+        _ => Problem::bad_body("Nothing was changed. The body broke off."),
+    })?;
+    let body: Value = serde_json::from_slice(&body)
+        .map_err(|err| Problem::bad_body(format!("Nothing was changed. The body is no JSON: {err}.")))?;
+    match body {
+        Value::Array(items) if items.len() > MAX_ACTIVITIES => Err(Problem::invalid(vec![Mistake {
+            pointer: String::new(),
+            detail: format!(
+                "{} activities are too many for one request: send at most {MAX_ACTIVITIES}.",
+                items.len()
+            ),
+        }])),
+        Value::Array(items) => register_many(&api, items).await,
+        item => register_one(&api, item).await,
+    }
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json =
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    if is_json { Ok(()) } else { Err(Problem::not_json()) }
+}
+
+async fn register_one(api: &Api, item: Value) -> Result<Response, Problem> {
+    let registration = parse(item, "").map_err(|mistake| Problem::invalid(vec![mistake]))?;
+    let outcomes = store(api, std::slice::from_ref(&registration)).await?;
+    let status = match outcomes.as_slice() {
+        [RegisterOutcome::New] => StatusCode::CREATED,
+        _ => StatusCode::OK,
+    };
+    let location = format!("/v1/activities/{}?vat={}", registration.activity_id, registration.vat);
+    let wanted = ActivityRef { activity_id: registration.activity_id, vat: Some(registration.vat) };
+    let mut response = (status, Json(one(api, &wanted).await?)).into_response();
+    // Both ids are made of characters that a header may hold.
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn register_many(api: &Api, items: Vec<Value>) -> Result<Response, Problem> {
+    let (mut registrations, mut mistakes) = (Vec::with_capacity(items.len()), Vec::new());
+    for (index, item) in items.into_iter().enumerate() {
+        match parse(item, &format!("/{index}")) {
+            Ok(registration) => registrations.push(registration),
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(Problem::invalid(mistakes));
+    }
+    let outcomes = store(api, &registrations).await?;
+    let n_new = outcomes.iter().filter(|outcome| **outcome == RegisterOutcome::New).count();
+    let items: Vec<Value> = registrations
+        .iter()
+        .zip(&outcomes)
+        .map(|(registration, outcome)| {
+            let outcome = match outcome {
+                RegisterOutcome::New => "new",
+                RegisterOutcome::Known => "known",
+            };
+            json!({
+                "vat": registration.vat.as_str(),
+                "activity_id": registration.activity_id.as_str(),
+                "outcome": outcome,
+            })
+        })
+        .collect();
+    let status = if n_new > 0 { StatusCode::CREATED } else { StatusCode::OK };
+    let body = json!({"new": n_new, "known": outcomes.len() - n_new, "items": items});
+    Ok((status, Json(body)).into_response())
+}
+
+/// `at`: where the object stands in the body, as a JSON pointer.
+fn parse(item: Value, at: &str) -> Result<Registration, Mistake> {
+    let mistake = |pointer: String, detail: String| Mistake { pointer, detail };
+    let new: NewActivity = serde_path_to_error::deserialize(item).map_err(|err| {
+        let path = err.path().to_string();
+        let pointer = if path == "." { at.to_owned() } else { format!("{at}/{path}") };
+        mistake(pointer, plain(&err.into_inner().to_string()))
+    })?;
+    let field = |err: &crate::domain::activity::InvalidInput| {
+        use crate::domain::activity::InvalidInput;
+        match err {
+            InvalidInput::Vat(_) => "vat",
+            InvalidInput::ActivityId(_) => "activity_id",
+            InvalidInput::Label { field: "reference", .. } => "reference",
+            InvalidInput::Label { .. } => "device_id",
+        }
+    };
+    Registration::parse(&new.vat, &new.activity_id, new.device_id.as_deref(), new.reference.as_deref())
+        .map_err(|err| mistake(format!("{at}/{}", field(&err)), format!("{err}.")))
+}
+
+/// A reader's complaint without the name of our type.
+fn plain(complaint: &str) -> String {
+    format!("{}.", complaint.replace("struct NewActivity", "an object"))
+}
+
+async fn store(api: &Api, registrations: &[Registration]) -> Result<Vec<RegisterOutcome>, Problem> {
+    let vats: BTreeSet<&Vat> = registrations.iter().map(|registration| &registration.vat).collect();
+    if let Some(vat) = vats.into_iter().find(|vat| api.serving.credential_of(vat).is_none()) {
+        return Err(Problem::unserved_vat(vat.as_str()));
+    }
+    let now = api.clock.now();
+    let outcomes =
+        api.store.register(registrations, &api.base_url, &api.serving, api.initial_interval, now).await?;
+    api.wakers.wake_all();
+    Ok(outcomes)
+}
+
+/// `GET /v1/activities`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::new(query.as_deref());
+    let states = parameters.all("state").iter().map(|label| state(label)).collect::<Result<_, _>>()?;
+    let limit = parameters.limit()?;
+    let filter = ActivityFilter {
+        states,
+        vat: parameters.vat()?,
+        device_id: parameters.one("device_id")?,
+        reference: parameters.one("reference")?,
+        registered: parameters.span("registered_from", "registered_until")?,
+        concluded: parameters.span("concluded_from", "concluded_until")?,
+        after: parameters.cursor()?,
+        limit: Some(limit),
+    };
+    parameters.finish()?;
+    let slice = api.store.list_activities(&filter).await?;
+    let items = slice.table.objects();
+    Ok(sliced("/v1/activities", query.as_deref(), &slice, items))
+}
+
+fn state(label: &str) -> Result<ActivityState, Problem> {
+    ActivityState::from_label(label).ok_or_else(|| {
+        let known: Vec<&str> = ActivityState::ALL.iter().map(|state| state.label()).collect();
+        Problem::bad_parameter(format!("Parameter `state`: it must be one of {}.", known.join(", ")))
+    })
+}
+
+/// A slice as clients get it: `items`, and where the next one begins, in the body and as a `Link`.
+pub(super) fn sliced<P: ToString, I: serde::Serialize>(
+    path: &str,
+    query: Option<&str>,
+    slice: &Slice<P>,
+    items: I,
+) -> Response {
+    let next = slice.last.as_ref().map(P::to_string);
+    let more = next.as_deref().filter(|_| slice.has_more);
+    let link = more.map(|next| format!("<{path}?{}>; rel=\"next\"", with_cursor(query, next)));
+    let body = json!({"items": items, "next_cursor": next, "has_more": slice.has_more});
+    let mut response = Json(body).into_response();
+    // What is percent-encoded is fit for a header.
+    if let Some(Ok(link)) = link.map(|link| HeaderValue::from_str(&link)) {
+        response.headers_mut().insert(LINK, link);
+    }
+    response
+}
+
+/// `GET /v1/activities/{activity_id}`
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Path(activity_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Map<String, Value>>, Problem> {
+    Ok(Json(history(&api, &wanted(&activity_id, query.as_deref())?).await?))
+}
+
+/// `POST /v1/activities/{activity_id}/poll`
+pub(super) async fn poll(
+    State(api): State<Arc<Api>>,
+    Path(activity_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Map<String, Value>>, Problem> {
+    let wanted = wanted(&activity_id, query.as_deref())?;
+    poll_now(&api, &wanted).await?;
+    Ok(Json(one(&api, &wanted).await?))
+}
+
+/// `POST /v1/activities/{activity_id}/cancel`
+pub(super) async fn cancel(
+    State(api): State<Arc<Api>>,
+    Path(activity_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Map<String, Value>>, Problem> {
+    let wanted = wanted(&activity_id, query.as_deref())?;
+    cancel_now(&api, &wanted).await?;
+    Ok(Json(one(&api, &wanted).await?))
+}
+
+/// `POST /v1/activities/{activity_id}/retry`
+pub(super) async fn retry(
+    State(api): State<Arc<Api>>,
+    Path(activity_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Map<String, Value>>, Problem> {
+    let wanted = wanted(&activity_id, query.as_deref())?;
+    retry_now(&api, &wanted).await?;
+    Ok(Json(one(&api, &wanted).await?))
+}
+
+pub(super) async fn poll_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+    api.store.poll_now(wanted, api.clock.now()).await?;
+    api.wakers.wake_all();
+    Ok(())
+}
+
+pub(super) async fn cancel_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+    api.store.cancel(wanted, api.clock.now()).await?;
+    api.wakers.wake_all();
+    Ok(())
+}
+
+pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+    api.store.retry(wanted, &api.base_url, api.initial_interval, api.clock.now()).await?;
+    api.wakers.wake_all();
+    Ok(())
+}
+
+/// The activity that a path names, with the parameter `vat` where given.
+fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem> {
+    let mut parameters = Parameters::new(query);
+    let vat = parameters.vat()?;
+    parameters.finish()?;
+    Ok(ActivityRef { activity_id: ActivityId::parse(activity_id)?, vat })
+}
+
+/// The activity's row of `report_activities`.
+async fn one(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
+    only(api.store.rows_of(crate::store::ActivityView::Activity, wanted).await?.objects(), wanted)
+}
+
+/// The activity with everything that belongs to it.
+pub(super) async fn history(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
+    only(api.store.histories(wanted).await?, wanted)
+}
+
+fn only(mut found: Vec<Map<String, Value>>, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
+    use crate::store::StoreError;
+    match (found.pop(), found.is_empty()) {
+        (Some(activity), true) => Ok(activity),
+        (None, _) => Err(StoreError::unknown(wanted).into()),
+        (Some(last), false) => {
+            let vats = found.iter().chain([&last]).filter_map(|activity| activity.get("vat"));
+            let vats = vats.filter_map(Value::as_str).map(str::to_owned).collect();
+            Err(StoreError::AmbiguousActivity { activity_id: wanted.activity_id.to_string(), vats }.into())
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `/v1/deliveries`: the outbox.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+
+use super::Api;
+use super::activities::sliced;
+use super::parameters::Parameters;
+use super::problem::Problem;
+use crate::store::{DeliveryFilter, DeliveryStatus};
+
+/// `GET /v1/deliveries`: the latest event's first.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::new(query.as_deref());
+    let status = match parameters.one("status")?.as_deref() {
+        None => None,
+        Some("pending") => Some(DeliveryStatus::Pending),
+        Some("delivered") => Some(DeliveryStatus::Delivered),
+        Some("dead") => Some(DeliveryStatus::Dead),
+        Some(_) => {
+            let rule = "Parameter `status`: it must be one of pending, delivered, dead.";
+            return Err(Problem::bad_parameter(rule));
+        }
+    };
+    let limit = parameters.limit()?;
+    let filter = DeliveryFilter {
+        status,
+        sink: parameters.one("sink")?,
+        event_id: parameters.one("event_id")?,
+        after: parameters.cursor()?,
+        limit: Some(limit),
+    };
+    parameters.finish()?;
+    let slice = api.store.list_deliveries(&filter).await?;
+    let items = slice.table.objects();
+    Ok(sliced("/v1/deliveries", query.as_deref(), &slice, items))
+}

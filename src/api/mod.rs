@@ -1,0 +1,153 @@
+//! HTTP: the JSON API under `/v1`, the pages' routes, probes and metrics.
+//!
+//! Requests pass three doors before they reach a handler: the `Host` must be one of ours (a page elsewhere must not
+//! reach a loopback service by a name of its own), an `Origin` must be the same site (no other page's script or form
+//! acts here), and where a token is configured everything but the probes asks for it. See `guard`.
+//!
+//! This module alone turns errors into status codes. Clients see sentences made for them; what went wrong inside
+//! stands in the log.
+
+mod activities;
+mod deliveries;
+mod events;
+mod guard;
+mod openapi;
+mod pages;
+mod parameters;
+mod probes;
+mod problem;
+mod server;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+pub use server::{ListenError, Listener, serve};
+pub use token::{HttpToken, HttpTokenError};
+
+use crate::clock::Clock;
+use crate::domain::serving::Serving;
+use crate::monitor::Monitor;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::worker::Wakers;
+use problem::Problem;
+
+/// Longest body of a request.
+pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long a request may take, its body's arrival included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct Api {
+    store: Store,
+    clock: Arc<Clock>,
+    monitor: Arc<Monitor>,
+    wakers: Wakers,
+    serving: Serving,
+    base_url: String,
+    initial_interval: Duration,
+    stalled_after: Duration,
+    /// Host names besides `localhost` and addresses.
+    hosts: Vec<String>,
+    token: Option<HttpToken>,
+    /// Stands in every form of our pages; another site's form can't know it.
+    form_token: String,
+}
+
+/// What the API is made of besides settings.
+#[derive(Debug)]
+pub struct ApiParts {
+    /// What is read and written.
+    pub store: Store,
+    /// The daemon's time.
+    pub clock: Arc<Clock>,
+    /// What the daemon tells of itself.
+    pub monitor: Arc<Monitor>,
+    /// Wakes the daemon's tasks after a change.
+    pub wakers: Wakers,
+    /// The bearer token, where one is configured.
+    pub token: Option<HttpToken>,
+}
+
+impl Api {
+    /// An API on these parts.
+    pub fn new(settings: &Settings, parts: ApiParts) -> Arc<Self> {
+        Arc::new(Self {
+            store: parts.store,
+            clock: parts.clock,
+            monitor: parts.monitor,
+            wakers: parts.wakers,
+            serving: settings.serving(),
+            base_url: settings.upstream.base_url.clone(),
+            initial_interval: settings.policy.backoff.initial_interval(),
+            stalled_after: settings.policy.stalled_after,
+            hosts: settings.http.hosts.clone(),
+            token: parts.token,
+            form_token: uuid::Uuid::new_v4().simple().to_string(),
+        })
+    }
+
+    /// Everything, for `http.listen`.
+    pub fn router(self: &Arc<Self>) -> Router {
+        let api = Arc::clone(self);
+        let v1 = Router::new()
+            .route("/activities", get(activities::list).post(activities::register))
+            .route("/activities/{activity_id}", get(activities::show))
+            .route("/activities/{activity_id}/poll", post(activities::poll))
+            .route("/activities/{activity_id}/cancel", post(activities::cancel))
+            .route("/activities/{activity_id}/retry", post(activities::retry))
+            .route("/events", get(events::list))
+            .route("/events/{event_id}/redeliver", post(events::redeliver))
+            .route("/deliveries", get(deliveries::list));
+        let guarded = Router::new()
+            .nest("/v1", v1)
+            .merge(pages::router())
+            .route("/openapi.json", get(openapi::document))
+            .route("/metrics", get(probes::metrics))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(from_fn_with_state(Arc::clone(&api), guard::token))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+        probes::router()
+            .fallback_service(guarded.with_state(Arc::clone(&api)))
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(from_fn_with_state(Arc::clone(&api), guard::site))
+            .layer(from_fn(bounded))
+            .with_state(api)
+    }
+
+    /// Probes and metrics alone, for `http.metrics_listen`.
+    pub fn probe_router(self: &Arc<Self>) -> Router {
+        probes::router()
+            .route("/metrics", get(probes::metrics))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(from_fn(bounded))
+            .with_state(Arc::clone(self))
+    }
+}
+
+/// No request holds anything up for longer than [`REQUEST_TIMEOUT`].
+async fn bounded(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::timed_out().into_response(),
+    }
+}
+
+async fn not_found() -> Problem {
+    Problem::no_such_path()
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::method_not_allowed()
+}

@@ -1,0 +1,114 @@
+//! Query parameters and cursors: each known, given once and of the right form, or the request is refused.
+
+use std::str::FromStr;
+
+use url::form_urlencoded;
+
+use super::problem::Problem;
+use crate::domain::activity::Vat;
+use crate::domain::time::Timestamp;
+use crate::store::Span;
+
+/// Rows in a slice where none are asked for, and at most.
+const DEFAULT_LIMIT: u32 = 100;
+const MAX_LIMIT: u32 = 1_000;
+
+/// The parameters of a request. Those that nobody took are refused.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    given: Vec<(String, String)>,
+    known: Vec<&'static str>,
+}
+
+impl Parameters {
+    pub(super) fn new(query: Option<&str>) -> Self {
+        let given = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+        Self { given, known: Vec::new() }
+    }
+
+    /// All values of a parameter.
+    pub(super) fn all(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        let (taken, rest) = std::mem::take(&mut self.given).into_iter().partition(|(given, _)| given == name);
+        self.given = rest;
+        let taken: Vec<(String, String)> = taken;
+        taken.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// The value of a parameter that may stand once.
+    pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+        let mut values = self.all(name);
+        match values.len() {
+            0 | 1 => Ok(values.pop()),
+            n => Err(Problem::bad_parameter(format!("Parameter `{name}` stands {n} times: give it once."))),
+        }
+    }
+
+    pub(super) fn vat(&mut self) -> Result<Option<Vat>, Problem> {
+        Ok(self.one("vat")?.map(|text| Vat::parse(&text)).transpose()?)
+    }
+
+    pub(super) fn span(&mut self, from: &'static str, until: &'static str) -> Result<Span, Problem> {
+        Ok(Span { from: self.time(from)?, until: self.time(until)? })
+    }
+
+    fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        match text.parse::<jiff::Timestamp>() {
+            Ok(time) => Ok(Some(Timestamp::from_millis(time.as_millisecond()))),
+            Err(_) => Err(Problem::bad_parameter(format!(
+                "Parameter `{name}`: `{}` is no time: write it as 2026-05-26T10:00:00Z (a `+` in a URL is %2B).",
+                text.chars().take(80).collect::<String>().escape_debug()
+            ))),
+        }
+    }
+
+    pub(super) fn limit(&mut self) -> Result<u32, Problem> {
+        let Some(text) = self.one("limit")? else { return Ok(DEFAULT_LIMIT) };
+        match text.parse() {
+            Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
+            _ => Err(Problem::bad_parameter(format!(
+                "Parameter `limit`: it must be a whole number from 1 to {MAX_LIMIT}."
+            ))),
+        }
+    }
+
+    pub(super) fn cursor<P: FromStr>(&mut self) -> Result<Option<P>, Problem> {
+        let Some(text) = self.one("cursor")? else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Problem::bad_parameter(
+                "Parameter `cursor`: it is none that this list gave. Take `next_cursor` of an answer as it is, or leave \
+                 it out to begin anew.",
+            )
+        })
+    }
+
+    /// Refuses what nobody took.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        match self.given.first() {
+            None => Ok(()),
+            Some((name, _)) if self.known.is_empty() => Err(Problem::bad_parameter(format!(
+                "Parameter `{}` is not known here: there are none.",
+                shown(name)
+            ))),
+            Some((name, _)) => Err(Problem::bad_parameter(format!(
+                "Parameter `{}` is not known here: there are {}.",
+                shown(name),
+                self.known.join(", ")
+            ))),
+        }
+    }
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+/// The same query with another cursor.
+pub(super) fn with_cursor(query: Option<&str>, cursor: &str) -> String {
+    let given = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let mut next = form_urlencoded::Serializer::new(String::new());
+    next.extend_pairs(given.filter(|(name, _)| name != "cursor"));
+    next.append_pair("cursor", cursor);
+    next.finish()
+}

@@ -1,0 +1,56 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+
+use super::Api;
+use super::problem::Problem;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The probes: they ask for no token and tell nothing but this.
+pub(super) fn router() -> Router<Arc<Api>> {
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
+}
+
+/// The process answers; nothing else is looked at, so that a full disk restarts nobody.
+async fn alive() -> Response {
+    Json(json!({"status": "ok"})).into_response()
+}
+
+/// The database is writable and the poller runs.
+async fn ready(State(api): State<Arc<Api>>) -> Response {
+    let troubles = api.monitor.troubles();
+    match troubles.is_empty() {
+        true => Json(json!({"status": "ready"})).into_response(),
+        false => {
+            let body = Json(json!({"status": "not ready", "reasons": troubles}));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
+}
+
+/// Everything that is counted, for Prometheus.
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    let now = api.clock.now();
+    let overview = match api.store.overview(now).await {
+        Ok(overview) => Some(overview),
+        // The scrape tells of it by `ready`; what the database can't tell is left out.
+        Err(err) => {
+            tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be read for metrics");
+            None
+        }
+    };
+    match api.monitor.metrics(overview.as_ref(), now) {
+        Ok(text) => Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()),
+        Err(_) => Err(Problem::timed_out()),
+    }
+}

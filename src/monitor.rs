@@ -1,0 +1,399 @@
+//! What the daemon tells of itself while it runs: whether it is ready, and its metrics.
+//!
+//! The tasks report what they did, where it is certain; nobody counts on their behalf. What the database knows is
+//! not counted here again but read when it is asked for.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::domain::activity::State;
+use crate::domain::time::Timestamp;
+use crate::store::{ClosedGate, Overview};
+
+/// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
+const STUCK_AFTER: Duration = Duration::from_secs(15);
+
+/// What every metric's name begins with.
+const PREFIX: &str = "pcsid_watch";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByVerdict {
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByState {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCheck {
+    check: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BySink {
+    sink: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BySinkAndOutcome {
+    sink: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCredential {
+    credential: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByVersion {
+    version: &'static str,
+}
+
+/// See the module. One for each daemon, shared by its tasks.
+#[derive(Debug)]
+pub struct Monitor {
+    credentials: Vec<String>,
+    sinks: Vec<String>,
+    health: Mutex<Health>,
+    registry: Registry,
+    polls: Family<ByVerdict, Counter>,
+    poll_duration: Histogram,
+    conclusions: Family<ByState, Counter>,
+    checks: Family<ByCheck, Counter>,
+    detection_lag: Histogram,
+    deliveries: Family<BySinkAndOutcome, Counter>,
+    delivery_duration: Family<BySink, Histogram, fn() -> Histogram>,
+    commits: Counter,
+    commit_duration: Histogram,
+    committed_records: Counter,
+    commit_failures: Counter,
+}
+
+#[derive(Debug)]
+struct Health {
+    poller_at: Instant,
+    recorder_at: Instant,
+    is_readable: bool,
+    is_writable: bool,
+    last_answer_at: Option<Timestamp>,
+}
+
+/// What became of one delivery attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempted {
+    /// The sink took the event.
+    Delivered,
+    /// It is tried again.
+    Failed,
+    /// It was given up.
+    Dead,
+}
+
+impl Attempted {
+    const ALL: [Attempted; 3] = [Attempted::Delivered, Attempted::Failed, Attempted::Dead];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Attempted::Delivered => "delivered",
+            Attempted::Failed => "failed",
+            Attempted::Dead => "dead",
+        }
+    }
+}
+
+/// Upper bounds in seconds: of an exchange over the network, of a commit, of the time until a conclusion is known.
+const EXCHANGE: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0];
+const COMMIT: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0];
+const LAG: [f64; 13] =
+    [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 14_400.0];
+
+fn exchange_durations() -> Histogram {
+    Histogram::new(EXCHANGE)
+}
+
+impl Monitor {
+    /// A monitor of a daemon with these credentials and sinks.
+    pub fn new(credentials: Vec<String>, sinks: Vec<String>) -> Arc<Self> {
+        let mut monitor = Self {
+            credentials,
+            sinks,
+            health: Mutex::new(Health {
+                poller_at: Instant::now(),
+                recorder_at: Instant::now(),
+                is_readable: true,
+                is_writable: true,
+                last_answer_at: None,
+            }),
+            registry: Registry::with_prefix(PREFIX),
+            polls: Family::default(),
+            poll_duration: exchange_durations(),
+            conclusions: Family::default(),
+            checks: Family::default(),
+            detection_lag: Histogram::new(LAG),
+            deliveries: Family::default(),
+            delivery_duration: Family::new_with_constructor(exchange_durations),
+            commits: Counter::default(),
+            commit_duration: Histogram::new(COMMIT),
+            committed_records: Counter::default(),
+            commit_failures: Counter::default(),
+        };
+        monitor.register();
+        // A series that is there from the start can be told from one that is missing.
+        for state in State::ALL.into_iter().filter(|state| state.is_concluded()) {
+            drop(monitor.conclusions.get_or_create(&ByState { state: state.label() }));
+        }
+        for sink in &monitor.sinks {
+            for outcome in Attempted::ALL {
+                let labels = BySinkAndOutcome { sink: sink.clone(), outcome: outcome.label() };
+                drop(monitor.deliveries.get_or_create(&labels));
+            }
+        }
+        Arc::new(monitor)
+    }
+
+    fn register(&mut self) {
+        let Self { registry, .. } = self;
+        let build = Family::<ByVersion, Gauge>::default();
+        build.get_or_create(&ByVersion { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "The version that runs", build);
+        registry.register(
+            "polls",
+            "Answers from upstream, or failures to get one, by what they meant",
+            self.polls.clone(),
+        );
+        registry.register(
+            "poll_duration_seconds",
+            "Time from a request to the end of its answer",
+            self.poll_duration.clone(),
+        );
+        registry.register(
+            "conclusions",
+            "Activities that concluded, by the state they ended in",
+            self.conclusions.clone(),
+        );
+        registry.register("checks", "Compliance checks of concluded activities", self.checks.clone());
+        registry.register(
+            "detection_lag_seconds",
+            "Time from upstream's CompletedAt to the recorded conclusion",
+            self.detection_lag.clone(),
+        );
+        registry.register(
+            "deliveries",
+            "Attempts to deliver an event, by sink and outcome",
+            self.deliveries.clone(),
+        );
+        registry.register(
+            "delivery_duration_seconds",
+            "Time that an attempt to deliver took",
+            self.delivery_duration.clone(),
+        );
+        registry.register("commits", "Transactions of the recorder", self.commits.clone());
+        registry.register(
+            "commit_duration_seconds",
+            "Time that a transaction of the recorder took",
+            self.commit_duration.clone(),
+        );
+        registry.register("committed_records", "Records that were written", self.committed_records.clone());
+        registry.register(
+            "commit_failures",
+            "Transactions of the recorder that failed and were tried again",
+            self.commit_failures.clone(),
+        );
+    }
+
+    /// The poller goes round.
+    pub fn poller_lives(&self) {
+        self.health().poller_at = Instant::now();
+    }
+
+    /// The schedule could be read, or could not.
+    pub fn schedule_read(&self, is_readable: bool) {
+        self.health().is_readable = is_readable;
+    }
+
+    /// The recorder goes round.
+    pub fn recorder_lives(&self) {
+        self.health().recorder_at = Instant::now();
+    }
+
+    /// An answer came, or none did, after so long. `usable_at`: when it was, if it told where an activity stands.
+    pub fn polled(&self, verdict: &'static str, took: Duration, usable_at: Option<Timestamp>) {
+        self.polls.get_or_create(&ByVerdict { verdict }).inc();
+        self.poll_duration.observe(took.as_secs_f64());
+        if usable_at.is_some() {
+            self.health().last_answer_at = usable_at;
+        }
+    }
+
+    /// A batch was committed.
+    pub fn committed(&self, n_records: usize, took: Duration) {
+        self.commits.inc();
+        self.committed_records.inc_by(n_records as u64);
+        self.commit_duration.observe(took.as_secs_f64());
+        self.health().is_writable = true;
+    }
+
+    /// A batch could not be committed.
+    pub fn not_committed(&self) {
+        self.commit_failures.inc();
+        self.health().is_writable = false;
+    }
+
+    /// A conclusion is in the database. `lag`: how long after upstream's own time, where that is known.
+    pub fn concluded(&self, state: State, lag: Option<Duration>) {
+        self.conclusions.get_or_create(&ByState { state: state.label() }).inc();
+        if let Some(lag) = lag {
+            self.detection_lag.observe(lag.as_secs_f64());
+        }
+    }
+
+    /// A check of a concluded activity came out so.
+    pub fn checked(&self, check: &'static str, outcome: &'static str) {
+        self.checks.get_or_create(&ByCheck { check, outcome }).inc();
+    }
+
+    /// An attempt to deliver ended.
+    pub fn attempted(&self, sink: &str, attempted: Attempted, took: Duration) {
+        let sink = sink.to_owned();
+        self.delivery_duration.get_or_create(&BySink { sink: sink.clone() }).observe(took.as_secs_f64());
+        self.deliveries.get_or_create(&BySinkAndOutcome { sink, outcome: attempted.label() }).inc();
+    }
+
+    /// Events were given up without another attempt.
+    pub fn gave_up(&self, sink: &str, n_dead: u64) {
+        let labels = BySinkAndOutcome { sink: sink.to_owned(), outcome: Attempted::Dead.label() };
+        self.deliveries.get_or_create(&labels).inc_by(n_dead);
+    }
+
+    /// Why the daemon is not ready, in sentences; none: it is.
+    pub fn troubles(&self) -> Vec<String> {
+        let health = self.health();
+        let mut troubles = Vec::new();
+        if !health.is_writable {
+            troubles.push(
+                "the database can't be written; the log says why, and it is tried until it works".into(),
+            );
+        }
+        if !health.is_readable {
+            troubles
+                .push("the database can't be read; the log says why, and it is tried until it works".into());
+        }
+        for (task, at) in [("poller", health.poller_at), ("recorder", health.recorder_at)] {
+            // A recorder that waits for the disk is not stuck, and has been named already.
+            if at.elapsed() > STUCK_AFTER && health.is_writable {
+                troubles.push(format!("the {task} has not moved for {} s", at.elapsed().as_secs()));
+            }
+        }
+        troubles
+    }
+
+    /// When upstream last answered where an activity stands; `None`: not since the start.
+    pub fn last_answer_at(&self) -> Option<Timestamp> {
+        self.health().last_answer_at
+    }
+
+    /// All metrics in the OpenMetrics text format. `overview`: what the database knows; `None` where it can't be
+    /// asked, then its series are missing.
+    ///
+    /// # Errors
+    /// Where the text could not be formatted, which the library alone knows a reason for.
+    pub fn metrics(&self, overview: Option<&Overview>, now: Timestamp) -> Result<String, std::fmt::Error> {
+        let mut seen = Registry::with_prefix(PREFIX);
+        let ready = f64::from(u8::from(self.troubles().is_empty()));
+        gauge(&mut seen, "ready", "1 where the database is writable and the poller runs", ready);
+        if let Some(at) = self.last_answer_at() {
+            let name = "last_answer_timestamp_seconds";
+            gauge(&mut seen, name, "When upstream last told where an activity stands", epoch_seconds(at));
+        }
+        if let Some(overview) = overview {
+            self.add_overview(&mut seen, overview, now);
+        }
+        let mut text = String::new();
+        encode_registry(&mut text, &seen)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_eof(&mut text)?;
+        Ok(text)
+    }
+
+    fn add_overview(&self, seen: &mut Registry, overview: &Overview, now: Timestamp) {
+        let activities = Family::<ByState, Gauge>::default();
+        for state in State::ALL {
+            let n = i64::try_from(overview.in_state(state)).unwrap_or(i64::MAX);
+            activities.get_or_create(&ByState { state: state.label() }).set(n);
+        }
+        seen.register("activities", "Activities in the database, by state", activities);
+        let oldest =
+            overview.oldest_waiting.as_ref().map_or(Duration::ZERO, |oldest| now.since(oldest.registered_at));
+        gauge(
+            seen,
+            "oldest_waiting_seconds",
+            "Age of the activity that has waited longest; 0: none waits",
+            oldest.as_secs_f64(),
+        );
+        let behind = overview.due_since.map_or(Duration::ZERO, |due| now.since(due));
+        gauge(
+            seen,
+            "schedule_behind_seconds",
+            "For how long the longest due activity has been due, held ones included",
+            behind.as_secs_f64(),
+        );
+
+        let (held, paused) =
+            (Family::<ByCredential, Gauge>::default(), Family::<ByCredential, Gauge>::default());
+        for credential in &self.credentials {
+            let of = |gate: &&ClosedGate| gate.credential.as_deref() == Some(credential);
+            let gate = overview.closed.iter().find(of);
+            let is_held = gate.is_some_and(|gate| gate.reason.is_some());
+            let labels = ByCredential { credential: credential.clone() };
+            held.get_or_create(&labels).set(i64::from(is_held));
+            paused.get_or_create(&labels).set(i64::from(gate.is_some() && !is_held));
+        }
+        seen.register("credential_held", "1 where upstream refuses the credential's token", held);
+        seen.register("credential_paused", "1 where upstream asked the credential to pause", paused);
+        let vats = overview.closed.iter().filter(|gate| gate.vat.is_some()).count();
+        gauge(seen, "vats_held", "VATs that upstream refuses", vats as f64);
+
+        let undelivered = Family::<BySinkAndOutcome, Gauge>::default();
+        let is_unknown = |sink: &&String| !self.sinks.contains(sink);
+        let orphans = overview.outbox.iter().map(|of| &of.sink).filter(is_unknown);
+        for sink in self.sinks.iter().chain(orphans) {
+            let of = overview.outbox.iter().find(|of| of.sink == *sink);
+            for (outcome, n) in [("pending", of.map(|of| of.pending)), ("dead", of.map(|of| of.dead))] {
+                let labels = BySinkAndOutcome { sink: sink.clone(), outcome };
+                undelivered.get_or_create(&labels).set(i64::try_from(n.unwrap_or(0)).unwrap_or(i64::MAX));
+            }
+        }
+        seen.register(
+            "undelivered_events",
+            "Events that a sink has not taken: pending ones are tried, dead ones are not",
+            undelivered,
+        );
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: f64) {
+    let gauge = Gauge::<f64, AtomicU64>::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
+}
+
+fn epoch_seconds(at: Timestamp) -> f64 {
+    at.as_millis() as f64 / 1_000.0
+}

@@ -1,0 +1,472 @@
+//! The JSON API, probes and metrics, over real sockets.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::helpers::{
+    Daemon, OTHER_VAT, Reply, Server, Setup, VAT, WEBHOOK_SECRET, eventually, http_client, webhook,
+};
+
+/// An upstream that answers by the beginning of the activity id.
+async fn upstream() -> Server {
+    Server::start(|seen| match seen.activity_id().split('-').next().unwrap() {
+        "good" => Reply::succeeded(),
+        "bad" => Reply::failed(),
+        "odd" => Reply::refused(),
+        _ => Reply::in_progress(),
+    })
+    .await
+}
+
+async fn get(daemon: &Daemon, path: &str) -> Response {
+    http_client().get(daemon.url() + path).send().await.unwrap()
+}
+
+async fn post(daemon: &Daemon, path: &str, body: &Value) -> Response {
+    http_client().post(daemon.url() + path).json(body).send().await.unwrap()
+}
+
+async fn json_of(daemon: &Daemon, path: &str) -> Value {
+    let response = get(daemon, path).await;
+    assert_eq!(response.status(), 200, "{path}");
+    response.json().await.unwrap()
+}
+
+/// A problem document's status and the last word of its type; it must be one, whole.
+async fn problem(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["status"], status, "{body}");
+    assert!(body["title"].as_str().is_some_and(|title| !title.is_empty()), "{body}");
+    assert!(body["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{body}");
+    (status, body["type"].as_str().unwrap().strip_prefix("urn:pcsid-watch:problem:").unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activity_is_registered_followed_cancelled_and_retried_over_http() {
+    let upstream = upstream().await;
+    let setup = Setup::new(&upstream.url(), "");
+    let daemon = setup.start().await;
+    let new = json!({"vat": VAT, "activity_id": "slow-1", "device_id": "till ٧", "reference": "PO-1"});
+    let created = post(&daemon, "/v1/activities", &new).await;
+    assert_eq!(created.status(), 201);
+    let location = created.headers()["location"].to_str().unwrap().to_owned();
+    let body: Value = created.json().await.unwrap();
+    assert_eq!((&body["state"], &body["device_id"]), (&json!("PENDING"), &json!("till ٧")));
+
+    // Once more, with other labels: no error, and nothing changes.
+    let again = json!({"vat": VAT, "activity_id": "slow-1", "device_id": "another"});
+    let known = post(&daemon, "/v1/activities", &again).await;
+    assert_eq!(known.status(), 200);
+    assert_eq!(known.json::<Value>().await.unwrap()["device_id"], "till ٧");
+
+    eventually("it is in progress", || async {
+        (json_of(&daemon, &location).await["state"] == "IN_PROGRESS").then_some(())
+    })
+    .await;
+    let cancelled = post(&daemon, "/v1/activities/slow-1/cancel", &Value::Null).await;
+    assert_eq!(cancelled.status(), 200);
+    assert_eq!(cancelled.json::<Value>().await.unwrap()["state"], "CANCELLED");
+    let wrong = post(&daemon, "/v1/activities/slow-1/poll", &Value::Null).await;
+    assert_eq!(problem(wrong).await, (409, "wrong-state".to_owned()));
+    eventually("the event is out", || async { (daemon.events().len() == 1).then_some(()) }).await;
+
+    upstream.answer(|_| Reply::failed());
+    assert_eq!(post(&daemon, "/v1/activities/slow-1/retry", &Value::Null).await.status(), 200);
+    let history = eventually("it failed", || async {
+        let history = json_of(&daemon, "/v1/activities/slow-1").await;
+        (history["state"] == "FAILED").then_some(history)
+    })
+    .await;
+    // The same as the command line tells.
+    assert_eq!(history, setup.show("slow-1"));
+    assert_eq!(history["checks"][1]["errors"][0]["rule"], "BR-KSA-17");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_asked_for_comes_at_once() {
+    let upstream = upstream().await;
+    let schedule = "[schedule]\ninitial_interval = \"1h\"\nmax_interval = \"1h\"\n";
+    let setup = Setup::with(&upstream.url(), schedule, "");
+    setup.add(VAT, &["slow-1"]);
+    let daemon = setup.start().await;
+    setup.reaches("slow-1", "IN_PROGRESS").await;
+    assert_eq!(post(&daemon, "/v1/activities/slow-1/poll", &Value::Null).await.status(), 200);
+    eventually("it is asked for again", || async { (upstream.n_seen() == 2).then_some(()) }).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_activities_come_in_one_request_or_not_at_all() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let daemon = setup.start().await;
+    let item = |n: usize| json!({"vat": VAT, "activity_id": format!("act-{n}")});
+    let mut items: Vec<Value> = (0..10_000).map(item).collect();
+    let n_known =
+        async || json_of(&daemon, "/v1/activities?limit=1").await["items"].as_array().unwrap().len();
+
+    items[7_000] = json!({"vat": VAT, "activity_id": "a/b"});
+    items[9_000] = json!({"vat": 3, "activity_id": "c"});
+    let refused = post(&daemon, "/v1/activities", &json!(items)).await;
+    assert_eq!(refused.status(), 422);
+    let body: Value = refused.json().await.unwrap();
+    let pointers: Vec<&str> =
+        body["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    assert_eq!(pointers, ["/7000/activity_id", "/9000/vat"]);
+    assert_eq!(n_known().await, 0);
+
+    (items[7_000], items[9_000]) = (item(7_000), item(9_000));
+    items.push(item(10_000));
+    assert_eq!(problem(post(&daemon, "/v1/activities", &json!(items)).await).await.0, 422);
+    assert_eq!(n_known().await, 0);
+
+    items.pop();
+    let taken = post(&daemon, "/v1/activities", &json!(items)).await;
+    assert_eq!(taken.status(), 201);
+    let body: Value = taken.json().await.unwrap();
+    assert_eq!((&body["new"], &body["known"]), (&json!(10_000), &json!(0)));
+    assert_eq!(body["items"][9_999], json!({"vat": VAT, "activity_id": "act-9999", "outcome": "new"}));
+    let again = post(&daemon, "/v1/activities", &json!(items)).await;
+    assert_eq!(again.status(), 200);
+    assert_eq!(setup.number("SELECT activities FROM report_vats").await, 10_000);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_used_is_refused_with_a_reason_and_changes_nothing() {
+    let more = format!(
+        "[[credentials]]\nname = \"one\"\ntoken = \"one-token-0001\"\nrequests_per_minute = 0\nvats = [\"{VAT}\"]\n"
+    );
+    let setup = Setup::new("http://127.0.0.1:9", &more);
+    let daemon = setup.start().await;
+    let client = http_client();
+    let url = daemon.url() + "/v1/activities";
+    let json_type = ("content-type", "application/json");
+    for (request, expected) in [
+        (client.post(&url).header(json_type.0, json_type.1).body("{"), (400, "bad-body")),
+        (client.post(&url).header(json_type.0, json_type.1).body("[".repeat(100_000)), (400, "bad-body")),
+        (client.post(&url).header(json_type.0, json_type.1).body("[1]"), (422, "invalid")),
+        (client.post(&url).header("content-type", "text/csv").body("vat"), (415, "not-json")),
+        (client.post(&url).body("{}"), (415, "not-json")),
+        (client.post(&url).header(json_type.0, json_type.1).body(" ".repeat(9 << 20)), (413, "too-large")),
+        (client.post(&url).json(&json!({"vat": VAT, "activity_id": "a", "x": 1})), (422, "invalid")),
+        (client.post(&url).json(&json!({"vat": VAT})), (422, "invalid")),
+        (client.post(&url).json(&json!({"vat": VAT, "activity_id": "a\r\nx: y"})), (422, "invalid")),
+        (client.post(&url).json(&json!({"vat": OTHER_VAT, "activity_id": "a"})), (409, "unserved-vat")),
+        (client.get(format!("{url}?state=DONE")), (400, "bad-parameter")),
+        (client.get(format!("{url}?limit=0")), (400, "bad-parameter")),
+        (client.get(format!("{url}?limit=1001")), (400, "bad-parameter")),
+        (client.get(format!("{url}?limit=1&limit=2")), (400, "bad-parameter")),
+        (client.get(format!("{url}?colour=red")), (400, "bad-parameter")),
+        (client.get(format!("{url}?cursor=zz")), (400, "bad-parameter")),
+        (client.get(format!("{url}?registered_from=yesterday")), (400, "bad-parameter")),
+        (client.get(format!("{url}?vat=%00")), (400, "bad-parameter")),
+        (client.get(format!("{url}/unknown")), (404, "unknown-activity")),
+        (client.get(format!("{url}/..%2f..%2fetc")), (400, "bad-parameter")),
+        (client.post(format!("{url}/unknown/cancel")), (404, "unknown-activity")),
+        (client.post(format!("{}/v1/events/unknown/redeliver", daemon.url())), (404, "unknown-event")),
+        (client.get(format!("{}/v1/nothing", daemon.url())), (404, "no-such-path")),
+        (client.delete(&url), (405, "method-not-allowed")),
+    ] {
+        let said = format!("{request:?}");
+        let (status, kind) = problem(request.send().await.unwrap()).await;
+        assert_eq!((status, kind.as_str()), expected, "{}", said.chars().take(300).collect::<String>());
+    }
+    assert_eq!(json_of(&daemon, "/v1/activities").await["items"], json!([]));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_two_vats_has_to_be_told_apart() {
+    let upstream = upstream().await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["slow-1"]);
+    setup.add(OTHER_VAT, &["slow-1"]);
+    let daemon = setup.start().await;
+    let ambiguous = get(&daemon, "/v1/activities/slow-1").await;
+    assert_eq!(problem(ambiguous).await, (409, "ambiguous-activity".to_owned()));
+    let one = json_of(&daemon, &format!("/v1/activities/slow-1?vat={OTHER_VAT}")).await;
+    assert_eq!(one["vat"], OTHER_VAT);
+    daemon.stop().await;
+}
+
+/// Follows `Link` from slice to slice and answers with all items.
+async fn walk(daemon: &Daemon, path: &str) -> Vec<Value> {
+    let (mut path, mut items) = (path.to_owned(), Vec::new());
+    loop {
+        let response = get(daemon, &path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        let link = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let body: Value = response.json().await.unwrap();
+        items.extend(body["items"].as_array().unwrap().clone());
+        assert_eq!(body["has_more"], link.is_some());
+        match link {
+            None => return items,
+            Some(link) => {
+                path = link.strip_prefix('<').unwrap().split('>').next().unwrap().to_owned();
+                assert!(path.contains(body["next_cursor"].as_str().unwrap()));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_slices_that_hold_each_row_once() {
+    let upstream = upstream().await;
+    let setup = Setup::new(&upstream.url(), "");
+    let ids = |kind: &str, n: usize| (0..n).map(|n| format!("{kind}-{n}")).collect::<Vec<_>>();
+    for (vat, kind, n) in [(VAT, "good", 12), (OTHER_VAT, "bad", 7), (VAT, "slow", 4)] {
+        setup.add(vat, &ids(kind, n).iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    setup.ok(&["add", "--vat", VAT, "odd-0", "--device-id", "till 7", "--reference", "PO 1&2"]);
+    let daemon = setup.start().await;
+    eventually("all have come to what they come to", || async {
+        let settled = "SELECT count(*) FROM report_activities WHERE state <> 'PENDING' AND (concluded_at IS NOT NULL OR activity_id LIKE 'slow-%')";
+        (setup.number(settled).await == 24).then_some(())
+    })
+    .await;
+
+    let id =
+        |item: &Value| format!("{}/{}", item["vat"].as_str().unwrap(), item["activity_id"].as_str().unwrap());
+    let all = walk(&daemon, "/v1/activities?limit=5").await;
+    assert_eq!(all.len(), 24);
+    assert_eq!(all.iter().map(id).collect::<BTreeSet<_>>().len(), 24);
+    assert_eq!(all[0]["activity_id"], "odd-0", "the latest registered comes first");
+    for (filter, n) in [
+        (format!("vat={OTHER_VAT}"), 7),
+        ("state=SUCCEEDED".to_owned(), 12),
+        ("state=SUCCEEDED&state=FAILED".to_owned(), 19),
+        (format!("state=FAILED&vat={VAT}"), 0),
+        ("device_id=till%207".to_owned(), 1),
+        ("reference=PO+1%262".to_owned(), 1),
+        ("registered_from=2020-01-01T00:00:00Z".to_owned(), 24),
+        ("registered_until=2020-01-01T00:00:00Z".to_owned(), 0),
+        ("concluded_from=2020-01-01T00:00:00%2B03:00".to_owned(), 20),
+    ] {
+        assert_eq!(walk(&daemon, &format!("/v1/activities?limit=3&{filter}")).await.len(), n, "{filter}");
+    }
+
+    let events = walk(&daemon, "/v1/events?limit=6").await;
+    assert_eq!(events.len(), 20);
+    assert_eq!(events.iter().map(|event| event["id"].to_string()).collect::<BTreeSet<_>>().len(), 20);
+    assert_eq!(walk(&daemon, "/v1/events?limit=2&type=pcsid.activity.rejected").await.len(), 1);
+    assert_eq!(walk(&daemon, &format!("/v1/events?limit=2&vat={OTHER_VAT}")).await.len(), 7);
+    assert_eq!(walk(&daemon, "/v1/events?activity_id=good-3").await.len(), 1);
+    assert_eq!(walk(&daemon, "/v1/deliveries?limit=6").await.len(), 20);
+    assert_eq!(walk(&daemon, "/v1/deliveries?status=dead").await.len(), 0);
+    let event_id = events[0]["id"].as_str().unwrap();
+    assert_eq!(walk(&daemon, &format!("/v1/deliveries?sink=log&event_id={event_id}")).await.len(), 1);
+
+    // The end of the feed is where the next look goes on.
+    let end = json_of(&daemon, "/v1/events?limit=1000").await;
+    let cursor = end["next_cursor"].as_str().unwrap();
+    let later = json_of(&daemon, &format!("/v1/events?cursor={cursor}")).await;
+    assert_eq!((&later["items"], &later["next_cursor"]), (&json!([]), &end["next_cursor"]));
+    post(&daemon, "/v1/activities/slow-0/cancel", &Value::Null).await;
+    let later = json_of(&daemon, &format!("/v1/events?cursor={cursor}")).await;
+    assert_eq!(later["items"][0]["type"], "pcsid.activity.cancelled");
+    assert_eq!(later["items"].as_array().unwrap().len(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_sent_again_under_its_id() {
+    let (upstream, receiver) = (upstream().await, Server::start(|_| Reply::new(200, "")).await);
+    let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+    setup.add(VAT, &["good-1"]);
+    let daemon = setup.start().await;
+    eventually("it is delivered", || async { (receiver.n_seen() == 1).then_some(()) }).await;
+    let id = receiver.seen()[0].headers["webhook-id"].clone();
+    let path = format!("/v1/events/{id}/redeliver");
+    assert_eq!(problem(post(&daemon, &format!("{path}?webhook=nobody"), &Value::Null).await).await.0, 404);
+    let redelivered = post(&daemon, &format!("{path}?webhook=erp"), &Value::Null).await;
+    assert_eq!(redelivered.json::<Value>().await.unwrap(), json!({"redelivered": 1}));
+    eventually("it is delivered again", || async { (receiver.n_seen() == 2).then_some(()) }).await;
+    assert_eq!(receiver.seen()[1].headers["webhook-id"], id);
+    assert_eq!(receiver.seen()[1].body, receiver.seen()[0].body);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_token_only_the_probes_answer() {
+    let setup =
+        Setup::new("http://127.0.0.1:9", "[http]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"http-token\"\n");
+    assert_eq!(setup.run(&["run"]).code, 2, "a token that can't be read refuses the start");
+    std::fs::write(setup.path("http-token"), "first-token\n").unwrap();
+    let daemon = setup.start().await;
+    let client = http_client();
+    let ask = async |path: &str, token: Option<&str>| {
+        let request = client.get(daemon.url() + path);
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.unwrap()
+    };
+    for path in ["/v1/activities", "/v1/events", "/v1/nothing", "/metrics", "/openapi.json", "/"] {
+        for token in [None, Some("first-toke"), Some("")] {
+            let refused = ask(path, token).await;
+            let challenges: Vec<_> = refused.headers().get_all("www-authenticate").iter().cloned().collect();
+            assert_eq!(challenges.len(), 2, "{path}");
+            assert_eq!(problem(refused).await, (401, "unauthorized".to_owned()), "{path}");
+        }
+    }
+    for path in ["/v1/activities", "/metrics", "/openapi.json", "/"] {
+        assert_eq!(ask(path, Some("first-token")).await.status(), 200, "{path}");
+    }
+    let as_browsers_do = client.get(daemon.url() + "/").basic_auth("operator", Some("first-token"));
+    assert_eq!(as_browsers_do.send().await.unwrap().status(), 200);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(ask(path, None).await.status(), 200, "{path}");
+    }
+
+    std::fs::write(setup.path("http-token"), "second-token\n").unwrap();
+    eventually("the new token is good", || async {
+        (ask("/v1/activities", Some("second-token")).await.status() == 200).then_some(())
+    })
+    .await;
+    assert_eq!(ask("/v1/activities", Some("first-token")).await.status(), 401);
+    let log = daemon.stop().await;
+    assert!(!log.contains("first-token") && !log.contains("second-token"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_hosts_and_other_sites_pages_are_refused() {
+    let more = "[http]\nlisten = \"127.0.0.1:0\"\nhosts = [\"pcsid.example.com\"]\n";
+    let setup = Setup::new("http://127.0.0.1:9", more);
+    let daemon = setup.start().await;
+    let client = http_client();
+    let ask = async |method: Method, header: (&str, &str)| {
+        let request = client.request(method, daemon.url() + "/v1/activities").header(header.0, header.1);
+        request.json(&json!([])).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask(Method::GET, ("host", "evil.example")).await, 421);
+    assert_eq!(ask(Method::GET, ("host", "pcsid.example.com")).await, 200);
+    assert_eq!(ask(Method::POST, ("origin", "https://evil.example")).await, 403);
+    assert_eq!(ask(Method::POST, ("origin", &daemon.url())).await, 200);
+    assert_eq!(ask(Method::POST, ("sec-fetch-site", "cross-site")).await, 403);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_and_metrics_have_an_address_of_their_own() {
+    let (upstream, receiver) = (upstream().await, Server::start(|_| Reply::new(200, "")).await);
+    let more = format!(
+        "{}[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"http-token\"\nmetrics_listen = \"127.0.0.1:0\"\n",
+        webhook("erp", &receiver)
+    );
+    let setup = Setup::new(&upstream.url(), &more);
+    setup.add(VAT, &["good-1", "bad-1", "slow-1"]);
+    let daemon = setup.start().await;
+    let metrics = eventually("two conclusions are counted and delivered", || async {
+        let text =
+            http_client().get(daemon.probe_url() + "/metrics").send().await.unwrap().text().await.unwrap();
+        let is_done = |line: &str| text.lines().any(|have| have == line);
+        (is_done("pcsid_watch_deliveries_total{sink=\"erp\",outcome=\"delivered\"} 2")
+            && is_done("pcsid_watch_activities{state=\"IN_PROGRESS\"} 1"))
+        .then_some(text)
+    })
+    .await;
+    for line in [
+        "pcsid_watch_ready 1.0",
+        "pcsid_watch_activities{state=\"SUCCEEDED\"} 1",
+        "pcsid_watch_conclusions_total{state=\"FAILED\"} 1",
+        "pcsid_watch_conclusions_total{state=\"EXPIRED\"} 0",
+        "pcsid_watch_checks_total{check=\"StandardTaxInvoiceCredit\",outcome=\"FAILED\"} 1",
+        "pcsid_watch_polls_total{verdict=\"succeeded\"} 1",
+        "pcsid_watch_detection_lag_seconds_count 2",
+        "pcsid_watch_credential_held{credential=\"main\"} 0",
+        "pcsid_watch_undelivered_events{sink=\"erp\",outcome=\"pending\"} 0",
+        "pcsid_watch_vats_held 0.0",
+    ] {
+        assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");
+    }
+    assert_eq!(metrics.matches("# EOF").count(), 1);
+    assert!(metrics.ends_with("# EOF\n"));
+    assert!(!metrics.contains(VAT), "metrics are read by more people than may see whose they are");
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/v1/activities", 404), ("/", 404)] {
+        let response = http_client().get(daemon.probe_url() + path).send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_named_at_the_start_and_an_empty_one_is_none() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = format!("[http]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
+    let setup = Setup::new("http://127.0.0.1:9", &more);
+    let ran = setup.run(&["run"]);
+    assert_eq!(ran.code, 1);
+    let expected = format!("http.listen: {} can't be listened on", taken.local_addr().unwrap());
+    assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+
+    setup.configure(&setup.configuration().replace(&taken.local_addr().unwrap().to_string(), ""));
+    let daemon = setup.start().await;
+    assert!(!daemon.stderr().contains("the status page"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_dawdle_are_cut_off_and_hold_nobody_up() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let daemon = setup.start().await;
+    let address = daemon.url().strip_prefix("http://").unwrap().to_owned();
+    let mut dawdling = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: local").await.unwrap();
+        dawdling.push(stream);
+    }
+    // More of them than are served at the same time: who comes after them is served once the first are cut off.
+    assert_eq!(get(&daemon, "/healthz").await.status(), 200);
+    let mut left = Vec::new();
+    dawdling[0].read_to_end(&mut left).await.unwrap();
+    assert!(left.is_empty() || left.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&left));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_names_every_operation_and_the_rows_as_they_are() {
+    let upstream = upstream().await;
+    let setup =
+        Setup::new(&upstream.url(), &format!("[http]\nlisten = \"127.0.0.1:0\"\n# {WEBHOOK_SECRET}\n"));
+    setup.add(VAT, &["bad-1"]);
+    let daemon = setup.start().await;
+    setup.reaches("bad-1", "FAILED").await;
+    let document = json_of(&daemon, "/openapi.json").await;
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{activity_id}", "bad-1").replace("{event_id}", "unknown");
+        let refused = http_client().delete(daemon.url() + &path).send().await.unwrap();
+        let allowed: BTreeSet<String> = refused.headers()["allow"]
+            .to_str()
+            .unwrap()
+            .split(',')
+            .filter(|method| *method != "HEAD")
+            .map(str::to_ascii_lowercase)
+            .collect();
+        let documented: BTreeSet<String> = operations.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(documented, allowed, "{path}");
+    }
+    let keys = |row: &Value| row.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let required = |schema: &str| {
+        let listed = document["components"]["schemas"][schema]["required"].as_array().unwrap();
+        listed.iter().map(|key| key.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let history = json_of(&daemon, "/v1/activities/bad-1").await;
+    assert_eq!(keys(&history), required("History"));
+    for (path, schema) in
+        [("/v1/activities", "Activity"), ("/v1/events", "Event"), ("/v1/deliveries", "Delivery")]
+    {
+        assert_eq!(keys(&json_of(&daemon, path).await["items"][0]), required(schema), "{schema}");
+    }
+    daemon.stop().await;
+}
