@@ -47,6 +47,14 @@ CREATE TABLE tally_rules (
     PRIMARY KEY (rule, position, vat_id)
 ) STRICT, WITHOUT ROWID;
 
+-- Deliveries by sink and status.
+CREATE TABLE tally_deliveries (
+    sink   TEXT    NOT NULL,
+    status TEXT    NOT NULL,
+    n      INTEGER NOT NULL,
+    PRIMARY KEY (sink, status)
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO tally_states SELECT vat_id, state, count(*) FROM activities GROUP BY vat_id, state;
 
 INSERT INTO tally_conclusions
@@ -67,6 +75,8 @@ SELECT e.rule, e.check_position, a.vat_id, count(DISTINCT a.id), max(coalesce(a.
 FROM check_errors e JOIN activities a ON a.id = e.activity
 WHERE e.rule IS NOT NULL
 GROUP BY 1, 2, 3;
+
+INSERT INTO tally_deliveries SELECT sink, status, count(*) FROM deliveries GROUP BY 1, 2;
 
 CREATE TRIGGER tally_registration AFTER INSERT ON activities
 BEGIN
@@ -119,6 +129,22 @@ BEGIN
     SELECT NEW.rule, NEW.check_position, vat_id, 1, coalesce(concluded_at, registered_at)
     FROM activities WHERE id = NEW.activity
     ON CONFLICT DO UPDATE SET n = n + 1, last_concluded_at = max(last_concluded_at, excluded.last_concluded_at);
+END;
+
+CREATE TRIGGER tally_delivery AFTER INSERT ON deliveries
+BEGIN
+    INSERT INTO tally_deliveries VALUES (NEW.sink, NEW.status, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+
+CREATE TRIGGER tally_delivery_status AFTER UPDATE OF status ON deliveries WHEN OLD.status <> NEW.status
+BEGIN
+    UPDATE tally_deliveries SET n = n - 1 WHERE sink = OLD.sink AND status = OLD.status;
+    INSERT INTO tally_deliveries VALUES (NEW.sink, NEW.status, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+
+CREATE TRIGGER tally_delivery_removal AFTER DELETE ON deliveries
+BEGIN
+    UPDATE tally_deliveries SET n = n - 1 WHERE sink = OLD.sink AND status = OLD.status;
 END;
 
 -- Pruning. Before, because what belongs to the activity goes with it.

@@ -161,14 +161,14 @@ impl Store {
     }
 
     async fn outbox(&self) -> Result<Vec<Undelivered>, StoreError> {
-        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-            "SELECT sink, count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'dead')
-             FROM deliveries WHERE status IN ('pending', 'dead') GROUP BY sink ORDER BY sink",
+        let rows: Vec<(String, Option<i64>, Option<i64>)> = sqlx::query_as(
+            "SELECT sink, sum(n) FILTER (WHERE status = 'pending'), sum(n) FILTER (WHERE status = 'dead')
+             FROM tally_deliveries WHERE status <> 'delivered' AND n > 0 GROUP BY sink ORDER BY sink",
         )
         .fetch_all(&self.reports)
         .await
         .map_err(StoreError::query("counting undelivered events"))?;
-        let count = |n: i64| u64::try_from(n).unwrap_or(0);
+        let count = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         Ok(rows
             .into_iter()
             .map(|(sink, pending, dead)| Undelivered { sink, pending: count(pending), dead: count(dead) })

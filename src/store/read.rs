@@ -160,9 +160,16 @@ impl Report {
                  ORDER BY registered_at, activity_id"
             }
             Report::Deliveries => {
-                "SELECT sink, status, count(*) AS deliveries, sum(attempts) AS attempts,
-                        min(next_attempt_at) AS next_attempt_at, max(last_error) AS an_error
-                 FROM report_deliveries GROUP BY sink, status ORDER BY sink, status"
+                "SELECT t.sink, t.status, t.n AS deliveries,
+                        u.oldest_event_at, u.next_attempt_at, u.an_error
+                 FROM tally_deliveries t
+                 LEFT JOIN (SELECT d.sink, d.status, min(e.occurred_at) AS oldest_event_at,
+                                   min(d.next_attempt_at) AS next_attempt_at, max(d.last_error) AS an_error
+                            FROM report_deliveries d JOIN report_events e USING (event_id)
+                            WHERE d.status IN ('pending', 'dead')
+                            GROUP BY d.sink, d.status) u ON u.sink = t.sink AND u.status = t.status
+                 WHERE t.n > 0
+                 ORDER BY t.sink, t.status"
             }
         }
     }
