@@ -172,6 +172,7 @@ pub(super) async fn list(
     let filter = ActivityFilter {
         states,
         vat: parameters.vat()?,
+        named: None,
         device_id: parameters.one("device_id")?,
         reference: parameters.one("reference")?,
         registered: parameters.span("registered_from", "registered_until")?,

@@ -27,6 +27,8 @@ pub struct ActivityFilter {
     pub states: Vec<State>,
     /// Only of this VAT.
     pub vat: Option<Vat>,
+    /// Only where this is the id, the `device_id`, the `reference` or the VAT.
+    pub named: Option<String>,
     /// Only with this `device_id`.
     pub device_id: Option<String>,
     /// Only with this `reference`.
@@ -271,6 +273,16 @@ impl Store {
         }
         conditions
             .text("a.vat_id = (SELECT id FROM vats WHERE vat = ?)", filter.vat.as_ref().map(Vat::as_str));
+        if let Some(name) = &filter.named {
+            // A union, so that each part is looked up in its own index.
+            conditions.add(
+                "a.id IN (SELECT id FROM activities WHERE activity_id = ?
+                          UNION ALL SELECT id FROM activities WHERE device_id = ?
+                          UNION ALL SELECT id FROM activities WHERE reference = ?
+                          UNION ALL SELECT id FROM activities WHERE vat_id = (SELECT id FROM vats WHERE vat = ?))",
+                std::iter::repeat_n(Argument::Text(Some(name)), 4),
+            );
+        }
         conditions.text("a.device_id = ?", filter.device_id.as_deref());
         conditions.text("a.reference = ?", filter.reference.as_deref());
         conditions.span("a.registered_at >= ?", "a.registered_at < ?", filter.registered);

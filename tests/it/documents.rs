@@ -27,6 +27,10 @@ fn commands(block: &str) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     let mut here_document = false;
     for line in block.lines() {
+        if let Some(last) = shown.last_mut().filter(|last| last.command.ends_with('\\')) {
+            last.command.push_str(&format!("\n{line}"));
+            continue;
+        }
         match (line.strip_prefix("$ "), here_document) {
             (Some(command), false) => {
                 here_document = command.contains("<<");
@@ -50,10 +54,12 @@ fn commands(block: &str) -> Vec<Shown> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_walk_through_of_the_readme_works_as_shown() {
     let folder = tempfile::TempDir::new().unwrap();
-    // Another sandbox may be running at the documented port.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    // Others may be running at the documented ports.
+    let (port, http_port) = (free_port(), free_port());
     let readme = document("README.md")
         .replace("8089", &port)
+        .replace("8088", &http_port)
+        .replace("curl -s ", "curl --noproxy '*' --fail -s ")
         .replace("pcsid-watch sandbox &", &format!("pcsid-watch sandbox --listen 127.0.0.1:{port} &"));
     let program_folder = std::path::Path::new(program().get_program()).parent().unwrap().to_owned();
     let path = format!("{}:{}", program_folder.display(), std::env::var("PATH").unwrap());
@@ -72,7 +78,7 @@ async fn the_walk_through_of_the_readme_works_as_shown() {
         let mut bash = Command::new("bash");
         bash.current_dir(folder.path())
             .envs(variables.iter().cloned())
-            .env("PCSID_WATCH__HTTP__LISTEN", "127.0.0.1:0");
+            .env("PCSID_WATCH__HTTP__LISTEN", format!("127.0.0.1:{http_port}"));
         if let Some(background) = command.strip_suffix('&') {
             bash.arg("-c").arg(format!("exec {background}"));
             running.push(Daemon::spawn(bash));
@@ -93,6 +99,58 @@ async fn the_walk_through_of_the_readme_works_as_shown() {
         .await;
     }
     assert!(n_run >= 12, "only {n_run} commands were found");
+}
+
+fn free_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_requests_of_the_http_page_are_answered() {
+    let upstream = Server::start(|seen| match seen.activity_id() {
+        "failed-till-7" => Reply::in_progress(),
+        _ => Reply::failed(),
+    })
+    .await;
+    let setup = Setup::new(&upstream.url(), "");
+    let daemon = setup.start().await;
+    let page = document("docs/http.md");
+    let mut n_run = 0;
+    for Shown { command, .. } in blocks(&page, "console").into_iter().flat_map(commands) {
+        n_run += 1;
+        let command = command
+            .replace("http://127.0.0.1:8088", &daemon.url())
+            .replace("curl -s", "curl --noproxy '*' --fail-with-body -s");
+        let ran = Command::new("bash").arg("-c").arg(&command).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert!(ran.status.success() && said.starts_with('{'), "`{command}`: {said}");
+    }
+    assert_eq!(n_run, 8);
+    daemon.stop().await;
+}
+
+#[test]
+fn the_http_page_names_every_metric_and_every_problem() {
+    let page = document("docs/http.md");
+    let monitor = document("src/monitor.rs");
+    let registered = monitor.split("register(").skip(1).chain(monitor.split("gauge(").skip(1));
+    let names: Vec<&str> = registered.filter_map(|rest| rest.trim_start().split('"').nth(1)).collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names.iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+    {
+        assert!(page.contains(&format!("`{name}`")) || page.contains(&format!("`{name}_total`")), "{name}");
+    }
+    let problem = document("src/api/problem.rs");
+    let kinds: Vec<&str> = problem
+        .split("Self::new(")
+        .skip(1)
+        .filter_map(|rest| rest.trim_start().strip_prefix("StatusCode::"))
+        .filter_map(|rest| rest.split('"').nth(1))
+        .collect();
+    assert!(kinds.len() > 12, "{kinds:?}");
+    for kind in kinds {
+        assert!(page.contains(&format!("`{kind}`")), "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
