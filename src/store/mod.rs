@@ -18,6 +18,7 @@ mod overview;
 mod read;
 mod record;
 mod schedule;
+mod statistics;
 mod upkeep;
 mod upstream;
 
@@ -41,6 +42,10 @@ pub use overview::{ClosedGate, Overview, Undelivered, Waiting};
 pub use read::{ActivityView, Cell, Report, Table};
 pub use record::{PollRecord, Record, Recorded};
 pub use schedule::{Claimed, VatHead};
+pub use statistics::{
+    Bucket, CheckTally, ChecksByVat, Conclusion, Day, Durations, FailingRule, FailingRules, Statistics,
+    UnservedVats, VatChecks,
+};
 
 use crate::domain::routing::Route;
 
