@@ -1,0 +1,110 @@
+//! What upstream found: the six checks with their errors, and the errors it listed.
+
+use maud::{Markup, html};
+
+use super::marks::{Sign, sign};
+use super::rows::{Row, below, text, text_of};
+use super::words::{counted, cut, theirs, visible};
+use crate::domain::report::CHECK_NAMES;
+
+/// How many errors of a check are told one by one; its whole text has the others.
+const MAX_ERRORS: usize = 100;
+
+/// Longest message of an error, in characters; the check's whole text has the rest.
+const MAX_MESSAGE_CHARS: usize = 600;
+
+/// How many checks failed.
+pub(super) fn n_failed(history: &Row) -> usize {
+    below(history, "checks").filter(|check| text_of(check, "outcome") == "FAILED").count()
+}
+
+/// All six checks in the documented order, whether anything is known of them or not.
+pub(super) fn checks(history: &Row, is_concluded: bool) -> Markup {
+    html! {
+        section aria-labelledby="checks" {
+            h2 #checks { "Checks" }
+            @if !is_concluded { p.note { "Upstream reports on them with its conclusion." } }
+            ul.checks {
+                @for name in CHECK_NAMES {
+                    @let check = below(history, "checks").find(|check| text_of(check, "check_name") == name);
+                    (one(name, check, is_concluded))
+                }
+            }
+        }
+    }
+}
+
+fn one(name: &str, check: Option<&Row>, is_concluded: bool) -> Markup {
+    let outcome = check.map_or("", |check| text_of(check, "outcome"));
+    let (class, mark, word) = match outcome {
+        "SUCCEEDED" => ("succeeded", Sign::Good, "succeeded"),
+        "FAILED" => ("failed", Sign::Bad, "failed"),
+        _ if is_concluded => ("unreported", Sign::Nothing, "not reported"),
+        _ => ("unreported", Sign::Waiting, "not known yet"),
+    };
+    html! {
+        li class=(class) {
+            p.check { span class={ "chip " (class) } { (sign(mark)) (name) } " " span.soft { (word) } }
+            @if let Some(check) = check.filter(|_| outcome == "FAILED") { (failure(check)) }
+        }
+    }
+}
+
+fn failure(check: &Row) -> Markup {
+    let errors: Vec<&Row> = below(check, "errors").collect();
+    let n_more = errors.len().saturating_sub(MAX_ERRORS) as u64;
+    html! {
+        @if !errors.is_empty() {
+            ul.errors {
+                @for error in errors.iter().take(MAX_ERRORS) {
+                    li {
+                        @if let Some(rule) = text(error, "rule") { code.rule { (theirs(rule)) } }
+                        @else { span.rule.soft { "no rule code" } }
+                        span.message dir="auto" { (visible(&cut(text_of(error, "message"), MAX_MESSAGE_CHARS))) }
+                    }
+                }
+            }
+            @if n_more > 0 { p.soft { "And " (counted(n_more, "more error", "more errors")) " in the text." } }
+        }
+        @if let Some(message) = text(check, "message") {
+            details open[errors.is_empty()] {
+                summary { "The message as ClearTax wrote it" }
+                pre.verbatim dir="auto" tabindex="0" { (visible(message)) }
+            }
+        } @else if errors.is_empty() { p.soft { "Without a message." } }
+    }
+}
+
+/// `ErrorList` of the concluding answer, where there is one.
+pub(super) fn listed_errors(history: &Row) -> Markup {
+    let errors: Vec<&Row> = below(history, "errors").collect();
+    html! {
+        @if !errors.is_empty() {
+            section aria-labelledby="errors" {
+                h2 #errors { "Errors ClearTax listed" }
+                table.folds {
+                    caption.unseen { "Errors ClearTax listed" }
+                    thead {
+                        tr { th scope="col" { "Code" } th scope="col" { "Source" } th scope="col" { "Message" } }
+                    }
+                    tbody {
+                        @for error in errors.iter().take(MAX_ERRORS) {
+                            tr {
+                                th scope="row" { code { (theirs(text(error, "error_code").unwrap_or("–"))) } }
+                                td data-label="Source" {
+                                    @if let Some(source) = text(error, "error_source") { (theirs(source)) }
+                                }
+                                td data-label="Message" {
+                                    @if let Some(message) = text(error, "error_message") { (theirs(message)) }
+                                }
+                            }
+                        }
+                    }
+                }
+                @if let Some(n_more @ 1..) = errors.len().checked_sub(MAX_ERRORS) {
+                    p.soft { "And " (counted(n_more as u64, "more", "more")) "." }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! What has to hold for every page.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::date;
+use serde_json::json;
+
+use super::rows::Row;
+use super::*;
+use crate::domain::activity::State;
+use crate::domain::report::CHECK_NAMES;
+use crate::store::{
+    Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, Durations, FailingRule, FailingRules,
+    Overview, Statistics, Table, Undelivered, UnservedVats, VatChecks, Waiting,
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_779_786_131_000);
+
+fn frame() -> Frame<'static> {
+    Frame {
+        now: NOW,
+        version: "0.1.0",
+        upstream: "https://api.example.com/ksa",
+        last_answer_at: Some(NOW.shifted(-12_000)),
+        troubles: &[],
+        form_token: "t0k3n",
+        stalled_after: Duration::from_secs(3_600),
+    }
+}
+
+/// Text that would do harm where it is not escaped, and would take all the room there is.
+fn hostile() -> String {
+    format!(
+        "</p><script>alert(1)</script>\"'><img src=x style=x onerror=y>\u{202e}\u{7}{}",
+        "x".repeat(10_000)
+    )
+}
+
+fn conclusion(text: &str, state: State) -> Conclusion {
+    Conclusion {
+        vat: text.to_owned(),
+        activity_id: text.to_owned(),
+        device_id: Some(text.to_owned()),
+        reference: Some(text.to_owned()),
+        state,
+        registered_at: NOW.shifted(-252_000),
+        concluded_at: NOW,
+        rules: if state == State::Failed { vec![text.to_owned()] } else { Vec::new() },
+        n_more_rules: 2,
+        reason: Some(text.to_owned()),
+    }
+}
+
+fn full_overview(text: &str) -> (Overview, Statistics) {
+    let gate = |credential: Option<&str>, vat: Option<&str>, reason: Option<&str>| ClosedGate {
+        credential: credential.map(str::to_owned),
+        vat: vat.map(str::to_owned),
+        reason: reason.map(str::to_owned),
+        since: Some(NOW.shifted(-60_000)),
+        until: Some(NOW.shifted(60_000)),
+    };
+    let overview = Overview {
+        states: State::ALL.into_iter().map(|state| (state, 1_234)).collect(),
+        closed: vec![
+            gate(Some(text), None, Some(text)),
+            gate(Some(text), None, None),
+            gate(None, Some(text), Some(text)),
+        ],
+        oldest_waiting: Some(Waiting {
+            vat: text.to_owned(),
+            activity_id: text.to_owned(),
+            registered_at: NOW.shifted(-7_200_000),
+        }),
+        due_since: Some(NOW.shifted(-5_000)),
+        outbox: vec![Undelivered { sink: text.to_owned(), pending: 3, dead: 2 }],
+    };
+    let statistics = Statistics {
+        days: vec![Day { date: date(2026, 5, 26), states: BTreeMap::from([(State::Failed, 7)]) }],
+        durations: Durations {
+            n: 1,
+            median: Some(Duration::from_secs(252)),
+            p95: Some(Duration::from_secs(252)),
+            buckets: vec![Bucket { from: Duration::from_secs(200), until: Duration::from_secs(300), n: 1 }],
+        },
+        checks: ChecksByVat {
+            vats: vec![VatChecks {
+                vat: text.to_owned(),
+                checks: [CheckTally { n_succeeded: 3, n_failed: 1 }; 6],
+            }],
+            n_more_failing: 1,
+        },
+        rules: FailingRules {
+            rules: vec![FailingRule { rule: text.to_owned(), n_failed_checks: 5, checks: vec![0, 3] }],
+            n_more: 1,
+        },
+        latest: State::ALL.into_iter().map(|state| conclusion(text, state)).collect(),
+        unserved: UnservedVats { vats: vec![text.to_owned(), text.to_owned()], n_more: 3 },
+    };
+    (overview, statistics)
+}
+
+fn history(state: &str, text: &str) -> Row {
+    let at = NOW.shifted(-60_000).to_string();
+    let check = |name: &str| {
+        json!({ "check_name": name, "outcome": "FAILED", "message": text,
+                                     "errors": [{ "position": 1, "rule": text, "message": text },
+                                                { "position": 2, "rule": null, "message": text }] })
+    };
+    let delivery = |sink: &str, status: &str| {
+        json!({ "type": text, "event_id": "e-1", "sink": sink, "status": status, "attempts": 3,
+                "next_attempt_at": at, "last_attempt_at": at, "last_http_status": 503, "last_error": text,
+                "delivered_at": at })
+    };
+    let history = json!({
+        "vat": "310122393500003", "activity_id": "act-1", "device_id": text, "reference": text, "state": state,
+        "upstream_status": text, "pcsid_generated": text, "total_count": 6, "success_count": 4, "failure_count": 2,
+        "registered_at": NOW.shifted(-312_000).to_string(), "first_polled_at": at, "last_polled_at": at,
+        "next_poll_at": NOW.shifted(5_000).to_string(), "stalled_at": at, "concluded_at": at, "poll_count": 7,
+        "consecutive_errors": 2, "last_http_status": 502, "last_error": text,
+        "transitions": [{ "seq": 1, "from_state": "PENDING", "to_state": text, "occurred_at": at,
+                          "http_status": 200, "reason": text }],
+        "checks": CHECK_NAMES[..5].iter().map(|name| check(name)).collect::<Vec<_>>(),
+        "errors": [{ "position": 1, "error_code": text, "error_message": text, "error_source": text }],
+        "events": [{ "event_id": "e-1", "type": text, "occurred_at": at }],
+        "deliveries": [delivery("erp", "dead"), delivery("crm", "pending"), delivery("log", "delivered")],
+        "attempts": [{ "event_id": "e-1", "sink": "erp", "seq": 1, "attempted_at": at, "duration_ms": 48,
+                       "http_status": 503, "error": text }],
+    });
+    history.as_object().cloned().unwrap()
+}
+
+fn table(text: &str) -> Table {
+    let columns = ["vat", "activity_id", "device_id", "reference", "state", "registered_at", "last_error"];
+    Table::new(&columns, vec![columns.iter().map(|_| Cell::Text(text.to_owned())).collect()])
+}
+
+/// Every kind of page, with this text wherever somebody else's may stand.
+fn every_page(text: &str) -> Vec<(String, String)> {
+    let troubles = [text.to_owned()];
+    let sad = Frame { upstream: text, troubles: &troubles, form_token: text, ..frame() };
+    let search = Search { q: text.to_owned(), state: None, vat: text.to_owned(), is_continued: true };
+    let (full, statistics) = full_overview(text);
+    let empty = Overview::default();
+    let mut pages = vec![
+        ("overview", overview(&sad, &full, &statistics, Refresh::On)),
+        ("empty overview", overview(&frame(), &empty, &Statistics::default(), Refresh::Off)),
+        ("activities", activities(&sad, &search, &table(text), Some(text))),
+        ("nothing found", activities(&frame(), &search, &Table::default(), None)),
+        ("no activities", activities(&frame(), &Search::default(), &Table::default(), None)),
+        ("choice", choose_vat(&sad, &[history(text, text), history("FAILED", text)])),
+        ("refusal", refusal(&sad, text, text)),
+    ];
+    for state in State::ALL.map(State::label).into_iter().chain([text]) {
+        pages.push((state, activity(&sad, &history(state, text), Some(Said::Due))));
+    }
+    pages.into_iter().map(|(name, page)| (name.chars().take(20).collect(), page.into_string())).collect()
+}
+
+#[test]
+fn hostile_text_comes_out_escaped_on_every_page() {
+    let text = hostile();
+    for (name, page) in every_page(&text) {
+        for harm in ["<script", "<img", "<style"] {
+            assert!(!page.contains(harm), "{name} has {harm:?}");
+        }
+        // What goes into a form's field has to come back as it is, and is shown in no line with other text.
+        for invisible in ['\u{202e}', '\u{7}'] {
+            assert!(!without_values(&page).contains(invisible), "{name} has {invisible:?}");
+        }
+        // Inside quotes it is text; outside, an attribute.
+        assert!(!outside_of_quotes(&page).contains("style="), "{name}");
+        assert!(!outside_of_quotes(&page).contains("onerror="), "{name}");
+    }
+}
+
+/// The tags without the values of their attributes and without the text between them.
+fn outside_of_quotes(page: &str) -> String {
+    without_values(page).split('<').filter_map(|rest| rest.split('>').next()).collect()
+}
+
+/// Tags and text without the values of attributes.
+fn without_values(page: &str) -> String {
+    let (mut kept, mut in_tag, mut in_value) = (String::new(), false, false);
+    for c in page.chars() {
+        match c {
+            '<' if !in_tag => in_tag = true,
+            '>' if in_tag && !in_value => in_tag = false,
+            '"' if in_tag => in_value = !in_value,
+            _ => {}
+        }
+        if !in_value {
+            kept.push(c);
+        }
+    }
+    kept
+}
+
+#[test]
+fn no_page_needs_more_than_its_own_style_sheet() {
+    for (name, page) in every_page("صندوق ١") {
+        for inline in
+            ["<script", "<style", " style=", "javascript:", " onclick=", "http://", "<iframe", "<img"]
+        {
+            assert!(!page.contains(inline), "{name} has {inline}");
+        }
+        assert_eq!(
+            page.matches("https://").count(),
+            page.matches("https://api.example.com/ksa").count(),
+            "{name}"
+        );
+    }
+    for outside in ["@import", "http", "url("] {
+        assert!(!CSS.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn every_page_has_landmarks_a_title_and_one_headline() {
+    for (name, page) in every_page("text") {
+        assert_eq!(page.matches("<h1").count(), 1, "{name}");
+        for part in
+            ["<html lang=\"en\">", "<main id=\"main\"", "href=\"#main\"", "<nav", "<footer", "<title>"]
+        {
+            assert!(page.contains(part), "{name} lacks {part}");
+        }
+        let n_tables = page.matches("<table").count();
+        assert_eq!(page.matches("<caption").count(), n_tables, "{name}");
+        let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let unique: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(unique.len(), ids.len(), "{name}: {ids:?}");
+    }
+}
+
+#[test]
+fn all_six_checks_are_there_whatever_is_known_of_them() {
+    for state in State::ALL.map(State::label) {
+        for checks in [json!([]), json!(null), history(state, "text")["checks"].clone()] {
+            let mut history = history(state, "text");
+            history.insert("checks".to_owned(), checks);
+            let page = activity(&frame(), &history, None).into_string();
+            for name in CHECK_NAMES {
+                assert!(page.contains(&format!("</svg>{name}</span>")), "{state}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_offers_what_can_be_done_in_it() {
+    for state in State::ALL {
+        let page = activity(&frame(), &history(state.label(), "text"), None).into_string();
+        let offers = |verb: &str| page.contains(&format!("action=\"/activities/act-1/{verb}\""));
+        assert_eq!(offers("poll"), !state.is_concluded(), "{state}");
+        assert_eq!(offers("cancel"), !state.is_concluded(), "{state}");
+        assert_eq!(offers("retry"), state.can_be_retried(), "{state}");
+        assert!(page.contains(&format!("<title>{state} act-1")), "{state}");
+        let forms = page.matches("method=\"post\"").count();
+        assert_eq!(page.matches("name=\"form_token\" value=\"t0k3n\"").count(), forms, "{state}");
+        assert_eq!(page.matches("name=\"vat\" value=\"310122393500003\"").count(), forms, "{state}");
+    }
+}
+
+#[test]
+fn watching_is_not_stopped_by_one_stray_click() {
+    let page = activity(&frame(), &history("PENDING", "text"), None).into_string();
+    let (before, _) = page.split_once("/cancel\"").unwrap();
+    let opened = before.matches("<details").count() - before.matches("</details").count();
+    assert_eq!(opened, 1, "{page}");
+    assert!(!before.contains("<details open"), "{page}");
+}
+
+#[test]
+fn what_is_dead_or_delivered_can_be_redelivered() {
+    let page = activity(&frame(), &history("FAILED", "text"), None).into_string();
+    assert_eq!(page.matches("action=\"/events/e-1/redeliver\"").count(), 2, "{page}");
+    for sink in ["erp", "log"] {
+        assert!(page.contains(&format!("name=\"webhook\" value=\"{sink}\"")), "{sink}");
+    }
+    assert!(!page.contains("value=\"crm\""), "{page}");
+}
+
+#[test]
+fn what_was_done_is_said() {
+    for said in [Said::Due, Said::Cancelled, Said::Retried, Said::Redelivered] {
+        assert_eq!(Said::from_label(said.label()), Some(said));
+        let page = activity(&frame(), &history("PENDING", "text"), Some(said)).into_string();
+        assert!(page.contains("role=\"status\""), "{said:?}");
+    }
+    assert_eq!(Said::from_label("<script>"), None);
+}
+
+#[test]
+fn the_overview_says_whether_all_is_well() {
+    let title = |frame: &Frame<'_>, overview_: &Overview, statistics: &Statistics| {
+        let page = overview(frame, overview_, statistics, Refresh::Off).into_string();
+        page.split("<title>").nth(1).and_then(|rest| rest.split(" · ").next()).unwrap().to_owned()
+    };
+    let (full, statistics) = full_overview("text");
+    assert_eq!(title(&frame(), &Overview::default(), &Statistics::default()), "Ready");
+    assert_eq!(title(&frame(), &full, &statistics), "Ready, 6 things need attention");
+    let troubles = ["the database cannot be written".to_owned()];
+    assert_eq!(title(&Frame { troubles: &troubles, ..frame() }, &full, &statistics), "Not ready");
+
+    let due = Overview { due_since: Some(NOW.shifted(-1_200_000)), ..Overview::default() };
+    assert_eq!(title(&frame(), &due, &Statistics::default()), "Ready");
+    let silent = Frame { last_answer_at: Some(NOW.shifted(-900_000)), ..frame() };
+    assert_eq!(title(&silent, &due, &Statistics::default()), "Ready, 1 thing needs attention");
+}
+
+#[test]
+fn an_empty_database_says_how_to_fill_it() {
+    for page in [
+        overview(&frame(), &Overview::default(), &Statistics::default(), Refresh::On),
+        activities(&frame(), &Search::default(), &Table::default(), None),
+    ] {
+        let page = page.into_string();
+        assert!(page.contains("pcsid-watch add --vat VAT ACTIVITY_ID"), "{page}");
+        assert!(page.contains("POST /v1/activities"), "{page}");
+    }
+}
+
+#[test]
+fn refreshing_can_be_switched_off_and_on() {
+    let page =
+        |refresh| overview(&frame(), &Overview::default(), &Statistics::default(), refresh).into_string();
+    assert!(page(Refresh::On).contains("<meta http-equiv=\"refresh\" content=\"15\">"));
+    assert!(page(Refresh::On).contains("href=\"/?refresh=off\""));
+    assert!(!page(Refresh::Off).contains("http-equiv"));
+    assert!(page(Refresh::Off).contains("href=\"/\">switch on"));
+}
+
+#[test]
+fn activities_are_linked_with_their_vat() {
+    let (full, statistics) = full_overview("a&b c");
+    let page = overview(&frame(), &full, &statistics, Refresh::Off).into_string();
+    assert!(page.contains("href=\"/activities/a%26b%20c?vat=a%26b%20c\""), "{page}");
+    for state in State::ALL {
+        assert!(page.contains(&format!("href=\"/activities?state={state}\"")), "{state}");
+    }
+}
+
+#[test]
+fn text_of_others_brings_its_own_direction() {
+    let page = activity(&frame(), &history("FAILED", "صندوق ١"), None).into_string();
+    assert!(page.contains("<bdi dir=\"auto\">صندوق ١</bdi>"), "{page}");
+    assert!(page.contains("<pre class=\"verbatim\" dir=\"auto\""), "{page}");
+}
