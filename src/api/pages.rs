@@ -94,8 +94,9 @@ async fn activities(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
         let state = chosen(parameters.one("state")?);
         let state = state
             .map(|label| {
-                ActivityState::from_label(&label)
-                    .ok_or_else(|| Problem::bad_parameter("There is no such state; choose one from the list."))
+                ActivityState::from_label(&label).ok_or_else(|| {
+                    Problem::bad_parameter("There is no such state; choose one from the list.")
+                })
             })
             .transpose()?;
         let vat = match chosen(parameters.one("vat")?) {
@@ -179,7 +180,8 @@ impl Action {
 }
 
 async fn poll(api: State<Arc<Api>>, Path(activity_id): Path<String>, body: Bytes) -> Response {
-    act(&api, &activity_id, &Action::read(&body), Said::Due, async |wanted| poll_now(&api, wanted).await).await
+    act(&api, &activity_id, &Action::read(&body), Said::Due, async |wanted| poll_now(&api, wanted).await)
+        .await
 }
 
 async fn cancel(api: State<Arc<Api>>, Path(activity_id): Path<String>, body: Bytes) -> Response {

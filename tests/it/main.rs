@@ -15,6 +15,7 @@ mod documents;
 mod helpers;
 mod http;
 mod main_job;
+mod pages;
 mod sandbox;
 mod shutdown;
 mod storage;
