@@ -211,17 +211,21 @@ impl Store {
     }
 
     async fn durations(&self, now: Timestamp) -> Result<Durations, StoreError> {
-        let rows: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT duration_ms, sum(n) FROM tally_durations
-             WHERE month >= strftime('%Y-%m', ?1 / 1000, 'unixepoch', 'start of month', ?2)
-             GROUP BY duration_ms HAVING sum(n) > 0 ORDER BY duration_ms",
+        // Thousands of short rows come faster as one long one.
+        let rows: String = sqlx::query_scalar(
+            "SELECT json_group_array(json_array(duration_ms, n))
+             FROM (SELECT duration_ms, sum(n) AS n FROM tally_durations
+                   WHERE month >= strftime('%Y-%m', ?1 / 1000, 'unixepoch', 'start of month', ?2)
+                   GROUP BY duration_ms HAVING sum(n) > 0 ORDER BY duration_ms)",
         )
         .bind(now.as_millis())
         .bind(format!("-{} months", N_MONTHS - 1))
-        .fetch_all(&self.reports)
+        .fetch_one(&self.reports)
         .await
         .map_err(StoreError::query("reading durations"))?;
-        let rows: Vec<(u64, u64)> = rows.into_iter().map(|(ms, n)| (count(ms), count(n))).collect();
+        let rows: Vec<(i64, i64)> = serde_json::from_str(&rows).unwrap_or_default();
+        let mut rows: Vec<(u64, u64)> = rows.into_iter().map(|(ms, n)| (count(ms), count(n))).collect();
+        rows.sort_unstable();
         Ok(distribution(&rows))
     }
 
