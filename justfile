@@ -1,7 +1,7 @@
 # What a change has to pass; the same steps as .ci/run.
 
 # Everything.
-check: fmt clippy doc deny machete demo test
+check: fmt clippy doc deny machete demo openapi test
 
 # Formatting.
 fmt:
@@ -14,6 +14,10 @@ clippy:
 # The README's first command.
 demo:
     cargo run --quiet --locked -- demo
+
+# The API by its own description; needs Python 3.
+openapi:
+    .ci/openapi
 
 # The README's test command.
 test:

@@ -92,6 +92,7 @@ async fn run(n_activities: u64) {
 
     println!("\n{:<72} {:>9} {:>9}", "the status page", "median", "worst");
     measure("overview", || async { store.overview(clock::wall_now()).await.unwrap().states.len() }).await;
+    measure("statistics", || async { store.statistics(clock::wall_now()).await.unwrap().days.len() }).await;
     store.close().await;
 }
 
