@@ -184,6 +184,7 @@ impl Daemon {
             listen("http.metrics_listen", settings.http.metrics_listen).await?,
         );
         store.require_upstream(&settings.upstream.base_url, clock.now()).await?;
+        store.explain_anew(&settings.policy.catalogue).await?;
         follow_absent_clock(&store, &clock, settings.policy.backoff.max_interval()).await?;
         let serving = settings.serving();
         for vat in store.assign_credentials(&serving).await? {

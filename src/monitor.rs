@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::activity::State;
+use crate::domain::catalogue::Owner;
 use crate::domain::time::Timestamp;
 use crate::store::{ClosedGate, Overview};
 
@@ -39,6 +40,11 @@ struct ByState {
 struct ByCheck {
     check: &'static str,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOwner {
+    owner: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,6 +79,7 @@ pub struct Monitor {
     poll_duration: Histogram,
     conclusions: Family<ByState, Counter>,
     checks: Family<ByCheck, Counter>,
+    check_errors: Family<ByOwner, Counter>,
     detection_lag: Histogram,
     deliveries: Family<BySinkAndOutcome, Counter>,
     delivery_duration: Family<BySink, Histogram, fn() -> Histogram>,
@@ -142,6 +149,7 @@ impl Monitor {
             poll_duration: exchange_durations(),
             conclusions: Family::default(),
             checks: Family::default(),
+            check_errors: Family::default(),
             detection_lag: Histogram::new(LAG),
             deliveries: Family::default(),
             delivery_duration: Family::new_with_constructor(exchange_durations),
@@ -154,6 +162,9 @@ impl Monitor {
         // A series that is there from the start can be told from one that is missing.
         for state in State::ALL.into_iter().filter(|state| state.is_concluded()) {
             drop(monitor.conclusions.get_or_create(&ByState { state: state.label() }));
+        }
+        for owner in Owner::ALL {
+            drop(monitor.check_errors.get_or_create(&ByOwner { owner: owner.label() }));
         }
         for sink in &monitor.sinks {
             for outcome in Attempted::ALL {
@@ -185,6 +196,11 @@ impl Monitor {
             self.conclusions.clone(),
         );
         registry.register("checks", "Compliance checks of concluded activities", self.checks.clone());
+        registry.register(
+            "check_errors",
+            "Errors in failed checks of concluded activities, by who must act",
+            self.check_errors.clone(),
+        );
         registry.register(
             "detection_lag_seconds",
             "Time from upstream's CompletedAt to the recorded conclusion",
@@ -263,6 +279,11 @@ impl Monitor {
     /// A check of a concluded activity came out so.
     pub fn checked(&self, check: &'static str, outcome: &'static str) {
         self.checks.get_or_create(&ByCheck { check, outcome }).inc();
+    }
+
+    /// A failed check of a concluded activity has an error that is this one's to mend.
+    pub fn erred(&self, owner: Owner) {
+        self.check_errors.get_or_create(&ByOwner { owner: owner.label() }).inc();
     }
 
     /// An attempt to deliver ended.

@@ -2,11 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use pcsid_watch::domain::catalogue::Catalogue;
 use pcsid_watch::domain::classify::{Answer, Verdict, classify};
 
 fuzz_target!(|input: (u16, Vec<u8>)| {
     let (http_status, body) = input;
-    let observation = classify(&Answer::Reply { http_status, retry_after: None, body });
+    let observation = classify(&Answer::Reply { http_status, retry_after: None, body }, Catalogue::builtin().codes());
     match observation.verdict {
         Verdict::Transient { detail, .. } => {
             assert!(!detail.chars().any(char::is_control));

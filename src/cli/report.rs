@@ -25,6 +25,8 @@ enum ReportName {
     Checks,
     /// ZATCA's rules that fail, the most frequent first
     Rules,
+    /// Devices: attempts until a PCSID, still without one, whose data the last failure was about
+    Devices,
     /// Activities that have not concluded for longer than schedule.stalled_after
     Overdue,
     /// The outbox by sink
@@ -36,6 +38,7 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ReportName::Summary => Report::Summary,
         ReportName::Checks => Report::Checks,
         ReportName::Rules => Report::Rules,
+        ReportName::Devices => Report::Devices,
         ReportName::Overdue => {
             Report::Overdue { registered_until: clock::wall_now() - settings.policy.stalled_after }
         }

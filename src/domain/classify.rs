@@ -6,12 +6,16 @@
 use std::time::Duration;
 
 use super::report::{ErrorBody, Findings, ListedError, Object, Report, StatusBody};
+use super::rules::KnownCodes;
 
 /// The only `ActivityType` that this endpoint serves.
 const PCSID_ACTIVITY_TYPE: &str = "ZATCA_COMPLIANCE_INVOICE";
 
 /// How many characters of an unreadable body, or of why there was none, are kept for diagnosis.
 const MAX_EXCERPT_CHARS: usize = 200;
+
+/// How much of a final answer's body is kept as evidence. Those that were seen have a tenth of it at most.
+pub const MAX_KEPT_BODY_BYTES: usize = 64 * 1024;
 
 /// How many characters of an unknown `Status` are kept.
 const MAX_STATUS_CHARS: usize = 64;
@@ -44,6 +48,17 @@ pub struct Observation {
     pub http_status: Option<u16>,
     /// What it means.
     pub verdict: Verdict,
+    /// The body as it came, where upstream said something final, cut to [`MAX_KEPT_BODY_BYTES`].
+    pub body: Option<FinalBody>,
+}
+
+/// The body of a final answer, kept as evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinalBody {
+    /// Its text.
+    pub text: String,
+    /// Whether its end was cut off.
+    pub is_cut: bool,
 }
 
 /// What an answer means for the activity it was asked for.
@@ -129,6 +144,18 @@ impl Verdict {
     }
 }
 
+impl FinalBody {
+    /// Only what may conclude an activity: of the many other answers nothing is copied.
+    fn of(verdict: &Verdict, body: &[u8]) -> Option<Self> {
+        if !matches!(verdict, Verdict::Succeeded(..) | Verdict::Failed(..) | Verdict::Strike(_)) {
+            return None;
+        }
+        let text = std::str::from_utf8(body).ok()?;
+        let kept = &text[..text.floor_char_boundary(MAX_KEPT_BODY_BYTES)];
+        Some(Self { text: kept.to_owned(), is_cut: kept.len() < text.len() })
+    }
+}
+
 impl Observation {
     /// Takes a secret out of every text that is kept, however the body had written it.
     pub fn redact(&mut self, secret: &str) {
@@ -137,6 +164,13 @@ impl Observation {
                 *text = text.replace(secret, "[redacted]");
             }
         };
+        if let Some(body) = &mut self.body {
+            redact(&mut body.text);
+            // Within a string of JSON some of its characters may be escaped.
+            let escaped = serde_json::Value::from(secret).to_string();
+            body.text = body.text.replace(escaped.trim_matches('"'), "[redacted]");
+            body.text = body.text.replace(&secret.replace('/', "\\/"), "[redacted]");
+        }
         match &mut self.verdict {
             Verdict::InProgress(report) => report.each_text(&mut redact),
             Verdict::Succeeded(report, findings) | Verdict::Failed(report, findings) => {
@@ -163,22 +197,22 @@ fn cut_at_beginning_of(excerpt: &mut String, secret: &str) {
     }
 }
 
-/// Decides what one answer means.
-pub fn classify(answer: &Answer) -> Observation {
+/// Decides what one answer means. `known`: the rule codes to look for in the checks' texts.
+pub fn classify(answer: &Answer, known: &KnownCodes) -> Observation {
     let (http_status, retry_after, body) = match answer {
         Answer::NoReply { http_status, cause } => {
             // A cause may quote what the other side sent, the names in its certificate say.
             let verdict = transient(TransientKind::NoReply, one_line(cause));
-            return Observation { http_status: *http_status, verdict };
+            return Observation { http_status: *http_status, verdict, body: None };
         }
         Answer::Reply { http_status, retry_after, body } => (*http_status, *retry_after, body.as_slice()),
     };
     let verdict = match http_status {
-        200 => match read_status(body) {
+        200 => match read_status(body, known) {
             Ok(verdict) => verdict,
             Err(unusable) => unusable.into_transient(TransientKind::InvalidResponse, body),
         },
-        500 => match read_status(body) {
+        500 => match read_status(body, known) {
             // Only `Status` counts here: a success that comes as an error contradicts itself.
             Ok(Verdict::Failed(report, findings)) if report.upstream_status.as_deref() == Some("FAILED") => {
                 Verdict::Failed(report, findings)
@@ -207,7 +241,8 @@ pub fn classify(answer: &Answer) -> Observation {
         ),
         _ => transient(TransientKind::UnexpectedStatus, format!("HTTP {http_status}: {}", excerpt(body))),
     };
-    Observation { http_status: Some(http_status), verdict }
+    let body = FinalBody::of(&verdict, body);
+    Observation { http_status: Some(http_status), verdict, body }
 }
 
 /// Why a body can't be trusted.
@@ -248,7 +283,7 @@ fn transient(kind: TransientKind, detail: String) -> Verdict {
     Verdict::Transient { kind, detail, unknown_status: None }
 }
 
-fn read_status(body: &[u8]) -> Result<Verdict, Unusable> {
+fn read_status(body: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {
     // JSON is UTF-8 throughout; the reader alone would not look at the texts that it passes over.
     let text = std::str::from_utf8(body).map_err(|_| Unusable::NotUtf8)?;
     let Object(body): Object<StatusBody> = serde_json::from_str(text).map_err(Unusable::NotJson)?;
@@ -257,14 +292,14 @@ fn read_status(body: &[u8]) -> Result<Verdict, Unusable> {
     }
     match body.status.as_deref() {
         None => Err(Unusable::NoStatus),
-        Some("IN_PROGRESS") => Ok(Verdict::InProgress(body.into_parts().0)),
+        Some("IN_PROGRESS") => Ok(Verdict::InProgress(body.into_parts(known).0)),
         // Without a PCSID the device is useless, whatever the activity's own status says.
         Some("SUCCEEDED") if body.pcsid_generated() != Some("FAILED") => {
-            let (report, findings) = body.into_parts();
+            let (report, findings) = body.into_parts(known);
             Ok(Verdict::Succeeded(report, findings))
         }
         Some("SUCCEEDED" | "FAILED") => {
-            let (report, findings) = body.into_parts();
+            let (report, findings) = body.into_parts(known);
             Ok(Verdict::Failed(report, findings))
         }
         Some(unknown) => Err(Unusable::UnknownStatus(unknown.to_owned())),

@@ -1,10 +1,14 @@
 //! What follows from one answer: the activity's next state, its next poll and what is announced.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::activity::{Activity, State};
-use super::classify::{Observation, Verdict};
+use super::catalogue::{Catalogue, Explanation};
+use super::classify::{FinalBody, Observation, Verdict};
 use super::event::{Event, EventKind, Standing};
+use super::next_step::NextStep;
 use super::report::{Findings, ListedError, Report};
 use super::schedule::Backoff;
 use super::time::Timestamp;
@@ -20,6 +24,8 @@ pub struct Policy {
     pub give_up_after: Duration,
     /// Refusals in a row that reject it; at least 1.
     pub reject_after: u32,
+    /// What rules mean.
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// What there is to decide on.
@@ -58,6 +64,12 @@ pub struct Decision {
     pub report: Option<Report>,
     /// Checks and listed errors, set with a conclusion.
     pub findings: Option<Findings>,
+    /// What is known of each rule in the findings, once each; set with them.
+    pub explanations: Vec<Explanation>,
+    /// What to do next, where there is something; set with a conclusion.
+    pub next_step: Option<NextStep>,
+    /// Upstream's final answer as it came, where one concluded it.
+    pub final_body: Option<FinalBody>,
     /// What to announce, in this order.
     pub events: Vec<Event>,
 }
@@ -124,16 +136,21 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
     let n_polls = activity.n_polls.saturating_add(u32::from(polled));
     let report = effect.report.as_ref().unwrap_or(&activity.report);
     let concludes = state.is_concluded() && !activity.state.is_concluded();
+    let next_step = NextStep::on_conclusion(state, &effect.findings, &policy.catalogue).filter(|_| concludes);
     let standing = Standing {
         activity,
         state,
         report,
         findings: &effect.findings,
+        catalogue: &policy.catalogue,
+        next_step: next_step.as_ref(),
         n_polls,
         concluded_at: concludes.then_some(now),
     };
     let mut events = Vec::new();
     if stalls {
+        let next_step = NextStep::while_stalled();
+        let standing = Standing { next_step: Some(&next_step), ..standing };
         events.push(Event::of_activity(EventKind::ActivityStalled, now, &standing));
     }
     if let Some(kind) = EventKind::on_entering(state).filter(|_| concludes) {
@@ -161,6 +178,16 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
         error: effect.error,
         stalled_at: stalls.then_some(now),
         report: effect.report.filter(|report| *report != activity.report),
+        explanations: if concludes {
+            distinct(effect.findings.explained(&policy.catalogue))
+        } else {
+            Vec::new()
+        },
+        next_step,
+        final_body: match input {
+            Input::Observed(observation) if concludes && !expires => observation.body.clone(),
+            _ => None,
+        },
         findings: concludes.then_some(effect.findings),
         events,
     }
@@ -174,6 +201,8 @@ pub fn cancel(now: Timestamp, activity: &Activity) -> Decision {
         state: State::Cancelled,
         report: &activity.report,
         findings: &findings,
+        catalogue: &Catalogue::builtin(),
+        next_step: None,
         n_polls: activity.n_polls,
         concluded_at: Some(now),
     };
@@ -195,6 +224,9 @@ pub fn cancel(now: Timestamp, activity: &Activity) -> Decision {
         stalled_at: None,
         report: None,
         findings: Some(findings),
+        explanations: Vec::new(),
+        next_step: None,
+        final_body: None,
         events,
     }
 }
@@ -297,6 +329,12 @@ fn no_later_than_deadlines(
         Some(activity.watched_from + policy.give_up_after),
     ];
     deadlines.into_iter().flatten().filter(|deadline| *deadline > now).fold(planned, Timestamp::min)
+}
+
+/// Each rule once, in the order of the findings.
+fn distinct(explanations: Vec<Explanation>) -> Vec<Explanation> {
+    let mut seen = HashSet::new();
+    explanations.into_iter().filter(|explained| seen.insert(explained.rule.clone())).collect()
 }
 
 /// The first listed error on one line.

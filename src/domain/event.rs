@@ -8,6 +8,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::activity::{Activity, State, Vat};
+use super::catalogue::{Catalogue, Explanation, Owner, Text};
+use super::next_step::NextStep;
 use super::report::{Findings, ListedError, Report};
 use super::rules::RuleError;
 use super::time::Timestamp;
@@ -130,7 +132,8 @@ impl Event {
         reason: &str,
     ) -> Self {
         let identity = format!("credential/{credential}/{}/{}", kind.label(), since.as_millis());
-        let data = json!({ "credential": credential, "held_since": since, "reason": reason });
+        let next_step = (kind == EventKind::CredentialHeld).then(NextStep::while_credential_is_held);
+        let data = json!({ "credential": credential, "held_since": since, "reason": reason, "next_step": next_step });
         Self::new(&identity, kind, occurred_at, None, &data)
     }
 
@@ -143,7 +146,9 @@ impl Event {
         reason: &str,
     ) -> Self {
         let identity = format!("vat/{vat}/{}/{}", kind.label(), since.as_millis());
-        let data = json!({ "vat": vat.as_str(), "held_since": since, "reason": reason });
+        let next_step = (kind == EventKind::VatHeld).then(NextStep::while_vat_is_held);
+        let data =
+            json!({ "vat": vat.as_str(), "held_since": since, "reason": reason, "next_step": next_step });
         Self::new(&identity, kind, occurred_at, Some(vat.clone()), &data)
     }
 }
@@ -159,6 +164,10 @@ pub struct Standing<'a> {
     pub report: &'a Report,
     /// Its checks and listed errors.
     pub findings: &'a Findings,
+    /// What the rules in them mean.
+    pub catalogue: &'a Catalogue,
+    /// What to do next, where there is something.
+    pub next_step: Option<&'a NextStep>,
     /// Requests made, the deciding one included.
     pub n_polls: u32,
     /// When watching ended, if it did.
@@ -184,6 +193,7 @@ struct ActivityData<'a> {
     registered_at: Timestamp,
     concluded_at: Option<Timestamp>,
     polls: u32,
+    next_step: Option<&'a NextStep>,
 }
 
 #[derive(Serialize)]
@@ -205,6 +215,9 @@ struct CheckData {
 struct RuleData {
     rule: Option<String>,
     message: String,
+    owner: Owner,
+    meaning: Text,
+    remedy: Text,
 }
 
 #[derive(Serialize)]
@@ -212,11 +225,14 @@ struct ErrorData<'a> {
     code: Option<&'a str>,
     message: Option<&'a str>,
     source: Option<&'a str>,
+    owner: Option<Owner>,
+    meaning: Option<Text>,
+    remedy: Option<Text>,
 }
 
 impl<'a> Standing<'a> {
     fn data(&self) -> ActivityData<'a> {
-        let Standing { activity, report, findings, .. } = self;
+        let Standing { activity, report, findings, catalogue, .. } = self;
         ActivityData {
             vat: activity.vat.as_str(),
             activity_id: activity.activity_id.as_str(),
@@ -230,29 +246,39 @@ impl<'a> Standing<'a> {
                 success: report.success_count,
                 failure: report.failure_count,
             },
-            checks: findings.all_checks().into_iter().map(CheckData::from).collect(),
-            errors: findings.errors.iter().map(ErrorData::from).collect(),
+            checks: findings.all_checks().into_iter().map(|check| CheckData::new(check, catalogue)).collect(),
+            errors: findings.errors.iter().map(|error| ErrorData::new(error, catalogue)).collect(),
             created_at: report.created_at,
             updated_at: report.updated_at,
             completed_at: report.completed_at,
             registered_at: activity.registered_at,
             concluded_at: self.concluded_at,
             polls: self.n_polls,
+            next_step: self.next_step,
         }
     }
 }
 
-impl From<super::report::Check> for CheckData {
-    fn from(check: super::report::Check) -> Self {
-        let data = |error: RuleError| RuleData { rule: error.rule, message: error.message };
+impl CheckData {
+    fn new(check: super::report::Check, catalogue: &Catalogue) -> Self {
+        let data = |error: RuleError| {
+            let Explanation { owner, meaning, remedy, .. } = catalogue.explain(error.rule.as_deref());
+            RuleData { rule: error.rule, message: error.message, owner, meaning, remedy }
+        };
         let errors = check.errors.into_iter().map(data).collect();
         Self { name: check.name, outcome: check.outcome.label(), message: check.message, errors }
     }
 }
 
-impl<'a> From<&'a ListedError> for ErrorData<'a> {
-    fn from(error: &'a ListedError) -> Self {
+impl<'a> ErrorData<'a> {
+    /// A code that the catalogue does not know explains nothing.
+    fn new(error: &'a ListedError, catalogue: &Catalogue) -> Self {
+        let explained = catalogue.explain_listed(error.error_code.as_deref(), error.error_message.as_deref());
+        let explained = Some(explained).filter(|explained| explained.is_known);
         Self {
+            owner: explained.as_ref().map(|explained| explained.owner),
+            meaning: explained.as_ref().map(|explained| explained.meaning.clone()),
+            remedy: explained.map(|explained| explained.remedy),
             code: error.error_code.as_deref(),
             message: error.error_message.as_deref(),
             source: error.error_source.as_deref(),

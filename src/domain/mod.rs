@@ -4,10 +4,12 @@
 //! no other module of the program.
 
 pub mod activity;
+pub mod catalogue;
 pub mod classify;
 pub mod decide;
 pub mod event;
 pub mod gate;
+pub mod next_step;
 pub mod quota;
 pub mod report;
 pub mod retry_after;

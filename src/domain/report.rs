@@ -11,6 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::catalogue::{Catalogue, Explanation};
 use super::rules::{self, KnownCodes, RuleError};
 use super::time::Timestamp;
 
@@ -60,14 +61,18 @@ pub struct Check {
 }
 
 impl Check {
-    fn from_text(name: &'static str, text: Option<String>) -> Self {
+    fn not_reported(name: &'static str) -> Self {
+        Self { name, outcome: CheckOutcome::NotReported, message: None, errors: Vec::new() }
+    }
+
+    fn from_text(name: &'static str, text: Option<String>, known: &KnownCodes) -> Self {
         match text {
-            None => Self { name, outcome: CheckOutcome::NotReported, message: None, errors: Vec::new() },
+            None => Self::not_reported(name),
             Some(text) if text.trim() == "SUCCEEDED" => {
                 Self { name, outcome: CheckOutcome::Succeeded, message: None, errors: Vec::new() }
             }
             Some(text) => {
-                let errors = rules::split(&text, KnownCodes::builtin());
+                let errors = rules::split(&text, known);
                 Self { name, outcome: CheckOutcome::Failed, message: Some(text), errors }
             }
         }
@@ -141,11 +146,24 @@ impl Findings {
         self.errors.iter_mut().for_each(|error| error.each_text(visit));
     }
 
+    /// What is known of each error in the checks' texts, and of each listed error that the catalogue knows: one that it
+    /// does not know says only that there were errors.
+    pub fn explained(&self, catalogue: &Catalogue) -> Vec<Explanation> {
+        let in_checks = self.checks.iter().flat_map(|check| &check.errors);
+        let listed = self.errors.iter().map(|error| {
+            catalogue.explain_listed(error.error_code.as_deref(), error.error_message.as_deref())
+        });
+        in_checks
+            .map(|error| catalogue.explain(error.rule.as_deref()))
+            .chain(listed.filter(|explained| explained.is_known))
+            .collect()
+    }
+
     /// All six checks in the documented order, those that upstream left out as not reported.
     pub fn all_checks(&self) -> [Check; 6] {
         CHECK_NAMES.map(|name| {
             let reported = self.checks.iter().find(|check| check.name == name);
-            reported.cloned().unwrap_or_else(|| Check::from_text(name, None))
+            reported.cloned().unwrap_or_else(|| Check::not_reported(name))
         })
     }
 }
@@ -214,7 +232,7 @@ impl StatusBody {
     /// Parts the body into what is kept of any answer and what is kept of a final one.
     ///
     /// A timestamp that can't be read is left out: it decides nothing.
-    pub(super) fn into_parts(self) -> (Report, Findings) {
+    pub(super) fn into_parts(self, known: &KnownCodes) -> (Report, Findings) {
         let time = |text: Option<String>| text.as_deref().and_then(Timestamp::parse_lenient);
         let counts = self.request_meta_info.map(|Object(counts)| counts).unwrap_or_default();
         let meta = self.response_info.and_then(|Object(info)| info.response_meta_data);
@@ -241,7 +259,7 @@ impl StatusBody {
             .into_iter()
             .zip(texts)
             .filter(|(_, text)| text.is_some())
-            .map(|(name, text)| Check::from_text(name, text))
+            .map(|(name, text)| Check::from_text(name, text, known))
             .collect();
         (report, Findings { checks, errors: listed(self.error_list) })
     }

@@ -37,7 +37,6 @@ mod view;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use view::View;
 
@@ -56,23 +55,20 @@ pub struct RuleError {
 ///
 /// Case, the kind of hyphens and invisible marks make no difference when a code is looked up.
 /// A code is one word of Latin letters, digits, hyphens and underscores; any other is never found.
-/// Clone [`KnownCodes::builtin`] and extend the copy to add codes to it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownCodes {
     official: HashMap<String, String>,
 }
 
 impl KnownCodes {
-    /// The codes known when this program was built.
-    pub fn builtin() -> &'static Self {
-        static BUILTIN: LazyLock<KnownCodes> =
-            LazyLock::new(|| include_str!("rules/codes.txt").lines().collect());
-        &BUILTIN
-    }
-
     /// The official spelling of a code, if it is known.
     pub fn official(&self, code: &str) -> Option<&str> {
         self.folded(&fold(code))
+    }
+
+    /// All codes in their official spelling.
+    pub fn spellings(&self) -> impl Iterator<Item = &str> {
+        self.official.values().map(String::as_str)
     }
 
     fn folded(&self, folded: &str) -> Option<&str> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::activity::Vat;
+use crate::domain::catalogue::Language;
 use crate::domain::decide::Policy;
 use crate::domain::routing::{LOG_SINK, Route};
 use crate::domain::serving::Serving;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `ui.language`: what explanations are told in where nobody asks for another.
+    pub language: Language,
     /// `retention.concluded_after`
     pub retention: Duration,
     /// The effective values with secrets redacted, as `config show` prints them.

@@ -112,6 +112,8 @@ section!(RawSettings {
     events: RawEvents = RawEvents::default(),
     http: RawHttp = RawHttp::default(),
     log: RawLog = RawLog::default(),
+    catalogue: RawCatalogue = RawCatalogue::default(),
+    ui: RawUi = RawUi::default(),
     retention: RawRetention = RawRetention::default(),
 });
 
@@ -166,6 +168,10 @@ section!(RawHttp {
 });
 
 section!(RawLog { format: String = "text".to_owned(), level: String = "info".to_owned() });
+
+section!(RawCatalogue { file: Option<String> = None });
+
+section!(RawUi { language: String = "en".to_owned() });
 
 section!(RawRetention { concluded_after: Span = ms(400 * DAY) });
 

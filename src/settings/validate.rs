@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::raw::{Origins, RawCredential, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span};
@@ -10,6 +11,7 @@ use super::{
     UpstreamSettings, WebhookSettings,
 };
 use crate::domain::activity::Vat;
+use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::decide::{Policy, human};
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::schedule::Backoff;
@@ -56,11 +58,13 @@ pub(super) fn validate(
     };
     let mut warnings = Vec::new();
     let upstream = upstream(&raw.upstream, &mut problems);
-    let policy = policy(&raw, &mut problems, &mut warnings);
+    let catalogue = catalogue(raw.catalogue.file.as_deref(), &mut problems);
+    let policy = policy(&raw, catalogue, &mut problems, &mut warnings);
     let credentials = credentials(&raw.credentials, &mut problems);
     let webhooks = webhooks(&raw.webhooks, &mut problems);
     let http = http(&raw.http, &mut problems);
     let log = log(&raw, &mut problems);
+    let language = language(&raw.ui.language, &mut problems);
     let retention = problems.span("retention.concluded_after", raw.retention.concluded_after);
     let database = database(&raw.database.url, &mut problems);
     match (upstream, database, problems.found.is_empty()) {
@@ -74,6 +78,7 @@ pub(super) fn validate(
             events_log: raw.events.log,
             http,
             log,
+            language,
             retention,
             shown,
             warnings,
@@ -157,7 +162,12 @@ fn without_userinfo(text: &str) -> String {
     }
 }
 
-fn policy(raw: &RawSettings, problems: &mut Problems, warnings: &mut Vec<String>) -> Policy {
+fn policy(
+    raw: &RawSettings,
+    catalogue: Arc<Catalogue>,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> Policy {
     let schedule = &raw.schedule;
     let initial_interval = problems.span("schedule.initial_interval", schedule.initial_interval);
     let max_interval = problems.span("schedule.max_interval", schedule.max_interval);
@@ -207,6 +217,7 @@ fn policy(raw: &RawSettings, problems: &mut Problems, warnings: &mut Vec<String>
         stalled_after,
         give_up_after,
         reject_after: schedule.reject_after,
+        catalogue,
     }
 }
 
@@ -396,6 +407,26 @@ fn listen_address(key: &str, text: &str, problems: &mut Problems) -> Option<Sock
         );
     }
     address
+}
+
+/// The rules that the program knows, and those of the user's file. The file is read here, so that a mistake in it is
+/// told with all others.
+fn catalogue(file: Option<&str>, problems: &mut Problems) -> Arc<Catalogue> {
+    let builtin = Catalogue::builtin();
+    let Some(file) = file else { return builtin };
+    match std::fs::read_to_string(file).map(|text| builtin.extended(&text)) {
+        Ok(Ok(extended)) => return Arc::new(extended),
+        Ok(Err(err)) => problems.add("catalogue.file", format!("`{file}` is not usable: {err}")),
+        Err(err) => problems.add("catalogue.file", format!("`{file}` can't be read: {err}")),
+    }
+    builtin
+}
+
+fn language(label: &str, problems: &mut Problems) -> Language {
+    Language::from_label(label).unwrap_or_else(|| {
+        problems.add("ui.language", format!("`{}` is not usable: it must be en or ar", label.escape_debug()));
+        Language::default()
+    })
 }
 
 fn log(raw: &RawSettings, problems: &mut Problems) -> LogSettings {

@@ -169,11 +169,15 @@ impl Store {
         .await
         .map_err(StoreError::query("recording a retry"))?;
         // They belonged to the conclusion that is taken back; its event keeps them.
-        sqlx::query("DELETE FROM errors WHERE activity = ?1")
-            .bind(claimed.key)
-            .execute(&mut *transaction)
-            .await
-            .map_err(StoreError::query("clearing a former rejection"))?;
+        for statement in
+            ["DELETE FROM errors WHERE activity = ?1", "DELETE FROM final_answers WHERE activity = ?1"]
+        {
+            sqlx::query(statement)
+                .bind(claimed.key)
+                .execute(&mut *transaction)
+                .await
+                .map_err(StoreError::query("clearing a former rejection"))?;
+        }
         commit(transaction).await?;
         Ok(Retried { vat: claimed.activity.vat, from })
     }

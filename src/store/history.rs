@@ -9,7 +9,7 @@ use super::{ActivityRef, Store};
 
 impl Store {
     /// The row of `report_activities` of each activity with this id, one a VAT, with its `transitions`, `checks` (each
-    /// with its `errors`), `errors`, `events`, `deliveries` and `attempts` below it.
+    /// with its `errors`), `errors`, `events`, `deliveries` and `attempts` below it, and the device's `former_attempt`.
     ///
     /// # Errors
     /// [`StoreError::UnknownActivity`] where there is none; otherwise only those of the database.
@@ -41,6 +41,15 @@ impl Store {
                 }
                 activity.insert(key.to_owned(), own_fields(own));
             }
+        }
+        for activity in &mut activities {
+            let text = |key: &str| activity.get(key).and_then(Value::as_str).unwrap_or_default();
+            let former = match activity.get("device_id") {
+                Some(Value::String(_)) => self.former_attempt(text("vat"), text("activity_id")).await?,
+                _ => None,
+            };
+            let former = serde_json::to_value(former).map_err(StoreError::Encode)?;
+            activity.insert("former_attempt".to_owned(), former);
         }
         Ok(activities)
     }

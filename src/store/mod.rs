@@ -9,6 +9,7 @@ mod clock;
 mod deliveries;
 mod error;
 mod events;
+mod explanations;
 mod gates;
 mod history;
 mod lists;
@@ -32,6 +33,7 @@ use sqlx::{Sqlite, Transaction};
 pub use activities::{ActivityRef, RegisterOutcome, Retried};
 pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use error::StoreError;
+pub use explanations::FinalAnswer;
 pub use gates::StoredGate;
 pub use lists::{
     ActivityFilter, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus, EventFilter,

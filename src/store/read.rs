@@ -134,6 +134,8 @@ pub enum Report {
     Checks,
     /// The rules that fail, the most frequent first.
     Rules,
+    /// Devices: attempts until a PCSID, those that still have none first.
+    Devices,
     /// Activities that are being watched and were registered at this time or before.
     Overdue {
         /// Now less `stalled_after`.
@@ -152,6 +154,9 @@ impl Report {
                  ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
             }
             Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
+            Report::Devices => {
+                "SELECT * FROM report_devices ORDER BY pcsid_at IS NOT NULL, attempts DESC, vat, device_id"
+            }
             Report::Overdue { .. } => {
                 "SELECT vat, activity_id, device_id, reference, state, registered_at, stalled_at, last_polled_at,
                         next_poll_at, poll_count, consecutive_errors, last_error

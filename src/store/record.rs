@@ -7,9 +7,11 @@ use sqlx::SqliteConnection;
 use super::deliveries::{DeliveryRecord, write_deliveries};
 use super::error::StoreError;
 use super::events::{insert, write_events};
+use super::explanations::write_explanations;
 use super::gates::write_gate;
 use super::schedule::Claimed;
 use super::{Store, as_json, clock, commit, millis};
+use crate::domain::catalogue::Owner;
 use crate::domain::decide::Decision;
 use crate::domain::gate::GateChange;
 use crate::domain::report::{CheckOutcome, Findings};
@@ -135,6 +137,8 @@ pub(super) async fn write_polls<P: std::borrow::Borrow<PollRecord>>(
         write_activities(connection, &applied).await?;
         write_transitions(connection, &applied).await?;
         write_findings(connection, &applied).await?;
+        write_explanations(connection, applied.iter().flat_map(|poll| &poll.decision.explanations)).await?;
+        write_final_answers(connection, &applied).await?;
         let events: Vec<_> = applied
             .iter()
             .flat_map(|poll| poll.decision.events.iter().map(|event| (Some(poll.claimed.key), event)))
@@ -222,6 +226,10 @@ async fn write_activities(
                 report.created_at.map(Timestamp::as_millis),
                 report.updated_at.map(Timestamp::as_millis),
                 report.completed_at.map(Timestamp::as_millis),
+                decision
+                    .next_step
+                    .as_ref()
+                    .map(|step| (&step.text.en, &step.text.ar, step.owner.map(Owner::label))),
             )
         })
         .collect();
@@ -240,7 +248,10 @@ async fn write_activities(
              failure_count = j.value ->> 8,
              upstream_created_at = j.value ->> 9,
              upstream_updated_at = j.value ->> 10,
-             upstream_completed_at = j.value ->> 11
+             upstream_completed_at = j.value ->> 11,
+             next_step = j.value ->> '$[12][0]',
+             next_step_ar = j.value ->> '$[12][1]',
+             next_step_owner = j.value ->> '$[12][2]'
          FROM json_each(?1) j
          WHERE activities.id = j.value ->> 0",
     )
@@ -284,6 +295,32 @@ async fn write_transitions(
     .await
     .map_err(StoreError::query("recording transitions"))?;
     Ok(())
+}
+
+async fn write_final_answers(
+    connection: &mut SqliteConnection,
+    polls: &[&PollRecord],
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = polls
+        .iter()
+        .filter_map(|poll| {
+            let body = poll.decision.final_body.as_ref()?;
+            let answered_at = poll.decided_at.as_millis();
+            Some((
+                poll.claimed.key,
+                answered_at,
+                poll.decision.http_status,
+                &body.text,
+                i64::from(body.is_cut),
+            ))
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let statement = "INSERT OR REPLACE INTO final_answers (activity, answered_at, http_status, body, is_cut)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
+    insert(connection, statement, as_json(&rows)?, "recording final answers").await
 }
 
 /// Writes what came with conclusions: checks, the single errors in their texts, and listed errors.

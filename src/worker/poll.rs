@@ -193,12 +193,13 @@ impl Poller {
         self.n_served += 1;
         self.served.insert(claimed.vat_key, self.n_served);
         let client = self.parts.client.clone();
+        let catalogue = Arc::clone(&self.parts.policy.catalogue);
         self.requests.spawn(async move {
             let activity = &claimed.activity;
             let began_at = Instant::now();
             let answer = client.pcsid_status(&activity.vat, &activity.activity_id, &token).await;
             let took = began_at.elapsed();
-            let mut observation = classify(&answer);
+            let mut observation = classify(&answer, catalogue.codes());
             if let Ok(secret) = token.to_str()
                 && secret.len() >= MIN_REDACTED_BYTES
             {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::{InFlight, Wakers};
 use crate::clock::Clock;
 use crate::domain::activity::State;
+use crate::domain::catalogue::Explanation;
 use crate::domain::report::Findings;
 use crate::monitor::Monitor;
 use crate::store::{PollRecord, Record, Store, StoreError};
@@ -277,6 +278,12 @@ fn count_conclusion(monitor: &Monitor, poll: &PollRecord) {
     monitor.concluded(transition.to, completed_at.map(|completed_at| decided_at.since(completed_at)));
     for check in decision.findings.iter().flat_map(Findings::all_checks) {
         monitor.checked(check.name, check.outcome.label());
+        for error in &check.errors {
+            let of = |explained: &&Explanation| explained.rule == error.rule;
+            if let Some(explained) = decision.explanations.iter().find(of) {
+                monitor.erred(explained.owner);
+            }
+        }
     }
 }
 

@@ -20,20 +20,31 @@ async fn the_views_have_the_promised_columns() {
             "vat, activity_id, device_id, reference, state, upstream_status, pcsid_generated, total_count, \
              success_count, failure_count, registered_at, first_polled_at, last_polled_at, next_poll_at, stalled_at, \
              upstream_created_at, upstream_updated_at, upstream_completed_at, concluded_at, poll_count, \
-             consecutive_errors, last_http_status, last_error",
+             consecutive_errors, last_http_status, last_error, next_step, next_step_ar",
         ),
         (
             "report_transitions",
             "vat, activity_id, seq, from_state, to_state, occurred_at, http_status, reason",
         ),
         ("report_checks", "vat, activity_id, check_name, outcome, message"),
-        ("report_check_errors", "vat, activity_id, check_name, position, rule, message"),
+        (
+            "report_check_errors",
+            "vat, activity_id, check_name, position, rule, message, owner, meaning, remedy, meaning_ar, remedy_ar",
+        ),
         ("report_errors", "vat, activity_id, position, error_code, error_message, error_source"),
         (
             "report_vats",
             "vat, activities, pending, in_progress, succeeded, failed, rejected, expired, cancelled, held_reason",
         ),
-        ("report_rules", "rule, check_name, activities, vats, last_seen_at"),
+        (
+            "report_rules",
+            "rule, check_name, activities, vats, last_seen_at, owner, meaning, remedy, meaning_ar, remedy_ar",
+        ),
+        (
+            "report_devices",
+            "vat, device_id, attempts, attempts_until_pcsid, latest_activity_id, latest_state, first_attempt_at, \
+             latest_attempt_at, pcsid_at, last_failure_owner",
+        ),
         ("report_vat_checks", "vat, check_name, succeeded, failed, not_reported"),
         ("report_conclusions", "hour, state, activities"),
         ("report_durations", "month, seconds, activities"),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::catalogue::Catalogue;
 use crate::domain::report::{CHECK_NAMES, CheckOutcome};
 use crate::domain::time::Timestamp;
 
@@ -23,7 +24,7 @@ fn verdict(http_status: u16, body: impl AsRef<[u8]>) -> Verdict {
 
 fn verdict_after(http_status: u16, retry_after: Option<Duration>, body: impl AsRef<[u8]>) -> Verdict {
     let answer = Answer::Reply { http_status, retry_after, body: body.as_ref().to_vec() };
-    let observation = classify(&answer);
+    let observation = classify(&answer, Catalogue::builtin().codes());
     assert_eq!(observation.http_status, Some(http_status));
     observation.verdict
 }
@@ -547,12 +548,13 @@ fn throttling_is_429_or_a_503_that_says_how_long() {
 fn no_reply_is_transient_and_says_why_on_one_short_line() {
     for http_status in [None, Some(200), Some(401)] {
         let answer = Answer::NoReply { http_status, cause: "connection reset".to_owned() };
-        let observation = classify(&answer);
+        let observation = classify(&answer, Catalogue::builtin().codes());
         assert_eq!(observation.http_status, http_status);
         assert_eq!(observation.verdict, transient(TransientKind::NoReply, "connection reset".to_owned()));
     }
     let cause = format!("not valid for names\r\n{}", "evil\u{1b}[2J.example, ".repeat(1_000));
-    let Verdict::Transient { detail, .. } = classify(&Answer::NoReply { http_status: None, cause }).verdict
+    let Verdict::Transient { detail, .. } =
+        classify(&Answer::NoReply { http_status: None, cause }, Catalogue::builtin().codes()).verdict
     else {
         panic!("not transient");
     };
@@ -721,7 +723,7 @@ proptest! {
 
     #[test]
     fn no_cause_of_silence_breaks_the_line(cause in any::<String>()) {
-        let Verdict::Transient { detail, .. } = classify(&Answer::NoReply { http_status: None, cause }).verdict
+        let Verdict::Transient { detail, .. } = classify(&Answer::NoReply { http_status: None, cause }, Catalogue::builtin().codes()).verdict
         else {
             return Err(TestCaseError::fail("not transient"));
         };

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::domain::activity::{ActivityId, Vat};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::classify::{Answer, TransientKind, classify};
 use crate::domain::report::CHECK_NAMES;
 
@@ -31,6 +32,7 @@ fn policy() -> Policy {
         stalled_after: STALLED_AFTER,
         give_up_after: GIVE_UP_AFTER,
         reject_after: 3,
+        catalogue: Catalogue::builtin(),
     }
 }
 
@@ -55,11 +57,17 @@ fn activity(state: State) -> Activity {
 }
 
 fn observe(http_status: u16, body: &str) -> Observation {
-    classify(&Answer::Reply { http_status, retry_after: None, body: body.as_bytes().to_vec() })
+    classify(
+        &Answer::Reply { http_status, retry_after: None, body: body.as_bytes().to_vec() },
+        Catalogue::builtin().codes(),
+    )
 }
 
 fn silence() -> Observation {
-    classify(&Answer::NoReply { http_status: None, cause: "connection refused".to_owned() })
+    classify(
+        &Answer::NoReply { http_status: None, cause: "connection refused".to_owned() },
+        Catalogue::builtin().codes(),
+    )
 }
 
 fn decide_at(age: Duration, activity: &Activity, observation: &Observation) -> Decision {
@@ -102,6 +110,7 @@ fn cases() -> Vec<Case> {
     let throttled = |seconds_to_wait: Option<u64>| Observation {
         http_status: Some(429),
         verdict: Verdict::Throttled { retry_after: seconds_to_wait.map(seconds) },
+        body: None,
     };
     vec![
         case("in progress", observe(200, IN_PROGRESS), Some(State::InProgress), None, 0, true),
@@ -534,7 +543,8 @@ fn an_event_is_one_json_object_of_the_documented_form() {
         "completed_at": "2026-03-02T07:30:45.000Z",
         "registered_at": "2026-03-02T05:40:00.000Z",
         "concluded_at": "2026-03-02T05:41:00.000Z",
-        "polls": 5
+        "polls": 5,
+        "next_step": null
       }
     }
     "#);
@@ -565,7 +575,7 @@ fn every_event_of_an_activity_has_exactly_the_documented_fields() {
         assert_eq!(
             keys(data).join(" "),
             "vat activity_id device_id reference state upstream_status pcsid_generated counts checks errors \
-             created_at updated_at completed_at registered_at concluded_at polls"
+             created_at updated_at completed_at registered_at concluded_at polls next_step"
         );
         assert_eq!(keys(&data["counts"]), ["total", "success", "failure"]);
         let checks = data["checks"].as_array().unwrap();
@@ -574,14 +584,14 @@ fn every_event_of_an_activity_has_exactly_the_documented_fields() {
         for check in checks {
             assert_eq!(keys(check), ["name", "outcome", "message", "errors"]);
             for error in check["errors"].as_array().unwrap() {
-                assert_eq!(keys(error), ["rule", "message"]);
+                assert_eq!(keys(error), ["rule", "message", "owner", "meaning", "remedy"]);
             }
             let has_errors = !check["errors"].as_array().unwrap().is_empty();
             assert_eq!(has_errors, check["outcome"] == "FAILED");
             assert_eq!(check["message"].is_string(), check["outcome"] == "FAILED");
         }
         for error in data["errors"].as_array().unwrap() {
-            assert_eq!(keys(error), ["code", "message", "source"]);
+            assert_eq!(keys(error), ["code", "message", "source", "owner", "meaning", "remedy"]);
         }
         assert_eq!(data["state"], decision.state.label());
         assert_eq!(data["concluded_at"].is_string(), decision.state.is_concluded());
@@ -634,7 +644,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         unknown_status: Some(status),
     });
     let made = prop_oneof![errors, throttled, unknown];
-    prop_oneof![known, made.prop_map(|verdict| Observation { http_status: None, verdict })]
+    prop_oneof![known, made.prop_map(|verdict| Observation { http_status: None, verdict, body: None })]
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
@@ -646,6 +656,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             stalled_after,
             give_up_after,
             reject_after,
+            catalogue: Catalogue::builtin(),
         },
     )
 }

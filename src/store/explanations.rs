@@ -1,0 +1,172 @@
+//! What rules mean and what to do, as reports read it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::SqliteConnection;
+
+use super::error::StoreError;
+use super::events::insert;
+use super::{ActivityRef, Store, as_json, commit};
+use crate::domain::activity::Vat;
+use crate::domain::catalogue::{Catalogue, Explanation};
+use crate::domain::next_step::NextStep;
+use crate::domain::time::Timestamp;
+
+/// Upstream's final answer about an activity, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinalAnswer {
+    /// When it came.
+    pub answered_at: Timestamp,
+    /// Its status.
+    pub http_status: Option<u16>,
+    /// Its body, or the beginning of it.
+    pub body: String,
+    /// Whether its end was cut off.
+    pub is_cut: bool,
+}
+
+impl Store {
+    /// Tells every rule that occurred, and every reason to wait, as this catalogue does.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn explain_anew(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        let rules: Vec<String> = sqlx::query_scalar(
+            "SELECT rule FROM tally_rules UNION SELECT rule FROM explanations UNION SELECT ''",
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(StoreError::query("reading the rules that occurred"))?;
+        let explained: Vec<Explanation> = rules.iter().map(|rule| catalogue.explain(Some(rule))).collect();
+        write_explanations(&mut transaction, explained.iter()).await?;
+        let steps: Vec<_> = NextStep::standing()
+            .into_iter()
+            .map(|(reason, step)| (reason, step.text.en, step.text.ar))
+            .collect();
+        let statement = "INSERT INTO waiting_steps (reason, step, step_ar)
+             SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE true
+             ON CONFLICT (reason) DO UPDATE SET step = excluded.step, step_ar = excluded.step_ar";
+        insert(&mut transaction, statement, as_json(&steps)?, "writing what to do while waiting").await?;
+        commit(transaction).await
+    }
+
+    /// Upstream's final answer about an activity of this VAT, where one concluded it.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn final_answer(&self, activity: &ActivityRef) -> Result<Option<FinalAnswer>, StoreError> {
+        let row: Option<(i64, Option<u16>, String, bool)> = sqlx::query_as(
+            "SELECT f.answered_at, f.http_status, f.body, f.is_cut
+             FROM activities a JOIN vats v ON v.id = a.vat_id JOIN final_answers f ON f.activity = a.id
+             WHERE a.activity_id = ?1 AND (?2 IS NULL OR v.vat = ?2)",
+        )
+        .bind(activity.activity_id.as_str())
+        .bind(activity.vat.as_ref().map(Vat::as_str))
+        .fetch_optional(&self.reports)
+        .await
+        .map_err(StoreError::query("reading the final answer"))?;
+        Ok(row.map(|(answered_at, http_status, body, is_cut)| FinalAnswer {
+            answered_at: Timestamp::from_millis(answered_at),
+            http_status,
+            body,
+            is_cut,
+        }))
+    }
+
+    /// The device's attempt before this one: id, state and time of conclusion, and which rules it broke that this one
+    /// breaks too, or no longer, or newly; those only where upstream has concluded both. `None` where there is none.
+    pub(super) async fn former_attempt(
+        &self,
+        vat: &str,
+        activity_id: &str,
+    ) -> Result<Option<FormerAttempt>, StoreError> {
+        let failed = StoreError::query;
+        type Row = (i64, String, String, i64, Option<i64>, i64, String);
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT p.id, p.activity_id, p.state, p.registered_at, p.concluded_at, a.id, a.state
+             FROM vats v
+             JOIN activities a ON a.vat_id = v.id AND a.activity_id = ?2
+             JOIN activities p ON p.id = (SELECT id FROM activities
+                                          WHERE vat_id = a.vat_id AND device_id = a.device_id
+                                            AND (registered_at, id) < (a.registered_at, a.id)
+                                          ORDER BY registered_at DESC, id DESC LIMIT 1)
+             WHERE v.vat = ?1",
+        )
+        .bind(vat)
+        .bind(activity_id)
+        .fetch_optional(&self.reports)
+        .await
+        .map_err(failed("looking for the former attempt"))?;
+        let Some((former, former_id, state, registered_at, concluded_at, this, this_state)) = row else {
+            return Ok(None);
+        };
+        let is_told = |state: &str| matches!(state, "SUCCEEDED" | "FAILED");
+        let rules = if is_told(&state) && is_told(&this_state) {
+            let found: Vec<(i64, String)> = sqlx::query_as(
+                "SELECT DISTINCT activity, rule FROM check_errors WHERE activity IN (?1, ?2) AND rule IS NOT NULL",
+            )
+            .bind(former)
+            .bind(this)
+            .fetch_all(&self.reports)
+            .await
+            .map_err(failed("comparing two attempts"))?;
+            let of = |key: i64| -> BTreeSet<String> {
+                found.iter().filter(|(activity, _)| *activity == key).map(|(_, rule)| rule.clone()).collect()
+            };
+            let (before, now) = (of(former), of(this));
+            Some([
+                ("fixed", before.difference(&now).cloned().collect()),
+                ("remaining", before.intersection(&now).cloned().collect()),
+                ("new", now.difference(&before).cloned().collect()),
+            ])
+        } else {
+            None
+        };
+        let time = |ms: i64| Timestamp::from_millis(ms);
+        Ok(Some(FormerAttempt {
+            activity_id: former_id,
+            state,
+            registered_at: time(registered_at),
+            concluded_at: concluded_at.map(time),
+            rules: rules.map(BTreeMap::from),
+        }))
+    }
+}
+
+/// See [`Store::former_attempt`].
+#[derive(Debug, serde::Serialize)]
+pub(super) struct FormerAttempt {
+    activity_id: String,
+    state: String,
+    registered_at: Timestamp,
+    concluded_at: Option<Timestamp>,
+    rules: Option<BTreeMap<&'static str, Vec<String>>>,
+}
+
+/// Within a transaction: writes what is known of these rules, where it is news.
+pub(super) async fn write_explanations<'a>(
+    connection: &mut SqliteConnection,
+    explanations: impl Iterator<Item = &'a Explanation>,
+) -> Result<(), StoreError> {
+    let rows: BTreeMap<&str, _> = explanations
+        .map(|explained| {
+            let Explanation { rule, owner, meaning, remedy, .. } = explained;
+            let rule = rule.as_deref().unwrap_or_default();
+            (rule, (rule, owner.label(), &meaning.en, &meaning.ar, &remedy.en, &remedy.ar))
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = rows.into_values().collect();
+    let statement = "INSERT INTO explanations (rule, owner, meaning, meaning_ar, remedy, remedy_ar)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?1) WHERE true
+         ON CONFLICT (rule) DO UPDATE SET
+             owner = excluded.owner, meaning = excluded.meaning, meaning_ar = excluded.meaning_ar,
+             remedy = excluded.remedy, remedy_ar = excluded.remedy_ar
+         WHERE (owner, meaning, meaning_ar, remedy, remedy_ar)
+            <> (excluded.owner, excluded.meaning, excluded.meaning_ar, excluded.remedy, excluded.remedy_ar)";
+    insert(connection, statement, as_json(&rows)?, "recording explanations").await
+}
