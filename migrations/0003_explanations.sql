@@ -120,12 +120,13 @@ CREATE VIEW report_devices AS
 SELECT v.vat,
        d.device_id,
        d.attempts,
+       CASE WHEN d.pcsid_at IS NOT NULL THEN
        (SELECT count(*) FROM activities a
         WHERE a.vat_id = d.vat_id AND a.device_id = d.device_id
           AND (a.registered_at, a.id) <= (SELECT s.registered_at, s.id FROM activities s
                                           WHERE s.vat_id = d.vat_id AND s.device_id = d.device_id
                                             AND s.state = 'SUCCEEDED'
-                                          ORDER BY s.registered_at, s.id LIMIT 1)) AS attempts_until_pcsid,
+                                          ORDER BY s.registered_at, s.id LIMIT 1)) END AS attempts_until_pcsid,
        l.activity_id AS latest_activity_id,
        l.state       AS latest_state,
        strftime('%Y-%m-%dT%H:%M:%fZ', d.first_attempt_at / 1000.0, 'unixepoch') AS first_attempt_at,

@@ -14,6 +14,7 @@
 //! | [`daemon`] | composition root: builds the tasks, stops them in order |
 //! | [`api`] | HTTP: the JSON API, the pages' routes, probes and metrics |
 //! | [`monitor`] | whether the daemon is ready, and its metrics |
+//! | [`evidence`] | one file about an activity, for a ticket or an auditor |
 //! | [`page`] | the web pages, from what the store tells |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
@@ -35,6 +36,7 @@ pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod domain;
+pub mod evidence;
 pub mod monitor;
 pub mod page;
 pub mod sandbox;

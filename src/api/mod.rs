@@ -18,6 +18,7 @@ mod probes;
 mod problem;
 mod server;
 mod token;
+mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub use server::{ListenError, Listener, serve};
 pub use token::{HttpToken, HttpTokenError};
 
 use crate::clock::Clock;
+use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::serving::Serving;
 use crate::monitor::Monitor;
 use crate::settings::Settings;
@@ -56,6 +58,9 @@ pub struct Api {
     base_url: String,
     initial_interval: Duration,
     stalled_after: Duration,
+    catalogue: Arc<Catalogue>,
+    /// What explanations are told in where nobody chose.
+    language: Language,
     /// Host names besides `localhost` and addresses.
     hosts: Vec<String>,
     token: Option<HttpToken>,
@@ -90,6 +95,8 @@ impl Api {
             base_url: settings.upstream.base_url.clone(),
             initial_interval: settings.policy.backoff.initial_interval(),
             stalled_after: settings.policy.stalled_after,
+            catalogue: Arc::clone(&settings.policy.catalogue),
+            language: settings.language,
             hosts: settings.http.hosts.clone(),
             token: parts.token,
             form_token: uuid::Uuid::new_v4().simple().to_string(),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use maud::Markup;
@@ -21,7 +21,9 @@ use super::activities::{cancel_now, poll_now, retry_now};
 use super::events::redeliver_now;
 use super::parameters::Parameters;
 use super::problem::Problem;
+use super::visit::Visit;
 use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
+use crate::evidence::{self, Material};
 use crate::page::{self, Frame, Refresh, Said, Search};
 use crate::store::{ActivityFilter, ActivityRef};
 
@@ -36,6 +38,7 @@ pub(super) fn router() -> Router<Arc<Api>> {
         .route("/activities/{activity_id}/poll", post(poll))
         .route("/activities/{activity_id}/cancel", post(cancel))
         .route("/activities/{activity_id}/retry", post(retry))
+        .route("/activities/{activity_id}/evidence", get(evidence))
         .route("/events/{event_id}/redeliver", post(redeliver))
         .route("/style.css", get(style))
 }
@@ -45,7 +48,7 @@ async fn style() -> impl IntoResponse {
 }
 
 /// Draws a page, or the refusal of one.
-fn drawn(api: &Api, draw: impl FnOnce(&Frame<'_>) -> Result<Markup, Problem>) -> Response {
+fn drawn(api: &Api, visit: &Visit, draw: impl FnOnce(&Frame<'_>) -> Result<Markup, Problem>) -> Response {
     let troubles = api.monitor.troubles();
     let frame = Frame {
         now: api.clock.now(),
@@ -55,8 +58,11 @@ fn drawn(api: &Api, draw: impl FnOnce(&Frame<'_>) -> Result<Markup, Problem>) ->
         troubles: &troubles,
         form_token: &api.form_token,
         stalled_after: api.stalled_after,
+        catalogue: &api.catalogue,
+        language: visit.language,
+        other_language_at: &visit.other_language_at,
     };
-    match draw(&frame) {
+    let mut response = match draw(&frame) {
         Ok(page) => Html(page.into_string()).into_response(),
         Err(problem) => {
             let page = page::refusal(&frame, problem.title(), problem.detail());
@@ -64,12 +70,14 @@ fn drawn(api: &Api, draw: impl FnOnce(&Frame<'_>) -> Result<Markup, Problem>) ->
             problem.add_headers(&mut response);
             response
         }
-    }
+    };
+    visit.keep(&mut response);
+    response
 }
 
-async fn overview(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+async fn overview(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
-        let mut parameters = Parameters::new(query.as_deref());
+        let mut parameters = Parameters::new(Some(&visit.query));
         let refresh = match parameters.one("refresh")?.as_deref() {
             Some("off") => Refresh::Off,
             _ => Refresh::On,
@@ -79,15 +87,15 @@ async fn overview(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Res
         Ok((refresh, api.store.overview(now).await?, api.store.statistics(now).await?))
     };
     let read: Result<_, Problem> = read.await;
-    drawn(&api, |frame| {
+    drawn(&api, &visit, |frame| {
         let (refresh, overview, statistics) = read?;
         Ok(page::overview(frame, &overview, &statistics, refresh))
     })
 }
 
-async fn activities(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
-        let mut parameters = Parameters::new(query.as_deref());
+        let mut parameters = Parameters::new(Some(&visit.query));
         // A form sends its fields empty where nothing was chosen.
         let chosen = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         let q = chosen(parameters.one("q")?).map(|q| q.trim().to_owned());
@@ -125,19 +133,15 @@ async fn activities(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
         Ok((search, slice.table, next))
     };
     let read: Result<_, Problem> = read.await;
-    drawn(&api, |frame| {
+    drawn(&api, &visit, |frame| {
         let (search, table, next) = read?;
         Ok(page::activities(frame, &search, &table, next.as_deref()))
     })
 }
 
-async fn activity(
-    State(api): State<Arc<Api>>,
-    Path(activity_id): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Response {
+async fn activity(State(api): State<Arc<Api>>, Path(activity_id): Path<String>, visit: Visit) -> Response {
     let read = async {
-        let mut parameters = Parameters::new(query.as_deref());
+        let mut parameters = Parameters::new(Some(&visit.query));
         let vat = parameters.vat()?;
         let said = parameters.one("said")?.and_then(|label| Said::from_label(&label));
         parameters.finish()?;
@@ -145,13 +149,46 @@ async fn activity(
         Ok((api.store.histories(&wanted).await?, said))
     };
     let read: Result<_, Problem> = read.await;
-    drawn(&api, |frame| {
+    drawn(&api, &visit, |frame| {
         let (histories, said) = read?;
         Ok(match histories.as_slice() {
             [history] => page::activity(frame, history, said),
             histories => page::choose_vat(frame, histories),
         })
     })
+}
+
+/// The evidence as a file to keep: json, or html to be read and printed.
+async fn evidence(State(api): State<Arc<Api>>, Path(activity_id): Path<String>, visit: Visit) -> Response {
+    let read = async {
+        let mut parameters = Parameters::new(Some(&visit.query));
+        let vat = parameters.vat()?;
+        let is_html = match parameters.one("format")?.as_deref() {
+            None | Some("json") => false,
+            Some("html") => true,
+            Some(_) => return Err(Problem::bad_parameter("The format must be json or html.")),
+        };
+        parameters.finish()?;
+        let wanted = ActivityRef { activity_id: ActivityId::parse(&activity_id)?, vat };
+        let material = Material {
+            history: super::activities::history(&api, &wanted).await?,
+            final_answer: api.store.final_answer(&wanted).await?,
+            base_url: api.base_url.clone(),
+        };
+        Ok((wanted, evidence::bundle(material, api.clock.now()), is_html))
+    };
+    let read: Result<_, Problem> = read.await;
+    let (wanted, bundle, is_html) = match read {
+        Ok(read) => read,
+        Err(problem) => return drawn(&api, &visit, |_| Err(problem)),
+    };
+    let (text, media_type, ending) = match is_html {
+        true => (evidence::render(&bundle, visit.language).into_string(), "text/html; charset=utf-8", "html"),
+        false => (bundle.to_string(), "application/json", "json"),
+    };
+    // An id is made of characters that a file's name may hold.
+    let name = format!("attachment; filename=\"evidence-{}.{ending}\"", wanted.activity_id);
+    ([(CONTENT_TYPE, media_type.to_owned()), (CONTENT_DISPOSITION, name)], text).into_response()
 }
 
 /// What the forms of an activity's page send.
@@ -179,25 +216,39 @@ impl Action {
     }
 }
 
-async fn poll(api: State<Arc<Api>>, Path(activity_id): Path<String>, body: Bytes) -> Response {
-    act(&api, &activity_id, &Action::read(&body), Said::Due, async |wanted| poll_now(&api, wanted).await)
+async fn poll(api: State<Arc<Api>>, visit: Visit, Path(activity_id): Path<String>, body: Bytes) -> Response {
+    act(&api, &visit, &activity_id, &Action::read(&body), Said::Due, async |wanted| {
+        poll_now(&api, wanted).await
+    })
+    .await
+}
+
+async fn cancel(
+    api: State<Arc<Api>>,
+    visit: Visit,
+    Path(activity_id): Path<String>,
+    body: Bytes,
+) -> Response {
+    let action = Action::read(&body);
+    act(&api, &visit, &activity_id, &action, Said::Cancelled, async |wanted| cancel_now(&api, wanted).await)
         .await
 }
 
-async fn cancel(api: State<Arc<Api>>, Path(activity_id): Path<String>, body: Bytes) -> Response {
+async fn retry(api: State<Arc<Api>>, visit: Visit, Path(activity_id): Path<String>, body: Bytes) -> Response {
     let action = Action::read(&body);
-    act(&api, &activity_id, &action, Said::Cancelled, async |wanted| cancel_now(&api, wanted).await).await
+    act(&api, &visit, &activity_id, &action, Said::Retried, async |wanted| retry_now(&api, wanted).await)
+        .await
 }
 
-async fn retry(api: State<Arc<Api>>, Path(activity_id): Path<String>, body: Bytes) -> Response {
-    let action = Action::read(&body);
-    act(&api, &activity_id, &action, Said::Retried, async |wanted| retry_now(&api, wanted).await).await
-}
-
-async fn redeliver(api: State<Arc<Api>>, Path(event_id): Path<String>, body: Bytes) -> Response {
+async fn redeliver(
+    api: State<Arc<Api>>,
+    visit: Visit,
+    Path(event_id): Path<String>,
+    body: Bytes,
+) -> Response {
     let action = Action::read(&body);
     let webhook = action.webhook.clone();
-    act(&api, &action.activity_id, &action, Said::Redelivered, async |_| {
+    act(&api, &visit, &action.activity_id, &action, Said::Redelivered, async |_| {
         redeliver_now(&api, event_id, webhook).await.map(|_| ())
     })
     .await
@@ -206,6 +257,7 @@ async fn redeliver(api: State<Arc<Api>>, Path(event_id): Path<String>, body: Byt
 /// Does what a form asks for, if it is one of ours, and leads back to the activity.
 async fn act(
     api: &Api,
+    visit: &Visit,
     activity_id: &str,
     action: &Action,
     said: Said,
@@ -231,6 +283,6 @@ async fn act(
             query.append_pair("said", said.label());
             Redirect::to(&format!("/activities/{}?{}", wanted.activity_id, query.finish())).into_response()
         }
-        Err(problem) => drawn(api, |_| Err(problem)),
+        Err(problem) => drawn(api, visit, |_| Err(problem)),
     }
 }

@@ -5,6 +5,8 @@ mod config;
 mod database;
 mod deliveries;
 mod demo;
+mod evidence;
+mod explain;
 mod import;
 mod output;
 mod report;
@@ -19,6 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::daemon::DaemonError;
 use crate::domain::activity::InvalidInput;
+use crate::domain::catalogue::Language;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{Store, StoreError};
 use webhook::WebhookCommand;
@@ -54,6 +57,10 @@ enum Command {
     List(activities::ListArgs),
     /// Show all that is known of an activity
     Show(show::ShowArgs),
+    /// Say what rules mean, whose data breaks them and what to do
+    Explain(explain::ExplainArgs),
+    /// Print all that a ClearTax ticket or an auditor needs of an activity
+    Evidence(evidence::EvidenceArgs),
     /// Print a report
     Report(report::ReportArgs),
     /// Ask for an activity now
@@ -78,6 +85,26 @@ enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// A language as people type it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LanguageArg {
+    /// English
+    En,
+    /// Arabic
+    Ar,
+}
+
+impl LanguageArg {
+    /// The language asked for, or else the configured one.
+    fn or(asked_for: Option<Self>, configured: Language) -> Language {
+        match asked_for {
+            None => configured,
+            Some(LanguageArg::En) => Language::English,
+            Some(LanguageArg::Ar) => Language::Arabic,
+        }
+    }
 }
 
 /// Why a command did not do what it was asked to.
@@ -193,6 +220,8 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Import(args) => import::import(&settings()?, args).await,
         Command::List(args) => activities::list(&settings()?, args).await,
         Command::Show(args) => show::show(&settings()?, args).await,
+        Command::Explain(args) => explain::explain(&settings()?, args),
+        Command::Evidence(args) => evidence::evidence(&settings()?, args).await,
         Command::Report(args) => report::report(&settings()?, args).await,
         Command::Poll(args) => activities::poll(&settings()?, args).await,
         Command::Cancel(args) => activities::cancel(&settings()?, args).await,

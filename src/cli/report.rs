@@ -3,8 +3,9 @@
 use clap::{Args, ValueEnum};
 
 use super::output::{self, Format};
-use super::{CliResult, open};
+use super::{CliResult, LanguageArg, open};
 use crate::clock;
+use crate::domain::catalogue::Language;
 use crate::settings::Settings;
 use crate::store::Report;
 
@@ -12,6 +13,9 @@ use crate::store::Report;
 pub(super) struct ReportArgs {
     /// Which one
     name: ReportName,
+    /// The language of explanations [default: ui.language]
+    #[arg(long, value_enum)]
+    lang: Option<LanguageArg>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -47,5 +51,14 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
     let store = open(settings).await?;
     let table = store.report(report).await?;
     store.close().await;
-    Ok(output::print(&table, args.format, &[])?)
+    let shown: &[&str] = match (report, LanguageArg::or(args.lang, settings.language)) {
+        (Report::Rules, Language::English) => {
+            &["rule", "check_name", "activities", "vats", "owner", "meaning", "remedy"]
+        }
+        (Report::Rules, Language::Arabic) => {
+            &["rule", "check_name", "activities", "vats", "owner", "meaning_ar", "remedy_ar"]
+        }
+        _ => &[],
+    };
+    Ok(output::print(&table, args.format, shown)?)
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::activities::activity_ref;
 use super::output::{self, Format, printable};
-use super::{CliResult, open};
+use super::{CliResult, LanguageArg, open};
+use crate::domain::catalogue::Language;
 use crate::settings::Settings;
 use crate::store::{ActivityView, StoreError};
 
@@ -19,6 +20,9 @@ pub(super) struct ShowArgs {
     /// Its VAT, where the id is registered for several
     #[arg(long)]
     vat: Option<String>,
+    /// The language of explanations [default: ui.language]
+    #[arg(long, value_enum)]
+    lang: Option<LanguageArg>,
     /// How to print; csv has the activity's own row alone
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -36,6 +40,7 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
     }
     let activities = store.histories(&wanted).await?;
     store.close().await;
+    let language = LanguageArg::or(args.lang, settings.language);
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => {
@@ -44,7 +49,7 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
         }
         _ => {
             for activity in &activities {
-                out.write_all(story(activity).as_bytes())?;
+                out.write_all(story(activity, language).as_bytes())?;
             }
         }
     }
@@ -52,7 +57,7 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
 }
 
 /// An activity's story. Writing to a `String` can't fail.
-fn story(activity: &Map<String, Value>) -> String {
+fn story(activity: &Map<String, Value>, language: Language) -> String {
     let mut story = String::new();
     let _ = writeln!(
         story,
@@ -78,8 +83,13 @@ fn story(activity: &Map<String, Value>) -> String {
             let _ = writeln!(story, "  {label:<16}{}", text(activity, key));
         }
     }
+    let next_step = in_language(activity, "next_step", language);
+    if !next_step.is_empty() {
+        let _ = writeln!(story, "\n  What to do next\n    {next_step}");
+    }
     timeline(&mut story, activity);
-    checks(&mut story, activity);
+    checks(&mut story, activity, language);
+    former_attempt(&mut story, activity);
     errors(&mut story, activity);
     deliveries(&mut story, activity);
     story.push('\n');
@@ -106,7 +116,34 @@ fn timeline(story: &mut String, activity: &Map<String, Value>) {
     }
 }
 
-fn checks(story: &mut String, activity: &Map<String, Value>) {
+/// A field that is there in both languages.
+fn in_language(row: &Map<String, Value>, key: &str, language: Language) -> String {
+    match language {
+        Language::English => text(row, key),
+        Language::Arabic => text(row, &format!("{key}_ar")),
+    }
+}
+
+/// How the device's attempt before this one ended, and what has become of its errors.
+fn former_attempt(story: &mut String, activity: &Map<String, Value>) {
+    let Some(former) = activity.get("former_attempt").and_then(Value::as_object) else { return };
+    let _ = writeln!(
+        story,
+        "\n  The device's attempt before\n    {}: {}, registered {}",
+        text(former, "activity_id"),
+        text(former, "state"),
+        text(former, "registered_at")
+    );
+    let Some(rules) = former.get("rules").and_then(Value::as_object) else { return };
+    for key in ["fixed", "remaining", "new"] {
+        let codes = rules.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let codes: Vec<String> = codes.map(printable).collect();
+        let codes = if codes.is_empty() { "none".to_owned() } else { codes.join(", ") };
+        let _ = writeln!(story, "    {key:<10}{codes}");
+    }
+}
+
+fn checks(story: &mut String, activity: &Map<String, Value>, language: Language) {
     let checks: Vec<_> = rows(activity, "checks").collect();
     if checks.iter().all(|check| text(check, "outcome") == "NOT_REPORTED") {
         return;
@@ -125,6 +162,12 @@ fn checks(story: &mut String, activity: &Map<String, Value>) {
                 rule => rule,
             };
             let _ = writeln!(story, "        {rule}: {}", text(error, "message"));
+            let meaning = in_language(error, "meaning", language);
+            if !meaning.is_empty() {
+                let remedy = in_language(error, "remedy", language);
+                let _ = writeln!(story, "            {meaning}");
+                let _ = writeln!(story, "            → {}: {remedy}", text(error, "owner"));
+            }
         }
     }
 }

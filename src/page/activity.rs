@@ -5,8 +5,9 @@ use maud::{Markup, html};
 use super::marks::{Sign, chip_of, class_of, sign, sign_of};
 use super::rows::{Row, below, count, text, text_of, time};
 use super::words::{cut, distance, duration, encoded, moment, number, theirs};
-use super::{Frame, Here, deliveries, findings, layout, link_to_vat};
+use super::{Frame, Here, deliveries, findings, layout, link_to_vat, told};
 use crate::domain::activity::State;
+use crate::domain::catalogue::Language;
 use crate::domain::time::Timestamp;
 
 /// Longest fact, in characters: a user's own labels fit.
@@ -71,14 +72,16 @@ pub fn activity(frame: &Frame<'_>, history: &Row, said: Option<Said>) -> Markup 
                 @if let Some(state) = state { (sign(sign_of(state))) }
                 span { strong { (theirs(text_of(history, "state"))) } ": " (headline(frame, history, state)) }
             }
-            @if let Some(advice) = state.and_then(advice) { p.lead { (advice) } }
+            (next_step(frame, history, state))
             (actions(frame, history, state))
         }
         (facts(frame, history))
         (timeline(frame, history, state))
-        (findings::checks(history, state.is_some_and(State::is_concluded)))
+        (findings::checks(frame, history, state.is_some_and(State::is_concluded)))
         (findings::listed_errors(history))
+        (findings::former_attempt(history))
         (deliveries::deliveries(frame, history))
+        (evidence(history))
     };
     let title = format!("{} {id}", text_of(history, "state"));
     layout(frame, &title, Here::Elsewhere, None, &main)
@@ -108,6 +111,37 @@ fn headline(frame: &Frame<'_>, history: &Row, state: Option<State>) -> String {
         }
         Some(State::Expired) => format!("{}.", after("given up without a conclusion")),
         Some(State::Cancelled) => format!("{}.", after("an operator stopped watching it")),
+    }
+}
+
+/// All of it as a file, for a ticket or an auditor.
+fn evidence(history: &Row) -> Markup {
+    let (vat, id) = (text_of(history, "vat"), text_of(history, "activity_id"));
+    let at =
+        |format: &str| format!("/activities/{}/evidence?vat={}&format={format}", encoded(id), encoded(vat));
+    html! {
+        section aria-labelledby="evidence" {
+            h2 #evidence { "Evidence" }
+            p {
+                "All of this with ClearTax’s final answer as it came and a checksum, for a ticket or an auditor: "
+                a href=(at("html")) download { "to read and print" } ", " a href=(at("json")) download { "for programs" } "."
+            }
+        }
+    }
+}
+
+/// What to do next: what the conclusion came with, or what its state alone tells.
+fn next_step(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Markup {
+    let key = match frame.language {
+        Language::English => "next_step",
+        Language::Arabic => "next_step_ar",
+    };
+    match (text(history, key), state.and_then(advice)) {
+        (Some(step), _) => html! {
+            div.step { strong { "What to do next" } p { (told(frame, step)) } }
+        },
+        (None, Some(advice)) => html! { p.lead { (advice) } },
+        (None, None) => html! {},
     }
 }
 

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::plot::share;
 use super::words::{counted, number, percent, theirs};
-use super::{link_to_vat, scrolling};
+use super::{Frame, link_to_vat, scrolling, told};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{CheckTally, ChecksByVat, FailingRules};
 
@@ -106,7 +106,7 @@ fn shade(failed: u64, reported: u64) -> &'static str {
 }
 
 /// The rules that fail most, as bars that say their numbers.
-pub(super) fn rules(rules: &FailingRules) -> Markup {
+pub(super) fn rules(frame: &Frame<'_>, rules: &FailingRules) -> Markup {
     let most = rules.rules.iter().map(|rule| rule.n_failed_checks).max().unwrap_or(0);
     html! {
         section aria-labelledby="rules" {
@@ -132,7 +132,11 @@ pub(super) fn rules(rules: &FailingRules) -> Markup {
                     tbody {
                         @for rule in &rules.rules {
                             tr {
-                                th scope="row" { code { (theirs(&rule.rule)) } }
+                                @let explained = frame.catalogue.explain(Some(&rule.rule));
+                                th scope="row" {
+                                    code { (theirs(&rule.rule)) }
+                                    span.meaning { (told(frame, explained.meaning.of(frame.language))) }
+                                }
                                 td.measured {
                                     span.n { (number(rule.n_failed_checks)) }
                                     (share(rule.n_failed_checks, most))

@@ -1,10 +1,13 @@
 //! What upstream found: the six checks with their errors, and the errors it listed.
 
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::marks::{Sign, sign};
 use super::rows::{Row, below, text, text_of};
 use super::words::{counted, cut, theirs, visible};
+use super::{Frame, link_to, told};
+use crate::domain::catalogue::Language;
 use crate::domain::report::CHECK_NAMES;
 
 /// How many errors of a check are told one by one; its whole text has the others.
@@ -19,7 +22,7 @@ pub(super) fn n_failed(history: &Row) -> usize {
 }
 
 /// All six checks in the documented order, whether anything is known of them or not.
-pub(super) fn checks(history: &Row, is_concluded: bool) -> Markup {
+pub(super) fn checks(frame: &Frame<'_>, history: &Row, is_concluded: bool) -> Markup {
     html! {
         section aria-labelledby="checks" {
             h2 #checks { "Checks" }
@@ -27,14 +30,14 @@ pub(super) fn checks(history: &Row, is_concluded: bool) -> Markup {
             ul.checks {
                 @for name in CHECK_NAMES {
                     @let check = below(history, "checks").find(|check| text_of(check, "check_name") == name);
-                    (one(name, check, is_concluded))
+                    (one(frame, name, check, is_concluded))
                 }
             }
         }
     }
 }
 
-fn one(name: &str, check: Option<&Row>, is_concluded: bool) -> Markup {
+fn one(frame: &Frame<'_>, name: &str, check: Option<&Row>, is_concluded: bool) -> Markup {
     let outcome = check.map_or("", |check| text_of(check, "outcome"));
     let (class, mark, word) = match outcome {
         "SUCCEEDED" => ("succeeded", Sign::Good, "succeeded"),
@@ -45,12 +48,12 @@ fn one(name: &str, check: Option<&Row>, is_concluded: bool) -> Markup {
     html! {
         li class=(class) {
             p.check { span class={ "chip " (class) } { (sign(mark)) (name) } " " span.soft { (word) } }
-            @if let Some(check) = check.filter(|_| outcome == "FAILED") { (failure(check)) }
+            @if let Some(check) = check.filter(|_| outcome == "FAILED") { (failure(frame, check)) }
         }
     }
 }
 
-fn failure(check: &Row) -> Markup {
+fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
     let errors: Vec<&Row> = below(check, "errors").collect();
     let n_more = errors.len().saturating_sub(MAX_ERRORS) as u64;
     html! {
@@ -61,6 +64,7 @@ fn failure(check: &Row) -> Markup {
                         @if let Some(rule) = text(error, "rule") { code.rule { (theirs(rule)) } }
                         @else { span.rule.soft { "no rule code" } }
                         span.message dir="auto" { (visible(&cut(text_of(error, "message"), MAX_MESSAGE_CHARS))) }
+                        (why(frame, error))
                     }
                 }
             }
@@ -72,6 +76,63 @@ fn failure(check: &Row) -> Markup {
                 pre.verbatim dir="auto" tabindex="0" { (visible(message)) }
             }
         } @else if errors.is_empty() { p.soft { "Without a message." } }
+    }
+}
+
+/// What an error means, and what to do about it.
+fn why(frame: &Frame<'_>, error: &Row) -> Markup {
+    let keys = match frame.language {
+        Language::English => ("meaning", "remedy"),
+        Language::Arabic => ("meaning_ar", "remedy_ar"),
+    };
+    let owner = match text_of(error, "owner") {
+        "registration" => "your registration details",
+        "device" => "the device",
+        "cleartax" => "ClearTax",
+        "zatca" => "ZATCA",
+        _ => "",
+    };
+    html! {
+        @if let Some(meaning) = text(error, keys.0) {
+            div.why {
+                p { (told(frame, meaning)) }
+                p.soft {
+                    span.owner { (owner) }
+                    @if let Some(remedy) = text(error, keys.1) { (told(frame, remedy)) }
+                }
+            }
+        }
+    }
+}
+
+/// How the device's attempt before this one ended, and what has become of its errors.
+pub(super) fn former_attempt(history: &Row) -> Markup {
+    let Some(former) = history.get("former_attempt").and_then(Value::as_object) else { return html! {} };
+    let (vat, id) = (text_of(history, "vat"), text_of(former, "activity_id"));
+    let rules = former.get("rules").and_then(Value::as_object);
+    html! {
+        section aria-labelledby="former" {
+            h2 #former { "The device’s attempt before" }
+            p { (link_to(vat, id)) " ended as " strong { (theirs(text_of(former, "state"))) } "." }
+            @if let Some(rules) = rules {
+                dl.compared {
+                    @for (key, label) in [("fixed", "No longer broken"), ("remaining", "Still broken"), ("new", "Newly broken")] {
+                        @let codes: Vec<&str> = rules.get(key).and_then(Value::as_array).into_iter().flatten()
+                            .filter_map(Value::as_str).collect();
+                        div {
+                            dt { (label) }
+                            dd {
+                                @if codes.is_empty() { "none" }
+                                @for (at, code) in codes.iter().enumerate() {
+                                    @if at > 0 { ", " }
+                                    code { (theirs(code)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

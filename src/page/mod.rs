@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use maud::{DOCTYPE, Markup, html};
 
+use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::time::Timestamp;
 use marks::{Sign, sign};
 use words::{encoded, theirs, utc};
@@ -54,6 +55,12 @@ pub struct Frame<'a> {
     pub form_token: &'a str,
     /// How long an activity may take before it counts as stalled.
     pub stalled_after: Duration,
+    /// What rules mean.
+    pub catalogue: &'a Catalogue,
+    /// What explanations are told in.
+    pub language: Language,
+    /// The address of the same page with explanations in the other language.
+    pub other_language_at: &'a str,
 }
 
 /// A page that only says why there is no other.
@@ -97,6 +104,7 @@ fn layout(frame: &Frame<'_>, title: &str, here: Here, refresh_s: Option<u32>, ma
                         a href="/" aria-current=[current(Here::Overview)] { "Overview" }
                         a href="/activities" aria-current=[current(Here::Activities)] { "Activities" }
                     }
+                    (language_switch(frame))
                     @if here != Here::Activities {
                         form.find role="search" action="/activities" method="get" {
                             label.unseen for="find" { "Find by activity id, device id, reference or VAT" }
@@ -119,6 +127,22 @@ fn layout(frame: &Frame<'_>, title: &str, here: Here, refresh_s: Option<u32>, ma
             }
         }
     }
+}
+
+/// A link to the same page with explanations in the other language, in that language.
+fn language_switch(frame: &Frame<'_>) -> Markup {
+    let (label, name, title) = match frame.language {
+        Language::English => ("ar", "العربية", "الشرح بالعربية"),
+        Language::Arabic => ("en", "English", "Explanations in English"),
+    };
+    html! { a.language href=(frame.other_language_at) lang=(label) hreflang=(label) title=(title) { (name) } }
+}
+
+/// A text of ours in the reader's language.
+fn told(frame: &Frame<'_>, text: &str) -> Markup {
+    let language = frame.language.label();
+    let direction = if frame.language == Language::Arabic { "rtl" } else { "ltr" };
+    html! { span lang=(language) dir=(direction) { (text) } }
 }
 
 /// The path of an activity's page.

@@ -39,7 +39,7 @@ pub fn overview(frame: &Frame<'_>, overview: &Overview, statistics: &Statistics,
             (counts(overview))
             div.pair { (conclusions(&statistics.days)) (durations(&statistics.durations)) }
             (checks::by_vat(&statistics.checks))
-            (checks::rules(&statistics.rules))
+            (checks::rules(frame, &statistics.rules))
             (latest(frame, &statistics.latest))
         }
     };

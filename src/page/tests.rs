@@ -1,6 +1,7 @@
 //! What has to hold for every page.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use jiff::civil::date;
 use serde_json::json;
@@ -8,6 +9,7 @@ use serde_json::json;
 use super::rows::Row;
 use super::*;
 use crate::domain::activity::State;
+use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{
     Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, Durations, FailingRule, FailingRules,
@@ -25,7 +27,15 @@ fn frame() -> Frame<'static> {
         troubles: &[],
         form_token: "t0k3n",
         stalled_after: Duration::from_secs(3_600),
+        catalogue: builtin(),
+        language: Language::English,
+        other_language_at: "/?lang=ar",
     }
+}
+
+fn builtin() -> &'static Catalogue {
+    static BUILTIN: LazyLock<Arc<Catalogue>> = LazyLock::new(Catalogue::builtin);
+    &BUILTIN
 }
 
 /// Text that would do harm where it is not escaped, and would take all the room there is.

@@ -17,6 +17,16 @@ impl Store {
         commit(transaction).await
     }
 
+    /// The upstream that this database belongs to; `None` before its first use.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn upstream(&self) -> Result<Option<String>, StoreError> {
+        let mut connection =
+            self.reports.acquire().await.map_err(StoreError::query("reading the database's upstream"))?;
+        stored(&mut connection).await
+    }
+
     /// Gives this database to `base_url`, whomever it belonged to; answers with that one.
     ///
     /// # Errors

@@ -282,6 +282,9 @@ fn the_sample_file_holds_every_key_and_is_usable() {
             _ => format!("{line}\n"),
         })
         .collect();
+    std::fs::write(setup.path("rules.toml"), "").unwrap();
+    let uncommented =
+        uncommented.replace("/etc/pcsid-watch/rules.toml", setup.path("rules.toml").to_str().unwrap());
     setup.configure(&uncommented.replace("token_file = \"/", "token_file = \"/nowhere/"));
     let shown = setup.ok(&["config", "show", "--format", "csv"]);
     setup.configure("[[credentials]]\nname = \"main\"\ntoken = \"t\"\n[[webhooks]]\nname = \"erp\"\nurl = \"https://h/\"\nsecret = \"s\"\n");

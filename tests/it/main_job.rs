@@ -74,7 +74,7 @@ async fn a_device_that_fails_tells_which_check_and_which_rule() {
     assert_eq!(event["type"], "pcsid.generation.failed");
     assert_eq!(
         event["data"]["errors"],
-        json!([{ "code": "6010", "message": "two checks did not pass", "source": "ZATCA" }])
+        json!([{ "code": "6010", "message": "two checks did not pass", "source": "ZATCA", "owner": null, "meaning": null, "remedy": null }])
     );
 
     let failed = setup

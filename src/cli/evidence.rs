@@ -1,0 +1,62 @@
+//! `evidence`: one file about an activity.
+
+use std::io::Write;
+
+use clap::{Args, ValueEnum};
+
+use super::activities::activity_ref;
+use super::{CliResult, LanguageArg, open, output};
+use crate::clock;
+use crate::evidence::{self, Material};
+use crate::settings::Settings;
+use crate::store::StoreError;
+
+#[derive(Debug, Args)]
+pub(super) struct EvidenceArgs {
+    /// The activity
+    activity_id: String,
+    /// Its VAT, where the id is registered for several
+    #[arg(long)]
+    vat: Option<String>,
+    /// json for programs, html to be read and printed
+    #[arg(long, value_enum, default_value_t)]
+    format: EvidenceFormat,
+    /// The language of explanations in html [default: ui.language]
+    #[arg(long, value_enum)]
+    lang: Option<LanguageArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum EvidenceFormat {
+    #[default]
+    Json,
+    Html,
+}
+
+pub(super) async fn evidence(settings: &Settings, args: EvidenceArgs) -> CliResult {
+    let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
+    let store = open(settings).await?;
+    let mut histories = store.histories(&wanted).await?;
+    let history = match (histories.pop(), histories.is_empty()) {
+        (Some(history), true) => history,
+        (Some(last), false) => {
+            let vats = histories.iter().chain([&last]).filter_map(|history| history.get("vat")?.as_str());
+            let vats = vats.map(str::to_owned).collect();
+            return Err(StoreError::AmbiguousActivity { activity_id: args.activity_id, vats }.into());
+        }
+        (None, _) => return Err(StoreError::unknown(&wanted).into()),
+    };
+    let final_answer = store.final_answer(&wanted).await?;
+    let base_url = store.upstream().await?.unwrap_or_else(|| settings.upstream.base_url.clone());
+    store.close().await;
+    let bundle = evidence::bundle(Material { history, final_answer, base_url }, clock::wall_now());
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        EvidenceFormat::Json => output::print_json(&mut out, &bundle)?,
+        EvidenceFormat::Html => {
+            let language = LanguageArg::or(args.lang, settings.language);
+            out.write_all(evidence::render(&bundle, language).into_string().as_bytes())?;
+        }
+    }
+    Ok(out.flush()?)
+}
