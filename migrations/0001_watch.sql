@@ -144,7 +144,8 @@ CREATE TABLE errors (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
-    seq         INTEGER PRIMARY KEY,
+    -- Never used again, not even after pruning: readers of the feed go on behind the last one they saw.
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id    TEXT    NOT NULL UNIQUE,
     type        TEXT    NOT NULL,
     activity    INTEGER REFERENCES activities (id) ON DELETE CASCADE,

@@ -81,6 +81,16 @@ pub enum DaemonError {
         #[source]
         source: Option<JoinError>,
     },
+    /// The file was taken away beneath the daemon.
+    #[error(
+        "database `{}` was removed or replaced while the daemon ran; what was recorded since is lost with it: put the \
+         file back or restore a backup, then start again",
+        path.display()
+    )]
+    DatabaseGone {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// The last answers could not be written before the time for stopping ran out.
     #[error(
         "not everything could be written while stopping; activities whose answers are missing are still due, and \
@@ -99,7 +109,10 @@ impl DaemonError {
             | DaemonError::Client(_)
             | DaemonError::HttpToken(_) => true,
             DaemonError::Store(err) => err.is_configuration(),
-            DaemonError::Listen(_) | DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
+            DaemonError::Listen(_)
+            | DaemonError::DatabaseGone { .. }
+            | DaemonError::TaskEnded { .. }
+            | DaemonError::NotDrained => false,
         }
     }
 }
@@ -166,6 +179,8 @@ struct Daemon {
     serving: JoinSet<()>,
     stop_polling: CancellationToken,
     stop_sending: CancellationToken,
+    /// The database's file is no longer there.
+    gone: CancellationToken,
     /// Held until everything is closed.
     _lock: DatabaseLock,
 }
@@ -215,6 +230,7 @@ impl Daemon {
             poller: Arc::default(),
             sinks: sinks.values().map(|(_, wake)| Arc::clone(wake)).collect(),
         };
+        let gone = CancellationToken::new();
         let (recorder, recorder_handle) = Recorder::new(RecorderParts {
             store: store.clone(),
             clock: Arc::clone(&clock),
@@ -222,6 +238,7 @@ impl Daemon {
             sinks: sinks.iter().map(|(sink, (in_flight, _))| (sink.clone(), Arc::clone(in_flight))).collect(),
             wakers: wakers.clone(),
             monitor: Arc::clone(&monitor),
+            gone: gone.clone(),
         });
 
         let (stop_polling, stop_sending) = (CancellationToken::new(), CancellationToken::new());
@@ -308,6 +325,7 @@ impl Daemon {
             serving,
             stop_polling,
             stop_sending,
+            gone,
             _lock: lock,
         })
     }
@@ -316,6 +334,9 @@ impl Daemon {
     async fn wait(&mut self, shutdown: &Shutdown) -> Result<(), DaemonError> {
         let (task, ended) = tokio::select! {
             () = shutdown.stop.cancelled() => return Ok(()),
+            () = self.gone.cancelled() => {
+                return Err(DaemonError::DatabaseGone { path: self.store.path().to_owned() });
+            }
             ended = self.polling.join_next() => ("poller or pruner", ended),
             ended = self.recording.join_next() => ("recorder", ended),
             Some(ended) = self.sending.join_next() => ("dispatcher", Some(ended)),

@@ -23,6 +23,9 @@ use crate::store::{ClosedGate, Overview};
 /// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 
+/// Something is written every ten seconds. Where nothing was for this long, others keep the database.
+const UNWRITTEN_AFTER: Duration = Duration::from_secs(25);
+
 /// What every metric's name begins with.
 const PREFIX: &str = "pcsid_watch";
 
@@ -95,6 +98,7 @@ struct Health {
     recorder_at: Instant,
     is_readable: bool,
     is_writable: bool,
+    committed_at: Instant,
     last_answer_at: Option<Timestamp>,
 }
 
@@ -142,6 +146,7 @@ impl Monitor {
                 recorder_at: Instant::now(),
                 is_readable: true,
                 is_writable: true,
+                committed_at: Instant::now(),
                 last_answer_at: None,
             }),
             registry: Registry::with_prefix(PREFIX),
@@ -259,7 +264,9 @@ impl Monitor {
         self.commits.inc();
         self.committed_records.inc_by(n_records as u64);
         self.commit_duration.observe(took.as_secs_f64());
-        self.health().is_writable = true;
+        let mut health = self.health();
+        health.is_writable = true;
+        health.committed_at = Instant::now();
     }
 
     /// A batch could not be committed.
@@ -303,7 +310,7 @@ impl Monitor {
     pub fn troubles(&self) -> Vec<String> {
         let health = self.health();
         let mut troubles = Vec::new();
-        if !health.is_writable {
+        if !health.is_writable || health.committed_at.elapsed() > UNWRITTEN_AFTER {
             troubles.push(
                 "the database can't be written; the log says why, and it is tried until it works".into(),
             );

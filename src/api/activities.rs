@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, LINK, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Api;
+use super::named::Named;
 use super::parameters::{Parameters, with_cursor};
 use super::problem::{Mistake, Problem};
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
@@ -126,6 +127,13 @@ async fn register_many(api: &Api, items: Vec<Value>) -> Result<Response, Problem
 /// `at`: where the object stands in the body, as a JSON pointer.
 fn parse(item: Value, at: &str) -> Result<Registration, Mistake> {
     let mistake = |pointer: String, detail: String| Mistake { pointer, detail };
+    // Derived reading alone would take an array for an object as well, by the order of the fields.
+    if !item.is_object() {
+        return Err(mistake(
+            at.to_owned(),
+            "An activity is an object with `vat` and `activity_id`.".to_owned(),
+        ));
+    }
     let new: NewActivity = serde_path_to_error::deserialize(item).map_err(|err| {
         let path = err.path().to_string();
         let pointer = if path == "." { at.to_owned() } else { format!("{at}/{path}") };
@@ -215,7 +223,7 @@ pub(super) fn sliced<P: ToString, I: serde::Serialize>(
 /// `GET /v1/activities/{activity_id}`
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    Path(activity_id): Path<String>,
+    Named(activity_id): Named,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     Ok(Json(history(&api, &wanted(&activity_id, query.as_deref())?).await?))
@@ -224,7 +232,7 @@ pub(super) async fn show(
 /// `POST /v1/activities/{activity_id}/poll`
 pub(super) async fn poll(
     State(api): State<Arc<Api>>,
-    Path(activity_id): Path<String>,
+    Named(activity_id): Named,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
@@ -235,7 +243,7 @@ pub(super) async fn poll(
 /// `POST /v1/activities/{activity_id}/cancel`
 pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
-    Path(activity_id): Path<String>,
+    Named(activity_id): Named,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
@@ -246,7 +254,7 @@ pub(super) async fn cancel(
 /// `POST /v1/activities/{activity_id}/retry`
 pub(super) async fn retry(
     State(api): State<Arc<Api>>,
-    Path(activity_id): Path<String>,
+    Named(activity_id): Named,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;

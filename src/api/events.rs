@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Api;
 use super::activities::sliced;
+use super::named::Named;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use crate::domain::activity::ActivityId;
@@ -63,7 +64,7 @@ fn payloads(table: &Table) -> Result<Vec<Box<RawValue>>, Problem> {
 /// `POST /v1/events/{event_id}/redeliver`
 pub(super) async fn redeliver(
     State(api): State<Arc<Api>>,
-    Path(event_id): Path<String>,
+    Named(event_id): Named,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let mut parameters = Parameters::new(query.as_deref());

@@ -16,6 +16,7 @@ use super::Api;
 use super::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What a page of ours may load and do: its own style sheet and its own forms.
 const POLICY: &str =
@@ -55,8 +56,8 @@ fn refuse(hosts: &[String], method: &Method, headers: &HeaderMap) -> Option<Prob
         return Some(Problem::foreign_host(authority));
     }
     let is_foreign_origin = text(ORIGIN).is_some_and(|origin| !is_same_site(origin, authority));
-    // A link from elsewhere may lead here; nothing else may come from there.
-    let is_link = matches!(*method, Method::GET | Method::HEAD);
+    // A link from elsewhere may lead here; nothing else may come from there, no image and no script either.
+    let is_link = matches!(*method, Method::GET | Method::HEAD) && text(SEC_FETCH_MODE) == Some("navigate");
     let is_foreign_fetch =
         matches!(text(SEC_FETCH_SITE), Some(site) if !matches!(site, "same-origin" | "none"));
     (is_foreign_origin || (is_foreign_fetch && !is_link)).then(Problem::cross_site)
@@ -130,10 +131,20 @@ mod tests {
             (Method::POST, ("sec-fetch-site", "none"), None),
             (Method::POST, ("sec-fetch-site", "same-site"), Some(403)),
             (Method::POST, ("sec-fetch-site", "cross-site"), Some(403)),
-            (Method::GET, ("sec-fetch-site", "cross-site"), None),
+            (Method::GET, ("sec-fetch-site", "cross-site"), Some(403)),
             (Method::POST, ("x-any", "program"), None),
         ] {
             assert_eq!(refused(method.clone(), &[host, header]), answer, "{method} {header:?}");
         }
+        let from_elsewhere = ("sec-fetch-site", "cross-site");
+        for (mode, answer) in [("navigate", None), ("no-cors", Some(403))] {
+            assert_eq!(
+                refused(Method::GET, &[host, from_elsewhere, ("sec-fetch-mode", mode)]),
+                answer,
+                "{mode}"
+            );
+        }
+        let form = [host, from_elsewhere, ("sec-fetch-mode", "navigate")];
+        assert_eq!(refused(Method::POST, &form), Some(403));
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP: the JSON API under `/v1`, the pages' routes, probes and metrics.
 //!
-//! Requests pass three doors before they reach a handler: the `Host` must be one of ours (a page elsewhere must not
+//! Requests pass three doors before they reach any handler but the probes': the `Host` must be one of ours (a page elsewhere must not
 //! reach a loopback service by a name of its own), an `Origin` must be the same site (no other page's script or form
 //! acts here), and where a token is configured everything but the probes asks for it. See `guard`.
 //!
@@ -11,6 +11,7 @@ mod activities;
 mod deliveries;
 mod events;
 mod guard;
+mod named;
 mod openapi;
 mod pages;
 mod parameters;
@@ -123,11 +124,11 @@ impl Api {
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(from_fn_with_state(Arc::clone(&api), guard::token))
+            .layer(from_fn_with_state(Arc::clone(&api), guard::site))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
         probes::router()
             .fallback_service(guarded.with_state(Arc::clone(&api)))
             .method_not_allowed_fallback(method_not_allowed)
-            .layer(from_fn_with_state(Arc::clone(&api), guard::site))
             .layer(from_fn(bounded))
             .with_state(api)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -19,6 +19,7 @@ use url::form_urlencoded;
 use super::Api;
 use super::activities::{cancel_now, poll_now, retry_now};
 use super::events::redeliver_now;
+use super::named::Named;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::visit::Visit;
@@ -139,7 +140,7 @@ async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     })
 }
 
-async fn activity(State(api): State<Arc<Api>>, Path(activity_id): Path<String>, visit: Visit) -> Response {
+async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit: Visit) -> Response {
     let read = async {
         let mut parameters = Parameters::new(Some(&visit.query));
         let vat = parameters.vat()?;
@@ -159,7 +160,7 @@ async fn activity(State(api): State<Arc<Api>>, Path(activity_id): Path<String>, 
 }
 
 /// The evidence as a file to keep: json, or html to be read and printed.
-async fn evidence(State(api): State<Arc<Api>>, Path(activity_id): Path<String>, visit: Visit) -> Response {
+async fn evidence(State(api): State<Arc<Api>>, Named(activity_id): Named, visit: Visit) -> Response {
     let read = async {
         let mut parameters = Parameters::new(Some(&visit.query));
         let vat = parameters.vat()?;
@@ -216,36 +217,26 @@ impl Action {
     }
 }
 
-async fn poll(api: State<Arc<Api>>, visit: Visit, Path(activity_id): Path<String>, body: Bytes) -> Response {
+async fn poll(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
     act(&api, &visit, &activity_id, &Action::read(&body), Said::Due, async |wanted| {
         poll_now(&api, wanted).await
     })
     .await
 }
 
-async fn cancel(
-    api: State<Arc<Api>>,
-    visit: Visit,
-    Path(activity_id): Path<String>,
-    body: Bytes,
-) -> Response {
+async fn cancel(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
     let action = Action::read(&body);
     act(&api, &visit, &activity_id, &action, Said::Cancelled, async |wanted| cancel_now(&api, wanted).await)
         .await
 }
 
-async fn retry(api: State<Arc<Api>>, visit: Visit, Path(activity_id): Path<String>, body: Bytes) -> Response {
+async fn retry(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
     let action = Action::read(&body);
     act(&api, &visit, &activity_id, &action, Said::Retried, async |wanted| retry_now(&api, wanted).await)
         .await
 }
 
-async fn redeliver(
-    api: State<Arc<Api>>,
-    visit: Visit,
-    Path(event_id): Path<String>,
-    body: Bytes,
-) -> Response {
+async fn redeliver(api: State<Arc<Api>>, visit: Visit, Named(event_id): Named, body: Bytes) -> Response {
     let action = Action::read(&body);
     let webhook = action.webhook.clone();
     act(&api, &visit, &action.activity_id, &action, Said::Redelivered, async |_| {

@@ -92,7 +92,7 @@ impl Parameters {
                 shown(name)
             ))),
             Some((name, _)) => Err(Problem::bad_parameter(format!(
-                "Parameter `{}` is not known here: there are {}.",
+                "Parameter `{}` is not known here: known are: {}.",
                 shown(name),
                 self.known.join(", ")
             ))),

@@ -15,10 +15,23 @@ const REREAD_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the token can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error("http.token_file: there is no usable token")]
-pub struct HttpTokenError {
-    #[source]
-    source: SecretError,
+pub enum HttpTokenError {
+    /// It can't be read.
+    #[error("http.token_file: there is no usable token")]
+    Unreadable(#[source] SecretError),
+    /// No client could send it.
+    #[error(
+        "http.token_file: the token must be one line of visible ASCII characters without spaces, or no client can send it"
+    )]
+    NotSendable,
+}
+
+fn read(source: &SecretSource) -> Result<SecretString, HttpTokenError> {
+    let secret = source.read().map_err(HttpTokenError::Unreadable)?;
+    match secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(secret),
+        false => Err(HttpTokenError::NotSendable),
+    }
 }
 
 /// The configured token. A changed file is picked up within a second.
@@ -41,7 +54,7 @@ impl HttpToken {
     /// # Errors
     /// Where there is none to be had.
     pub fn read(source: SecretSource) -> Result<Self, HttpTokenError> {
-        let secret = source.read().map_err(|source| HttpTokenError { source })?;
+        let secret = read(&source)?;
         let current = Mutex::new(Current { secret, read_at: Instant::now(), is_readable: true });
         Ok(Self { source, current })
     }
@@ -74,7 +87,7 @@ impl HttpToken {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.read_at.elapsed() >= REREAD_AFTER {
             current.read_at = Instant::now();
-            match self.source.read() {
+            match read(&self.source) {
                 Ok(secret) => {
                     current.secret = secret;
                     current.is_readable = true;
@@ -84,7 +97,7 @@ impl HttpToken {
                         let error = &err as &dyn std::error::Error;
                         tracing::warn!(
                             error,
-                            "http.token_file can't be read any more; the former token stays in use"
+                            "http.token_file holds no usable token any more; the former one stays in use"
                         );
                     }
                 }
@@ -132,6 +145,9 @@ mod tests {
         std::fs::write(&file, "second\n").unwrap();
         age();
         assert!(token.admits("Bearer second") && !token.admits("Bearer first"));
+        std::fs::write(&file, "two\nlines\n").unwrap();
+        age();
+        assert!(token.admits("Bearer second"), "what no client can send is no new token");
         std::fs::remove_file(&file).unwrap();
         age();
         assert!(token.admits("Bearer second"));

@@ -152,13 +152,13 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
     let shown = [
         "vat",
         "activity_id",
+        "state",
         "device_id",
         "reference",
-        "state",
-        "registered_at",
-        "next_poll_at",
         "concluded_at",
+        "next_poll_at",
         "poll_count",
+        "registered_at",
     ];
     Ok(output::print(&table, args.format, &shown)?)
 }

@@ -71,11 +71,11 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
     store.close().await;
     let shown = [
         "event_id",
-        "type",
-        "activity_id",
         "sink",
         "status",
         "attempts",
+        "activity_id",
+        "type",
         "next_attempt_at",
         "last_error",
         "delivered_at",

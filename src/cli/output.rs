@@ -56,26 +56,59 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_reordering(c) { ' ' } else { c }).collect()
 }
 
-/// Aligned columns; where standard output is a terminal, as wide as that.
+/// Aligned columns, those in `shown` in their order, or all; where standard output is a terminal, as many of them as fit
+/// into it, from the first on.
 pub(super) fn for_eyes(table: &Table, shown: &[&str]) -> String {
-    let positions: Vec<usize> = (0..table.columns.len())
-        .filter(|&at| shown.is_empty() || shown.contains(&table.columns[at].as_str()))
-        .collect();
     let mut drawn = comfy_table::Table::new();
     drawn
         .load_style(TableStyle::new().header_separator(LineStyle::new('─', '─', '─', '─')))
         .set_content_arrangement(ContentArrangement::Dynamic);
-    drawn.set_header(positions.iter().map(|&at| table.columns[at].replace('_', " ")));
+    let mut positions: Vec<usize> = match shown {
+        [] => (0..table.columns.len()).collect(),
+        shown => {
+            shown.iter().filter_map(|shown| table.columns.iter().position(|column| column == shown)).collect()
+        }
+    };
+    let left_out = match drawn.width() {
+        Some(width) => positions.split_off(n_fitting(table, &positions, width)),
+        None => Vec::new(),
+    };
+    drawn.set_header(positions.iter().map(|&at| heading(table, at)));
     for row in &table.rows {
         drawn.add_row(
             positions.iter().map(|&at| row.get(at).map(|cell| printable(&text(cell))).unwrap_or_default()),
         );
     }
-    let constraints: Vec<_> = positions.iter().map(|&at| unbroken(table, at)).collect();
+    let constraints: Vec<_> = positions
+        .iter()
+        .map(|&at| ColumnConstraint::LowerBoundary(Width::Fixed(least_width(table, at))))
+        .collect();
     drawn.set_constraints(constraints);
     let drawn = drawn.to_string();
-    let lines: Vec<&str> = drawn.lines().map(str::trim_end).collect();
-    if table.rows.is_empty() { format!("{}\n(none)", lines.join("\n")) } else { lines.join("\n") }
+    let mut lines: Vec<String> = drawn.lines().map(|line| line.trim_end().to_owned()).collect();
+    if table.rows.is_empty() {
+        lines.push("(none)".to_owned());
+    }
+    if !left_out.is_empty() {
+        lines.push(format!("({} more columns: --format csv has all)", left_out.len()));
+    }
+    lines.join("\n")
+}
+
+fn heading(table: &Table, at: usize) -> String {
+    table.columns.get(at).map(|column| column.replace('_', " ")).unwrap_or_default()
+}
+
+/// How many of these columns fit, from the first on; one at least.
+fn n_fitting(table: &Table, positions: &[usize], width: u16) -> usize {
+    /// Between two columns a line that is not drawn.
+    const BETWEEN: u16 = 1;
+    let mut left = width.saturating_sub(1);
+    let fits = |at: &&usize| {
+        left = left.saturating_sub(least_width(table, **at) + BETWEEN);
+        left > 0
+    };
+    positions.iter().take_while(fits).count().max(1)
 }
 
 /// Text that a spreadsheet would calculate, with an apostrophe before it: somebody else wrote it. What is made of
@@ -85,13 +118,20 @@ fn no_formula(text: String) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_id { format!("'{text}") } else { text }
 }
 
-/// Long texts are folded to fit a terminal; ids, times and numbers stay in one piece, however narrow it is.
-fn unbroken(table: &Table, at: usize) -> ColumnConstraint {
+/// Long texts are folded between words to fit a terminal; ids, times and numbers stay in one piece. With the
+/// padding around them.
+fn least_width(table: &Table, at: usize) -> u16 {
     const LONGEST_ID: usize = 36;
-    let widest = table.rows.iter().filter_map(|row| row.get(at)).map(|cell| text(cell).chars().count()).max();
-    let heading = table.columns[at].split('_').map(str::len).max().unwrap_or(0);
-    let width = widest.unwrap_or(0).min(LONGEST_ID).max(heading);
-    ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(width + 2).unwrap_or(u16::MAX)))
+    const NARROWEST_TEXT: usize = 14;
+    let of_cell = |cell: &Cell| {
+        let text = text(cell);
+        let words = text.split_whitespace();
+        let longest_word = words.map(|word| word.chars().count()).max().unwrap_or(0);
+        longest_word.max(text.chars().count().min(NARROWEST_TEXT))
+    };
+    let widest = table.rows.iter().filter_map(|row| row.get(at)).map(of_cell).max().unwrap_or(0);
+    let heading = heading(table, at).split(' ').map(str::len).max().unwrap_or(0);
+    u16::try_from(widest.min(LONGEST_ID).max(heading) + 2).unwrap_or(u16::MAX)
 }
 
 fn print_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {

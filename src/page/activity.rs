@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::direction;
 use super::marks::{Sign, chip_of, class_of, sign, sign_of};
 use super::rows::{Row, below, count, text, text_of, time};
 use super::words::{cut, distance, duration, encoded, moment, number, theirs};
@@ -138,7 +139,10 @@ fn next_step(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Markup {
     };
     match (text(history, key), state.and_then(advice)) {
         (Some(step), _) => html! {
-            div.step { strong { "What to do next" } p { (told(frame, step)) } }
+            div.step lang=(frame.language.label()) dir=(direction(frame)) {
+                strong { @if frame.language == Language::Arabic { "ما الخطوة التالية" } @else { "What to do next" } }
+                p { (told(frame, step)) }
+            }
         },
         (None, Some(advice)) => html! { p.lead { (advice) } },
         (None, None) => html! {},

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::marks::{Sign, sign};
 use super::rows::{Row, below, text, text_of};
 use super::words::{counted, cut, theirs, visible};
-use super::{Frame, link_to, told};
+use super::{Frame, direction, link_to, told};
 use crate::domain::catalogue::Language;
 use crate::domain::report::CHECK_NAMES;
 
@@ -85,16 +85,19 @@ fn why(frame: &Frame<'_>, error: &Row) -> Markup {
         Language::English => ("meaning", "remedy"),
         Language::Arabic => ("meaning_ar", "remedy_ar"),
     };
-    let owner = match text_of(error, "owner") {
-        "registration" => "your registration details",
-        "device" => "the device",
-        "cleartax" => "ClearTax",
-        "zatca" => "ZATCA",
+    let owner = match (text_of(error, "owner"), frame.language) {
+        ("registration", Language::English) => "your registration details",
+        ("registration", Language::Arabic) => "بيانات التسجيل لديك",
+        ("device", Language::English) => "the device",
+        ("device", Language::Arabic) => "الجهاز",
+        ("cleartax", _) => "ClearTax",
+        ("zatca", Language::English) => "ZATCA",
+        ("zatca", Language::Arabic) => "الهيئة",
         _ => "",
     };
     html! {
         @if let Some(meaning) = text(error, keys.0) {
-            div.why {
+            div.why lang=(frame.language.label()) dir=(direction(frame)) {
                 p { (told(frame, meaning)) }
                 p.soft {
                     span.owner { (owner) }

@@ -141,8 +141,15 @@ fn language_switch(frame: &Frame<'_>) -> Markup {
 /// A text of ours in the reader's language.
 fn told(frame: &Frame<'_>, text: &str) -> Markup {
     let language = frame.language.label();
-    let direction = if frame.language == Language::Arabic { "rtl" } else { "ltr" };
-    html! { span lang=(language) dir=(direction) { (text) } }
+    html! { span lang=(language) dir=(direction(frame)) { (text) } }
+}
+
+/// Which way the reader's language runs.
+fn direction(frame: &Frame<'_>) -> &'static str {
+    match frame.language {
+        Language::English => "ltr",
+        Language::Arabic => "rtl",
+    }
 }
 
 /// The path of an activity's page.

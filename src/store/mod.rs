@@ -63,12 +63,20 @@ pub struct Store {
     reports: SqlitePool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
+    /// Device and inode of the file that was opened.
+    identity: Option<(u64, u64)>,
 }
 
 impl Store {
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file is still the one that was opened. One that was removed or replaced takes all that is written to
+    /// it along when the last connection closes.
+    pub fn is_in_place(&self) -> bool {
+        identity(&self.path) == self.identity
     }
 
     /// Closes all connections; the last process to do so folds the WAL into the file.
@@ -81,6 +89,12 @@ impl Store {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::query("beginning to write"))
     }
+}
+
+/// Device and inode of a file; `None` where there is none.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<(), StoreError> {

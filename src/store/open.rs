@@ -200,7 +200,9 @@ async fn connect(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError>
     let read_options = SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(BUSY_TIMEOUT);
     let readers =
         |n_most| pool().min_connections(0).max_connections(n_most).connect_lazy_with(read_options.clone());
+    let identity = super::identity(&path);
     Ok(Store {
+        identity,
         path: Arc::new(path),
         writer,
         readers: readers(4),

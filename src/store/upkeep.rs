@@ -49,7 +49,8 @@ impl Store {
     /// Removes the oldest activities that concluded before then, with all that belongs to them, and events of
     /// credentials and VATs from before then; a bounded number at a time. Answers with how many; 0: none is left.
     ///
-    /// What is still to be delivered to a configured sink stays.
+    /// What is still to be delivered to a configured sink stays. The deliveries are looked up by their event (the `+`
+    /// keeps SQLite from the index by status): there may be many that are pending.
     ///
     /// # Errors
     /// Only those of the database.
@@ -61,8 +62,8 @@ impl Store {
             "DELETE FROM activities WHERE id IN (
                  SELECT id FROM activities a
                  WHERE concluded_at < ?1
-                   AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d ON d.event = e.seq
-                                   WHERE e.activity = a.id AND d.status = 'pending'
+                   AND NOT EXISTS (SELECT 1 FROM events e CROSS JOIN deliveries d ON d.event = e.seq
+                                   WHERE e.activity = a.id AND +d.status = 'pending'
                                      AND d.sink IN (SELECT value FROM json_each(?3)))
                  ORDER BY concluded_at LIMIT ?2)",
         )
@@ -76,7 +77,7 @@ impl Store {
             "DELETE FROM events WHERE seq IN (
                  SELECT seq FROM events e
                  WHERE activity IS NULL AND occurred_at < ?1
-                   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.seq AND d.status = 'pending'
+                   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.seq AND +d.status = 'pending'
                                      AND d.sink IN (SELECT value FROM json_each(?3)))
                  ORDER BY occurred_at LIMIT ?2)",
         )

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::{InFlight, Wakers};
 use crate::clock::Clock;
@@ -25,7 +26,7 @@ const MAX_BATCH: usize = 4_096;
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 /// How often the daemon notes that it lives.
-const BEAT_EVERY: Duration = Duration::from_secs(30);
+const BEAT_EVERY: Duration = Duration::from_secs(10);
 
 /// Waits between tries of a batch that could not be written.
 const RETRY_AFTER: [Duration; 4] =
@@ -77,6 +78,8 @@ pub struct RecorderParts {
     pub wakers: Wakers,
     /// Is told what was written.
     pub monitor: Arc<Monitor>,
+    /// Told when the database's file is no longer the one that was opened.
+    pub gone: CancellationToken,
 }
 
 /// See the module.
@@ -224,6 +227,9 @@ impl Recorder {
         if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
             self.beat_at = Some(Instant::now());
             self.commit_and_release(&[Record::Heartbeat(self.parts.clock.now())]).await;
+        }
+        if !self.parts.store.is_in_place() {
+            self.parts.gone.cancel();
         }
         match self.parts.store.data_version().await {
             Ok(version) if self.data_version == Some(version) => {}
