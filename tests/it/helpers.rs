@@ -547,10 +547,11 @@ fn collect(stream: impl std::io::Read + Send + 'static) -> Arc<Mutex<String>> {
 }
 
 /// A client for what the program serves.
+/// Each request has a connection of its own: one that a server closes after a refusal is no other request's trouble.
 pub fn http_client() -> reqwest::Client {
     // Another test of the same process may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap()
 }
 
 /// `[[webhooks]]` for a receiver, with [`WEBHOOK_SECRET`].

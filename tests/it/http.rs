@@ -159,6 +159,8 @@ async fn what_cannot_be_used_is_refused_with_a_reason_and_changes_nothing() {
         (client.post(&url).json(&json!({"vat": VAT})), (422, "invalid")),
         (client.post(&url).json(&json!({"vat": VAT, "activity_id": "a\r\nx: y"})), (422, "invalid")),
         (client.post(&url).json(&json!({"vat": OTHER_VAT, "activity_id": "a"})), (409, "unserved-vat")),
+        (client.post(&url).json(&json!([[VAT, "a", "device", "reference"]])), (422, "invalid")),
+        (client.get(format!("{url}/%ff")), (400, "bad-parameter")),
         (client.get(format!("{url}?state=DONE")), (400, "bad-parameter")),
         (client.get(format!("{url}?limit=0")), (400, "bad-parameter")),
         (client.get(format!("{url}?limit=1001")), (400, "bad-parameter")),
@@ -468,5 +470,29 @@ async fn the_description_names_every_operation_and_the_rows_as_they_are() {
     {
         assert_eq!(keys(&json_of(&daemon, path).await["items"][0]), required(schema), "{schema}");
     }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_of_events_skips_nothing_after_everything_was_pruned() {
+    let upstream = upstream().await;
+    let setup = Setup::new(&upstream.url(), "[retention]\nconcluded_after = \"1ms\"\n");
+    setup.add(VAT, &["good-1", "good-2", "good-3"]);
+    let daemon = setup.start().await;
+    eventually("three events are delivered", || async {
+        let delivered = "SELECT count(*) FROM report_deliveries WHERE status = 'delivered'";
+        (setup.number(delivered).await == 3).then_some(())
+    })
+    .await;
+    let cursor = json_of(&daemon, "/v1/events").await["next_cursor"].as_str().unwrap().to_owned();
+    setup.ok(&["db", "prune"]);
+    assert_eq!(setup.number("SELECT count(*) FROM report_events").await, 0);
+    setup.add(VAT, &["good-4"]);
+    let later = eventually("the next one is in the feed", || async {
+        let later = json_of(&daemon, &format!("/v1/events?cursor={cursor}")).await;
+        (later["items"] != json!([])).then_some(later)
+    })
+    .await;
+    assert_eq!(later["items"][0]["data"]["activity_id"], "good-4");
     daemon.stop().await;
 }

@@ -12,6 +12,7 @@ mod commands;
 mod configuration;
 mod crashes;
 mod documents;
+mod explanations;
 mod helpers;
 mod http;
 mod main_job;
