@@ -15,6 +15,7 @@ use crate::clock::{self, Clock};
 use crate::domain::gate::Gates;
 use crate::domain::routing::LOG_SINK;
 use crate::monitor::Monitor;
+use crate::service::{self, ServiceWatch};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::{DatabaseLock, Record, Store, StoreError};
@@ -161,7 +162,9 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     let (store, lock) = Store::open_as_daemon(&settings.database, settings.routes()).await?;
     let reload = Arc::clone(&shutdown.reload);
     let mut daemon = Daemon::start(settings, prepared, store, lock, reload).await?;
+    service::ready();
     let ended = daemon.wait(&shutdown).await;
+    service::stopping();
     let drained = daemon.stop(&shutdown).await;
     ended.and(drained)
 }
@@ -170,7 +173,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
 struct Daemon {
     store: Store,
     recorder: RecorderHandle,
-    /// The poller and the pruner.
+    /// The poller, the pruner, and who tells the service manager.
     polling: JoinSet<TaskResult>,
     recording: JoinSet<TaskResult>,
     /// The dispatchers.
@@ -222,6 +225,7 @@ impl Daemon {
         let monitor = Monitor::new(
             settings.credentials.iter().map(|credential| credential.name.clone()).collect(),
             settings.routes().into_iter().map(|route| route.sink).collect(),
+            clock.now(),
         );
         let polls = Arc::new(InFlight::default());
         let sinks: BTreeMap<String, (Arc<InFlight>, Arc<Notify>)> =
@@ -274,6 +278,12 @@ impl Daemon {
         let stop_pruning = stop_polling.clone();
         polling.spawn(async move {
             pruner.run(stop_pruning).await;
+            Ok(())
+        });
+        let watch = ServiceWatch::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
+        let stop_watch = stop_polling.clone();
+        polling.spawn(async move {
+            watch.run(stop_watch).await;
             Ok(())
         });
         let poller = Poller::new(PollerParts {
@@ -337,7 +347,7 @@ impl Daemon {
             () = self.gone.cancelled() => {
                 return Err(DaemonError::DatabaseGone { path: self.store.path().to_owned() });
             }
-            ended = self.polling.join_next() => ("poller or pruner", ended),
+            ended = self.polling.join_next() => ("poller, the pruner or the service watch", ended),
             ended = self.recording.join_next() => ("recorder", ended),
             Some(ended) = self.sending.join_next() => ("dispatcher", Some(ended)),
             Some(ended) = self.serving.join_next() => ("HTTP server", Some(ended.map(Ok))),

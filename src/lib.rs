@@ -18,6 +18,7 @@
 //! | [`page`] | the web pages, from what the store tells |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
+//! | [`service`] | what the service manager is told |
 //! | [`settings`], [`telemetry`], [`shutdown`], [`clock`] | configuration, log, signals, time |
 //!
 //! # Invariants
@@ -26,7 +27,8 @@
 //! - SQL stands in `store` alone; outside it nobody knows which database it is. No transaction spans a network call.
 //! - A concluded activity is never polled, and its conclusion, checks, events and deliveries are one transaction.
 //! - An event's payload is made once; its id is derived from what it announces.
-//! - Only `clock` reads the wall clock. Only `upstream` and `webhook` open connections.
+//! - Only `clock` reads the wall clock. Only `upstream` and `webhook` open connections, and `health` one to
+//!   the daemon beside it.
 //! - Secrets are read by `settings::SecretSource` and go nowhere but into the headers and signatures made of them.
 
 #![forbid(unsafe_code)]
@@ -40,6 +42,7 @@ pub mod evidence;
 pub mod monitor;
 pub mod page;
 pub mod sandbox;
+pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod store;

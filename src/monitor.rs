@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use crate::domain::activity::State;
 use crate::domain::catalogue::Owner;
 use crate::domain::time::Timestamp;
-use crate::store::{ClosedGate, Overview};
+use crate::store::{ClosedGate, Footprint, Overview};
 
 /// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
@@ -67,6 +67,11 @@ struct ByCredential {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTask {
+    task: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByVersion {
     version: &'static str,
 }
@@ -76,6 +81,7 @@ struct ByVersion {
 pub struct Monitor {
     credentials: Vec<String>,
     sinks: Vec<String>,
+    started_at: Timestamp,
     health: Mutex<Health>,
     registry: Registry,
     polls: Family<ByVerdict, Counter>,
@@ -136,11 +142,12 @@ fn exchange_durations() -> Histogram {
 }
 
 impl Monitor {
-    /// A monitor of a daemon with these credentials and sinks.
-    pub fn new(credentials: Vec<String>, sinks: Vec<String>) -> Arc<Self> {
+    /// A monitor of a daemon with these credentials and sinks that starts now.
+    pub fn new(credentials: Vec<String>, sinks: Vec<String>, now: Timestamp) -> Arc<Self> {
         let mut monitor = Self {
             credentials,
             sinks,
+            started_at: now,
             health: Mutex::new(Health {
                 poller_at: Instant::now(),
                 recorder_at: Instant::now(),
@@ -250,6 +257,13 @@ impl Monitor {
         self.health().recorder_at = Instant::now();
     }
 
+    /// Whether poller and recorder have both gone round since then. A poller that waits for a recorder that waits for
+    /// the disk counts as moving.
+    pub fn moved_since(&self, then: Instant) -> bool {
+        let health = self.health();
+        health.recorder_at > then && (health.poller_at > then || !health.is_writable)
+    }
+
     /// An answer came, or none did, after so long. `usable_at`: when it was, if it told where an activity stands.
     pub fn polled(&self, verdict: &'static str, took: Duration, usable_at: Option<Timestamp>) {
         self.polls.get_or_create(&ByVerdict { verdict }).inc();
@@ -333,18 +347,32 @@ impl Monitor {
         self.health().last_answer_at
     }
 
-    /// All metrics in the OpenMetrics text format. `overview`: what the database knows; `None` where it can't be
-    /// asked, then its series are missing.
+    /// All metrics in the OpenMetrics text format. `overview`: what the database knows; `footprint`: what the file
+    /// system says. The series of one that can't be asked are missing.
     ///
     /// # Errors
     /// Where the text could not be formatted, which the library alone knows a reason for.
-    pub fn metrics(&self, overview: Option<&Overview>, now: Timestamp) -> Result<String, std::fmt::Error> {
+    pub fn metrics(
+        &self,
+        overview: Option<&Overview>,
+        footprint: Option<Footprint>,
+        now: Timestamp,
+    ) -> Result<String, std::fmt::Error> {
         let mut seen = Registry::with_prefix(PREFIX);
         let ready = f64::from(u8::from(self.troubles().is_empty()));
         gauge(&mut seen, "ready", "1 where the database is writable and the poller runs", ready);
         if let Some(at) = self.last_answer_at() {
             let name = "last_answer_timestamp_seconds";
             gauge(&mut seen, name, "When upstream last told where an activity stands", epoch_seconds(at));
+        }
+        let started = epoch_seconds(self.started_at);
+        gauge(&mut seen, "start_timestamp_seconds", "When the daemon started", started);
+        self.add_idle_times(&mut seen);
+        if let Some(footprint) = footprint {
+            let bytes = footprint.database_bytes as f64;
+            gauge(&mut seen, "database_bytes", "Size of the database file with its WAL", bytes);
+            let bytes = footprint.free_bytes as f64;
+            gauge(&mut seen, "disk_free_bytes", "What may still be written where the database is", bytes);
         }
         if let Some(overview) = overview {
             self.add_overview(&mut seen, overview, now);
@@ -354,6 +382,18 @@ impl Monitor {
         encode_registry(&mut text, &self.registry)?;
         encode_eof(&mut text)?;
         Ok(text)
+    }
+
+    fn add_idle_times(&self, seen: &mut Registry) {
+        let idle = Family::<ByTask, Gauge<f64, AtomicU64>>::default();
+        let (poller_at, recorder_at) = {
+            let health = self.health();
+            (health.poller_at, health.recorder_at)
+        };
+        for (task, at) in [("poller", poller_at), ("recorder", recorder_at)] {
+            idle.get_or_create(&ByTask { task }).set(at.elapsed().as_secs_f64());
+        }
+        seen.register("task_idle_seconds", "Time since a task went round last", idle);
     }
 
     fn add_overview(&self, seen: &mut Registry, overview: &Overview, now: Timestamp) {

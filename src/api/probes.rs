@@ -49,7 +49,8 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Pro
             None
         }
     };
-    match api.monitor.metrics(overview.as_ref(), now) {
+    let footprint = api.store.footprint().await;
+    match api.monitor.metrics(overview.as_ref(), footprint, now) {
         Ok(text) => Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()),
         Err(_) => Err(Problem::timed_out()),
     }

@@ -7,6 +7,7 @@ mod deliveries;
 mod demo;
 mod evidence;
 mod explain;
+mod health;
 mod import;
 mod output;
 mod report;
@@ -15,7 +16,7 @@ mod show;
 mod webhook;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -77,6 +78,8 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Ask the daemon on this machine whether it is alive; exit code 0 or 1
+    Health(health::HealthArgs),
     /// Look after the database
     #[command(subcommand)]
     Db(database::DbCommand),
@@ -84,6 +87,12 @@ enum Command {
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages to a folder, for packages
+    #[command(hide = true)]
+    Man {
+        /// Folder that exists
+        folder: PathBuf,
     },
 }
 
@@ -228,6 +237,8 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Retry(args) => activities::retry(&settings()?, args).await,
         Command::Deliveries(args) => deliveries::deliveries(&settings()?, args).await,
         Command::Completions { shell } => completions(shell),
+        Command::Man { folder } => manual(&folder),
+        Command::Health(args) => health::health(&settings()?, args).await,
         Command::Config(command) => config::config(&settings()?, command),
         Command::Db(command) => database::db(&settings()?, command).await,
     }
@@ -237,6 +248,12 @@ fn completions(shell: clap_complete::Shell) -> CliResult {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "pcsid-watch", &mut script);
     Ok(std::io::stdout().write_all(&script)?)
+}
+
+fn manual(folder: &Path) -> CliResult {
+    clap_mangen::generate_to(Cli::command(), folder).map_err(|err| {
+        CliError::failed(format!("the manual can't be written to `{}`: {err}", folder.display()))
+    })
 }
 
 /// Opens the database that the settings name.

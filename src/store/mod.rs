@@ -10,6 +10,7 @@ mod deliveries;
 mod error;
 mod events;
 mod explanations;
+mod footprint;
 mod gates;
 mod history;
 mod lists;
@@ -34,6 +35,7 @@ pub use activities::{ActivityRef, RegisterOutcome, Retried};
 pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use error::StoreError;
 pub use explanations::FinalAnswer;
+pub use footprint::Footprint;
 pub use gates::StoredGate;
 pub use lists::{
     ActivityFilter, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus, EventFilter,

@@ -18,6 +18,7 @@ use crate::domain::gate::{Gates, LONG_PAUSE, Notice, Passage, Ticket};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 use crate::monitor::Monitor;
+use crate::service;
 use crate::store::{Claimed, PollRecord, Record, Store, StoreError, VatHead};
 use crate::upstream::{Client, MIN_REDACTED_BYTES, Tokens};
 
@@ -139,7 +140,7 @@ impl Poller {
                 () = self.parts.in_flight.released() => self.look_at = Instant::now(),
                 () = self.parts.wake.notified() => self.look_again(),
                 _ = tending.tick() => self.tend().await,
-                () = self.parts.reload.notified() => self.tend().await,
+                () = self.parts.reload.notified() => self.reload().await,
                 () = tokio::time::sleep_until(self.look_at), if !self.is_full() => {}
             }
         }
@@ -332,6 +333,13 @@ impl Poller {
 
     fn put_back(&mut self) {
         self.parts.in_flight.release(self.ready.drain(..).map(|turn| turn.claimed.key));
+    }
+
+    /// Reads the tokens again because somebody asked for it, and says when that has been done.
+    async fn reload(&mut self) {
+        service::reloading();
+        self.tend().await;
+        service::reloaded();
     }
 
     /// Looks at what no answer brings along: tokens, the clock, and ages behind closed gates.

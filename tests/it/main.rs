@@ -18,6 +18,7 @@ mod http;
 mod main_job;
 mod pages;
 mod sandbox;
+mod service;
 mod shutdown;
 mod storage;
 mod upstream_answers;

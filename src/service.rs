@@ -1,0 +1,201 @@
+//! What the service manager is told, where there is one that listens (`NOTIFY_SOCKET`): that the daemon is ready, how
+//! it goes, that it reads its tokens again, that it stops, and that it still moves.
+//!
+//! The watchdog is fed by progress. Each sign of life stands for one more round of the poller and one of the recorder,
+//! so a daemon whose tasks stand still is killed and started again, although its timers and its HTTP server go on. A
+//! recorder that waits for a full disk goes round all the while, with every try; the poller then may stand still,
+//! because it waits for the recorder, and a restart would mend nothing.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::activity::State;
+use crate::monitor::Monitor;
+use crate::store::{Overview, Store};
+
+/// How often the status line is made anew.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the database may take to say how things are; a status line is not worth more.
+const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Looks for progress in one period of the watchdog. Two lost ones are no reason to be killed.
+const LOOKS_A_PERIOD: u32 = 4;
+
+/// Tells the service manager how it goes, for as long as the daemon runs.
+#[derive(Debug)]
+pub struct ServiceWatch {
+    store: Store,
+    clock: Arc<Clock>,
+    monitor: Arc<Monitor>,
+    fed_at: Instant,
+    told: String,
+}
+
+/// Everything has been started.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// SIGHUP is being followed.
+pub fn reloading() {
+    // The time tells the service manager which of several reloads this one answers.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// SIGHUP has been followed.
+pub fn reloaded() {
+    ready();
+}
+
+/// The daemon stops.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("stopping: what has arrived is being written")]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(err) = sd_notify::notify(states) {
+        tracing::debug!(error = &err as &dyn std::error::Error, "the service manager can't be told");
+    }
+}
+
+impl ServiceWatch {
+    /// A watch that has not begun yet.
+    pub fn new(store: Store, clock: Arc<Clock>, monitor: Arc<Monitor>) -> Self {
+        Self { store, clock, monitor, fed_at: Instant::now(), told: String::new() }
+    }
+
+    /// Tells until `stop`; returns then only, also where nobody listens.
+    pub async fn run(mut self, stop: CancellationToken) {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return stop.cancelled().await;
+        }
+        let watchdog = sd_notify::watchdog_enabled().map(|period| period / LOOKS_A_PERIOD);
+        let mut looks = tokio::time::interval(watchdog.unwrap_or(STATUS_EVERY).max(Duration::from_millis(1)));
+        let mut statuses = tokio::time::interval(STATUS_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        statuses.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = looks.tick(), if watchdog.is_some() => self.feed(),
+                _ = statuses.tick() => tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.tell_status() => {}
+                },
+            }
+        }
+    }
+
+    /// Feeds the watchdog where there has been progress since it was fed last.
+    fn feed(&mut self) {
+        if self.monitor.moved_since(self.fed_at) {
+            self.fed_at = Instant::now();
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+
+    async fn tell_status(&mut self) {
+        let overview = tokio::time::timeout(STATUS_PATIENCE, self.store.overview(self.clock.now())).await;
+        // A database that can't be read is among the troubles; one that is slow leaves the line as it is.
+        let overview = match overview {
+            Ok(read) => read.ok(),
+            Err(_) => return,
+        };
+        let status = status(overview.as_ref(), &self.monitor.troubles());
+        if status != self.told {
+            tell(&[NotifyState::Status(&status)]);
+            self.told = status;
+        }
+    }
+}
+
+/// How things are, in one line.
+fn status(overview: Option<&Overview>, troubles: &[String]) -> String {
+    let mut line = String::new();
+    for trouble in troubles {
+        // Writing to a string can't fail.
+        let _ = write!(line, "{trouble}; ");
+    }
+    let Some(overview) = overview else { return line.trim_end_matches("; ").to_owned() };
+    // Counts alone: every user of the machine may read the line.
+    let held = overview.closed.iter().filter(|gate| gate.reason.is_some());
+    let (credentials, vats) = held.fold((0, 0), |(credentials, vats), gate| match gate.credential {
+        Some(_) => (credentials + 1, vats),
+        None => (credentials, vats + 1),
+    });
+    let (undelivered, dead) =
+        overview.outbox.iter().fold((0, 0), |(pending, dead), of| (pending + of.pending, dead + of.dead));
+    let _ = write!(
+        line,
+        "{} pending, {} in progress; {credentials} credentials and {vats} VATs held; {undelivered} events \
+         undelivered, {dead} dead",
+        overview.in_state(State::Pending),
+        overview.in_state(State::InProgress),
+    );
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::status;
+    use crate::domain::activity::State;
+    use crate::store::{ClosedGate, Overview, Undelivered};
+
+    fn held(credential: Option<&str>, vat: Option<&str>) -> ClosedGate {
+        ClosedGate {
+            credential: credential.map(str::to_owned),
+            vat: vat.map(str::to_owned),
+            reason: Some("HTTP 401".to_owned()),
+            since: None,
+            until: None,
+        }
+    }
+
+    #[test]
+    fn the_status_names_what_waits_what_is_held_and_what_is_undelivered() {
+        let quiet = Overview::default();
+        assert_eq!(
+            status(Some(&quiet), &[]),
+            "0 pending, 0 in progress; 0 credentials and 0 VATs held; 0 events undelivered, 0 dead"
+        );
+        let busy = Overview {
+            states: BTreeMap::from([(State::Pending, 3), (State::InProgress, 2), (State::Failed, 9)]),
+            closed: vec![
+                held(Some("main"), None),
+                held(None, Some("310122393500003")),
+                ClosedGate { reason: None, ..held(Some("paused"), None) },
+            ],
+            outbox: vec![
+                Undelivered { sink: "erp".to_owned(), pending: 4, dead: 1 },
+                Undelivered { sink: "log".to_owned(), pending: 1, dead: 0 },
+            ],
+            ..Overview::default()
+        };
+        assert_eq!(
+            status(Some(&busy), &[]),
+            "3 pending, 2 in progress; 1 credentials and 1 VATs held; 5 events undelivered, 1 dead"
+        );
+    }
+
+    #[test]
+    fn trouble_comes_first_and_stands_alone_where_the_database_is_silent() {
+        let troubles = ["the database can't be read".to_owned()];
+        assert_eq!(status(None, &troubles), "the database can't be read");
+        assert!(
+            status(Some(&Overview::default()), &troubles)
+                .starts_with("the database can't be read; 0 pending")
+        );
+    }
+}
