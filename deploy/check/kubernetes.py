@@ -1,0 +1,100 @@
+"""Holds the rendered objects of an overlay against schemas and against what they have to say."""
+
+import sys
+import tomllib
+
+import kubernetes_validate
+import yaml
+
+overlay, path = sys.argv[1:]
+objects = [document for document in yaml.safe_load_all(open(path)) if document]
+by_kind = {}
+for thing in objects:
+    by_kind.setdefault(thing["kind"], []).append(thing)
+
+
+def one(kind):
+    (thing,) = by_kind[kind]
+    return thing
+
+
+# Every object is one that a cluster of this version takes, without unknown fields. ServiceMonitor is no part of
+# Kubernetes: its shape is looked at below.
+for thing in objects:
+    if thing["apiVersion"] != "monitoring.coreos.com/v1":
+        kubernetes_validate.validate(thing, "1.33", strict=True)
+
+monitor = one("ServiceMonitor")["spec"]
+assert set(monitor) == {"selector", "endpoints"}, monitor
+(endpoint,) = monitor["endpoints"]
+assert set(endpoint) <= {"port", "path", "interval", "scrapeTimeout"} and endpoint["path"] == "/metrics", endpoint
+
+stateful_set = one("StatefulSet")
+pod = stateful_set["spec"]["template"]["spec"]
+(container,) = pod["containers"]
+labels = stateful_set["spec"]["template"]["metadata"]["labels"]
+
+# One pod, one volume, and time to end in.
+assert stateful_set["spec"]["replicas"] == 1
+(claim,) = stateful_set["spec"]["volumeClaimTemplates"]
+assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
+assert pod["terminationGracePeriodSeconds"] > 10, "the daemon is promised ten seconds"
+
+# Restricted Pod Security, and more than it asks for.
+security, inner = pod["securityContext"], container["securityContext"]
+assert security["runAsNonRoot"] and security["runAsUser"] > 0
+assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+assert inner["allowPrivilegeEscalation"] is False and inner["readOnlyRootFilesystem"] is True
+assert inner["capabilities"] == {"drop": ["ALL"]} and "privileged" not in inner
+assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+assert all(set(volume) - {"name"} <= {"configMap", "secret", "emptyDir"} for volume in pod["volumes"])
+namespace = one("Namespace")
+assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+assert all(
+    thing["metadata"]["namespace"] == namespace["metadata"]["name"] for thing in objects if thing["kind"] != "Namespace"
+)
+assert pod["automountServiceAccountToken"] is False
+assert container["resources"]["limits"]["memory"] and container["resources"]["requests"]["cpu"]
+
+# Everything that is named exists.
+names = {(thing["kind"], thing["metadata"]["name"]) for thing in objects}
+assert ("ConfigMap", container["envFrom"][0]["configMapRef"]["name"]) in names
+for volume in pod["volumes"]:
+    if "configMap" in volume:
+        configuration = next(
+            thing for thing in by_kind["ConfigMap"] if thing["metadata"]["name"] == volume["configMap"]["name"]
+        )
+    if "secret" in volume:
+        secret = one("Secret")
+        assert secret["metadata"]["name"] == volume["secret"]["secretName"]
+mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+assert set(mounts) == {volume["name"] for volume in pod["volumes"]} | {"data"}
+ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+    assert container[probe]["httpGet"]["port"] == "metrics", "probes ask for no token there"
+for service in by_kind["Service"]:
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert all(port["targetPort"] in ports for port in service["spec"]["ports"])
+monitored = [
+    service
+    for service in by_kind["Service"]
+    if all(rule["key"] not in service["metadata"].get("labels", {}) for rule in monitor["selector"]["matchExpressions"])
+]
+assert len(monitored) == 1 and endpoint["port"] in {port["name"] for port in monitored[0]["spec"]["ports"]}
+policy = one("NetworkPolicy")["spec"]
+assert policy["podSelector"]["matchLabels"].items() <= labels.items() and len(policy["policyTypes"]) == 2
+assert all(port["port"] in ports for rule in policy["ingress"] for port in rule["ports"])
+assert one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+# The configuration goes with the pod's ports, mounts and secrets.
+settings = tomllib.loads(configuration["data"]["pcsid-watch.toml"])
+assert settings["http"]["listen"].endswith(f":{ports['http']}")
+assert settings["http"]["metrics_listen"].endswith(f":{ports['metrics']}")
+assert settings["database"]["url"].removeprefix("sqlite://").startswith(mounts["data"] + "/")
+for file in [settings["http"]["token_file"], settings["credentials"][0]["token_file"]]:
+    folder, name = file.rsplit("/", 1)
+    assert folder == mounts["secrets"] and name in secret["data"], file
+environment = next(thing for thing in by_kind["ConfigMap"] if thing is not configuration)["data"]
+upstream = environment["PCSID_WATCH__UPSTREAM__BASE_URL"]
+assert ("api-sandbox" in upstream) == (overlay == "sandbox"), upstream
+print(f"kubernetes: {overlay}: {len(objects)} objects are as they have to be")
