@@ -371,6 +371,7 @@ async fn probes_and_metrics_have_an_address_of_their_own() {
             http_client().get(daemon.probe_url() + "/metrics").send().await.unwrap().text().await.unwrap();
         let is_done = |line: &str| text.lines().any(|have| have == line);
         (is_done("pcsid_watch_deliveries_total{sink=\"erp\",outcome=\"delivered\"} 2")
+            && is_done("pcsid_watch_undelivered_events{sink=\"erp\",outcome=\"pending\"} 0")
             && is_done("pcsid_watch_activities{state=\"IN_PROGRESS\"} 1"))
         .then_some(text)
     })
@@ -384,7 +385,6 @@ async fn probes_and_metrics_have_an_address_of_their_own() {
         "pcsid_watch_polls_total{verdict=\"succeeded\"} 1",
         "pcsid_watch_detection_lag_seconds_count 2",
         "pcsid_watch_credential_held{credential=\"main\"} 0",
-        "pcsid_watch_undelivered_events{sink=\"erp\",outcome=\"pending\"} 0",
         "pcsid_watch_vats_held 0.0",
     ] {
         assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");
