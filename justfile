@@ -1,7 +1,7 @@
 # What a change has to pass; the same steps as .ci/run.
 
 # Everything.
-check: fmt clippy doc deny machete demo openapi test
+check: fmt clippy doc deny machete demo openapi deploy test
 
 # Formatting.
 fmt:
@@ -18,6 +18,10 @@ demo:
 # The API by its own description; needs Python 3.
 openapi:
     .ci/openapi
+
+# The unit, the manifests, alerts and dashboard; installs what it needs by apt.
+deploy:
+    .ci/deploy
 
 # The README's test command.
 test:

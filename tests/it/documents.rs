@@ -183,3 +183,54 @@ async fn every_query_of_the_reports_can_be_asked() {
     }
     assert!(n_with_rows >= 8, "only {n_with_rows} have an answer for a database with something in it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_operations_page_work_as_shown() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    let page = document("docs/operations.md");
+    let mut n_run = 0;
+    for Shown { command, .. } in blocks(&page, "console").into_iter().flat_map(commands) {
+        n_run += 1;
+        let arguments = command
+            .strip_prefix("pcsid-watch ")
+            .unwrap()
+            .replace("/tmp/", &format!("{}/", setup.folder().display()));
+        setup.ok(&arguments.split(' ').collect::<Vec<_>>());
+    }
+    assert_eq!(n_run, 2);
+    daemon.stop().await;
+}
+
+#[test]
+fn alerts_and_dashboard_name_only_metrics_that_exist_and_every_alert_is_tested_and_explained() {
+    let page = document("docs/http.md");
+    let exists = |name: &str| {
+        let plain =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        page.contains(&format!("`{name}`")) || page.contains(&format!("`{plain}`"))
+    };
+    let alerts = document("deploy/monitoring/alerts.yml");
+    let mut n_named = 0;
+    for text in [
+        &alerts,
+        &document("deploy/monitoring/dashboard.json"),
+        &document("deploy/monitoring/alerts.test.yml"),
+    ] {
+        for rest in text.split("pcsid_watch_").skip(1) {
+            let name: String = rest.chars().take_while(|ch| ch.is_ascii_lowercase() || *ch == '_').collect();
+            assert!(exists(&name), "{name}");
+            n_named += 1;
+        }
+    }
+    assert!(n_named > 60, "{n_named}");
+    let (tests, operations) = (document("deploy/monitoring/alerts.test.yml"), document("docs/operations.md"));
+    let names: Vec<&str> =
+        alerts.split("- alert: ").skip(1).map(|rest| rest.lines().next().unwrap_or_default()).collect();
+    assert!(names.len() >= 13, "{names:?}");
+    for name in names {
+        assert!(tests.contains(&format!("alertname=\"{name}\"")), "{name} is not tested");
+        assert!(operations.contains(&format!("`{name}`")), "{name} is not explained");
+    }
+}
