@@ -85,7 +85,8 @@ pub enum DaemonError {
     /// The file was taken away beneath the daemon.
     #[error(
         "database `{}` was removed or replaced while the daemon ran; what was recorded since is lost with it: put the \
-         file back or restore a backup, then start again",
+         file back or restore a backup, remove what is left beside it under the same name with -wal and -shm, then start \
+         again",
         path.display()
     )]
     DatabaseGone {

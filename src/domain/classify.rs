@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+
 use super::report::{ErrorBody, Findings, ListedError, Object, Report, StatusBody};
 use super::rules::KnownCodes;
 
@@ -159,17 +161,9 @@ impl FinalBody {
 impl Observation {
     /// Takes a secret out of every text that is kept, however the body had written it.
     pub fn redact(&mut self, secret: &str) {
-        let mut redact = |text: &mut String| {
-            if text.contains(secret) {
-                *text = text.replace(secret, "[redacted]");
-            }
-        };
+        let mut redact = |text: &mut String| redact_in(text, secret);
         if let Some(body) = &mut self.body {
             redact(&mut body.text);
-            // Within a string of JSON some of its characters may be escaped.
-            let escaped = serde_json::Value::from(secret).to_string();
-            body.text = body.text.replace(escaped.trim_matches('"'), "[redacted]");
-            body.text = body.text.replace(&secret.replace('/', "\\/"), "[redacted]");
         }
         match &mut self.verdict {
             Verdict::InProgress(report) => report.each_text(&mut redact),
@@ -186,6 +180,62 @@ impl Observation {
             Verdict::Unauthorized | Verdict::Forbidden | Verdict::Throttled { .. } => {}
         }
     }
+}
+
+/// Takes a secret out of a text, however its characters are written there: plainly, escaped as JSON does it, once or
+/// several times over, or percent-encoded; and its Base64.
+fn redact_in(text: &mut String, secret: &str) {
+    const REDACTED: &str = "[redacted]";
+    let mut rest = text.as_str();
+    let (mut clean, mut is_clean) = (String::new(), true);
+    while let Some(first) = rest.chars().next() {
+        match length_of_secret(rest, secret) {
+            Some(length) => {
+                clean.push_str(REDACTED);
+                rest = rest.get(length..).unwrap_or_default();
+                is_clean = false;
+            }
+            None => {
+                clean.push(first);
+                rest = rest.get(first.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+    if !is_clean {
+        *text = clean;
+    }
+    for engine in
+        [&base64::engine::general_purpose::STANDARD_NO_PAD, &base64::engine::general_purpose::URL_SAFE_NO_PAD]
+    {
+        let encoded = engine.encode(secret);
+        if text.contains(&encoded) {
+            *text = text.replace(&encoded, REDACTED);
+        }
+    }
+}
+
+/// How many bytes a secret takes at the beginning of a text, if it stands there in any writing.
+fn length_of_secret(text: &str, secret: &str) -> Option<usize> {
+    let mut rest = text;
+    for wanted in secret.chars() {
+        // A character that needs no escape may have one all the same.
+        // Escaped more than three times over it would be nobody's doing.
+        let n_escapes = rest.bytes().take(8).take_while(|byte| *byte == b'\\').count();
+        let unescaped = rest.get(n_escapes..)?;
+        let hex = |digits: Option<&str>| digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        rest = if unescaped.len() < rest.len()
+            && unescaped.starts_with('u')
+            && hex(unescaped.get(1..5)) == Some(u32::from(wanted))
+        {
+            unescaped.get(5..)?
+        } else if rest.starts_with('%') && wanted.is_ascii() && hex(rest.get(1..3)) == Some(u32::from(wanted))
+        {
+            rest.get(3..)?
+        } else {
+            rest.strip_prefix(wanted).or_else(|| unescaped.strip_prefix(wanted))?
+        };
+    }
+    Some(text.len() - rest.len())
 }
 
 /// Cuts an excerpt of a body that was not read where the secret may begin, for the rest of it may be escaped.

@@ -20,6 +20,9 @@ use crate::transport::is_loopback;
 /// More requests at a time than any quota lets finish; a larger number is a slip of the pen.
 const MAX_IN_FLIGHT: u32 = 4_096;
 
+/// Largest file of rules; the program's own has a hundredth of it.
+const MAX_CATALOGUE_BYTES: u64 = 16 * 1024 * 1024;
+
 /// Longest span that is a plan rather than a mistake: ten years.
 const LONGEST: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
 
@@ -414,6 +417,12 @@ fn listen_address(key: &str, text: &str, problems: &mut Problems) -> Option<Sock
 fn catalogue(file: Option<&str>, problems: &mut Problems) -> Arc<Catalogue> {
     let builtin = Catalogue::builtin();
     let Some(file) = file else { return builtin };
+    let is_plain = |found: &std::fs::Metadata| found.is_file() && found.len() <= MAX_CATALOGUE_BYTES;
+    if std::fs::metadata(file).is_ok_and(|found| !is_plain(&found)) {
+        problems
+            .add("catalogue.file", format!("`{file}` is not usable: it must be a file of at most 16 MiB"));
+        return builtin;
+    }
     match std::fs::read_to_string(file).map(|text| builtin.extended(&text)) {
         Ok(Ok(extended)) => return Arc::new(extended),
         Ok(Err(err)) => problems.add("catalogue.file", format!("`{file}` is not usable: {err}")),

@@ -730,3 +730,34 @@ proptest! {
         assert_presentable(&detail);
     }
 }
+
+#[test]
+fn a_secret_goes_however_its_characters_are_written() {
+    let secret = "tok/EN+sec\"ret=Zx99";
+    let unicode: String = secret.chars().map(|ch| format!("\\u{:04X}", u32::from(ch))).collect();
+    let percent: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let base64 = base64::engine::general_purpose::STANDARD.encode(secret);
+    for written in [
+        secret.to_owned(),
+        secret.replace('"', "\\\""),
+        secret.replace('"', "\\\\\\\""),
+        secret.replace('/', "\\/").replace('"', "\\\""),
+        unicode.clone(),
+        unicode.to_lowercase(),
+        unicode.replace('\\', "\\\\"),
+        format!("tok{}", &unicode[18..]),
+        percent,
+        "tok%2FEN%2Bsec%22ret%3DZx99".to_owned(),
+        base64.trim_end_matches('=').to_owned(),
+    ] {
+        let mut text = format!("before {written} after {written}.");
+        redact_in(&mut text, secret);
+        assert_eq!(text.matches("[redacted]").count(), 2, "{written}: {text}");
+        assert!(text.starts_with("before [") && !text.contains("Zx99"), "{written}: {text}");
+    }
+    for innocent in ["", "tok/EN", "nothing at all \\u0074\\u006f % %2 \\", "رمز \\u00"] {
+        let mut text = innocent.to_owned();
+        redact_in(&mut text, secret);
+        assert_eq!(text, innocent);
+    }
+}

@@ -475,7 +475,13 @@ impl View {
         } else {
             // `code: [X]` has a bracket before its value.
             let word = self.words.get(self.word_from(value)).filter(|word| word.start <= value + 1);
-            let is_list = key.strict && matches!(self.get(value), Some('[' | '{'));
+            // `[BR-KSA-37] - text` is a message that begins with its code.
+            let is_headed = word.is_some_and(|word| {
+                let after = self.get(self.skip_space(word.end + 1));
+                self.get(word.end) == Some(']')
+                    && after.is_some_and(|ch| ch.is_alphanumeric() || "-–:".contains(ch))
+            });
+            let is_list = key.strict && matches!(self.get(value), Some('[' | '{')) && !is_headed;
             let is_null = word.is_some_and(|word| is_null(&self.fold(word).0));
             match (key.name, word) {
                 (Name::Message, _) if !is_list && !is_null => (None, true),

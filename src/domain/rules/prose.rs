@@ -241,6 +241,16 @@ impl Splitter<'_> {
                 }
                 None => self.share(code),
             }
+        } else if look.bracket == Some('(')
+            && code.look.bracket == Some('(')
+            && self.view.has_text(gap.clone())
+        {
+            // `line 1 … (BR-KSA-17), line 2 … (BR-KSA-17)`: each behind a text of its own.
+            if let Some(at) = self.view.last_break(segment.code_end, gap.start, gap.end).filter(|_| !is_aside)
+            {
+                self.close(at, at + 1);
+                self.open_first(code);
+            }
         }
     }
 

@@ -42,6 +42,23 @@ fn quoted(text: &str) -> String {
 }
 
 #[test]
+fn a_dump_whose_message_repeats_the_code_is_one_error() {
+    check("[code] => BR-KSA-37 [message] => [BR-KSA-37] - four digits", &[("BR-KSA-37", "four digits")]);
+    check(
+        "Array\n(\n    [type] => ERROR\n    [code] => BR-KSA-37\n    [message] => [BR-KSA-37] - four digits\n)\n",
+        &[("BR-KSA-37", "four digits")],
+    );
+}
+
+#[test]
+fn the_same_rule_behind_two_texts_is_two_errors() {
+    check(
+        "line 1 reason missing (BR-KSA-17), line 2 reason missing (BR-KSA-17)",
+        &[("BR-KSA-17", "line 1 reason missing"), ("BR-KSA-17", "line 2 reason missing")],
+    );
+}
+
+#[test]
 fn a_code_in_front_of_its_message_is_the_rule() {
     check(
         "BR-KSA-17 : the note has no reason (KSA-10).",
