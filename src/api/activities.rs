@@ -18,7 +18,7 @@ use super::named::Named;
 use super::parameters::{Parameters, with_cursor};
 use super::problem::{Mistake, Problem};
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
-use crate::store::{ActivityFilter, ActivityRef, RegisterOutcome, Slice};
+use crate::store::{ActivityFilter, ActivityRef, ActivityView, RegisterOutcome, Slice, StoreError};
 
 /// Activities in one body.
 const MAX_ACTIVITIES: usize = 10_000;
@@ -290,23 +290,10 @@ fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem
 
 /// The activity's row of `report_activities`.
 async fn one(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    only(api.store.rows_of(crate::store::ActivityView::Activity, wanted).await?.objects(), wanted)
+    Ok(StoreError::only(api.store.rows_of(ActivityView::Activity, wanted).await?.objects(), wanted)?)
 }
 
 /// The activity with everything that belongs to it.
 pub(super) async fn history(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    only(api.store.histories(wanted).await?, wanted)
-}
-
-fn only(mut found: Vec<Map<String, Value>>, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    use crate::store::StoreError;
-    match (found.pop(), found.is_empty()) {
-        (Some(activity), true) => Ok(activity),
-        (None, _) => Err(StoreError::unknown(wanted).into()),
-        (Some(last), false) => {
-            let vats = found.iter().chain([&last]).filter_map(|activity| activity.get("vat"));
-            let vats = vats.filter_map(Value::as_str).map(str::to_owned).collect();
-            Err(StoreError::AmbiguousActivity { activity_id: wanted.activity_id.to_string(), vats }.into())
-        }
-    }
+    Ok(StoreError::only(api.store.histories(wanted).await?, wanted)?)
 }

@@ -36,16 +36,7 @@ enum EvidenceFormat {
 pub(super) async fn evidence(settings: &Settings, args: EvidenceArgs) -> CliResult {
     let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
     let store = open(settings).await?;
-    let mut histories = store.histories(&wanted).await?;
-    let history = match (histories.pop(), histories.is_empty()) {
-        (Some(history), true) => history,
-        (Some(last), false) => {
-            let vats = histories.iter().chain([&last]).filter_map(|history| history.get("vat")?.as_str());
-            let vats = vats.map(str::to_owned).collect();
-            return Err(StoreError::AmbiguousActivity { activity_id: args.activity_id, vats }.into());
-        }
-        (None, _) => return Err(StoreError::unknown(&wanted).into()),
-    };
+    let history = StoreError::only(store.histories(&wanted).await?, &wanted)?;
     let final_answer = store.final_answer(&wanted).await?;
     let base_url = store.upstream().await?.unwrap_or_else(|| settings.upstream.base_url.clone());
     store.close().await;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Map, Value};
+
 /// An error of the database or of what it was asked to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -160,6 +162,25 @@ impl StoreError {
         StoreError::UnknownActivity {
             activity_id: wanted.activity_id.to_string(),
             vat: wanted.vat.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// The one row that was found for an activity; none, or several of different VATs, are the errors that say so.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownActivity`] or [`StoreError::AmbiguousActivity`].
+    pub fn only(
+        mut found: Vec<Map<String, Value>>,
+        wanted: &super::ActivityRef,
+    ) -> Result<Map<String, Value>, StoreError> {
+        match (found.pop(), found.is_empty()) {
+            (Some(activity), true) => Ok(activity),
+            (None, _) => Err(StoreError::unknown(wanted)),
+            (Some(last), false) => {
+                let vats = found.iter().chain([&last]).filter_map(|activity| activity.get("vat")?.as_str());
+                let vats = vats.map(str::to_owned).collect();
+                Err(StoreError::AmbiguousActivity { activity_id: wanted.activity_id.to_string(), vats })
+            }
         }
     }
 
