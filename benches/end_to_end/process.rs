@@ -1,0 +1,161 @@
+//! A process that polls: the daemon's release binary with a database of its own, or the bare loop that it is held
+//! against.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use pcsid_watch::clock;
+use pcsid_watch::store::Store;
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row};
+
+const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+/// Activities that one statement writes.
+const CHUNK: u64 = 100_000;
+
+/// A folder with a configuration and a database.
+pub struct Setup {
+    folder: tempfile::TempDir,
+}
+
+impl Setup {
+    /// For this upstream, with `schedule` in its section.
+    pub async fn new(url: &str, schedule: &str) -> Self {
+        let folder = tempfile::TempDir::new().unwrap();
+        let text = format!(
+            "[database]\nurl = \"sqlite://{}/bench.db\"\n[upstream]\nbase_url = \"{url}\"\n[events]\nlog = false\n\
+             [[credentials]]\nname = \"bench\"\ntoken = \"a-token-of-no-use\"\nrequests_per_minute = 0\n\
+             [[webhooks]]\nname = \"erp\"\nurl = \"{url}/hook\"\nsecret = \"{SECRET}\"\n\
+             [log]\nlevel = \"warn\"\n[schedule]\n{schedule}\n",
+            folder.path().display()
+        );
+        std::fs::write(folder.path().join("bench.toml"), text).unwrap();
+        Store::open(&folder.path().join("bench.db"), Vec::new()).await.unwrap().close().await;
+        Self { folder }
+    }
+
+    async fn connect(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(self.folder.path().join("bench.db")).connect().await.unwrap()
+    }
+
+    /// Adds activities that are due in so long, spread over a hundred VATs. Beside the program, for it adds ten
+    /// thousand at a time and this is about millions.
+    pub async fn fill(&self, n_activities: u64, due_in: Duration) {
+        let mut connection = self.connect().await;
+        let now = clock::wall_now().as_millis();
+        let due_at = now + i64::try_from(due_in.as_millis()).unwrap();
+        let mut run = async |statement: String| {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        };
+        run("PRAGMA synchronous = OFF".to_owned()).await;
+        run("WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 99)
+             INSERT INTO vats (vat, credential) SELECT printf('31%012d3', n), 'bench' FROM n"
+            .to_owned())
+        .await;
+        for from in (0..n_activities).step_by(usize::try_from(CHUNK).unwrap()) {
+            let until = n_activities.min(from + CHUNK);
+            run(format!(
+                "WITH RECURSIVE n(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM n WHERE n < {until} - 1)
+                 INSERT INTO activities (vat_id, activity_id, state, registered_at, watched_from)
+                 SELECT n % 100 + 1, 'activity-' || n, 'PENDING', {now}, {now} FROM n"
+            ))
+            .await;
+        }
+        run(format!(
+            "INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms) SELECT id, vat_id, {due_at}, 1 FROM activities"
+        ))
+        .await;
+        run("PRAGMA wal_checkpoint(TRUNCATE)".to_owned()).await;
+        connection.close().await.unwrap();
+    }
+
+    /// Adds activities by the command.
+    pub fn add(&self, ids: &[String]) {
+        let output = self.command().args(["add", "--vat", "310122393500003"]).args(ids).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Polls that the database knows of.
+    pub async fn n_recorded(&self) -> u64 {
+        let mut connection = self.connect().await;
+        let row =
+            sqlx::query("SELECT sum(poll_count) FROM schedules").fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        u64::try_from(row.get::<i64, _>(0)).unwrap()
+    }
+
+    /// The daemon on it.
+    pub fn daemon(&self) -> Process {
+        Process::spawn(self.command().arg("run"))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pcsid-watch"));
+        command.env("PCSID_WATCH_CONFIG", self.folder.path().join("bench.toml"));
+        command
+    }
+}
+
+/// A running process; ended when dropped.
+pub struct Process(Child);
+
+impl Process {
+    fn spawn(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// This program again, as [`bare_loop`] against `url`.
+    pub fn bare(url: &str) -> Self {
+        Self::spawn(Command::new(std::env::current_exe().unwrap()).args(["bare-loop", url]))
+    }
+
+    /// CPU time so far, of all its threads. The system counts it in hundredths of a second.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        // Behind the name, which may hold anything.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident memory in MiB: `VmRSS` now, `VmHWM` at its peak.
+    pub fn memory_mib(&self, field: &str) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// Stops it as a service manager does, and waits for its end.
+    pub fn stop(mut self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The same client library and as many requests at a time as the daemon's default, answers parsed, nothing recorded.
+pub async fn bare_loop(url: &str) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for slot in 0..64 {
+        let client = client.clone();
+        let url = format!("{url}/onboarding/activity-{slot}/pcsid-status");
+        tokio::spawn(async move {
+            loop {
+                let request =
+                    client.get(&url).header("x-cleartax-auth-token", "t").header("vat", "310122393500003");
+                let body = request.send().await.unwrap().bytes().await.unwrap();
+                let _: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            }
+        });
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,89 @@
+//! The loopback upstream and the receiver of webhooks, as cheap as a server of the same library can be.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+
+const IN_PROGRESS: &str = r#"{"ActivityType":"ZATCA_COMPLIANCE_INVOICE","Status":"IN_PROGRESS","CreatedAt":"2026-05-26T08:14:46.512Z","UpdatedAt":"2026-05-26T08:14:46.512Z","CompletedAt":null,"RequestMetaInfo":{"TotalCount":6,"SuccessCount":0,"FailureCount":0},"ResponseInfo":{"ResponseMetaData":null},"ErrorList":[]}"#;
+const SUCCEEDED: &str = include_str!("../../tests/fixtures/succeeded.json");
+
+/// What was asked and heard.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Whether activities succeed now, rather than being in progress.
+    pub succeeds: AtomicBool,
+    n_answers: AtomicU64,
+    answered: Mutex<HashMap<String, Instant>>,
+    delays: Mutex<Vec<Duration>>,
+}
+
+impl Ledger {
+    /// Answers so far.
+    pub fn n_answers(&self) -> u64 {
+        self.n_answers.load(Ordering::Relaxed)
+    }
+
+    /// Times from a final answer to its event, so far.
+    pub fn n_delays(&self) -> usize {
+        self.delays.lock().unwrap().len()
+    }
+
+    /// Those times, which are forgotten here.
+    pub fn take_delays(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.delays.lock().unwrap())
+    }
+
+    /// Serves both on one port of the loopback interface, and answers with the address.
+    pub async fn serve(self: &Arc<Self>) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let ledger = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                stream.set_nodelay(true).unwrap();
+                let ledger = Arc::clone(&ledger);
+                let service = service_fn(move |request| {
+                    let ledger = Arc::clone(&ledger);
+                    async move { Ok::<_, Infallible>(ledger.answer(request).await) }
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        url
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.uri().path() == "/hook" {
+            self.hear(request).await;
+            return Response::builder().status(204).body(Full::default()).unwrap();
+        }
+        self.n_answers.fetch_add(1, Ordering::Relaxed);
+        if !self.succeeds.load(Ordering::Relaxed) {
+            return Response::new(Full::new(Bytes::from_static(IN_PROGRESS.as_bytes())));
+        }
+        let id = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
+        self.answered.lock().unwrap().entry(id).or_insert_with(Instant::now);
+        Response::new(Full::new(Bytes::from_static(SUCCEEDED.as_bytes())))
+    }
+
+    async fn hear(&self, request: Request<Incoming>) {
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let id = event["data"]["activity_id"].as_str().unwrap();
+        if let Some(answered_at) = self.answered.lock().unwrap().remove(id) {
+            self.delays.lock().unwrap().push(answered_at.elapsed());
+        }
+    }
+}
