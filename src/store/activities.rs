@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::error::StoreError;
 use super::record::{PollRecord, write_polls};
-use super::schedule::{ACTIVITY_COLUMNS, ActivityRow, Claimed};
+use super::schedule::{ACTIVITY, Claimed, claimed};
 use super::{Store, as_json, commit, millis, upstream};
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::decide;
@@ -194,18 +194,16 @@ fn wrong_state(claimed: &Claimed, rule: &'static str) -> StoreError {
 
 /// The one activity that the reference names.
 async fn find(connection: &mut SqliteConnection, wanted: &ActivityRef) -> Result<Claimed, StoreError> {
-    let rows: Vec<ActivityRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "SELECT {ACTIVITY_COLUMNS}
+    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "SELECT json_group_array({ACTIVITY} ORDER BY v.vat)
          FROM activities a JOIN vats v ON v.id = a.vat_id JOIN schedules s ON s.id = a.id
-         WHERE a.activity_id = ?1 AND (?2 IS NULL OR v.vat = ?2)
-         ORDER BY v.vat"
+         WHERE a.activity_id = ?1 AND (?2 IS NULL OR v.vat = ?2)"
     )))
     .bind(wanted.activity_id.as_str())
     .bind(wanted.vat.as_ref().map(Vat::as_str))
-    .fetch_all(connection)
-    .await
-    .map_err(StoreError::query("looking an activity up"))?;
-    let mut found = rows.into_iter().map(Claimed::try_from).collect::<Result<Vec<_>, _>>()?;
+    .fetch_one(connection)
+    .await;
+    let mut found = claimed(rows, "looking an activity up")?;
     match (found.pop(), found.is_empty()) {
         (Some(claimed), true) => Ok(claimed),
         (Some(last), false) => Err(StoreError::AmbiguousActivity {
