@@ -29,9 +29,9 @@ impl InFlight {
         self.lock().is_empty()
     }
 
-    /// Takes a row up.
-    pub fn insert(&self, key: i64) {
-        self.lock().insert(key);
+    /// Takes a row up; `false` where it was taken up already.
+    pub fn insert(&self, key: i64) -> bool {
+        self.lock().insert(key)
     }
 
     /// Lets rows go, and wakes whoever waits in [`InFlight::released`].

@@ -1,6 +1,6 @@
 //! The poller: asks upstream for what is due, one credential's quota and one VAT's turn at a time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::record::QUEUE;
 use super::{InFlight, RecorderHandle};
@@ -22,9 +23,12 @@ use crate::service;
 use crate::store::{Claimed, PollRecord, Record, Store, StoreError, VatHead};
 use crate::upstream::{Client, MIN_REDACTED_BYTES, Tokens};
 
-/// Activities claimed ahead of their requests. Few enough that a command's change is soon seen, enough that a
-/// claim's cost is shared.
-const READY: usize = 256;
+/// Activities claimed in one go. Few enough that a command's change is soon seen, enough that a claim's cost is shared.
+const CLAIM: usize = 256;
+
+/// Where no more than so many claimed activities wait for a request, the next are looked for: a look takes a few
+/// milliseconds, and requests go on meanwhile.
+const READY_LOW: usize = CLAIM / 2;
 
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(1);
@@ -78,6 +82,9 @@ pub struct Poller {
     /// When each VAT had its last turn, by a counter: the longest waiting comes first.
     served: HashMap<i64, u64>,
     n_served: u64,
+    /// The look at the database that is under way.
+    looking: Option<Looking>,
+    /// When the next one begins, if none is under way.
     look_at: Instant,
     /// VATs that could not be asked for at the last look.
     withheld: Vec<i64>,
@@ -90,6 +97,30 @@ pub struct Poller {
 struct Turn {
     claimed: Claimed,
     credential: String,
+}
+
+/// A look at the database takes two questions: which VATs have work, then which activities are next. It is abandoned
+/// when dropped.
+type Looking = AbortOnDropHandle<Result<Seen, StoreError>>;
+
+/// What a look at the database has seen so far.
+#[derive(Debug)]
+enum Seen {
+    Heads(Vec<VatHead>),
+    /// In their order, and when something is due that was not asked for.
+    Turns(Vec<Turn>, Timestamp),
+}
+
+/// What may be asked for with one credential now.
+#[derive(Debug)]
+struct Round {
+    credential: String,
+    /// Requests that its quota allows; at least 1.
+    budget: usize,
+    /// VATs in the order of their turns, no more than `budget`.
+    free: Vec<i64>,
+    /// VATs that one activity may probe for.
+    probes: Vec<i64>,
 }
 
 /// A request that has ended.
@@ -117,6 +148,7 @@ impl Poller {
             ready: VecDeque::new(),
             served: HashMap::new(),
             n_served: 0,
+            looking: None,
             look_at: Instant::now(),
             withheld: Vec::new(),
             swept: Sweep { ended_at: Instant::now(), took: Duration::ZERO },
@@ -133,15 +165,17 @@ impl Poller {
         tending.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.parts.monitor.poller_lives();
-            self.send_requests().await;
+            self.send_ready();
+            self.look();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(finished) = self.requests.join_next() => self.finish(finished?).await?,
+                seen = part_of(&mut self.looking) => self.looked(seen?),
                 () = self.parts.in_flight.released() => self.look_at = Instant::now(),
                 () = self.parts.wake.notified() => self.look_again(),
                 _ = tending.tick() => self.tend().await,
                 () = self.parts.reload.notified() => self.reload().await,
-                () = tokio::time::sleep_until(self.look_at), if !self.is_full() => {}
+                () = tokio::time::sleep_until(self.look_at), if self.may_look() => {}
             }
         }
         self.drain().await
@@ -152,29 +186,47 @@ impl Poller {
     }
 
     /// Puts requests on their way while there is room and something to ask for.
-    async fn send_requests(&mut self) {
+    fn send_ready(&mut self) {
         while !self.is_full() {
-            if self.ready.is_empty() {
-                if Instant::now() < self.look_at {
-                    return;
-                }
-                match self.plan().await {
-                    Ok(()) => {
-                        self.is_readable = true;
-                        self.parts.monitor.schedule_read(true);
-                    }
-                    Err(err) => {
-                        self.parts.monitor.schedule_read(false);
-                        if std::mem::take(&mut self.is_readable) {
-                            let error = &err as &dyn std::error::Error;
-                            tracing::error!(error, "{err}; polling waits until the database can be read");
-                        }
-                        self.look_at = Instant::now() + AFTER_READ_ERROR;
-                    }
-                }
-            }
             let Some(turn) = self.ready.pop_front() else { return };
             self.send(turn);
+        }
+    }
+
+    fn may_look(&self) -> bool {
+        self.looking.is_none() && self.ready.len() <= READY_LOW && self.parts.in_flight.len() < QUEUE / 2
+    }
+
+    /// Begins to look for what is due, if it is time.
+    fn look(&mut self) {
+        if !self.may_look() || Instant::now() < self.look_at {
+            return;
+        }
+        // What happens while it is under way asks for another by setting this again.
+        self.look_at = Instant::now() + LOOK_AT_LEAST_EVERY;
+        let (store, in_flight) = (self.parts.store.clone(), self.parts.in_flight.keys());
+        let looking = async move { Ok(Seen::Heads(store.vat_heads(&in_flight).await?)) };
+        self.looking = Some(AbortOnDropHandle::new(tokio::spawn(looking)));
+    }
+
+    /// Goes on with what a look has seen.
+    fn looked(&mut self, seen: Result<Seen, StoreError>) {
+        self.parts.monitor.schedule_read(seen.is_ok());
+        match seen {
+            Ok(seen) => {
+                self.is_readable = true;
+                match seen {
+                    Seen::Heads(heads) => self.plan(heads),
+                    Seen::Turns(turns, next_look) => self.make_ready(turns, next_look),
+                }
+            }
+            Err(err) => {
+                if std::mem::take(&mut self.is_readable) {
+                    let error = &err as &dyn std::error::Error;
+                    tracing::error!(error, "{err}; polling waits until the database can be read");
+                }
+                self.look_at = Instant::now() + AFTER_READ_ERROR;
+            }
         }
     }
 
@@ -191,8 +243,6 @@ impl Poller {
             return;
         };
         let ticket = self.parts.gates.take(vat, &credential, now);
-        self.n_served += 1;
-        self.served.insert(claimed.vat_key, self.n_served);
         let client = self.parts.client.clone();
         let catalogue = Arc::clone(&self.parts.policy.catalogue);
         self.requests.spawn(async move {
@@ -210,11 +260,9 @@ impl Poller {
         });
     }
 
-    /// Claims the next turns: the VATs that have waited longest first, one activity each, round after round, as
-    /// far as each credential's quota reaches. Sets the time of the next look.
-    async fn plan(&mut self) -> Result<(), StoreError> {
-        let in_flight = self.parts.in_flight.keys();
-        let heads = self.parts.store.vat_heads(&in_flight).await?;
+    /// Has the next turns claimed: the VATs that have waited longest first, one activity each, round after round, as
+    /// far as each credential's quota reaches.
+    fn plan(&mut self, heads: Vec<VatHead>) {
         let now = self.parts.clock.now();
         let mut next_look = now + LOOK_AT_LEAST_EVERY;
         self.withheld.clear();
@@ -241,10 +289,12 @@ impl Poller {
             }
         }
 
-        let mut turns = Vec::new();
+        let mut rounds = Vec::new();
         for (credential, mut heads) in candidates {
             let instant = Instant::now().into_std();
-            let budget = self.parts.gates.quota_available(&credential, instant).min(READY);
+            let n_ready = self.ready.iter().filter(|turn| turn.credential == credential).count();
+            let quota = self.parts.gates.quota_available(&credential, instant);
+            let budget = quota.saturating_sub(n_ready).min(CLAIM);
             if budget == 0 {
                 next_look = next_look.min(now + self.parts.gates.quota_wait(&credential, instant));
                 continue;
@@ -253,31 +303,40 @@ impl Poller {
                 (self.served.get(&head.key).copied().unwrap_or(0), head.next_poll_at)
             });
             heads.truncate(budget);
-            let limit = budget.div_ceil(heads.len());
             let keys = |wanted: Passage| -> Vec<i64> {
                 heads.iter().filter(|(_, passage)| *passage == wanted).map(|(head, _)| head.key).collect()
             };
-            let mut claimed = self.parts.store.claim(&keys(Passage::Free), limit, now, &in_flight).await?;
-            // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn. The
-            // one with the least trouble of its own tells most.
-            let mut probes = self.parts.store.claim_probes(&keys(Passage::Probe), &in_flight).await?;
-            probes.sort_by_key(|claimed| claimed.activity.consecutive_errors);
-            let order: Vec<i64> =
-                probes.iter().map(|claimed| claimed.vat_key).chain(keys(Passage::Free)).collect();
-            claimed.extend(probes);
-            turns.push(in_rounds(claimed, &order, budget, &credential));
+            let (free, probes) = (keys(Passage::Free), keys(Passage::Probe));
+            rounds.push(Round { credential, budget, free, probes });
         }
-        self.look_at = if turns.iter().all(Vec::is_empty) {
-            Instant::now() + next_look.since(now).max(Duration::from_millis(1))
+        if rounds.is_empty() {
+            self.make_ready(Vec::new(), next_look);
         } else {
-            Instant::now()
-        };
-        // Credentials take turns as well, so that a large one does not go wholly before a small one.
-        for turn in interleave(turns) {
-            self.parts.in_flight.insert(turn.claimed.key);
-            self.ready.push_back(turn);
+            let (store, in_flight) = (self.parts.store.clone(), self.parts.in_flight.keys());
+            let claiming = async move {
+                let turns = claim(&store, &in_flight, rounds, now).await?;
+                Ok(Seen::Turns(turns, next_look))
+            };
+            self.looking = Some(AbortOnDropHandle::new(tokio::spawn(claiming)));
         }
-        Ok(())
+    }
+
+    /// Takes claimed activities up, and sets the time of the next look.
+    fn make_ready(&mut self, turns: Vec<Turn>, next_look: Timestamp) {
+        let wait = if turns.is_empty() {
+            next_look.since(self.parts.clock.now()).max(Duration::from_millis(1))
+        } else {
+            Duration::ZERO
+        };
+        self.look_at = self.look_at.min(Instant::now() + wait);
+        for turn in turns {
+            // Others may have taken it up during the look.
+            if self.parts.in_flight.insert(turn.claimed.key) {
+                self.n_served += 1;
+                self.served.insert(turn.claimed.vat_key, self.n_served);
+                self.ready.push_back(turn);
+            }
+        }
     }
 
     /// Takes note of a request's end and of all others that have ended by now.
@@ -331,7 +390,9 @@ impl Poller {
         self.look_at = Instant::now();
     }
 
+    /// Forgets what was claimed and not sent, and what is just being claimed.
     fn put_back(&mut self) {
+        self.looking = None;
         self.parts.in_flight.release(self.ready.drain(..).map(|turn| turn.claimed.key));
     }
 
@@ -419,6 +480,37 @@ impl Poller {
         self.requests.shutdown().await;
         Ok(())
     }
+}
+
+/// The next look's part that has ended; waits for ever where there is no look.
+async fn part_of(looking: &mut Option<Looking>) -> Result<Result<Seen, StoreError>, JoinError> {
+    let Some(part) = looking else { return std::future::pending().await };
+    let seen = part.await;
+    *looking = None;
+    seen
+}
+
+/// Claims what each credential may be asked for. Credentials take turns, so that a large one does not go wholly before
+/// a small one.
+async fn claim(
+    store: &Store,
+    in_flight: &HashSet<i64>,
+    rounds: Vec<Round>,
+    now: Timestamp,
+) -> Result<Vec<Turn>, StoreError> {
+    let mut turns = Vec::new();
+    for Round { credential, budget, free, probes } in rounds {
+        let limit = budget.div_ceil(free.len() + probes.len());
+        let mut claimed = store.claim(&free, limit, now, in_flight).await?;
+        // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn. The
+        // one with the least trouble of its own tells most.
+        let mut probes = store.claim_probes(&probes, in_flight).await?;
+        probes.sort_by_key(|claimed| claimed.activity.consecutive_errors);
+        let order: Vec<i64> = probes.iter().map(|claimed| claimed.vat_key).chain(free).collect();
+        claimed.extend(probes);
+        turns.push(in_rounds(claimed, &order, budget, &credential));
+    }
+    Ok(interleave(turns))
 }
 
 /// Orders claimed activities so that each VAT has one turn before any has its second, and keeps `budget`.
