@@ -23,6 +23,9 @@ use crate::store::{ClosedGate, Footprint, Overview};
 /// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 
+/// After so long it won't move any more, and only a new start helps: as long as the systemd unit's watchdog waits.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
 /// Something is written every ten seconds. Where nothing was for this long, others keep the database.
 const UNWRITTEN_AFTER: Duration = Duration::from_secs(25);
 
@@ -264,6 +267,11 @@ impl Monitor {
         health.recorder_at > then && (health.poller_at > then || !health.is_writable)
     }
 
+    /// Whether the tasks still go round, so that a new start would mend nothing.
+    pub fn is_alive(&self) -> bool {
+        Instant::now().checked_sub(DEAD_AFTER).is_none_or(|then| self.moved_since(then))
+    }
+
     /// An answer came, or none did, after so long. `usable_at`: when it was, if it told where an activity stands.
     pub fn polled(&self, verdict: &'static str, took: Duration, usable_at: Option<Timestamp>) {
         self.polls.get_or_create(&ByVerdict { verdict }).inc();
@@ -464,4 +472,37 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: f64) {
 
 fn epoch_seconds(at: Timestamp) -> f64 {
     at.as_millis() as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEAD_AFTER, Duration, Instant, Monitor, STUCK_AFTER, Timestamp};
+
+    fn long_ago() -> Instant {
+        Instant::now() - DEAD_AFTER - Duration::from_secs(1)
+    }
+
+    #[test]
+    fn it_is_alive_until_the_poller_or_the_recorder_stands_still() {
+        let monitor = Monitor::new(Vec::new(), Vec::new(), Timestamp::from_millis(0));
+        assert!(monitor.is_alive());
+        monitor.health().poller_at = Instant::now() - STUCK_AFTER - Duration::from_secs(1);
+        assert!(monitor.is_alive() && !monitor.troubles().is_empty(), "not ready is not dead");
+        monitor.health().poller_at = long_ago();
+        assert!(!monitor.is_alive());
+        monitor.poller_lives();
+        assert!(monitor.is_alive());
+        monitor.health().recorder_at = long_ago();
+        assert!(!monitor.is_alive());
+    }
+
+    #[test]
+    fn a_recorder_that_tries_to_write_keeps_a_poller_alive_that_waits_for_it() {
+        let monitor = Monitor::new(Vec::new(), Vec::new(), Timestamp::from_millis(0));
+        monitor.not_committed();
+        monitor.health().poller_at = long_ago();
+        assert!(monitor.is_alive());
+        monitor.health().recorder_at = long_ago();
+        assert!(!monitor.is_alive());
+    }
 }

@@ -21,9 +21,15 @@ pub(super) fn router() -> Router<Arc<Api>> {
     Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
 }
 
-/// The process answers; nothing else is looked at, so that a full disk restarts nobody.
-async fn alive() -> Response {
-    Json(json!({"status": "ok"})).into_response()
+/// The tasks go round; whether they get anything done is not looked at, so that a full disk restarts nobody.
+async fn alive(State(api): State<Arc<Api>>) -> Response {
+    match api.monitor.is_alive() {
+        true => Json(json!({"status": "ok"})).into_response(),
+        false => {
+            let body = Json(json!({"status": "stuck", "reasons": api.monitor.troubles()}));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
 }
 
 /// The database is writable and the poller runs.

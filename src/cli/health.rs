@@ -20,7 +20,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
-    /// Ask whether the database is writable and the poller runs, not only whether the process answers
+    /// Ask whether the database is writable and the poller runs, not only whether the daemon still moves
     #[arg(long)]
     ready: bool,
 }
