@@ -185,21 +185,22 @@ async fn every_query_of_the_reports_can_be_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_operations_page_work_as_shown() {
+async fn the_program_s_commands_of_the_operations_page_work_as_shown() {
     let setup = Setup::new("http://127.0.0.1:9", "");
-    setup.add(VAT, &["act-1"]);
     let daemon = setup.start().await;
     let page = document("docs/operations.md");
     let mut n_run = 0;
     for Shown { command, .. } in blocks(&page, "console").into_iter().flat_map(commands) {
+        // The others are about a machine with systemd: deploy/check/package runs all of them there.
+        let Some(arguments) = command.strip_prefix("runuser -u pcsid-watch -- pcsid-watch ") else {
+            continue;
+        };
         n_run += 1;
-        let arguments = command
-            .strip_prefix("pcsid-watch ")
-            .unwrap()
-            .replace("/tmp/", &format!("{}/", setup.folder().display()));
-        setup.ok(&arguments.split(' ').collect::<Vec<_>>());
+        let arguments = arguments.replace("/var/backups/pcsid-watch", &setup.folder().display().to_string());
+        let arguments = arguments.split(" > ").next().unwrap().split(' ').collect::<Vec<_>>();
+        setup.ok(&arguments);
     }
-    assert_eq!(n_run, 2);
+    assert!(n_run >= 12, "only {n_run} commands were found");
     daemon.stop().await;
 }
 
