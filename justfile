@@ -1,7 +1,7 @@
 # What a change has to pass; the same steps as .ci/run.
 
 # Everything.
-check: fmt clippy doc deny machete demo openapi deploy test
+check: fmt clippy doc deny machete demo openapi deploy package test
 
 # Formatting.
 fmt:
@@ -22,6 +22,10 @@ openapi:
 # The unit, the manifests, alerts and dashboard; installs what it needs by apt.
 deploy:
     .ci/deploy
+
+# The release: package, image, bill of materials, and a second build to compare; installs what it needs, best as root.
+package:
+    .ci/package
 
 # The README's test command.
 test:
