@@ -6,8 +6,9 @@ use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -452,15 +453,17 @@ pub struct Daemon {
     child: Child,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
+    /// They end with the two streams.
+    collecting: Vec<JoinHandle<()>>,
 }
 
 impl Daemon {
     pub fn spawn(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
+        let (stdout, of_stdout) = collect(child.stdout.take().unwrap());
+        let (stderr, of_stderr) = collect(child.stderr.take().unwrap());
+        Self { child, stdout, stderr, collecting: vec![of_stdout, of_stderr] }
     }
 
     pub fn pid(&self) -> u32 {
@@ -504,17 +507,24 @@ impl Daemon {
         assert!(status.success());
     }
 
-    /// Kills it as a power cut would, and waits until it is gone.
-    pub fn kill_9(&mut self) {
+    /// Kills it, and waits until it is gone and all that it printed has been collected.
+    pub fn kill_9(&mut self) -> ExitStatus {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let status = self.child.wait().unwrap();
+        self.collect_the_rest();
+        status
     }
 
-    /// Waits for its end and answers with the exit code.
+    fn collect_the_rest(&mut self) {
+        self.collecting.drain(..).for_each(|collecting| collecting.join().unwrap());
+    }
+
+    /// Waits for its end and answers with the exit code. All that it printed has been collected then.
     pub async fn exit_code(&mut self) -> i32 {
         let child = Mutex::new(&mut self.child);
         let status =
             eventually("the daemon ends", || async { child.lock().unwrap().try_wait().unwrap() }).await;
+        self.collect_the_rest();
         status.code().unwrap_or(-1)
     }
 
@@ -533,17 +543,17 @@ impl Drop for Daemon {
     }
 }
 
-fn collect(stream: impl std::io::Read + Send + 'static) -> Arc<Mutex<String>> {
+fn collect(stream: impl std::io::Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let text = Arc::new(Mutex::new(String::new()));
     let collected = Arc::clone(&text);
-    std::thread::spawn(move || {
+    let collecting = std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let mut text = collected.lock().unwrap();
             text.push_str(&line);
             text.push('\n');
         }
     });
-    text
+    (text, collecting)
 }
 
 /// A client for what the program serves.
