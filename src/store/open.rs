@@ -1,5 +1,6 @@
 //! Opening a database: refused untouched where it is not ours to open, created or migrated where it is.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,12 +99,39 @@ async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Schema::Missing),
         Err(err) => return Err(StoreError::Open { path: path.to_owned(), source: sqlx::Error::Io(err) }),
     }
+    match look_at_schema(path).await {
+        Err(StoreError::Open { source, .. }) if has_hot_journal(&source) && journal_is_of_nothing(path) => {
+            Ok(Schema::Missing)
+        }
+        found => found,
+    }
+}
+
+async fn look_at_schema(path: &Path) -> Result<Schema, StoreError> {
     let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
     let mut connection = options.connect().await.map_err(|source| not_a_database(path, source))?;
     let found = read_schema(&mut connection, path).await;
     // Read-only and about to be dropped: there is nothing that closing could fail to keep.
     let _ = connection.close().await;
     found
+}
+
+/// Whether SQLite has to roll a journal back first, which it can't where it may only read.
+fn has_hot_journal(source: &sqlx::Error) -> bool {
+    const SQLITE_READONLY_ROLLBACK: &str = "776";
+    source.as_database_error().and_then(|err| err.code()).is_some_and(|code| code == SQLITE_READONLY_ROLLBACK)
+}
+
+/// Whether the rollback journal beside the file brings it back to no page at all: somebody died while creating it, for
+/// everything later goes through the WAL. Opened for writing, the file becomes an empty one.
+fn journal_is_of_nothing(path: &Path) -> bool {
+    const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    let mut journal = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
+    journal.push("-journal");
+    let mut header = [0; 20];
+    let read = std::fs::File::open(journal).and_then(|mut file| file.read_exact(&mut header));
+    // Magic, count of records, nonce, and then the number of pages that the file had.
+    read.is_ok() && header.starts_with(&MAGIC) && header.ends_with(&[0; 4])
 }
 
 async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<Schema, StoreError> {
