@@ -519,12 +519,17 @@ impl Daemon {
         self.collecting.drain(..).for_each(|collecting| collecting.join().unwrap());
     }
 
-    /// Waits for its end and answers with the exit code. All that it printed has been collected then.
-    pub async fn exit_code(&mut self) -> i32 {
-        let child = Mutex::new(&mut self.child);
-        let status =
-            eventually("the daemon ends", || async { child.lock().unwrap().try_wait().unwrap() }).await;
+    /// How it ended, if it has. All that it printed has been collected then.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().unwrap()?;
         self.collect_the_rest();
+        Some(status)
+    }
+
+    /// Waits for its end and answers with the exit code.
+    pub async fn exit_code(&mut self) -> i32 {
+        let daemon = Mutex::new(self);
+        let status = eventually("the daemon ends", || async { daemon.lock().unwrap().ended() }).await;
         status.code().unwrap_or(-1)
     }
 

@@ -12,7 +12,9 @@
 #[expect(dead_code, reason = "the tests of the whole program share it and use more of it")]
 mod helpers;
 
+mod boundaries;
 mod effort;
 mod kills;
 mod ledger;
+mod strace;
 mod world;

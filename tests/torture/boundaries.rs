@@ -1,0 +1,256 @@
+//! Killed exactly before a flush, a write, a send, a receipt or a read: before each of them, or before a sample where
+//! there are too many.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::effort::{Luck, asked_for, assert_no_defect};
+use crate::helpers::{Daemon, Setup, VAT};
+use crate::ledger::{Ledger, Order, assert_whole, ended};
+use crate::strace;
+use crate::world::{Key, Truth, VATS, World};
+
+/// Tries at the same time: most of each is waiting.
+const AT_ONCE: usize = 4;
+
+/// System calls, and at how many of each a daemon is killed in every build. strace counts each kind for itself.
+const BOUNDARIES: [(&str, &str, usize); 9] = [
+    ("flushes", "fsync", 40),
+    ("writes to files", "pwrite64", 30),
+    ("files cut short", "ftruncate", 10),
+    ("files removed", "unlink", 10),
+    ("reads of files", "pread64", 10),
+    ("short sends and events printed", "write", 10),
+    ("sends", "writev", 30),
+    ("other sends", "sendto", 30),
+    ("receipts", "recvfrom", 30),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_killed_at_any_boundary_goes_on_where_it_was() {
+    if !strace::is_usable() {
+        return;
+    }
+    for (name, calls, usually) in BOUNDARIES {
+        let n_tries = asked_for().map_or(usually, |n| usize::try_from(n).unwrap());
+        let luck = Luck::of("a_daemon_killed_at_any_boundary_goes_on_where_it_was", 0, n_tries as u64);
+        let began_at = std::time::Instant::now();
+        let n_calls = Scene::begin(luck.seed).await.count(calls).await;
+        if n_calls == 0 {
+            continue;
+        }
+        let places = places(&luck, name, n_calls, n_tries);
+        let mut trying = JoinSet::new();
+        let mut n_killed = 0;
+        for nth in &places {
+            if trying.len() == AT_ONCE {
+                n_killed += trying.join_next().await.unwrap().unwrap();
+            }
+            let (nth, seed) = (*nth, luck.seed);
+            trying.spawn(async move { Scene::begin(seed).await.killed_at(calls, nth).await });
+        }
+        while let Some(killed) = trying.join_next().await {
+            n_killed += killed.unwrap();
+        }
+        println!(
+            "{name}: killed at {n_killed} of {n_calls}, {} tried, {:.1?}",
+            places.len(),
+            began_at.elapsed()
+        );
+        assert!(n_killed > 0 || n_calls == 0, "{name}: never killed");
+    }
+}
+
+/// Which of so many calls to try: all of them, or a sample with the first ones in it.
+fn places(luck: &Luck, name: &str, n_calls: usize, n_tries: usize) -> Vec<usize> {
+    // Another run may make some calls more.
+    let mut places: Vec<usize> = (1..=n_calls + 2).collect();
+    if places.len() > n_tries {
+        let mut rng = luck.draw(&["places", name]);
+        rng.shuffle(&mut places[..]);
+        places.truncate(n_tries);
+        places.sort_unstable();
+    }
+    places
+}
+
+/// A small scenario: an activity of each ending, every one announced twice, and the stop.
+struct Scene {
+    seed: u64,
+    world: World,
+    setup: Setup,
+    ledger: Ledger,
+    n_activities: usize,
+}
+
+impl Scene {
+    async fn begin(seed: u64) -> Self {
+        let world = World::start(seed).await;
+        world.calm();
+        let setup = world.setup().variable("TOKIO_WORKER_THREADS", "1");
+        let mut ledger = Ledger::default();
+        let mut keys = Vec::new();
+        for state in ["SUCCEEDED", "FAILED", "REJECTED"] {
+            let mut ids = (0..).map(|n| (VATS[n % 2].to_owned(), format!("act-{n}")));
+            keys.push(ids.find(|key: &Key| Truth::of(seed, key).state == state).unwrap());
+        }
+        for key in &keys {
+            let order = Order::Add(vec![key.clone()]);
+            let child = ledger.give(&setup, &order);
+            ledger.note(&order, ended(child, None).await);
+        }
+        Self { seed, world, setup, ledger, n_activities: keys.len() }
+    }
+
+    /// Runs the daemon until all is announced and it has stopped, or until it is killed.
+    async fn play(&self, mut daemon: Daemon) -> Daemon {
+        loop {
+            let n_received = self.world.book().received.len();
+            let is_done =
+                n_received >= self.n_activities && daemon.stdout().lines().count() >= self.n_activities;
+            if is_done {
+                // It may be killed before the signal arrives.
+                let pid = daemon.pid().to_string();
+                let _ = std::process::Command::new("kill").args(["-TERM", &pid]).output();
+                daemon.exit_code().await;
+            }
+            if daemon.ended().is_some() {
+                assert_no_defect(&daemon);
+                return daemon;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// How many of these calls its busiest thread makes.
+    async fn count(self, calls: &str) -> usize {
+        let trace = self.setup.path("trace");
+        let options = ["-o", trace.to_str().unwrap(), "-e", &format!("trace={calls}")];
+        let command = strace::traced(self.setup.command(&["run"]), &options);
+        let mut daemon = self.play(Daemon::spawn(command)).await;
+        assert_eq!(daemon.exit_code().await, 0, "{}", daemon.stderr());
+        strace::most_calls_of_a_thread(&trace)
+    }
+
+    /// Kills it there, lets another daemon finish, and compares all books. Answers with how often it was killed.
+    async fn killed_at(mut self, calls: &str, nth: usize) -> usize {
+        let command = strace::killed_at(self.setup.command(&["run"]), calls, nth);
+        let mut daemon = self.play(Daemon::spawn(command)).await;
+        self.ledger.keep_output_of(&daemon);
+        let status = daemon.ended().unwrap();
+        let is_killed = status.signal() == Some(9);
+        assert!(is_killed || status.success(), "{calls} {nth}, {status}: {}", daemon.stderr());
+        self.ledger.finish(&self.world, &self.setup).await;
+        self.ledger.verify(&self.world, &self.setup, self.seed).await;
+        usize::from(is_killed)
+    }
+}
+
+/// Commands that write, and how many places of each are tried in every build.
+const COMMANDS: [(&str, &[&str], usize); 3] = [
+    ("creating the database", &["add", "--vat", VAT, "act-1"], 30),
+    ("adding to it", &["add", "--vat", VAT, "act-2", "act-3"], 15),
+    ("cancelling", &["cancel", "act-1"], 15),
+];
+
+/// Each counts for itself.
+const CALLS_OF_COMMANDS: [&str; 5] = ["unlink", "ftruncate", "fsync", "pwrite64", "write"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_killed_at_any_boundary_has_done_all_or_nothing() {
+    if !strace::is_usable() {
+        return;
+    }
+    for (nth_command, (name, arguments, usually)) in COMMANDS.into_iter().enumerate() {
+        let n_tries = asked_for().map_or(usually, |n| usize::try_from(n).unwrap());
+        let luck = Luck::of("a_command_killed_at_any_boundary_has_done_all_or_nothing", 0, n_tries as u64);
+        let before = || {
+            let setup = Setup::new("http://127.0.0.1:9", "");
+            for (_, arguments, _) in &COMMANDS[..nth_command] {
+                setup.ok(arguments);
+            }
+            setup
+        };
+        let setup = before();
+        setup.ok(arguments);
+        let wanted = look(&setup).await;
+        for calls in CALLS_OF_COMMANDS {
+            let setup = before();
+            let n_calls = strace::count(|| setup.command(arguments), calls, &setup.path("trace"));
+            let mut n_killed = 0;
+            for nth in places(&luck, name, n_calls, n_tries) {
+                let setup = before();
+                let untouched = match nth_command {
+                    0 => None,
+                    _ => Some(look(&setup).await),
+                };
+                let output = strace::killed_at(setup.command(arguments), calls, nth).output().unwrap();
+                n_killed += usize::from(output.status.signal() == Some(9));
+                // The next command finds a whole database, with all of it or nothing.
+                let what = format!("{name}, {calls} {nth}");
+                let listed = setup.run(&["list"]);
+                assert_eq!(listed.code, 0, "{what}: {}", listed.stderr);
+                let found = look(&setup).await;
+                let is_nothing = untouched.as_ref().map_or(found.is_empty(), |before| *before == found);
+                assert!(is_nothing || found == wanted, "{what}: {found:?}, neither nothing nor {wanted:?}");
+                assert_whole(&setup).await;
+                if is_nothing {
+                    setup.ok(arguments);
+                    assert_eq!(look(&setup).await, wanted, "{what}");
+                }
+            }
+            println!("{name}: killed at {n_killed} of {n_calls} {calls}");
+        }
+    }
+}
+
+/// Activities, their steps and their events, without what differs between two runs.
+async fn look(setup: &Setup) -> Vec<serde_json::Value> {
+    setup
+        .rows(
+            "json_array(activity_id, state, (SELECT group_concat(to_state) FROM transitions t WHERE t.activity = a.id),
+                        (SELECT group_concat(event_id) FROM events e WHERE e.activity = a.id)) AS r
+             FROM activities a ORDER BY activity_id",
+        )
+        .await
+}
+
+#[test]
+fn a_backup_killed_at_any_boundary_leaves_a_whole_copy_or_none() {
+    if !strace::is_usable() {
+        return;
+    }
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1", "act-2"]);
+    let n_tries = asked_for().unwrap_or(15);
+    let luck = Luck::of("a_backup_killed_at_any_boundary_leaves_a_whole_copy_or_none", 0, n_tries);
+    let copy = setup.path("copy.db");
+    for calls in ["unlink", "linkat", "fsync", "pwrite64", "write"] {
+        let n_calls =
+            strace::count(|| setup.command(&["db", "backup", "copy.db"]), calls, &setup.path("trace"));
+        std::fs::remove_file(&copy).unwrap();
+        let (mut n_killed, mut n_copies) = (0, 0);
+        for nth in places(&luck, calls, n_calls, usize::try_from(n_tries).unwrap()) {
+            let command = setup.command(&["db", "backup", "copy.db"]);
+            let output = strace::killed_at(command, calls, nth).output().unwrap();
+            n_killed += usize::from(output.status.signal() == Some(9));
+            if copy.exists() {
+                n_copies += 1;
+                let url = format!("sqlite://{}", copy.display());
+                let checked =
+                    setup.command(&["db", "check"]).env("PCSID_WATCH__DATABASE__URL", url).output().unwrap();
+                assert!(
+                    checked.status.success(),
+                    "{calls} {nth}: {}",
+                    String::from_utf8_lossy(&checked.stderr)
+                );
+                std::fs::remove_file(&copy).unwrap();
+            } else {
+                assert!(!output.status.success(), "{calls} {nth}: it says that it has made a copy");
+            }
+        }
+        println!("a backup: killed at {n_killed} of {n_calls} {calls}, {n_copies} whole copies");
+    }
+}
