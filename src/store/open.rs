@@ -26,6 +26,10 @@ const APPLICATION_ID: i64 = 0x5043_5357;
 /// one that takes longer is reported, and the daemon tries again.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What is left of a WAL that a long-lived reader made grow, once it is begun anew. Well above what it comes to otherwise,
+/// so that it is not cut and extended all the time.
+const WAL_SIZE_LIMIT: &str = "16777216";
+
 /// How long a command waits for another process that is creating or migrating the file.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -208,6 +212,7 @@ fn write_options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         // FULL makes every commit survive a power cut; group commit pays for it.
         .synchronous(SqliteSynchronous::Full)
+        .pragma("journal_size_limit", WAL_SIZE_LIMIT)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
     // No ANALYZE, ever: statistics of a file that was small outlive its growth, and turn every look-up by key
