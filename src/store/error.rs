@@ -228,7 +228,7 @@ fn primary_code(err: &dyn sqlx::error::DatabaseError) -> Option<i32> {
 fn hint(source: &sqlx::Error) -> &'static str {
     match source.as_database_error().and_then(primary_code) {
         Some(5 | 6) => ": another process keeps it locked",
-        Some(8) => ": the file is read-only",
+        Some(8) => ": the file is read-only, or one beside it under the same name with -wal or -shm",
         Some(10) => ": the disk reports an error",
         Some(11 | 26) => ": the file is damaged, restore a backup",
         Some(13) => ": the disk is full",
