@@ -235,11 +235,8 @@ async fn a_backup_is_whole_and_is_taken_beside_a_running_daemon() {
     assert_eq!(again.code, 2);
     assert!(again.stderr.contains("`copy.db` exists already"), "{}", again.stderr);
     assert!(setup.ok(&["db", "check"]).contains("is whole"));
-    let restored = setup
-        .configuration()
-        .replace(setup.database().to_str().unwrap(), setup.path("copy.db").to_str().unwrap());
-    std::fs::write(setup.path("restored.toml"), restored).unwrap();
-    let listed = setup.ok(&["--config", "restored.toml", "list", "--format", "json"]);
+    let restored = Setup::new(&upstream.url(), "").with_database(&setup.path("copy.db"));
+    let listed = restored.ok(&["list", "--format", "json"]);
     assert!(listed.contains("\"SUCCEEDED\""), "{listed}");
 }
 

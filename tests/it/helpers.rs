@@ -270,6 +270,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
 /// A folder with a configuration, and the program to run in it.
 pub struct Setup {
     folder: TempDir,
+    database: PathBuf,
     variables: Vec<(String, String)>,
 }
 
@@ -286,7 +287,8 @@ impl Setup {
 
     /// As [`Setup::new`], with its own `[schedule]`.
     pub fn with(base_url: &str, schedule: &str, more: &str) -> Self {
-        let setup = Self { folder: TempDir::new().unwrap(), variables: Vec::new() };
+        let folder = TempDir::new().unwrap();
+        let setup = Self { database: folder.path().join("test.db"), folder, variables: Vec::new() };
         std::fs::write(setup.path("token"), format!("{TOKEN}\n")).unwrap();
         let credentials = if more.contains("[[credentials]]") {
             String::new()
@@ -321,7 +323,14 @@ impl Setup {
     }
 
     pub fn database(&self) -> PathBuf {
-        self.path("test.db")
+        self.database.clone()
+    }
+
+    /// With its database elsewhere.
+    pub fn with_database(self, database: &Path) -> Self {
+        let variable = format!("sqlite://{}", database.display());
+        let setup = Self { database: database.to_owned(), ..self };
+        setup.variable("PCSID_WATCH__DATABASE__URL", &variable)
     }
 
     /// Runs with this environment variable as well.

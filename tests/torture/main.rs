@@ -16,5 +16,6 @@ mod boundaries;
 mod effort;
 mod kills;
 mod ledger;
+mod storage;
 mod strace;
 mod world;
