@@ -44,17 +44,27 @@ async fn backup(settings: &Settings, file: &Path) -> CliResult {
     let store = open(settings).await?;
     let copied = store.backup(&partial).await;
     store.close().await;
-    // A link, unlike a renaming, replaces nothing that has appeared meanwhile.
     let named = copied.map_err(CliError::from).and_then(|()| {
         let named = std::fs::File::open(&partial)
             .and_then(|copy| copy.sync_all())
-            .and_then(|()| std::fs::hard_link(&partial, file));
+            .and_then(|()| name_without_replacing(&partial, file));
         named.map_err(|err| CliError::failed(format!("`{}` can't be written: {err}", file.display())))
     });
     // Under its own name or not at all; a part of a copy is of no use.
     let _ = std::fs::remove_file(&partial);
     named?;
     Ok(writeln!(std::io::stdout(), "{} is a copy of {}", file.display(), store.path().display())?)
+}
+
+/// Gives a file its name in one step, unless another has appeared under it meanwhile.
+fn name_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems can't. A process that dies before the first name is removed leaves a copy with two.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => std::fs::hard_link(from, to),
+        named => Ok(named?),
+    }
 }
 
 async fn check(settings: &Settings) -> CliResult {

@@ -227,7 +227,7 @@ fn a_backup_killed_at_any_boundary_leaves_a_whole_copy_or_none() {
     let n_tries = asked_for().unwrap_or(15);
     let luck = Luck::of("a_backup_killed_at_any_boundary_leaves_a_whole_copy_or_none", 0, n_tries);
     let copy = setup.path("copy.db");
-    for calls in ["unlink", "linkat", "fsync", "pwrite64", "write"] {
+    for calls in ["unlink", "renameat2", "fsync", "pwrite64", "write"] {
         let n_calls =
             strace::count(|| setup.command(&["db", "backup", "copy.db"]), calls, &setup.path("trace"));
         std::fs::remove_file(&copy).unwrap();
