@@ -16,6 +16,7 @@ mod boundaries;
 mod effort;
 mod kills;
 mod ledger;
+mod power_loss;
 mod storage;
 mod strace;
 mod world;

@@ -247,7 +247,7 @@ async fn a_reader_that_stays_makes_the_wal_grow_and_no_longer_than_it_stays() {
     // A report's author who went for lunch.
     let options = SqliteConnectOptions::new().filename(setup.database()).read_only(true);
     let reader = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-    let mut snapshot = reader.begin().await.unwrap();
+    let mut snapshot = reader.begin_with("BEGIN").await.unwrap();
     let count = "SELECT sum(poll_count) FROM report_activities";
     let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut *snapshot).await.unwrap();
     writes(N_WRITES).await;
