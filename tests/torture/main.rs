@@ -17,6 +17,7 @@ mod effort;
 mod kills;
 mod ledger;
 mod power_loss;
+mod soak;
 mod storage;
 mod strace;
 mod world;
