@@ -1,4 +1,4 @@
-//! The real binary under conditions that no machine is spared for ever: killed at any moment and at every boundary,
+//! The program under conditions that no machine is spared for ever: killed at any moment and at every boundary,
 //! disks that fail, power that goes, and hours of work. See docs/torture.md.
 
 #![expect(
@@ -16,6 +16,7 @@ mod boundaries;
 mod effort;
 mod kills;
 mod ledger;
+mod model;
 mod power_loss;
 mod soak;
 mod storage;
