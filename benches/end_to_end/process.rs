@@ -40,9 +40,9 @@ impl Setup {
         SqliteConnectOptions::new().filename(self.folder.path().join("bench.db")).connect().await.unwrap()
     }
 
-    /// Adds activities that are due in so long, spread over a hundred VATs. Beside the program, for it adds ten
-    /// thousand at a time and this is about millions.
-    pub async fn fill(&self, n_activities: u64, due_in: Duration) {
+    /// Adds activities that are due in so long, spread over a hundred VATs: new ones, or such as upstream has said of
+    /// what it says again. Beside the program, for it adds ten thousand at a time and this is about millions.
+    pub async fn fill(&self, n_activities: u64, are_new: bool, due_in: Duration) {
         let mut connection = self.connect().await;
         let now = clock::wall_now().as_millis();
         let due_at = now + i64::try_from(due_in.as_millis()).unwrap();
@@ -61,6 +61,13 @@ impl Setup {
                  INSERT INTO activities (vat_id, activity_id, state, registered_at, watched_from)
                  SELECT n % 100 + 1, 'activity-' || n, 'PENDING', {now}, {now} FROM n"
             ))
+            .await;
+        }
+        if !are_new {
+            run("UPDATE activities SET state = 'IN_PROGRESS', upstream_status = 'IN_PROGRESS', total_count = 6,
+                 success_count = 0, failure_count = 0, upstream_created_at = 1779783286512,
+                 upstream_updated_at = 1779783286512"
+                .to_owned())
             .await;
         }
         run(format!(
