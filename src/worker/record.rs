@@ -22,6 +22,13 @@ pub const QUEUE: usize = 8_192;
 /// Records in one transaction, so that no commit takes long.
 const MAX_BATCH: usize = 4_096;
 
+/// Shortest time from the beginning of a commit of [`BUSY_BATCH`] records to that of the next. Records share pages, and a
+/// page written once for many costs less than one written often.
+const BUSY_COMMITS_EVERY: Duration = Duration::from_millis(5);
+
+/// Records in one commit from which on the next may wait. An answer that comes alone never does.
+const BUSY_BATCH: usize = 32;
+
 /// How often the file is looked at for what other processes wrote.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 
@@ -106,12 +113,17 @@ impl Recorder {
         let mut ticks = tokio::time::interval(WATCH_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut submissions = Vec::new();
+        let mut next_commit_at = Instant::now();
         loop {
             self.parts.monitor.recorder_lives();
+            tokio::time::sleep_until(next_commit_at).await;
             tokio::select! {
                 n_received = self.submissions.recv_many(&mut submissions, MAX_BATCH) => {
                     if n_received == 0 {
                         break;
+                    }
+                    if n_received >= BUSY_BATCH {
+                        next_commit_at = Instant::now() + BUSY_COMMITS_EVERY;
                     }
                     self.write(submissions.drain(..)).await;
                 }
