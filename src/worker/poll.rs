@@ -117,10 +117,10 @@ struct Round {
     credential: String,
     /// Requests that its quota allows; at least 1.
     budget: usize,
-    /// VATs in the order of their turns, no more than `budget`.
-    free: Vec<i64>,
-    /// VATs that one activity may probe for.
-    probes: Vec<i64>,
+    /// How many of them go to the longest due of all.
+    n_longest_due: usize,
+    /// VATs in the order of their turns.
+    heads: Vec<(VatHead, Passage)>,
 }
 
 /// A request that has ended.
@@ -260,8 +260,9 @@ impl Poller {
         });
     }
 
-    /// Has the next turns claimed: the VATs that have waited longest first, one activity each, round after round, as
-    /// far as each credential's quota reaches.
+    /// Has the next turns claimed, as far as each credential's quota reaches. Where it does not reach far, half of them
+    /// are for the longest due of all; the others are for the VATs that have waited longest for a turn, one activity
+    /// each, round after round.
     fn plan(&mut self, heads: Vec<VatHead>) {
         let now = self.parts.clock.now();
         let mut next_look = now + LOOK_AT_LEAST_EVERY;
@@ -302,12 +303,9 @@ impl Poller {
             heads.sort_by_key(|(head, _)| {
                 (self.served.get(&head.key).copied().unwrap_or(0), head.next_poll_at)
             });
-            heads.truncate(budget);
-            let keys = |wanted: Passage| -> Vec<i64> {
-                heads.iter().filter(|(_, passage)| *passage == wanted).map(|(head, _)| head.key).collect()
-            };
-            let (free, probes) = (keys(Passage::Free), keys(Passage::Probe));
-            rounds.push(Round { credential, budget, free, probes });
+            // Half of them, the odd one by luck; none where the quota has room for all that is claimed in one go.
+            let n_longest_due = if budget < CLAIM { (budget + usize::from(fastrand::bool())) / 2 } else { 0 };
+            rounds.push(Round { credential, budget, n_longest_due, heads });
         }
         if rounds.is_empty() {
             self.make_ready(Vec::new(), next_look);
@@ -499,33 +497,62 @@ async fn claim(
     now: Timestamp,
 ) -> Result<Vec<Turn>, StoreError> {
     let mut turns = Vec::new();
-    for Round { credential, budget, free, probes } in rounds {
-        let limit = budget.div_ceil(free.len() + probes.len());
-        let mut claimed = store.claim(&free, limit, now, in_flight).await?;
+    for Round { credential, budget, n_longest_due, mut heads } in rounds {
+        let longest_due = longest_due(store, in_flight, &heads, n_longest_due, now).await?;
+        let taken: HashSet<i64> =
+            in_flight.iter().copied().chain(longest_due.iter().map(|claimed| claimed.key)).collect();
+        let budget = budget - longest_due.len();
+        heads.truncate(budget);
+        let keys = |wanted: Passage| -> Vec<i64> {
+            heads.iter().filter(|(_, passage)| *passage == wanted).map(|(head, _)| head.key).collect()
+        };
+        let limit = budget.div_ceil(heads.len().max(1));
+        let mut claimed = store.claim(&keys(Passage::Free), limit, now, &taken).await?;
         // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn. The
         // one with the least trouble of its own tells most.
-        let mut probes = store.claim_probes(&probes, in_flight).await?;
+        let mut probes = store.claim_probes(&keys(Passage::Probe), &taken).await?;
         probes.sort_by_key(|claimed| claimed.activity.consecutive_errors);
-        let order: Vec<i64> = probes.iter().map(|claimed| claimed.vat_key).chain(free).collect();
+        let order: Vec<i64> =
+            probes.iter().map(|claimed| claimed.vat_key).chain(keys(Passage::Free)).collect();
         claimed.extend(probes);
-        turns.push(in_rounds(claimed, &order, budget, &credential));
+        let by_turn = in_rounds(claimed, &order, budget);
+        let turn = |claimed| Turn { claimed, credential: credential.clone() };
+        turns.push(interleave(vec![longest_due, by_turn]).into_iter().map(turn).collect());
     }
     Ok(interleave(turns))
 }
 
+/// The `n` longest due of all that may be asked for, whichever their VAT.
+///
+/// Of a VAT no more are read than keeps a look short: where many VATs have many that are due, a few of the longest due
+/// give way to others that are due nearly as long.
+async fn longest_due(
+    store: &Store,
+    in_flight: &HashSet<i64>,
+    heads: &[(VatHead, Passage)],
+    n: usize,
+    now: Timestamp,
+) -> Result<Vec<Claimed>, StoreError> {
+    let free = heads.iter().filter(|(_, passage)| *passage == Passage::Free);
+    let mut first: Vec<_> = free.map(|(head, _)| (head.next_poll_at, head.key)).collect();
+    first.sort_unstable();
+    first.truncate(n);
+    // None of them is due later than the last of `n` heads.
+    let until = first.last().filter(|_| first.len() == n).map_or(now, |(due_at, _)| *due_at);
+    let keys: Vec<_> = first.into_iter().map(|(_, key)| key).collect();
+    let limit = n.min((4 * CLAIM).div_ceil(keys.len().max(1)));
+    let mut claimed = store.claim(&keys, limit, until, in_flight).await?;
+    claimed.truncate(n);
+    Ok(claimed)
+}
+
 /// Orders claimed activities so that each VAT has one turn before any has its second, and keeps `budget`.
-fn in_rounds(claimed: Vec<Claimed>, order: &[i64], budget: usize, credential: &str) -> Vec<Turn> {
+fn in_rounds(claimed: Vec<Claimed>, order: &[i64], budget: usize) -> Vec<Claimed> {
     let mut by_vat: HashMap<i64, VecDeque<Claimed>> = HashMap::new();
     for claimed in claimed {
         by_vat.entry(claimed.vat_key).or_default().push_back(claimed);
     }
-    let lists = order
-        .iter()
-        .filter_map(|key| by_vat.remove(key))
-        .map(|list| {
-            list.into_iter().map(|claimed| Turn { claimed, credential: credential.to_owned() }).collect()
-        })
-        .collect();
+    let lists = order.iter().filter_map(|key| by_vat.remove(key)).map(Vec::from).collect();
     interleave(lists).into_iter().take(budget).collect()
 }
 

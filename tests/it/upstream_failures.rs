@@ -299,6 +299,26 @@ async fn a_small_vat_does_not_wait_behind_a_large_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_vat_does_not_wait_behind_many_small_ones() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup =
+        Setup::with(&upstream.url(), "[schedule]\ninitial_interval = \"1ms\"\nmax_interval = \"1ms\"\n", "");
+    setup.configure(&setup.configuration().replace("requests_per_minute = 0", "requests_per_minute = 1200"));
+    let large = (0..400).map(|n| format!("{VAT},large-{n}\n"));
+    let small = (0..40).map(|n| format!("3100000000{n:04}3,small\n"));
+    let csv: String = large.chain(small).collect();
+    std::fs::write(setup.path("all.csv"), format!("vat,activity_id\n{csv}")).unwrap();
+    setup.ok(&["import", "all.csv"]);
+    let daemon = setup.start().await;
+    eventually("it runs for a few seconds", || async { (upstream.n_seen() >= 120).then_some(()) }).await;
+    daemon.stop().await;
+    let seen = upstream.seen();
+    let n_large = seen[..120].iter().filter(|seen| seen.headers["vat"] == VAT).count();
+    // By turns alone it would have 3; all others could be asked for over and over meanwhile.
+    assert!((30..=90).contains(&n_large), "{n_large} of 120 requests were for the large one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_quota_holds() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup =
