@@ -55,6 +55,15 @@ async fn live(luck: &Luck) {
         let mut daemon = setup.spawn();
         let n_orders = rng.usize(0..4);
         let orders: Vec<_> = (0..n_orders).map(|_| any_order(&mut rng, &world, &ledger, cycle)).collect();
+        // Some just when they have come, with an answer on its way.
+        let regrets: Vec<_> = (0..rng.u8(0..3))
+            .flat_map(|_| {
+                orders.iter().find_map(|order| match order {
+                    Order::Add(keys) => rng.choice(keys).cloned().map(Order::Cancel),
+                    _ => None,
+                })
+            })
+            .collect();
         match rng.u8(0..4) {
             // Within the start, which opens, recovers and maybe creates the database.
             0 => random_moment(&mut rng, LIFE / 10).await,
@@ -63,12 +72,14 @@ async fn live(luck: &Luck) {
                 let enough = world.n_seen() + rng.u64(1..40);
                 let too_late = tokio::time::Instant::now() + LIFE;
                 carry_out(&mut rng, &setup, &mut ledger, orders).await;
+                carry_out(&mut rng, &setup, &mut ledger, regrets).await;
                 while world.n_seen() < enough && tokio::time::Instant::now() < too_late {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
             2 => {
                 carry_out(&mut rng, &setup, &mut ledger, orders).await;
+                carry_out(&mut rng, &setup, &mut ledger, regrets).await;
                 random_moment(&mut rng, LIFE).await;
             }
             // While it stops, or after that.
@@ -118,9 +129,13 @@ async fn carry_out(rng: &mut fastrand::Rng, setup: &Setup, ledger: &mut Ledger, 
 fn any_order(rng: &mut fastrand::Rng, world: &World, ledger: &Ledger, cycle: u64) -> Order {
     let known = ledger.activities();
     let key = rng.choice(&known).cloned();
-    match (rng.u8(0..10), key) {
-        (0, Some(key)) => Order::Cancel(key),
-        (1..3, Some(key)) => Order::Retry(key),
+    let recent = rng.choice(ledger.recent_activities()).cloned();
+    let cancelled = rng.choice(&ledger.cancelled_activities()).cloned();
+    match (rng.u8(0..12), key) {
+        // While its answer is on its way, with luck.
+        (0 | 10, Some(_)) => Order::Cancel(recent.unwrap()),
+        (1, Some(key)) => Order::Retry(key),
+        (2 | 11, Some(key)) => Order::Retry(cancelled.unwrap_or(key)),
         (3, Some(key)) => Order::Poll(key),
         (4, Some(_)) if !world.book().received.is_empty() => {
             Order::Redeliver(rng.choice(&world.book().received).unwrap().event_id.clone())

@@ -36,6 +36,8 @@ struct Tries {
 #[derive(Debug, Default)]
 pub struct Ledger {
     added: BTreeMap<Key, Tries>,
+    /// In the order of the orders.
+    added_in_order: Vec<Key>,
     cancelled: HashMap<Key, Tries>,
     retried: HashMap<Key, Tries>,
     /// What each daemon printed, whole or cut by its end.
@@ -46,6 +48,18 @@ impl Ledger {
     /// Every activity that was added or may have been.
     pub fn activities(&self) -> Vec<Key> {
         self.added.keys().cloned().collect()
+    }
+
+    /// The last ones of these: they are likely to be watched still.
+    pub fn recent_activities(&self) -> &[Key] {
+        &self.added_in_order[self.added_in_order.len().saturating_sub(16)..]
+    }
+
+    /// Activities that were cancelled or may have been.
+    pub fn cancelled_activities(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.cancelled.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Gives an order, which is carried out by a process of its own.
@@ -62,6 +76,9 @@ impl Ledger {
         };
         for key in keys {
             self.tries(order, key).n_given += 1;
+        }
+        if matches!(order, Order::Add(_)) {
+            self.added_in_order.extend_from_slice(keys);
         }
         let mut command = setup.command(&arguments);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());

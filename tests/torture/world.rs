@@ -296,8 +296,8 @@ impl Shared {
             60..64 if truth.state == "SUCCEEDED" => json(500, &truth.body),
             64..70 => Reply::Close,
             70..72 => Reply::Silence,
-            72..82 => asked.true_reply(&truth, now).after(Duration::from_millis(rng.u64(10..400))),
-            82..88 => twice_on_one_connection(&asked.true_reply(&truth, now)),
+            72..110 => asked.true_reply(&truth, now).after(Duration::from_millis(rng.u64(10..400))),
+            110..116 => twice_on_one_connection(&asked.true_reply(&truth, now)),
             _ => asked.true_reply(&truth, now),
         }
     }
