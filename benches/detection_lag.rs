@@ -340,6 +340,8 @@ fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
     let mut due = Due::new(if is_one_queue { 1 } else { n_vats });
     let mut ahead = Ahead::default();
     let mut outcome = Outcome { all: Vec::new(), small: Vec::new(), n_requests: 0, n_refused: 0 };
+    // Of a first of all's turn, what has come together: with a share of a half it is every other request.
+    let mut firsts = 0.0;
     let mut now = 0;
     loop {
         while let Some(&Reverse((due_at, id))) = waiting.peek()
@@ -366,7 +368,12 @@ fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
         }
         let id = match early {
             Some((_, id)) => id,
-            None => due.pop(rng.f64() < policy.first_of_all, &rows, now, policy.order),
+            None => {
+                firsts += policy.first_of_all;
+                let is_first_of_all = firsts >= 1.0;
+                firsts -= f64::from(u8::from(is_first_of_all));
+                due.pop(is_first_of_all, &rows, now, policy.order)
+            }
         };
         outcome.n_requests += 1;
         if is_refused {

@@ -118,13 +118,16 @@ impl Process {
         Self::spawn(Command::new(std::env::current_exe().unwrap()).args(["bare-loop", url]))
     }
 
-    /// CPU time so far, of all its threads. The system counts it in hundredths of a second.
+    /// CPU time so far, of the threads that it has now. The scheduler counts it in nanoseconds; `stat` would have it by
+    /// the ticks of a clock, which miss what runs shortly.
     pub fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        // Behind the name, which may hold anything.
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+        let ns = threads.map(|thread| {
+            let counted =
+                std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap_or_default();
+            counted.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+        });
+        Duration::from_nanos(ns.sum())
     }
 
     /// Resident memory in MiB: `VmRSS` now, `VmHWM` at its peak.
