@@ -82,6 +82,8 @@ pub struct Poller {
     /// When each VAT had its last turn, by a counter: the longest waiting comes first.
     served: HashMap<i64, u64>,
     n_served: u64,
+    /// By credential, whether the longest due of all have the next odd one.
+    odd_one: HashMap<String, bool>,
     /// The look at the database that is under way.
     looking: Option<Looking>,
     /// When the next one begins, if none is under way.
@@ -148,6 +150,7 @@ impl Poller {
             ready: VecDeque::new(),
             served: HashMap::new(),
             n_served: 0,
+            odd_one: HashMap::new(),
             looking: None,
             look_at: Instant::now(),
             withheld: Vec::new(),
@@ -303,8 +306,11 @@ impl Poller {
             heads.sort_by_key(|(head, _)| {
                 (self.served.get(&head.key).copied().unwrap_or(0), head.next_poll_at)
             });
-            // Half of them, the odd one by luck; none where the quota has room for all that is claimed in one go.
-            let n_longest_due = if budget < CLAIM { (budget + usize::from(fastrand::bool())) / 2 } else { 0 };
+            // Half of them; none where the quota has room for all that is claimed in one go. Of looks with an odd one, which
+            // a used up quota makes of one, every other has it.
+            let is_theirs = self.odd_one.entry(credential.clone()).or_default();
+            let n_longest_due = if budget < CLAIM { (budget + usize::from(*is_theirs)) / 2 } else { 0 };
+            *is_theirs ^= budget % 2 == 1;
             rounds.push(Round { credential, budget, n_longest_due, heads });
         }
         if rounds.is_empty() {
