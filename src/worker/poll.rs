@@ -39,6 +39,9 @@ const OVERDUE_BATCH: usize = 1_000;
 /// Longest wait without a look at the database.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 
+/// Wait where as much is ready as the quota allows.
+const WITH_ENOUGH_READY: Duration = Duration::from_millis(100);
+
 /// Wait after the database could not be read.
 const AFTER_READ_ERROR: Duration = Duration::from_secs(1);
 
@@ -300,14 +303,17 @@ impl Poller {
             let quota = self.parts.gates.quota_available(&credential, instant);
             let budget = quota.saturating_sub(n_ready).min(CLAIM);
             if budget == 0 {
-                next_look = next_look.min(now + self.parts.gates.quota_wait(&credential, instant));
+                // What is ready may wait for a free slot with the quota at hand: no reason to look all the time.
+                let at_least = if n_ready > 0 { WITH_ENOUGH_READY } else { Duration::ZERO };
+                let wait = self.parts.gates.quota_wait(&credential, instant).max(at_least);
+                next_look = next_look.min(now + wait);
                 continue;
             }
             heads.sort_by_key(|(head, _)| {
                 (self.served.get(&head.key).copied().unwrap_or(0), head.next_poll_at)
             });
-            // Half of them; none where the quota has room for all that is claimed in one go. Of looks with an odd one, which
-            // a used up quota makes of one, every other has it.
+            // Half of them; none where the quota has room for all that is claimed in one go. A used up quota allows one at
+            // a time: every other look has the odd one.
             let is_theirs = self.odd_one.entry(credential.clone()).or_default();
             let n_longest_due = if budget < CLAIM { (budget + usize::from(*is_theirs)) / 2 } else { 0 };
             *is_theirs ^= budget % 2 == 1;
