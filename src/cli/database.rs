@@ -47,7 +47,8 @@ async fn backup(settings: &Settings, file: &Path) -> CliResult {
     let named = copied.map_err(CliError::from).and_then(|()| {
         let named = std::fs::File::open(&partial)
             .and_then(|copy| copy.sync_all())
-            .and_then(|()| name_without_replacing(&partial, file));
+            .and_then(|()| name_without_replacing(&partial, file))
+            .and_then(|()| flush_folder_of(file));
         named.map_err(|err| CliError::failed(format!("`{}` can't be written: {err}", file.display())))
     });
     // Under its own name or not at all; a part of a copy is of no use.
@@ -65,6 +66,12 @@ fn name_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => std::fs::hard_link(from, to),
         named => Ok(named?),
     }
+}
+
+/// Until its folder is flushed, a power cut may take a file's name along.
+fn flush_folder_of(file: &Path) -> std::io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 async fn check(settings: &Settings) -> CliResult {
