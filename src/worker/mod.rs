@@ -8,6 +8,7 @@ mod in_flight;
 mod poll;
 mod prune;
 mod record;
+mod turns;
 mod wake;
 
 pub use deliver::{Dispatcher, DispatcherParts, LogSink, Sink};

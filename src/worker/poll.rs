@@ -1,6 +1,6 @@
-//! The poller: asks upstream for what is due, one credential's quota and one VAT's turn at a time.
+//! The poller: asks upstream for what is due, as far as gates, quota and slots allow.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::record::QUEUE;
+use super::turns::{CLAIM, Round, Turn, claim};
 use super::{InFlight, RecorderHandle};
 use crate::clock::Clock;
 use crate::domain::classify::{Observation, classify};
@@ -22,9 +23,6 @@ use crate::monitor::Monitor;
 use crate::service;
 use crate::store::{Claimed, PollRecord, Record, Store, StoreError, VatHead};
 use crate::upstream::{Client, MIN_REDACTED_BYTES, Tokens};
-
-/// Activities claimed in one go. Few enough that a command's change is soon seen, enough that a claim's cost is shared.
-const CLAIM: usize = 256;
 
 /// Where no more than so many claimed activities wait for a request, the next are looked for: a look takes a few
 /// milliseconds, and requests go on meanwhile.
@@ -97,13 +95,6 @@ pub struct Poller {
     is_readable: bool,
 }
 
-/// An activity whose turn it is.
-#[derive(Debug)]
-struct Turn {
-    claimed: Claimed,
-    credential: String,
-}
-
 /// A look at the database takes two questions: which VATs have work, then which activities are next. It is abandoned
 /// when dropped.
 type Looking = AbortOnDropHandle<Result<Seen, StoreError>>;
@@ -114,18 +105,6 @@ enum Seen {
     Heads(Vec<VatHead>),
     /// In their order, and when something is due that was not asked for.
     Turns(Vec<Turn>, Timestamp),
-}
-
-/// What may be asked for with one credential now.
-#[derive(Debug)]
-struct Round {
-    credential: String,
-    /// Requests that its quota allows; at least 1.
-    budget: usize,
-    /// How many of them go to the longest due of all.
-    n_longest_due: usize,
-    /// VATs in the order of their turns.
-    heads: Vec<(VatHead, Passage)>,
 }
 
 /// A request that has ended.
@@ -460,7 +439,7 @@ impl Poller {
                 &self.parts.in_flight.keys(),
             )
             .await;
-        // A database in trouble has been reported by the plan.
+        // A database in trouble has been reported by the look.
         for claimed in overdue.unwrap_or_default() {
             let vat = &claimed.activity.vat;
             let credential = self.parts.serving.credential_of(vat);
@@ -492,96 +471,12 @@ impl Poller {
     }
 }
 
-/// The next look's part that has ended; waits for ever where there is no look.
+/// What the part of the look that is under way has seen; waits for ever where there is none.
 async fn part_of(looking: &mut Option<Looking>) -> Result<Result<Seen, StoreError>, JoinError> {
     let Some(part) = looking else { return std::future::pending().await };
     let seen = part.await;
     *looking = None;
     seen
-}
-
-/// Claims what each credential may be asked for. Credentials take turns, so that a large one does not go wholly before
-/// a small one.
-async fn claim(
-    store: &Store,
-    in_flight: &HashSet<i64>,
-    rounds: Vec<Round>,
-    now: Timestamp,
-) -> Result<Vec<Turn>, StoreError> {
-    let mut turns = Vec::new();
-    for Round { credential, budget, n_longest_due, mut heads } in rounds {
-        let longest_due = longest_due(store, in_flight, &heads, n_longest_due, now).await?;
-        let taken: HashSet<i64> =
-            in_flight.iter().copied().chain(longest_due.iter().map(|claimed| claimed.key)).collect();
-        let budget = budget - longest_due.len();
-        heads.truncate(budget);
-        let keys = |wanted: Passage| -> Vec<i64> {
-            heads.iter().filter(|(_, passage)| *passage == wanted).map(|(head, _)| head.key).collect()
-        };
-        let limit = budget.div_ceil(heads.len().max(1));
-        let mut claimed = store.claim(&keys(Passage::Free), limit, now, &taken).await?;
-        // A probe asks ahead of the time: what a gate holds back need not wait for an activity's own turn. The
-        // one with the least trouble of its own tells most.
-        let mut probes = store.claim_probes(&keys(Passage::Probe), &taken).await?;
-        probes.sort_by_key(|claimed| claimed.activity.consecutive_errors);
-        let order: Vec<i64> =
-            probes.iter().map(|claimed| claimed.vat_key).chain(keys(Passage::Free)).collect();
-        claimed.extend(probes);
-        let by_turn = in_rounds(claimed, &order, budget);
-        let turn = |claimed| Turn { claimed, credential: credential.clone() };
-        turns.push(interleave(vec![longest_due, by_turn]).into_iter().map(turn).collect());
-    }
-    Ok(interleave(turns))
-}
-
-/// The `n` longest due of all that may be asked for, whichever their VAT.
-///
-/// Of a VAT no more are read than keeps a look short: where many VATs have many that are due, a few of the longest due
-/// give way to others that are due nearly as long.
-async fn longest_due(
-    store: &Store,
-    in_flight: &HashSet<i64>,
-    heads: &[(VatHead, Passage)],
-    n: usize,
-    now: Timestamp,
-) -> Result<Vec<Claimed>, StoreError> {
-    let free = heads.iter().filter(|(_, passage)| *passage == Passage::Free);
-    let mut first: Vec<_> = free.map(|(head, _)| (head.next_poll_at, head.key)).collect();
-    first.sort_unstable();
-    first.truncate(n);
-    // None of them is due later than the last of `n` heads.
-    let until = first.last().filter(|_| first.len() == n).map_or(now, |(due_at, _)| *due_at);
-    let keys: Vec<_> = first.into_iter().map(|(_, key)| key).collect();
-    let limit = n.min((4 * CLAIM).div_ceil(keys.len().max(1)));
-    let mut claimed = store.claim(&keys, limit, until, in_flight).await?;
-    claimed.truncate(n);
-    Ok(claimed)
-}
-
-/// Orders claimed activities so that each VAT has one turn before any has its second, and keeps `budget`.
-fn in_rounds(claimed: Vec<Claimed>, order: &[i64], budget: usize) -> Vec<Claimed> {
-    let mut by_vat: HashMap<i64, VecDeque<Claimed>> = HashMap::new();
-    for claimed in claimed {
-        by_vat.entry(claimed.vat_key).or_default().push_back(claimed);
-    }
-    let lists = order.iter().filter_map(|key| by_vat.remove(key)).map(Vec::from).collect();
-    interleave(lists).into_iter().take(budget).collect()
-}
-
-/// The first of each list, then the second of each, and so on.
-fn interleave<T>(lists: Vec<Vec<T>>) -> Vec<T> {
-    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
-    let mut merged = Vec::new();
-    while !lists.is_empty() {
-        lists.retain_mut(|list| match list.next() {
-            Some(item) => {
-                merged.push(item);
-                true
-            }
-            None => false,
-        });
-    }
-    merged
 }
 
 fn log_notice(notice: &Notice) {
