@@ -149,7 +149,10 @@ impl Poller {
         let mut tending = tokio::time::interval(TEND_EVERY);
         tending.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.parts.monitor.poller_lives();
+            // A look that never ends is a poller that stands still, whatever else goes round here.
+            if self.looking.is_none() {
+                self.parts.monitor.poller_lives();
+            }
             self.send_ready();
             self.look();
             tokio::select! {
