@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::activity::State;
 use crate::domain::catalogue::Owner;
+use crate::domain::gate::Outage;
 use crate::domain::time::Timestamp;
 use crate::store::{ClosedGate, Footprint, Overview};
 
@@ -109,6 +110,7 @@ struct Health {
     is_writable: bool,
     committed_at: Instant,
     last_answer_at: Option<Timestamp>,
+    outage: Option<Outage>,
 }
 
 /// What became of one delivery attempt.
@@ -158,6 +160,7 @@ impl Monitor {
                 is_writable: true,
                 committed_at: Instant::now(),
                 last_answer_at: None,
+                outage: None,
             }),
             registry: Registry::with_prefix(PREFIX),
             polls: Family::default(),
@@ -281,6 +284,16 @@ impl Monitor {
         }
     }
 
+    /// Whether nothing usable comes from upstream, and why.
+    pub fn outage_is(&self, outage: Option<Outage>) {
+        self.health().outage = outage;
+    }
+
+    /// The outage of upstream that is going on.
+    pub fn outage(&self) -> Option<Outage> {
+        self.health().outage.clone()
+    }
+
     /// A batch was committed.
     pub fn committed(&self, n_records: usize, took: Duration) {
         self.commits.inc();
@@ -373,6 +386,9 @@ impl Monitor {
             let name = "last_answer_timestamp_seconds";
             gauge(&mut seen, name, "When upstream last told where an activity stands", epoch_seconds(at));
         }
+        let outage = f64::from(u8::from(self.outage().is_some()));
+        let help = "1 where nothing usable comes from upstream and only probes are sent";
+        gauge(&mut seen, "upstream_outage", help, outage);
         let started = epoch_seconds(self.started_at);
         gauge(&mut seen, "start_timestamp_seconds", "When the daemon started", started);
         self.add_idle_times(&mut seen);

@@ -111,7 +111,11 @@ impl ServiceWatch {
             Ok(read) => read.ok(),
             Err(_) => return,
         };
-        let status = status(overview.as_ref(), &self.monitor.troubles());
+        let mut troubles = self.monitor.troubles();
+        if self.monitor.outage().is_some() {
+            troubles.push("nothing usable comes from upstream".to_owned());
+        }
+        let status = status(overview.as_ref(), &troubles);
         if status != self.told {
             tell(&[NotifyState::Status(&status)]);
             self.told = status;

@@ -51,11 +51,13 @@ async fn style() -> impl IntoResponse {
 /// Draws a page, or the refusal of one.
 fn drawn(api: &Api, visit: &Visit, draw: impl FnOnce(&Frame<'_>) -> Result<Markup, Problem>) -> Response {
     let troubles = api.monitor.troubles();
+    let outage = api.monitor.outage();
     let frame = Frame {
         now: api.clock.now(),
         version: env!("CARGO_PKG_VERSION"),
         upstream: &api.base_url,
         last_answer_at: api.monitor.last_answer_at(),
+        outage: outage.as_ref(),
         troubles: &troubles,
         form_token: &api.form_token,
         stalled_after: api.stalled_after,

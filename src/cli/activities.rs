@@ -158,6 +158,7 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
         "concluded_at",
         "next_poll_at",
         "poll_count",
+        "last_error",
         "registered_at",
     ];
     Ok(output::print(&table, args.format, &shown)?)

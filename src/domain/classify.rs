@@ -313,6 +313,9 @@ impl Unusable {
                 (format!("a field has a wrong type or stands twice, near column {}", err.column()), None)
             }
             Unusable::NotJson(_) if body.is_empty() => ("the body is empty".to_owned(), None),
+            Unusable::NotJson(_) if body.trim_ascii_start().starts_with(b"<") => {
+                ("the body is not JSON but a web page".to_owned(), None)
+            }
             Unusable::NotJson(_) => ("the body is not JSON".to_owned(), None),
             Unusable::OtherActivityType(other) => {
                 (format!("ActivityType is {}", excerpt(other.as_bytes())), None)

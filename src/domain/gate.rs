@@ -7,7 +7,7 @@
 //! | 401 | the credential | a probe passes, or the token changes |
 //! | 403 | the VAT | a probe passes, or the token changes |
 //! | 429, 503 with `Retry-After` | the credential | the time that upstream asked for |
-//! | no answer or a gateway's, [`OUTAGE_AFTER`] times without any other for a while | everything | a probe passes |
+//! | nothing usable ([`Verdict::Transient`]), [`OUTAGE_AFTER`] times without anything else for a while | everything | a probe passes |
 //!
 //! A closed gate lets one probe through an interval, and the interval grows by the same backoff that activities
 //! use. Behind a gate nothing is written to the activities: they stay due, so that ten thousand of them cost
@@ -34,7 +34,8 @@ use hold::{ClosedGate, Gate, HoldStep, Moment, Sign};
 
 pub use hold::{Hold, Passage};
 
-/// Failures in a row, without a sign of life from upstream in between, that count as an outage.
+/// Requests in a row that came to nothing usable, without anything else in between, that count as an outage: silence
+/// and prompt but useless answers alike.
 pub const OUTAGE_AFTER: u32 = 8;
 
 /// Requests in flight while it has not been seen yet whether upstream answers at all.
@@ -76,19 +77,21 @@ pub struct GateChange {
 /// What an operator should read in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The first request without an answer.
+    /// The first request that came to nothing usable.
     Unanswered {
-        /// What went wrong.
-        cause: String,
+        /// What came of it.
+        trouble: Trouble,
     },
     /// Upstream counts as down; only probes are sent.
     OutageBegan {
-        /// Requests in a row without an answer.
+        /// Requests in a row that came to nothing usable.
         n_failures: u32,
+        /// What came of the last one.
+        trouble: Trouble,
     },
-    /// Upstream answers again.
+    /// Upstream gives usable answers again.
     Recovered {
-        /// Requests that went without an answer.
+        /// Requests that came to nothing usable.
         n_failures: u32,
     },
     /// A credential is held.
@@ -120,6 +123,24 @@ pub enum Notice {
     },
 }
 
+/// What came of a request that came to nothing usable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What kind of nothing.
+    pub kind: TransientKind,
+    /// What was wrong, for an operator.
+    pub cause: String,
+}
+
+/// An outage that is going on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    /// When it began.
+    pub since: Timestamp,
+    /// What came of the last probe.
+    pub trouble: Trouble,
+}
+
 /// What settling an answer led to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settled {
@@ -136,6 +157,8 @@ pub struct Ticket {
     pub vat: Vat,
     /// The credential it is asked with.
     pub credential: String,
+    /// Whether the activity had no trouble before this request: one that has had it for long is no sign of an outage.
+    pub is_untroubled: bool,
     token_generation: u64,
     asked_at: Timestamp,
     probes: Probes,
@@ -160,8 +183,12 @@ struct CredentialGate {
 }
 
 #[derive(Debug, Default)]
-struct Outage {
+struct Brake {
     n_failures: u32,
+    /// Whether one of them was of an activity that had no trouble before.
+    is_news: bool,
+    /// What came of the last of them.
+    trouble: Option<Trouble>,
     closed: Option<ClosedGate>,
     last_answer_at: Option<Timestamp>,
     /// When failures were last reported, and when an outage was.
@@ -178,10 +205,42 @@ pub struct Gates {
     max_in_flight: usize,
     window: usize,
     n_in_flight: usize,
-    outage: Outage,
+    outage: Brake,
     credentials: BTreeMap<String, CredentialGate>,
     /// VATs that are held or were.
     vats: BTreeMap<Vat, Gate>,
+}
+
+impl Trouble {
+    /// What is wrong, in a sentence without its end.
+    pub fn sentence(&self) -> String {
+        let what = match self.kind {
+            TransientKind::NoReply => "upstream does not answer",
+            _ => "upstream gives no usable answer",
+        };
+        format!("{what}: {}", self.cause)
+    }
+
+    /// What an operator should look at.
+    pub const fn advice(&self) -> &'static str {
+        match self.kind {
+            TransientKind::NoReply => {
+                "check network, DNS and proxy, and that upstream.base_url names the right host"
+            }
+            TransientKind::Gateway => {
+                "ClearTax or a proxy before it is in trouble: check the proxy, and ask ClearTax if it lasts"
+            }
+            TransientKind::ServerError => {
+                "ClearTax is in trouble: ask it if this lasts, and check that upstream.base_url is right"
+            }
+            TransientKind::InvalidResponse => {
+                "check that upstream.base_url is the API itself and that no login page or proxy answers in its place"
+            }
+            TransientKind::UnexpectedStatus => {
+                "check host and path of upstream.base_url, and that no login page or proxy answers in its place"
+            }
+        }
+    }
 }
 
 impl Gates {
@@ -205,7 +264,7 @@ impl Gates {
             max_in_flight: max_in_flight.max(1),
             window: FIRST_WINDOW.min(max_in_flight.max(1)),
             n_in_flight: 0,
-            outage: Outage::default(),
+            outage: Brake::default(),
             credentials,
             vats: BTreeMap::new(),
             backoff,
@@ -288,6 +347,7 @@ impl Gates {
         Ticket {
             vat: vat.clone(),
             credential: credential.to_owned(),
+            is_untroubled: true,
             token_generation,
             asked_at: now,
             probes,
@@ -322,6 +382,12 @@ impl Gates {
         }
     }
 
+    /// The outage that is going on.
+    pub fn outage(&self) -> Option<Outage> {
+        let closed = self.outage.closed.as_ref()?;
+        Some(Outage { since: closed.hold.since, trouble: self.outage.trouble.clone()? })
+    }
+
     /// Gives a request's permission back together with what came of it.
     pub fn settle(
         &mut self,
@@ -347,10 +413,8 @@ impl Gates {
         settled: &mut Settled,
     ) {
         let outage = &mut self.outage;
-        let cause = match &observation.verdict {
-            Verdict::Transient { kind: TransientKind::NoReply | TransientKind::Gateway, detail, .. } => {
-                detail
-            }
+        let trouble = match &observation.verdict {
+            Verdict::Transient { kind, detail, .. } => Trouble { kind: *kind, cause: detail.clone() },
             _ => {
                 outage.last_answer_at = Some(now);
                 self.window = (self.window + 1).min(self.max_in_flight);
@@ -358,6 +422,8 @@ impl Gates {
                     settled.notices.push(Notice::Recovered { n_failures: outage.n_failures });
                 }
                 outage.n_failures = 0;
+                outage.is_news = false;
+                outage.trouble = None;
                 outage.closed = None;
                 return;
             }
@@ -367,11 +433,13 @@ impl Gates {
             return;
         }
         outage.n_failures = outage.n_failures.saturating_add(1);
+        outage.is_news |= ticket.is_untroubled;
+        outage.trouble = Some(trouble.clone());
         let is_quiet = outage.reported_at.is_some_and(|at| now.since(at) < QUIET_AFTER_REPORT);
         if outage.n_failures == 1 && !is_quiet {
             outage.reported_at = Some(now);
             outage.is_reported = true;
-            settled.notices.push(Notice::Unanswered { cause: cause.clone() });
+            settled.notices.push(Notice::Unanswered { trouble: trouble.clone() });
         }
         let backoff = Backoff::new(
             self.backoff.initial_interval(),
@@ -382,18 +450,23 @@ impl Gates {
         let moment = Moment { backoff: &backoff, now, luck };
         // Where others are answered every now and then, failures are the activities' own.
         let silence = (self.backoff.initial_interval() * 4).min(MAX_OUTAGE_PROBE_INTERVAL);
-        let is_silent = outage.last_answer_at.is_none_or(|at| now.since(at) >= silence);
+        let is_silent_for = |time| outage.last_answer_at.is_none_or(|at| now.since(at) >= time);
+        // So are those of activities that failed before as well, until all others must have been asked for.
+        let is_silent = is_silent_for(silence)
+            && (outage.is_news || is_silent_for(self.backoff.max_interval() + MAX_OUTAGE_PROBE_INTERVAL));
         match &mut outage.closed {
             Some(closed) if ticket.probes.outage => closed.next_probe(&moment),
             Some(_) => {}
             None if outage.n_failures >= OUTAGE_AFTER && is_silent => {
                 self.window = 1;
                 let is_news = outage.began_at.is_none_or(|at| now.since(at) >= QUIET_AFTER_REPORT);
-                outage.closed = Some(ClosedGate::new(cause.clone(), backoff.initial_interval(), &moment));
+                let reason = trouble.cause.clone();
+                outage.closed = Some(ClosedGate::new(reason, backoff.initial_interval(), &moment));
                 if is_news {
                     outage.began_at = Some(now);
                     outage.is_reported = true;
-                    settled.notices.push(Notice::OutageBegan { n_failures: outage.n_failures });
+                    let n_failures = outage.n_failures;
+                    settled.notices.push(Notice::OutageBegan { n_failures, trouble });
                 }
             }
             None => {}

@@ -104,7 +104,7 @@ fn concerns(frame: &Frame<'_>, overview: &Overview, statistics: &Statistics) -> 
         ));
     }
     concerns.extend(unserved(statistics));
-    concerns.extend(silence(frame, overview));
+    concerns.extend(outage(frame).or_else(|| silence(frame, overview)));
     concerns.extend(overview.outbox.iter().filter(|sink| sink.dead > 0).map(|sink| {
         Concern::new(
             Sign::Bad,
@@ -187,6 +187,22 @@ fn unserved(statistics: &Statistics) -> Option<Concern> {
             }
         },
         html! { "Nothing of it is polled until " code { "[[credentials]]" } " has one for it." },
+    ))
+}
+
+/// Nothing usable comes from upstream.
+fn outage(frame: &Frame<'_>) -> Option<Concern> {
+    let outage = frame.outage?;
+    Some(Concern::new(
+        Sign::Bad,
+        html! {
+            "Nothing usable comes from upstream since " (moment(frame.now, outage.since)) ": "
+            (theirs(&outage.trouble.cause)) "."
+        },
+        html! {
+            (theirs(frame.upstream)) " is tried again all the time, by single requests. What to do: "
+            (outage.trouble.advice()) "."
+        },
     ))
 }
 

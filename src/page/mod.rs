@@ -26,6 +26,7 @@ use std::time::Duration;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::domain::catalogue::{Catalogue, Language};
+use crate::domain::gate::Outage;
 use crate::domain::time::Timestamp;
 use marks::{Sign, sign};
 use words::{encoded, theirs, utc};
@@ -49,6 +50,8 @@ pub struct Frame<'a> {
     pub upstream: &'a str,
     /// When upstream last gave an answer that could be used, since the daemon's start.
     pub last_answer_at: Option<Timestamp>,
+    /// Why nothing usable comes from upstream, where that is so.
+    pub outage: Option<&'a Outage>,
     /// Why the daemon is not ready, a sentence each; none: it is.
     pub troubles: &'a [String],
     /// What every form carries back, as the field `form_token`.

@@ -10,6 +10,8 @@ use super::rows::Row;
 use super::*;
 use crate::domain::activity::State;
 use crate::domain::catalogue::{Catalogue, Language};
+use crate::domain::classify::TransientKind;
+use crate::domain::gate::{Outage, Trouble};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{
     Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, Durations, FailingRule, FailingRules,
@@ -24,6 +26,7 @@ fn frame() -> Frame<'static> {
         version: "0.1.0",
         upstream: "https://api.example.com/ksa",
         last_answer_at: Some(NOW.shifted(-12_000)),
+        outage: None,
         troubles: &[],
         form_token: "t0k3n",
         stalled_after: Duration::from_secs(3_600),
@@ -315,6 +318,24 @@ fn the_overview_says_whether_all_is_well() {
     assert_eq!(title(&frame(), &due, &Statistics::default()), "Ready");
     let silent = Frame { last_answer_at: Some(NOW.shifted(-900_000)), ..frame() };
     assert_eq!(title(&silent, &due, &Statistics::default()), "Ready, 1 thing needs attention");
+}
+
+#[test]
+fn the_overview_says_that_nothing_usable_comes_from_upstream_and_what_to_check() {
+    let trouble =
+        Trouble { kind: TransientKind::UnexpectedStatus, cause: "HTTP 404: <b>nginx</b>".to_owned() };
+    let outage = Outage { since: NOW.shifted(-90_000), trouble };
+    let frame = Frame { outage: Some(&outage), last_answer_at: None, ..frame() };
+    let due = Overview { due_since: Some(NOW.shifted(-1_200_000)), ..Overview::default() };
+    let page = overview(&frame, &due, &Statistics::default(), Refresh::Off).into_string();
+    for part in [
+        "<title>Ready, 1 thing needs attention",
+        "Nothing usable comes from upstream since",
+        "HTTP 404: &lt;b&gt;",
+        "upstream.base_url",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
 }
 
 #[test]

@@ -230,7 +230,8 @@ impl Poller {
             self.parts.in_flight.release([claimed.key]);
             return;
         };
-        let ticket = self.parts.gates.take(vat, &credential, now);
+        let mut ticket = self.parts.gates.take(vat, &credential, now);
+        ticket.is_untroubled = claimed.activity.consecutive_errors == 0;
         let client = self.parts.client.clone();
         let catalogue = Arc::clone(&self.parts.policy.catalogue);
         self.requests.spawn(async move {
@@ -348,6 +349,7 @@ impl Poller {
         let is_usable = observation.verdict.tells_where_it_stands();
         self.parts.monitor.polled(observation.verdict.label(), took, is_usable.then_some(now));
         let settled = self.parts.gates.settle(&ticket, &observation, now, fastrand::f64());
+        self.parts.monitor.outage_is(self.parts.gates.outage());
         if !settled.changes.is_empty() || !settled.notices.is_empty() {
             self.look_at = Instant::now();
         }
@@ -484,12 +486,17 @@ async fn part_of(looking: &mut Option<Looking>) -> Result<Result<Seen, StoreErro
 
 fn log_notice(notice: &Notice) {
     match notice {
-        Notice::Unanswered { cause } => {
-            tracing::warn!(cause, "upstream does not answer: {cause}");
+        // One request is nobody's business yet; an outage is.
+        Notice::Unanswered { trouble } => {
+            tracing::info!(kind = trouble.kind.label(), "{}", trouble.sentence());
         }
-        Notice::OutageBegan { n_failures } => tracing::warn!(
+        Notice::OutageBegan { n_failures, trouble } => tracing::warn!(
             n_failures,
-            "upstream is down: {n_failures} requests in a row without an answer, only probes are sent now"
+            kind = trouble.kind.label(),
+            "upstream is down: {n_failures} requests in a row came to nothing usable, only probes are sent now; the last \
+             one: {}; {}",
+            trouble.cause,
+            trouble.advice()
         ),
         Notice::Recovered { n_failures } => {
             tracing::info!(n_failures, "upstream recovered after {n_failures} tries");

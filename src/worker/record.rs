@@ -189,6 +189,7 @@ impl Recorder {
                         );
                     }
                     for poll in polls(batch).filter(|poll| !recorded.superseded.contains(&poll.claimed.key)) {
+                        log_stall(poll);
                         log_conclusion(poll);
                         count_conclusion(&self.parts.monitor, poll);
                     }
@@ -303,6 +304,22 @@ fn count_conclusion(monitor: &Monitor, poll: &PollRecord) {
             }
         }
     }
+}
+
+/// Says that an activity takes too long, once.
+fn log_stall(poll: &PollRecord) {
+    let PollRecord { claimed, decision, .. } = poll;
+    let Some(stalled_at) = decision.stalled_at else { return };
+    let activity = &claimed.activity;
+    let (id, vat) = (&activity.activity_id, &activity.vat);
+    let error = decision.error.as_deref().unwrap_or("upstream reports IN_PROGRESS");
+    tracing::warn!(
+        activity.id = %id,
+        activity.vat = %vat,
+        age_s = stalled_at.since(activity.watched_from).as_secs(),
+        "activity {id} of VAT {vat} has not concluded within schedule.stalled_after and is watched on; last: {}",
+        error.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
+    );
 }
 
 /// Says how watching ended, once that is certain.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, TOKEN, VAT, eventually};
+use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, TOKEN, VAT, eventually, http_client};
 
 /// The activity's last error.
 async fn last_error(setup: &Setup, activity_id: &str) -> String {
@@ -518,4 +518,68 @@ async fn a_name_that_does_not_resolve_is_named() {
     let daemon = setup.start().await;
     error_begins(&setup, "a", "no_reply: the host's name could not be resolved").await;
     daemon.stop().await;
+}
+
+/// The line of a metric.
+async fn metric(daemon: &Daemon, name: &str) -> Option<String> {
+    let text = http_client().get(daemon.url() + "/metrics").send().await.ok()?.text().await.ok()?;
+    text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prompt_but_useless_answers_are_an_outage_like_any_other() {
+    const LOGIN: &str = "<!DOCTYPE html><html><form action=/login></form></html>";
+    let elsewhere = || Reply::new(307, "").with_header("location", "https://login.example/");
+    type Answer = fn() -> Reply;
+    let useless: [(Answer, &str); 6] = [
+        (|| Reply::new(404, "404 page not found"), "HTTP 404"),
+        (elsewhere, "HTTP 307: a redirect"),
+        (|| Reply::new(200, LOGIN), "not JSON but a web page"),
+        (|| Reply::new(200, r#"{"status":"ok"}"#), "Status is missing"),
+        (|| Reply::new(500, "oops"), "the body is not JSON"),
+        (|| Reply::new(502, "bad gateway"), "HTTP 502"),
+    ];
+    for (reply, cause) in useless {
+        let upstream = Server::start(move |_| reply()).await;
+        let schedule =
+            "[schedule]\ninitial_interval = \"100ms\"\nmax_interval = \"300ms\"\nstalled_after = \"900ms\"\n";
+        let setup = Setup::with(&upstream.url(), schedule, "");
+        let ids: Vec<String> = (0..60).map(|n| format!("act-{n}")).collect();
+        setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let daemon = setup.start().await;
+        eventually("upstream counts as down", || async {
+            (n_lines(&daemon, "upstream is down") == 1).then_some(())
+        })
+        .await;
+        assert_eq!(metric(&daemon, "pcsid_watch_upstream_outage").await.as_deref(), Some("1.0"), "{cause}");
+        let page = http_client().get(daemon.url()).send().await.unwrap().text().await.unwrap();
+        for part in ["needs attention</title>", "Nothing usable comes from upstream", cause] {
+            let part = part.replace("</title>", " ·");
+            assert!(page.contains(&part), "{part}: {page}");
+        }
+        eventually("some probes were made", || async { (upstream.n_seen() >= 20).then_some(()) }).await;
+        // Each of them would have been asked for many times by now.
+        let never = setup.number("SELECT count(*) FROM report_activities WHERE poll_count = 0").await;
+        assert!(never >= 25, "{cause}: {never} of 60 were never asked for");
+        eventually("what takes too long is said", || async {
+            (n_lines(&daemon, "has not concluded within schedule.stalled_after") >= 1).then_some(())
+        })
+        .await;
+        let list = setup.ok(&["list", "--format", "csv"]);
+        assert!(list.lines().next().is_some_and(|head| head.contains("last_error")), "{list}");
+
+        upstream.answer(|_| Reply::succeeded());
+        eventually("all have succeeded", || async {
+            (setup.number("SELECT count(*) FROM report_activities WHERE state = 'SUCCEEDED'").await == 60)
+                .then_some(())
+        })
+        .await;
+        assert_eq!(metric(&daemon, "pcsid_watch_upstream_outage").await.as_deref(), Some("0.0"), "{cause}");
+        let log = daemon.stop().await;
+        let warnings: Vec<&str> =
+            log.lines().filter(|line| line.contains("WARN") && line.contains("upstream")).collect();
+        assert_eq!(warnings.iter().filter(|line| !line.contains("activity")).count(), 1, "{warnings:#?}");
+        assert!(warnings.iter().any(|line| line.contains(cause) && line.contains("check")), "{warnings:#?}");
+        assert_eq!(log.lines().filter(|line| line.contains("upstream recovered after")).count(), 1, "{log}");
+    }
 }

@@ -418,13 +418,23 @@ fn fail(world: &mut World, n: u32, verdict: &Verdict) -> Vec<Notice> {
 }
 
 #[test]
-fn failures_in_a_row_close_everything_as_an_outage() {
-    for verdict in [no_reply(), transient(TransientKind::Gateway)] {
-        let mut world = World::new();
+fn failures_in_a_row_close_everything_as_an_outage_silent_or_prompt_and_useless() {
+    for kind in [
+        TransientKind::NoReply,
+        TransientKind::Gateway,
+        TransientKind::ServerError,
+        TransientKind::InvalidResponse,
+        TransientKind::UnexpectedStatus,
+    ] {
+        let (mut world, verdict) = (World::new(), transient(kind));
+        let trouble = Trouble { kind, cause: "connection refused".to_owned() };
         let notices = fail(&mut world, OUTAGE_AFTER - 1, &verdict);
-        assert_eq!(notices, [Notice::Unanswered { cause: "connection refused".to_owned() }]);
+        assert_eq!(notices, [Notice::Unanswered { trouble: trouble.clone() }]);
         world.check("A", "free");
-        assert_eq!(fail(&mut world, 1, &verdict), [Notice::OutageBegan { n_failures: OUTAGE_AFTER }]);
+        assert_eq!(world.gates.outage(), None);
+        let began = Notice::OutageBegan { n_failures: OUTAGE_AFTER, trouble: trouble.clone() };
+        assert_eq!(fail(&mut world, 1, &verdict), [began]);
+        assert_eq!(world.gates.outage(), Some(Outage { since: world.now, trouble }));
         world.check("A", "closed for 10s");
         assert!(matches!(world.gates.passage(&vat("OTHER"), OTHER, world.now), Passage::Closed { .. }));
     }
@@ -432,17 +442,48 @@ fn failures_in_a_row_close_everything_as_an_outage() {
 
 #[test]
 fn answers_of_upstream_itself_are_no_sign_of_an_outage() {
-    for verdict in [
-        transient(TransientKind::ServerError),
-        transient(TransientKind::InvalidResponse),
-        transient(TransientKind::UnexpectedStatus),
-        Verdict::Strike(vec![]),
-        success(),
-    ] {
+    for verdict in [Verdict::Strike(vec![]), Verdict::InProgress(Report::default()), success()] {
         let mut world = World::new();
         assert_eq!(fail(&mut world, OUTAGE_AFTER * 2, &verdict), []);
         world.check("A", "free");
     }
+}
+
+#[test]
+fn activities_that_failed_before_as_well_are_no_sign_of_an_outage_beside_one_that_is_answered() {
+    let mut world = World::new();
+    let fail_again = |world: &mut World| {
+        let mut ticket = world.take("A");
+        ticket.is_untroubled = false;
+        world.settle(&ticket, transient(TransientKind::ServerError))
+    };
+    for _ in 0..10 {
+        world.ask("B", Verdict::InProgress(Report::default()));
+        world.wait(seconds(50));
+        for _ in 0..OUTAGE_AFTER * 2 {
+            fail_again(&mut world);
+        }
+        world.check("A", "free");
+        world.wait(seconds(10));
+    }
+    // Where nobody is answered for longer than anybody waits for his turn, they are all there is to go by.
+    world.wait(seconds(91));
+    fail_again(&mut world);
+    world.check("A", "closed for 10s");
+}
+
+#[test]
+fn an_outage_tells_of_the_last_probe() {
+    let mut world = World::new();
+    fail(&mut world, OUTAGE_AFTER, &no_reply());
+    let since = world.now;
+    world.wait(seconds(10));
+    world.ask("A", transient(TransientKind::Gateway));
+    let outage = world.gates.outage().unwrap();
+    assert_eq!((outage.since, outage.trouble.kind), (since, TransientKind::Gateway));
+    world.wait(seconds(30));
+    world.ask("A", Verdict::Strike(vec![]));
+    assert_eq!(world.gates.outage(), None);
 }
 
 #[test]
@@ -453,7 +494,7 @@ fn a_sign_of_life_in_between_begins_the_row_anew() {
         // What follows within a minute is not reported again, nor is its end.
         assert_eq!(fail(&mut world, OUTAGE_AFTER - 1, &no_reply()).len(), n_notices);
         world.wait(Duration::from_millis(1));
-        let settled = world.ask("A", transient(TransientKind::InvalidResponse));
+        let settled = world.ask("A", Verdict::Strike(vec![]));
         let recovered = [Notice::Recovered { n_failures: OUTAGE_AFTER - 1 }];
         assert_eq!(settled.notices, recovered[..n_notices]);
     }
@@ -621,7 +662,10 @@ fn a_clock_set_back_does_not_hide_failures() {
     world.gates.shift(-3_600_000);
     world.now = world.now.shifted(-3_600_000);
     let notices = fail(&mut world, OUTAGE_AFTER, &no_reply());
-    assert_eq!(notices.last(), Some(&Notice::OutageBegan { n_failures: OUTAGE_AFTER }));
+    assert!(
+        matches!(notices.last(), Some(Notice::OutageBegan { n_failures: OUTAGE_AFTER, .. })),
+        "{notices:?}"
+    );
 }
 
 /// A poller in small: always as many requests on their way as the gates allow, each answered after 200 ms.
