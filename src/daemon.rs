@@ -12,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, ApiParts, HttpToken, HttpTokenError, ListenError, Listener};
 use crate::clock::{self, Clock};
+use crate::domain::activity::Vat;
 use crate::domain::gate::Gates;
+use crate::domain::quota::Quota;
 use crate::domain::routing::LOG_SINK;
+use crate::domain::time::Timestamp;
 use crate::monitor::Monitor;
 use crate::service::{self, ServiceWatch};
-use crate::settings::Settings;
+use crate::settings::{CredentialSettings, Settings};
 use crate::shutdown::Shutdown;
 use crate::store::{DatabaseLock, Record, Store, StoreError};
 use crate::upstream::{Client, ClientError, TokenError, Tokens};
@@ -206,21 +209,8 @@ impl Daemon {
         store.explain_anew(&settings.policy.catalogue).await?;
         follow_absent_clock(&store, &clock, settings.policy.backoff.max_interval()).await?;
         let serving = settings.serving();
-        for vat in store.assign_credentials(&serving).await? {
-            tracing::warn!(vat = %vat, "no configured credential serves VAT {vat}: its activities are not polled");
-        }
-        let mut gates = Gates::new(
-            settings.policy.backoff.clone(),
-            settings.upstream.max_in_flight,
-            settings
-                .credentials
-                .iter()
-                .map(|credential| (credential.name.clone(), credential.requests_per_minute)),
-            std::time::Instant::now(),
-        );
-        for gate in store.gates().await? {
-            gates.restore(gate.scope, gate.hold, gate.paused_until, clock.now());
-        }
+        warn_of_unserved_vats(store.assign_credentials(&serving).await?);
+        let gates = stored_gates(&store, settings, clock.now()).await?;
         warn_of_orphaned_sinks(&store, settings).await?;
 
         let monitor = Monitor::new(
@@ -428,6 +418,37 @@ async fn follow_absent_clock(store: &Store, clock: &Clock, max_interval: Duratio
         tracing::info!(n_pulled_in, "{n_pulled_in} polls lay beyond schedule.max_interval and are due now");
     }
     Ok(())
+}
+
+/// The gates and quotas as the last run left them.
+async fn stored_gates(store: &Store, settings: &Settings, now: Timestamp) -> Result<Gates, StoreError> {
+    let last_requests = store.last_requests().await?;
+    let quota = |credential: &CredentialSettings| {
+        let idle = last_requests.get(&credential.name).map_or(Duration::MAX, |last| now.since(*last));
+        // Requests are noted once a second.
+        let idle = idle.saturating_sub(Duration::from_secs(1));
+        Quota::new(credential.requests_per_minute, idle, std::time::Instant::now())
+    };
+    let quotas = settings.credentials.iter().map(|credential| (credential.name.clone(), quota(credential)));
+    let mut gates = Gates::new(settings.policy.backoff.clone(), settings.upstream.max_in_flight, quotas);
+    for gate in store.gates().await? {
+        gates.restore(gate.scope, gate.hold, gate.paused_until, now);
+    }
+    Ok(gates)
+}
+
+/// Says which VATs no credential serves: the first few, and how many more there are.
+fn warn_of_unserved_vats((vats, n_vats): (Vec<Vat>, u64)) {
+    for vat in &vats {
+        tracing::warn!(vat = %vat, "no configured credential serves VAT {vat}: its activities are not polled");
+    }
+    let n_more = n_vats.saturating_sub(vats.len() as u64);
+    if n_more > 0 {
+        tracing::warn!(
+            n_more,
+            "no configured credential serves {n_more} other VATs: their activities are not polled"
+        );
+    }
 }
 
 /// Events for a sink that is no longer configured stay pending: say so, for nobody will send them.

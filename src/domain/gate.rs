@@ -30,6 +30,7 @@ use super::quota::Quota;
 use super::schedule::Backoff;
 use super::serving::Serving;
 use super::time::Timestamp;
+use super::turns::LOOK;
 use hold::{ClosedGate, Gate, HoldStep, Moment, Sign};
 
 pub use hold::{Hold, Passage};
@@ -40,6 +41,14 @@ pub const OUTAGE_AFTER: u32 = 8;
 
 /// Requests in flight while it has not been seen yet whether upstream answers at all.
 const FIRST_WINDOW: usize = 8;
+
+/// Probes of an outage that may be in flight together, so that one that hangs until its timeout does not keep the next
+/// one waiting. Where nothing was ever answered, as many go at once: most activities may hang by themselves, and a healthy
+/// one among them is found that much sooner.
+const OUTAGE_PROBES: usize = 8;
+
+/// How long it matters that a hold has ended, where the longest interval is shorter: longer than any request takes.
+const RELAPSE_MATTERS: Duration = Duration::from_secs(10 * 60);
 
 /// A pause that upstream asks for beyond this deserves to be noticed, also where it extends a shorter one.
 pub const LONG_PAUSE: Duration = Duration::from_secs(60 * 60);
@@ -196,6 +205,29 @@ struct Brake {
     began_at: Option<Timestamp>,
     /// Whether the present failures were reported, so that their end is as well.
     is_reported: bool,
+    /// Probes in flight. They take no slot, so that those that hang keep nobody waiting once another has passed.
+    n_probing: usize,
+}
+
+impl Brake {
+    /// Takes note of a probe that is sent. The next one may go an interval later, answered or not.
+    fn probe(&mut self, backoff: &Backoff, now: Timestamp) {
+        self.n_probing += 1;
+        if let Some(closed) = self.closed.as_mut().filter(|_| self.last_answer_at.is_some()) {
+            // In the middle of its jitter; that its failure comes by chance is luck enough.
+            closed.next_probe(&Moment { backoff, now, luck: 0.5 });
+        }
+    }
+
+    /// `n_free`: how many more probes may be in flight.
+    fn passage(&self, n_free: usize, now: Timestamp) -> Passage {
+        match &self.closed {
+            None => Passage::Free,
+            Some(_) if n_free == 0 => Passage::Closed { until: None },
+            Some(closed) if closed.hold.probe_at <= now => Passage::Probe,
+            Some(closed) => Passage::Closed { until: Some(closed.hold.probe_at) },
+        }
+    }
 }
 
 /// All gates of a daemon.
@@ -207,8 +239,10 @@ pub struct Gates {
     n_in_flight: usize,
     outage: Brake,
     credentials: BTreeMap<String, CredentialGate>,
-    /// VATs that are held or were.
+    /// VATs that are held, or were a short time ago.
     vats: BTreeMap<Vat, Gate>,
+    /// No held VAT may be probed before this; `None`: not known.
+    next_vat_probe: Option<Timestamp>,
 }
 
 impl Trouble {
@@ -244,22 +278,20 @@ impl Trouble {
 }
 
 impl Gates {
-    /// Open gates for these credentials, each with its requests per minute.
+    /// Open gates for these credentials, each with its quota.
     pub fn new(
         backoff: Backoff,
         max_in_flight: usize,
-        credentials: impl IntoIterator<Item = (String, u32)>,
-        now: Instant,
+        credentials: impl IntoIterator<Item = (String, Quota)>,
     ) -> Self {
-        let gate = |requests_per_minute| CredentialGate {
+        let gate = |quota| CredentialGate {
             gate: Gate::default(),
             paused_until: None,
             pause_interval: backoff.initial_interval(),
-            quota: Quota::new(requests_per_minute, now),
+            quota,
             token_generation: 0,
         };
-        let credentials =
-            credentials.into_iter().map(|(name, per_minute)| (name, gate(per_minute))).collect();
+        let credentials = credentials.into_iter().map(|(name, quota)| (name, gate(quota))).collect();
         Self {
             max_in_flight: max_in_flight.max(1),
             window: FIRST_WINDOW.min(max_in_flight.max(1)),
@@ -267,6 +299,7 @@ impl Gates {
             outage: Brake::default(),
             credentials,
             vats: BTreeMap::new(),
+            next_vat_probe: None,
             backoff,
         }
     }
@@ -291,6 +324,7 @@ impl Gates {
                 }
             }
             Scope::Vat(vat) => {
+                self.next_vat_probe = None;
                 self.vats.insert(vat, gate);
             }
         }
@@ -298,7 +332,19 @@ impl Gates {
 
     /// Requests that may still be put in flight.
     pub fn free_slots(&self) -> usize {
-        self.window.saturating_sub(self.n_in_flight)
+        let (window, n_taken) = match self.outage.closed {
+            Some(_) => {
+                let n_others = self.max_in_flight.saturating_sub(self.n_in_flight);
+                (OUTAGE_PROBES.min(n_others), self.outage.n_probing)
+            }
+            None => (self.window, self.n_in_flight),
+        };
+        window.saturating_sub(n_taken)
+    }
+
+    /// Requests that a closed gate lets through together as probes, where it lets any.
+    pub fn free_probes(&self) -> usize {
+        if self.outage.closed.is_some() { self.free_slots() } else { 1 }
     }
 
     /// Requests that this credential's quota allows now.
@@ -311,21 +357,77 @@ impl Gates {
         self.credentials.get_mut(credential).map_or(Duration::ZERO, |gate| gate.quota.wait(now))
     }
 
-    /// Whether this VAT may be asked for with this credential.
-    pub fn passage(&self, vat: &Vat, credential: &str, now: Timestamp) -> Passage {
+    /// Whether this credential may be used at all, whatever becomes of single VATs.
+    pub fn passage_of_credential(&self, credential: &str, now: Timestamp) -> Passage {
         let Some(gate) = self.credentials.get(credential) else { return Passage::Closed { until: None } };
         if let Some(until) = gate.paused_until.filter(|until| *until > now) {
             return Passage::Closed { until: Some(until) };
         }
+        let hold = gate.gate.closed.as_ref().map_or(Passage::Free, |closed| closed.passage(now));
+        self.outage.passage(self.free_slots(), now).strictest(hold)
+    }
+
+    /// Whether this VAT may be asked for with this credential.
+    pub fn passage(&self, vat: &Vat, credential: &str, now: Timestamp) -> Passage {
         let of_vat = self.vats.get(vat).and_then(|gate| gate.closed.as_ref());
-        let closed = [self.outage.closed.as_ref(), gate.gate.closed.as_ref(), of_vat];
-        closed.into_iter().flatten().map(|closed| closed.passage(now)).fold(Passage::Free, Passage::strictest)
+        let of_vat = of_vat.map_or(Passage::Free, |closed| closed.passage(now));
+        self.passage_of_credential(credential, now).strictest(of_vat)
+    }
+
+    /// Credentials that can't be used now, and for which there is no probe to wait for either.
+    pub fn closed_credentials(&self, now: Timestamp) -> Vec<&str> {
+        let names = self.credentials.keys().map(String::as_str);
+        names.filter(|name| self.passage_of_credential(name, now) != Passage::Free).collect()
+    }
+
+    /// Held VATs that may be probed now as far as they are concerned, by credential; the longest waiting first, and no
+    /// more than a look's worth of each.
+    pub fn vats_to_probe(&mut self, serving: &Serving, now: Timestamp) -> BTreeMap<String, Vec<Vat>> {
+        if self.next_vat_probe.is_some_and(|at| at > now) {
+            return BTreeMap::new();
+        }
+        let held = self.vats.iter().filter_map(|(vat, gate)| Some((vat, gate.closed.as_ref()?)));
+        let mut waiting: Vec<_> = held
+            .filter(|(_, closed)| !closed.is_probing)
+            .map(|(vat, closed)| (closed.hold.probe_at, vat))
+            .collect();
+        waiting.sort_unstable();
+        self.next_vat_probe = Some(waiting.first().map_or(Timestamp::MAX, |(probe_at, _)| *probe_at));
+        let mut to_probe: BTreeMap<String, Vec<Vat>> = BTreeMap::new();
+        for (_, vat) in waiting.into_iter().take_while(|(probe_at, _)| *probe_at <= now) {
+            let Some(credential) = serving.credential_of(vat) else { continue };
+            let vats = to_probe.entry(credential.to_owned()).or_default();
+            if vats.len() < LOOK {
+                vats.push(vat.clone());
+            }
+        }
+        to_probe
+    }
+
+    /// When the next held VAT may be probed, as far as is known.
+    pub fn next_vat_probe(&self) -> Option<Timestamp> {
+        self.next_vat_probe
+    }
+
+    /// A held VAT has no activity to probe it with: it is looked for again an interval later.
+    pub fn nothing_to_probe(&mut self, vat: &Vat, now: Timestamp) {
+        if let Some(closed) = self.vats.get_mut(vat).and_then(|gate| gate.closed.as_mut()) {
+            closed.hold.probe_at = now + closed.hold.interval;
+            self.next_vat_probe = None;
+        }
+    }
+
+    /// Forgets holds that ended long ago, so that memory does not grow with every VAT that was ever held.
+    pub fn forget_ended_holds(&mut self, now: Timestamp) {
+        let matters = self.backoff.max_interval().max(RELAPSE_MATTERS);
+        self.vats.retain(|_, gate| {
+            gate.closed.is_some() || gate.relapse.is_some_and(|(ended_at, _)| now.since(ended_at) <= matters)
+        });
     }
 
     /// Takes permission for one request. The caller has seen that the passage is not closed and that slots
     /// and quota are left.
     pub fn take(&mut self, vat: &Vat, credential: &str, now: Timestamp) -> Ticket {
-        self.n_in_flight += 1;
         let mark = |closed: Option<&mut ClosedGate>| match closed {
             Some(closed) => {
                 closed.is_probing = true;
@@ -333,8 +435,13 @@ impl Gates {
             }
             None => false,
         };
+        let probes_outage = self.outage.closed.is_some();
+        match probes_outage {
+            true => self.outage.probe(&self.outage_backoff(), now),
+            false => self.n_in_flight += 1,
+        }
         let mut probes = Probes {
-            outage: mark(self.outage.closed.as_mut()),
+            outage: probes_outage,
             vat: mark(self.vats.get_mut(vat).and_then(|gate| gate.closed.as_mut())),
             ..Probes::default()
         };
@@ -366,6 +473,7 @@ impl Gates {
             closed.is_probing = false;
             closed.hold.probe_at = now;
         }
+        self.next_vat_probe = None;
     }
 
     /// Moves every stored time along with a wall clock that jumped by `delta_ms`.
@@ -375,6 +483,7 @@ impl Gates {
         self.outage.last_answer_at = None;
         self.outage.reported_at = None;
         self.outage.began_at = None;
+        self.next_vat_probe = None;
         self.vats.values_mut().filter_map(|gate| gate.closed.as_mut()).for_each(shift);
         for gate in self.credentials.values_mut() {
             gate.gate.closed.iter_mut().for_each(shift);
@@ -396,12 +505,18 @@ impl Gates {
         now: Timestamp,
         luck: f64,
     ) -> Settled {
-        self.n_in_flight = self.n_in_flight.saturating_sub(1);
+        let slots = if ticket.probes.outage { &mut self.outage.n_probing } else { &mut self.n_in_flight };
+        *slots = slots.saturating_sub(1);
         let mut settled = Settled::default();
         self.settle_outage(ticket, observation, now, luck, &mut settled);
         self.settle_credential(ticket, observation, now, luck, &mut settled);
         self.settle_vat(ticket, observation, now, luck, &mut settled);
         settled
+    }
+
+    fn outage_backoff(&self) -> Backoff {
+        let max_interval = self.backoff.max_interval().min(MAX_OUTAGE_PROBE_INTERVAL);
+        Backoff::new(self.backoff.initial_interval(), 1.5, max_interval, 0.2)
     }
 
     fn settle_outage(
@@ -412,6 +527,7 @@ impl Gates {
         luck: f64,
         settled: &mut Settled,
     ) {
+        let backoff = self.outage_backoff();
         let outage = &mut self.outage;
         let trouble = match &observation.verdict {
             Verdict::Transient { kind, detail, .. } => Trouble { kind: *kind, cause: detail.clone() },
@@ -441,12 +557,6 @@ impl Gates {
             outage.is_reported = true;
             settled.notices.push(Notice::Unanswered { trouble: trouble.clone() });
         }
-        let backoff = Backoff::new(
-            self.backoff.initial_interval(),
-            1.5,
-            self.backoff.max_interval().min(MAX_OUTAGE_PROBE_INTERVAL),
-            0.2,
-        );
         let moment = Moment { backoff: &backoff, now, luck };
         // Where others are answered every now and then, failures are the activities' own.
         let silence = (self.backoff.initial_interval() * 4).min(MAX_OUTAGE_PROBE_INTERVAL);
@@ -455,7 +565,13 @@ impl Gates {
         let is_silent = is_silent_for(silence)
             && (outage.is_news || is_silent_for(self.backoff.max_interval() + MAX_OUTAGE_PROBE_INTERVAL));
         match &mut outage.closed {
-            Some(closed) if ticket.probes.outage => closed.next_probe(&moment),
+            // Of those that went together the first one decides when the next ones go. Those that go one by one have
+            // decided that when they went.
+            Some(closed)
+                if ticket.probes.outage && outage.last_answer_at.is_none() && closed.hold.probe_at <= now =>
+            {
+                closed.next_probe(&moment);
+            }
             Some(_) => {}
             None if outage.n_failures >= OUTAGE_AFTER && is_silent => {
                 self.window = 1;
@@ -590,6 +706,7 @@ impl Gates {
             }
         };
         if step != HoldStep::Unchanged {
+            self.next_vat_probe = None;
             settled.changes.push(GateChange {
                 scope: Scope::Vat(vat.clone()),
                 hold: gate.hold(),

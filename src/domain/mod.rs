@@ -18,3 +18,4 @@ pub mod rules;
 pub mod schedule;
 pub mod serving;
 pub mod time;
+pub mod turns;

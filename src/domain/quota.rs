@@ -19,12 +19,15 @@ struct Rate {
 }
 
 impl Quota {
-    /// An empty bucket, so that a daemon that is restarted again and again gets no more than one that runs on; 0
-    /// means no limit.
-    pub fn new(requests_per_minute: u32, now: Instant) -> Self {
+    /// A bucket with what has flowed in since the last request, which was made `idle` ago, but no more than one request:
+    /// the first one of a start goes at once, and a daemon that is restarted again and again gets no more than one that
+    /// runs on. 0 means no limit.
+    pub fn new(requests_per_minute: u32, idle: Duration, now: Instant) -> Self {
         let rate = (requests_per_minute > 0).then(|| {
             let capacity = (f64::from(requests_per_minute) / 20.0).max(1.0);
-            Rate { per_second: f64::from(requests_per_minute) / 60.0, capacity, tokens: 0.0, filled_at: now }
+            let per_second = f64::from(requests_per_minute) / 60.0;
+            let tokens = (idle.as_secs_f64() * per_second).min(1.0);
+            Rate { per_second, capacity, tokens, filled_at: now }
         });
         Self { rate }
     }
@@ -77,14 +80,18 @@ mod tests {
     proptest! {
         #[test]
         fn no_minute_sees_more_than_five_hundredths_beyond_the_limit(
-            per_minute in 20u32..2_000, pauses_ms in prop::collection::vec(0u64..5_000, 1..400),
+            per_minute in 20u32..2_000, pauses in prop::collection::vec((0u64..5_000, prop::bool::weighted(0.1)), 1..400),
         ) {
             let start = Instant::now();
-            let mut quota = Quota::new(per_minute, start);
+            let mut quota = Quota::new(per_minute, Duration::MAX, start);
             let mut now = start;
             let mut made: Vec<Duration> = Vec::new();
-            for pause in pauses_ms {
+            for (pause, is_restarted) in pauses {
                 now += Duration::from_millis(pause);
+                if is_restarted {
+                    let idle = made.last().map_or(Duration::MAX, |last| now - start - *last);
+                    quota = Quota::new(per_minute, idle, now);
+                }
                 while quota.available(now) > 0 {
                     quota.take();
                     made.push(now - start);
@@ -104,7 +111,7 @@ mod tests {
     #[test]
     fn after_the_wait_one_request_may_be_made() {
         let start = Instant::now();
-        let mut quota = Quota::new(60, start);
+        let mut quota = Quota::new(60, Duration::ZERO, start);
         for _ in 0..quota.available(start) {
             quota.take();
         }
@@ -115,9 +122,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_request_of_a_start_waits_only_for_the_last_one_of_the_run_before() {
+        let start = Instant::now();
+        for (idle, wait) in [
+            (Duration::MAX, Duration::ZERO),
+            (Duration::from_secs(6), Duration::ZERO),
+            (Duration::from_secs(2), Duration::from_secs(4)),
+            (Duration::ZERO, Duration::from_secs(6)),
+        ] {
+            let mut quota = Quota::new(10, idle, start);
+            assert_eq!(quota.available(start), usize::from(wait == Duration::ZERO), "{idle:?}");
+            assert_eq!(quota.wait(start).as_millis(), wait.as_millis(), "{idle:?}");
+        }
+    }
+
+    #[test]
     fn zero_means_no_limit() {
         let start = Instant::now();
-        let mut quota = Quota::new(0, start);
+        let mut quota = Quota::new(0, Duration::ZERO, start);
         assert_eq!(quota.available(start), usize::MAX);
         assert_eq!(quota.wait(start), Duration::ZERO);
     }

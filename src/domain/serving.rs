@@ -29,6 +29,16 @@ impl Serving {
     pub fn credential_of(&self, vat: &Vat) -> Option<&str> {
         self.by_vat.get(vat).or(self.default.as_ref()).map(String::as_str)
     }
+
+    /// The VATs that a credential names, each with it.
+    pub fn named(&self) -> impl Iterator<Item = (&Vat, &str)> {
+        self.by_vat.iter().map(|(vat, credential)| (vat, credential.as_str()))
+    }
+
+    /// The credential that serves every VAT that none names.
+    pub fn default_credential(&self) -> Option<&str> {
+        self.default.as_deref()
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,11 @@ impl Tokens {
         Ok(Self { tokens })
     }
 
+    /// The credentials' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tokens.keys().map(String::as_str)
+    }
+
     /// The header to send for a credential.
     pub fn header(&self, credential: &str) -> Option<&HeaderValue> {
         self.tokens.get(credential).map(|token| &token.header)

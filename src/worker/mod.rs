@@ -8,7 +8,6 @@ mod in_flight;
 mod poll;
 mod prune;
 mod record;
-mod turns;
 mod wake;
 
 pub use deliver::{Dispatcher, DispatcherParts, LogSink, Sink};

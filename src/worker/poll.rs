@@ -1,6 +1,15 @@
 //! The poller: asks upstream for what is due, as far as gates, quota and slots allow.
+//!
+//! A thin shell around two pure parts: [`Turns`] says who is next, [`Gates`] who may be asked for. The poller reads the
+//! schedule for the one and sends requests for the other, side by side: while a look at the database is under way,
+//! requests go on with what the last one found. What became of a request goes through `classify`, `Gates::settle` and
+//! `decide` to the recorder.
+//!
+//! Everything it holds is bounded: claimed activities that wait for a slot, requests in flight, and one place of turns for
+//! each credential. What it has claimed is marked in [`InFlight`] until its record is committed, so no look hands it out
+//! again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::record::QUEUE;
-use super::turns::{CLAIM, Round, Turn, claim};
 use super::{InFlight, RecorderHandle};
 use crate::clock::Clock;
 use crate::domain::classify::{Observation, classify};
@@ -19,26 +27,24 @@ use crate::domain::decide::{Decision, Input, Policy, decide, human};
 use crate::domain::gate::{Gates, LONG_PAUSE, Notice, Passage, Ticket};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
+use crate::domain::turns::{BY_AGE, Found, LOOK, Turn, Turns, Wanted};
 use crate::monitor::Monitor;
 use crate::service;
-use crate::store::{Claimed, PollRecord, Record, Store, StoreError, VatHead};
+use crate::store::{Claimed, PollRecord, Record, Store, StoreError, Sweep};
 use crate::upstream::{Client, MIN_REDACTED_BYTES, Tokens};
 
 /// Where no more than so many claimed activities wait for a request, the next are looked for: a look takes a few
 /// milliseconds, and requests go on meanwhile.
-const READY_LOW: usize = CLAIM / 2;
+const READY_LOW: usize = LOOK / 2;
 
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
-/// Activities behind closed gates that are concluded or reported in one go.
-const OVERDUE_BATCH: usize = 1_000;
+/// How often at the most it is noted when a credential was used last.
+const NOTE_REQUESTS_EVERY: Duration = Duration::from_secs(1);
 
-/// Longest wait without a look at the database.
-const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
-
-/// Wait where as much is ready as the quota allows.
-const WITH_ENOUGH_READY: Duration = Duration::from_millis(100);
+/// Shortest wait between two looks of which the first found nothing.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// Wait after the database could not be read.
 const AFTER_READ_ERROR: Duration = Duration::from_secs(1);
@@ -79,33 +85,22 @@ pub struct PollerParts {
 pub struct Poller {
     parts: PollerParts,
     requests: JoinSet<Finished>,
-    ready: VecDeque<Turn>,
-    /// When each VAT had its last turn, by a counter: the longest waiting comes first.
-    served: HashMap<i64, u64>,
-    n_served: u64,
-    /// By credential, whether the longest due of all have the next odd one.
-    odd_one: HashMap<String, bool>,
+    turns: Turns,
+    /// Claimed, and waiting for a slot.
+    ready: VecDeque<Turn<Claimed>>,
     /// The look at the database that is under way.
     looking: Option<Looking>,
     /// When the next one begins, if none is under way.
     look_at: Instant,
-    /// VATs that could not be asked for at the last look.
-    withheld: Vec<i64>,
-    swept: Sweep,
+    /// By credential, when a request was last noted.
+    noted_at: HashMap<Arc<str>, Instant>,
+    sweep: Sweep,
+    swept: Swept,
     is_readable: bool,
 }
 
-/// A look at the database takes two questions: which VATs have work, then which activities are next. It is abandoned
-/// when dropped.
-type Looking = AbortOnDropHandle<Result<Seen, StoreError>>;
-
-/// What a look at the database has seen so far.
-#[derive(Debug)]
-enum Seen {
-    Heads(Vec<VatHead>),
-    /// In their order, and when something is due that was not asked for.
-    Turns(Vec<Turn>, Timestamp),
-}
+/// A look at the database. It is abandoned when dropped.
+type Looking = AbortOnDropHandle<Result<Vec<(Wanted, Found<Claimed>)>, StoreError>>;
 
 /// A request that has ended.
 #[derive(Debug)]
@@ -118,7 +113,7 @@ struct Finished {
 
 /// When the last sweep was and how long it took, so that sweeps never take more than a small share of the time.
 #[derive(Debug, Clone, Copy)]
-struct Sweep {
+struct Swept {
     ended_at: Instant,
     took: Duration,
 }
@@ -126,17 +121,17 @@ struct Sweep {
 impl Poller {
     /// A poller that has not begun yet.
     pub fn new(parts: PollerParts) -> Self {
+        let credentials = parts.tokens.names().map(str::to_owned);
         Self {
+            turns: Turns::new(credentials, BY_AGE),
             parts,
             requests: JoinSet::new(),
             ready: VecDeque::new(),
-            served: HashMap::new(),
-            n_served: 0,
-            odd_one: HashMap::new(),
             looking: None,
             look_at: Instant::now(),
-            withheld: Vec::new(),
-            swept: Sweep { ended_at: Instant::now(), took: Duration::ZERO },
+            noted_at: HashMap::new(),
+            sweep: Sweep::default(),
+            swept: Swept { ended_at: Instant::now(), took: Duration::ZERO },
             is_readable: true,
         }
     }
@@ -153,14 +148,14 @@ impl Poller {
             if self.looking.is_none() {
                 self.parts.monitor.poller_lives();
             }
-            self.send_ready();
+            self.send_ready().await;
             self.look();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(finished) = self.requests.join_next() => self.finish(finished?).await?,
-                seen = part_of(&mut self.looking) => self.looked(seen?),
-                () = self.parts.in_flight.released() => self.look_at = Instant::now(),
-                () = self.parts.wake.notified() => self.look_again(),
+                found = end_of(&mut self.looking) => self.looked(found?),
+                () = self.parts.in_flight.released() => self.look_again(),
+                () = self.parts.wake.notified() => self.begin_again(),
                 _ = tending.tick() => self.tend().await,
                 () = self.parts.reload.notified() => self.reload().await,
                 () = tokio::time::sleep_until(self.look_at), if self.may_look() => {}
@@ -174,10 +169,10 @@ impl Poller {
     }
 
     /// Puts requests on their way while there is room and something to ask for.
-    fn send_ready(&mut self) {
+    async fn send_ready(&mut self) {
         while !self.is_full() {
             let Some(turn) = self.ready.pop_front() else { return };
-            self.send(turn);
+            self.send(turn).await;
         }
     }
 
@@ -190,23 +185,38 @@ impl Poller {
         if !self.may_look() || Instant::now() < self.look_at {
             return;
         }
-        // What happens while it is under way asks for another by setting this again.
-        self.look_at = Instant::now() + LOOK_AT_LEAST_EVERY;
+        let mut n_ready: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        for turn in &self.ready {
+            *n_ready.entry(Arc::clone(&turn.credential)).or_default() += 1;
+        }
+        let (now, instant) = (self.parts.clock.now(), Instant::now());
+        let (gates, serving) = (&mut self.parts.gates, &self.parts.serving);
+        let (wanted, next_look) = self.turns.wanted(gates, serving, &n_ready, now, instant.into_std());
+        // What happens while a look is under way asks for another by setting this again.
+        self.look_at = instant + next_look.since(now).max(SHORTEST_WAIT);
+        if wanted.is_empty() {
+            return;
+        }
         let (store, in_flight) = (self.parts.store.clone(), self.parts.in_flight.keys());
-        let looking = async move { Ok(Seen::Heads(store.vat_heads(&in_flight).await?)) };
+        let looking = async move {
+            let found = store.look(&wanted, &in_flight, now).await?;
+            Ok(wanted.into_iter().zip(found).collect())
+        };
         self.looking = Some(AbortOnDropHandle::new(tokio::spawn(looking)));
     }
 
-    /// Goes on with what a look has seen.
-    fn looked(&mut self, seen: Result<Seen, StoreError>) {
-        self.parts.monitor.schedule_read(seen.is_ok());
-        match seen {
-            Ok(seen) => {
+    /// Takes up what a look has found.
+    fn looked(&mut self, looked: Result<Vec<(Wanted, Found<Claimed>)>, StoreError>) {
+        self.parts.monitor.schedule_read(looked.is_ok());
+        match looked {
+            Ok(looked) => {
                 self.is_readable = true;
-                match seen {
-                    Seen::Heads(heads) => self.plan(heads),
-                    Seen::Turns(turns, next_look) => self.make_ready(turns, next_look),
-                }
+                let turns = self.turns.plan(looked, &mut self.parts.gates, self.parts.clock.now());
+                // Others may have taken an activity up during the look.
+                let in_flight = &self.parts.in_flight;
+                self.ready.extend(turns.into_iter().filter(|turn| in_flight.insert(turn.activity.key)));
+                // Whether there is more, and when, the turns know.
+                self.look_at = Instant::now();
             }
             Err(err) => {
                 if std::mem::take(&mut self.is_readable) {
@@ -219,8 +229,8 @@ impl Poller {
     }
 
     /// Sends one request, unless its gate has closed since it was claimed.
-    fn send(&mut self, turn: Turn) {
-        let Turn { claimed, credential } = turn;
+    async fn send(&mut self, turn: Turn<Claimed>) {
+        let Turn { activity: claimed, credential } = turn;
         let now = self.parts.clock.now();
         let vat = &claimed.activity.vat;
         let is_open = !matches!(self.parts.gates.passage(vat, &credential, now), Passage::Closed { .. });
@@ -232,6 +242,7 @@ impl Poller {
         };
         let mut ticket = self.parts.gates.take(vat, &credential, now);
         ticket.is_untroubled = claimed.activity.consecutive_errors == 0;
+        self.note_request(&credential, now).await;
         let client = self.parts.client.clone();
         let catalogue = Arc::clone(&self.parts.policy.catalogue);
         self.requests.spawn(async move {
@@ -249,86 +260,12 @@ impl Poller {
         });
     }
 
-    /// Has the next turns claimed, as far as each credential's quota reaches. Where it does not reach far, half of them
-    /// are for the longest due of all; the others are for the VATs that have waited longest for a turn, one activity
-    /// each, round after round.
-    fn plan(&mut self, heads: Vec<VatHead>) {
-        let now = self.parts.clock.now();
-        let mut next_look = now + LOOK_AT_LEAST_EVERY;
-        self.withheld.clear();
-
-        // By credential, the VATs that may be asked for now.
-        let mut candidates: HashMap<String, Vec<(VatHead, Passage)>> = HashMap::new();
-        for head in heads {
-            let Some(credential) = self.parts.serving.credential_of(&head.vat) else {
-                self.withheld.push(head.key);
-                continue;
-            };
-            match self.parts.gates.passage(&head.vat, credential, now) {
-                Passage::Free if head.next_poll_at > now => next_look = next_look.min(head.next_poll_at),
-                Passage::Closed { until } => {
-                    self.withheld.push(head.key);
-                    next_look = until.map_or(next_look, |until| next_look.min(until));
-                }
-                passage => {
-                    if passage == Passage::Probe {
-                        self.withheld.push(head.key);
-                    }
-                    candidates.entry(credential.to_owned()).or_default().push((head, passage));
-                }
-            }
-        }
-
-        let mut rounds = Vec::new();
-        for (credential, mut heads) in candidates {
-            let instant = Instant::now().into_std();
-            let n_ready = self.ready.iter().filter(|turn| turn.credential == credential).count();
-            let quota = self.parts.gates.quota_available(&credential, instant);
-            let budget = quota.saturating_sub(n_ready).min(CLAIM);
-            if budget == 0 {
-                // What is ready may wait for a free slot with the quota at hand: no reason to look all the time.
-                let at_least = if n_ready > 0 { WITH_ENOUGH_READY } else { Duration::ZERO };
-                let wait = self.parts.gates.quota_wait(&credential, instant).max(at_least);
-                next_look = next_look.min(now + wait);
-                continue;
-            }
-            heads.sort_by_key(|(head, _)| {
-                (self.served.get(&head.key).copied().unwrap_or(0), head.next_poll_at)
-            });
-            // Half of them; none where the quota has room for all that is claimed in one go. A used up quota allows one at
-            // a time: every other look has the odd one.
-            let is_theirs = self.odd_one.entry(credential.clone()).or_default();
-            let n_longest_due = if budget < CLAIM { (budget + usize::from(*is_theirs)) / 2 } else { 0 };
-            *is_theirs ^= budget % 2 == 1;
-            rounds.push(Round { credential, budget, n_longest_due, heads });
-        }
-        if rounds.is_empty() {
-            self.make_ready(Vec::new(), next_look);
-        } else {
-            let (store, in_flight) = (self.parts.store.clone(), self.parts.in_flight.keys());
-            let claiming = async move {
-                let turns = claim(&store, &in_flight, rounds, now).await?;
-                Ok(Seen::Turns(turns, next_look))
-            };
-            self.looking = Some(AbortOnDropHandle::new(tokio::spawn(claiming)));
-        }
-    }
-
-    /// Takes claimed activities up, and sets the time of the next look.
-    fn make_ready(&mut self, turns: Vec<Turn>, next_look: Timestamp) {
-        let wait = if turns.is_empty() {
-            next_look.since(self.parts.clock.now()).max(Duration::from_millis(1))
-        } else {
-            Duration::ZERO
-        };
-        self.look_at = self.look_at.min(Instant::now() + wait);
-        for turn in turns {
-            // Others may have taken it up during the look.
-            if self.parts.in_flight.insert(turn.claimed.key) {
-                self.n_served += 1;
-                self.served.insert(turn.claimed.vat_key, self.n_served);
-                self.ready.push_back(turn);
-            }
+    /// Notes that a credential is used, so that the next start's quota goes on from there.
+    async fn note_request(&mut self, credential: &Arc<str>, at: Timestamp) {
+        let is_noted = |noted_at: &Instant| noted_at.elapsed() < NOTE_REQUESTS_EVERY;
+        if !self.noted_at.get(credential).is_some_and(is_noted) {
+            self.noted_at.insert(Arc::clone(credential), Instant::now());
+            self.parts.recorder.submit(Record::Request { credential: Arc::clone(credential), at }).await;
         }
     }
 
@@ -351,7 +288,7 @@ impl Poller {
         let settled = self.parts.gates.settle(&ticket, &observation, now, fastrand::f64());
         self.parts.monitor.outage_is(self.parts.gates.outage());
         if !settled.changes.is_empty() || !settled.notices.is_empty() {
-            self.look_at = Instant::now();
+            self.look_again();
         }
         for notice in &settled.notices {
             log_notice(notice);
@@ -378,16 +315,22 @@ impl Poller {
             .await;
     }
 
-    /// Another process changed something: what was claimed may be outdated.
+    /// Something may be due, or may be asked for, that was not.
     fn look_again(&mut self) {
-        self.put_back();
+        self.turns.look_again();
         self.look_at = Instant::now();
+    }
+
+    /// Another process changed something: what was claimed may be outdated.
+    fn begin_again(&mut self) {
+        self.put_back();
+        self.look_again();
     }
 
     /// Forgets what was claimed and not sent, and what is just being claimed.
     fn put_back(&mut self) {
         self.looking = None;
-        self.parts.in_flight.release(self.ready.drain(..).map(|turn| turn.claimed.key));
+        self.parts.in_flight.release(self.ready.drain(..).map(|turn| turn.activity.key));
     }
 
     /// Reads the tokens again because somebody asked for it, and says when that has been done.
@@ -402,13 +345,13 @@ impl Poller {
         for credential in self.parts.tokens.refresh() {
             tracing::info!(credential = %credential, "credential {credential} has a new token");
             self.parts.gates.token_changed(&credential, self.parts.clock.now(), &self.parts.serving);
-            self.look_at = Instant::now();
+            self.look_again();
         }
         if let Some(delta_ms) = self.parts.clock.jump() {
             self.follow_clock(delta_ms).await;
         }
-        let is_time = self.swept.ended_at.elapsed() >= (self.swept.took * 20).max(TEND_EVERY);
-        if !self.withheld.is_empty() && is_time {
+        self.parts.gates.forget_ended_holds(self.parts.clock.now());
+        if self.swept.ended_at.elapsed() >= (self.swept.took * 20).max(TEND_EVERY) {
             self.sweep().await;
         }
     }
@@ -425,7 +368,7 @@ impl Poller {
         self.parts.recorder.submit(Record::ClockJump { delta_ms, now }).await;
         self.parts.gates.shift(delta_ms);
         self.parts.clock.adopt_wall();
-        self.look_at = Instant::now();
+        self.look_again();
     }
 
     /// Lets activities stall and expire that can't be asked for.
@@ -433,17 +376,11 @@ impl Poller {
         let began_at = Instant::now();
         let now = self.parts.clock.now();
         let policy = &self.parts.policy;
-        let overdue = self
-            .parts
-            .store
-            .overdue_of(
-                &self.withheld,
-                now - policy.stalled_after,
-                now - policy.give_up_after,
-                OVERDUE_BATCH,
-                &self.parts.in_flight.keys(),
-            )
-            .await;
+        let (stalled_before, expired_before) = (now - policy.stalled_after, now - policy.give_up_after);
+        let (closed, in_flight) = (self.parts.gates.closed_credentials(now), self.parts.in_flight.keys());
+        let sweep = &mut self.sweep;
+        let overdue =
+            self.parts.store.overdue(sweep, &closed, stalled_before, expired_before, &in_flight).await;
         // A database in trouble has been reported by the look.
         for claimed in overdue.unwrap_or_default() {
             let vat = &claimed.activity.vat;
@@ -456,7 +393,7 @@ impl Poller {
             let decision = decide(now, &claimed.activity, Input::Withheld, policy, 0.5);
             self.decided(claimed, now, decision).await;
         }
-        self.swept = Sweep { ended_at: Instant::now(), took: began_at.elapsed() };
+        self.swept = Swept { ended_at: Instant::now(), took: began_at.elapsed() };
     }
 
     /// Waits for the requests on their way, but no longer than allowed: an answer that is not awaited is lost
@@ -476,12 +413,14 @@ impl Poller {
     }
 }
 
-/// What the part of the look that is under way has seen; waits for ever where there is none.
-async fn part_of(looking: &mut Option<Looking>) -> Result<Result<Seen, StoreError>, JoinError> {
-    let Some(part) = looking else { return std::future::pending().await };
-    let seen = part.await;
+/// What the look that is under way has found; waits for ever where there is none.
+async fn end_of(
+    looking: &mut Option<Looking>,
+) -> Result<Result<Vec<(Wanted, Found<Claimed>)>, StoreError>, JoinError> {
+    let Some(look) = looking else { return std::future::pending().await };
+    let found = look.await;
     *looking = None;
-    seen
+    found
 }
 
 fn log_notice(notice: &Notice) {

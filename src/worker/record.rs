@@ -280,6 +280,7 @@ fn report_unwritable_record(err: &StoreError, record: &Record) {
         Record::Gate(_) => "a hold".to_owned(),
         Record::ClockJump { .. } => "a jump of the clock".to_owned(),
         Record::Heartbeat(_) => "the heartbeat".to_owned(),
+        Record::Request { credential, .. } => format!("the time of the last request with {credential}"),
     };
     tracing::error!(
         error = err as &dyn std::error::Error,

@@ -1,19 +1,21 @@
 //! Random histories of answers, commands, crashes, jumps of the clock and changed settings, through the pure core and the
 //! real store, held against a model that fits on a page.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use pcsid_watch::domain::activity::{Registration, State};
 use pcsid_watch::domain::classify::{Answer, classify};
 use pcsid_watch::domain::decide::{Input, Policy, decide};
 use pcsid_watch::domain::time::Timestamp;
+use pcsid_watch::domain::turns::Wanted;
 use pcsid_watch::settings::Settings;
 use pcsid_watch::store::{
     ActivityFilter, ActivityRef, Claimed, EventFilter, PollRecord, Record, RegisterOutcome, Store, StoreError,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use serde_json::{Map, Value};
 
 use crate::effort::{Luck, cycles};
 use crate::helpers::{OTHER_VAT, Reply, VAT};
@@ -193,15 +195,21 @@ impl World {
     /// Everything that is due and was not asked yet.
     async fn claim(&self) -> HashMap<usize, Claimed> {
         let in_flight: HashSet<i64> = self.asked.values().map(|(claimed, _)| claimed.key).collect();
-        let heads = self.store.vat_heads(&in_flight).await.unwrap();
-        let vats: Vec<i64> = heads.iter().map(|head| head.key).collect();
-        let claimed = self.store.claim(&vats, 10, self.now, &in_flight).await.unwrap();
-        claimed
-            .into_iter()
-            .map(|claimed| {
-                (nth_of(claimed.activity.vat.as_str(), claimed.activity.activity_id.as_str()), claimed)
-            })
-            .collect()
+        let half = ACTIVITIES.len();
+        let wanted = Wanted {
+            credential: "main".into(),
+            n_longest_due: half,
+            n_in_turn: half,
+            after: 0,
+            n_probes: 0,
+            held_vats: Vec::new(),
+        };
+        let found = self.store.look(&[wanted], &in_flight, self.now).await.unwrap().remove(0);
+        let all = found.longest_due.into_iter().chain(found.in_turn);
+        all.map(|claimed| {
+            (nth_of(claimed.activity.vat.as_str(), claimed.activity.activity_id.as_str()), claimed)
+        })
+        .collect()
     }
 
     async fn answer(&mut self, nth: usize, says: Says) {
@@ -246,6 +254,13 @@ impl World {
             assert_eq!(row["state"], state.label(), "{row:?}");
             assert_eq!(row["next_poll_at"].is_null(), state.is_concluded(), "{row:?}");
         }
+        let is_due = |row: &&Map<String, Value>| {
+            row["next_poll_at"].as_str().is_some_and(|at| at <= self.now.to_string().as_str())
+        };
+        let due = activities.iter().filter(is_due);
+        let due = due.map(|row| nth_of(row["vat"].as_str().unwrap(), row["activity_id"].as_str().unwrap()));
+        let due: BTreeSet<usize> = due.filter(|nth| !self.asked.contains_key(nth)).collect();
+        assert_eq!(self.claim().await.into_keys().collect::<BTreeSet<_>>(), due, "what a look finds");
         let events = self.store.list_events(&EventFilter::default()).await.unwrap().table.objects();
         let mut told: HashMap<usize, Vec<String>> =
             self.models.keys().map(|nth| (*nth, Vec::new())).collect();

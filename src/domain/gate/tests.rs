@@ -38,6 +38,10 @@ fn throttled(pause: Option<u64>) -> Verdict {
     Verdict::Throttled { retry_after: pause.map(seconds) }
 }
 
+fn unlimited() -> Quota {
+    Quota::new(0, Duration::MAX, Instant::now())
+}
+
 /// Two credentials without a quota, and intervals of 10 s, 20 s, 40 s, then 60 s, without jitter.
 struct World {
     gates: Gates,
@@ -47,8 +51,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let backoff = Backoff::new(seconds(10), 2.0, seconds(60), 0.0);
-        let credentials = [(MAIN.to_owned(), 0), (OTHER.to_owned(), 0)];
-        Self { gates: Gates::new(backoff, 64, credentials, Instant::now()), now: START }
+        let credentials = [MAIN, OTHER].map(|name| (name.to_owned(), unlimited()));
+        Self { gates: Gates::new(backoff, 64, credentials), now: START }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -417,6 +421,15 @@ fn fail(world: &mut World, n: u32, verdict: &Verdict) -> Vec<Notice> {
         .collect()
 }
 
+/// Down after it has answered once.
+fn down() -> World {
+    let mut world = World::new();
+    world.ask("A", success());
+    world.wait(seconds(60));
+    fail(&mut world, OUTAGE_AFTER, &no_reply());
+    world
+}
+
 #[test]
 fn failures_in_a_row_close_everything_as_an_outage_silent_or_prompt_and_useless() {
     for kind in [
@@ -516,15 +529,65 @@ fn a_failure_does_not_count_where_another_request_was_answered_meanwhile() {
 
 #[test]
 fn an_outage_is_probed_at_growing_intervals_that_stay_short() {
+    let mut world = down();
+    for interval in [10_000, 15_000, 22_500, 30_000, 30_000] {
+        world.check("A", &format!("closed for {:?}", Duration::from_millis(interval)));
+        world.wait(Duration::from_millis(interval));
+        let probe = world.take("A");
+        assert!(!world.is_open("B"), "one at a time");
+        assert_eq!(world.settle(&probe, no_reply()), Settled::default());
+    }
+}
+
+#[test]
+fn a_probe_of_an_outage_that_hangs_keeps_the_next_one_waiting_no_longer_than_its_interval() {
+    let mut world = down();
+    world.wait(seconds(10));
+    let mut hanging = Vec::new();
+    for interval in [15_000, 22_500, 30_000, 30_000, 30_000, 30_000, 30_000] {
+        hanging.push(world.take("A"));
+        world.check("B", &format!("closed for {:?}", Duration::from_millis(interval)));
+        world.wait(Duration::from_millis(interval));
+        world.check("B", "probe");
+    }
+    hanging.push(world.take("A"));
+    world.wait(seconds(60));
+    world.check("B", "closed");
+    world.settle(&hanging[0], no_reply());
+    world.check("B", "probe");
+    // The first that is answered opens the gate, and those that still hang take no slot.
+    world.ask("B", success());
+    world.check("A", "free");
+    assert_eq!(world.gates.free_slots(), 2);
+}
+
+#[test]
+fn an_upstream_that_was_never_reached_is_probed_by_eight_activities_at_once() {
     let mut world = World::new();
     fail(&mut world, OUTAGE_AFTER, &no_reply());
     for interval in [10_000, 15_000, 22_500, 30_000, 30_000] {
         world.check("A", &format!("closed for {:?}", Duration::from_millis(interval)));
         world.wait(Duration::from_millis(interval));
-        let probe = world.take("A");
+        let probes: Vec<Ticket> = (0..OUTAGE_PROBES).map(|_| world.take("A")).collect();
         world.check("B", "closed");
-        assert_eq!(world.settle(&probe, no_reply()), Settled::default());
+        for probe in &probes {
+            world.settle(probe, no_reply());
+        }
     }
+}
+
+#[test]
+fn probes_of_an_outage_stay_within_max_in_flight() {
+    let backoff = Backoff::new(seconds(10), 2.0, seconds(60), 0.0);
+    let gates = Gates::new(backoff, 3, [(MAIN.to_owned(), unlimited())]);
+    let mut world = World { gates, now: START };
+    let hanging = world.take("A");
+    fail(&mut world, OUTAGE_AFTER, &no_reply());
+    world.wait(seconds(10));
+    let _probes = [world.take("A"), world.take("A")];
+    world.check("A", "closed");
+    world.settle(&hanging, no_reply());
+    world.check("A", "probe");
 }
 
 #[test]
@@ -547,7 +610,6 @@ fn after_an_outage_the_window_restarts_at_one_and_grows_by_answers() {
     let mut world = World::new();
     assert_eq!(world.gates.free_slots(), FIRST_WINDOW);
     fail(&mut world, OUTAGE_AFTER, &no_reply());
-    assert_eq!(world.gates.free_slots(), 1);
     world.wait(seconds(10));
     let settled = world.ask("A", Verdict::InProgress(Report::default()));
     assert_eq!(settled.notices, [Notice::Recovered { n_failures: OUTAGE_AFTER }]);
@@ -567,7 +629,7 @@ fn slots_are_given_back_with_every_answer() {
     assert_eq!(world.gates.free_slots(), 2, "its own and, by the sign of life, one more");
     let backoff = Backoff::new(seconds(1), 2.0, seconds(2), 0.0);
     for (max_in_flight, expected) in [(0, 1), (1, 1), (3, 3), (1_000, FIRST_WINDOW)] {
-        let gates = Gates::new(backoff.clone(), max_in_flight, [], Instant::now());
+        let gates = Gates::new(backoff.clone(), max_in_flight, []);
         assert_eq!(gates.free_slots(), expected);
     }
 }
@@ -576,9 +638,9 @@ fn slots_are_given_back_with_every_answer() {
 fn each_credential_spends_its_own_quota() {
     let start = Instant::now();
     let backoff = Backoff::new(seconds(1), 2.0, seconds(2), 0.0);
-    let credentials = [(MAIN.to_owned(), 120), (OTHER.to_owned(), 0)];
-    let mut gates = Gates::new(backoff, 64, credentials, start);
-    // A start brings no burst.
+    let credentials =
+        [(MAIN.to_owned(), Quota::new(120, Duration::ZERO, start)), (OTHER.to_owned(), unlimited())];
+    let mut gates = Gates::new(backoff, 64, credentials);
     assert_eq!(gates.quota_available(MAIN, start), 0);
     assert_eq!(gates.quota_available(OTHER, start), usize::MAX);
     let wait = gates.quota_wait(MAIN, start);
@@ -646,7 +708,7 @@ fn holds_and_pauses_move_along_with_a_clock_that_jumped() {
             world.now = world.now.shifted(jump_ms);
         }
         held.check("B", "closed for 7s");
-        held.check("A", "closed for 7s");
+        held.check("A", "closed for 10s");
         held.wait(seconds(7));
         held.check("B", "free");
         held.check("A", "closed for 3s");
@@ -713,7 +775,7 @@ fn ten_thousand_activities_behind_a_dead_token_cost_one_probe_an_interval() {
 
 #[test]
 fn ten_thousand_activities_of_a_dead_upstream_cost_one_probe_an_interval() {
-    let mut world = World::new();
+    let mut world = down();
     let (asked_at, announced) = play(&mut world, 10_000, seconds(3_600), |_| no_reply());
     let n_intervals = 3 + 3_600 / 30;
     assert!(asked_at.len() <= FIRST_WINDOW + n_intervals, "{} requests", asked_at.len());

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::error::StoreError;
 use super::record::{PollRecord, write_polls};
-use super::schedule::{ACTIVITY, Claimed, claimed};
+use super::schedule::{ACTIVITY, Claimed, claimed, refresh_due};
 use super::{Store, as_json, commit, millis, upstream};
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::decide;
@@ -95,6 +95,7 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(StoreError::query("making an activity due"))?;
+        refresh_due(&mut transaction, &as_json(&[claimed.vat_key])?).await?;
         commit(transaction).await?;
         Ok(claimed.activity.vat)
     }
@@ -157,6 +158,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("restarting a schedule"))?;
+        refresh_due(&mut transaction, &as_json(&[claimed.vat_key])?).await?;
         sqlx::query(
             "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, reason)
              SELECT ?1, coalesce(max(seq), 0) + 1, ?3, 'PENDING', ?2, 'watched again by an operator'
@@ -274,8 +276,10 @@ async fn insert_activities(
     .bind(as_json(&keys)?)
     .bind(now.as_millis())
     .bind(millis(initial_interval))
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::query("scheduling activities"))?;
+    let vat_keys: HashSet<i64> = inserted.iter().map(|(_, vat_key, _)| *vat_key).collect();
+    refresh_due(connection, &as_json(&vat_keys.into_iter().collect::<Vec<_>>())?).await?;
     Ok(named.into_iter().map(|(vat, id)| (vat.into(), id.into())).collect())
 }

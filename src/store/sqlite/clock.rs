@@ -3,7 +3,8 @@
 use sqlx::SqliteConnection;
 
 use super::error::StoreError;
-use super::{Store, millis};
+use super::schedule::refresh_all_due;
+use super::{Store, commit, millis};
 use crate::domain::time::Timestamp;
 
 /// A jump ahead beyond this makes pruning pause; a machine that slept over a night or a weekend is below it.
@@ -42,23 +43,28 @@ impl Store {
     /// # Errors
     /// Only those of the database.
     pub async fn pull_in(&self, now: Timestamp, horizon: std::time::Duration) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
         let pulled = sqlx::query(
             "UPDATE schedules SET next_poll_at = ?1, revision = revision + 1
-             WHERE next_poll_at > ?2 AND vat_id IN (SELECT id FROM vats)",
+             WHERE next_poll_at > ?2 AND vat_id IN (SELECT id FROM vats WHERE next_due_at IS NOT NULL)",
         )
         .bind(now.as_millis())
         .bind((now + horizon).as_millis())
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("pulling polls in"))?;
+        if pulled.rows_affected() > 0 {
+            refresh_all_due(&mut transaction).await?;
+        }
         sqlx::query(
             "UPDATE activities SET watched_from = ?1
              WHERE state IN ('PENDING', 'IN_PROGRESS') AND watched_from > ?1",
         )
         .bind(now.as_millis())
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("pulling ages in"))?;
+        commit(transaction).await?;
         Ok(pulled.rows_affected())
     }
 }
@@ -98,6 +104,7 @@ pub(super) async fn shift(
         let statement = moved(written_by_commands).bind(now.as_millis());
         statement.execute(&mut *connection).await.map_err(failed("moving the schedule with the clock"))?;
     }
+    refresh_all_due(connection).await?;
     for written_by_the_daemon in [
         "UPDATE credentials SET probe_at = min(probe_at + ?1, ?2), paused_until = min(paused_until + ?1, ?2)",
         "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL",

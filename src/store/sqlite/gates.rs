@@ -1,5 +1,6 @@
 //! Holds and pauses of credentials and VATs, so that a restart does not forget them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
@@ -53,6 +54,37 @@ impl Store {
         .map_err(StoreError::query("reading holds"))?;
         rows.into_iter().map(StoredGate::try_from).collect()
     }
+
+    /// When each credential was last used for a request, as far as is noted.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn last_requests(&self) -> Result<HashMap<String, Timestamp>, StoreError> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT name, last_request_at FROM credentials WHERE last_request_at IS NOT NULL")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(StoreError::query("reading when requests were made last"))?;
+        Ok(rows.into_iter().map(|(name, at)| (name, Timestamp::from_millis(at))).collect())
+    }
+}
+
+/// Within a transaction: notes when a credential was used.
+pub(super) async fn note_request(
+    connection: &mut SqliteConnection,
+    credential: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO credentials (name, last_request_at) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET last_request_at = excluded.last_request_at",
+    )
+    .bind(credential)
+    .bind(at.as_millis())
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("noting a request"))?;
+    Ok(())
 }
 
 impl TryFrom<GateRow> for StoredGate {

@@ -42,7 +42,7 @@ pub use lock::DatabaseLock;
 pub use overview::{ClosedGate, Overview, Undelivered, Waiting};
 pub use read::{ActivityView, Cell, Report, Table};
 pub use record::{PollRecord, Record, Recorded};
-pub use schedule::{Claimed, VatHead};
+pub use schedule::{Claimed, Sweep};
 pub use statistics::{
     Bucket, CheckTally, ChecksByVat, Conclusion, Day, Durations, FailingRule, FailingRules, Statistics,
     UnservedVats, VatChecks,

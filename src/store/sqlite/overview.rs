@@ -149,10 +149,16 @@ impl Store {
 
     async fn due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let due: Option<i64> = sqlx::query_scalar(
-            "SELECT min(head) FROM (
-                 SELECT (SELECT next_poll_at FROM schedules
-                         WHERE vat_id = vats.id AND next_poll_at IS NOT NULL ORDER BY next_poll_at LIMIT 1) AS head
-                 FROM vats)",
+            // One look into the index for each credential; held VATs are not in it.
+            "WITH RECURSIVE served (credential) AS (
+                 SELECT min(credential) FROM vats
+                 UNION ALL
+                 SELECT (SELECT min(credential) FROM vats WHERE credential > served.credential)
+                 FROM served WHERE served.credential IS NOT NULL)
+             SELECT min((SELECT next_due_at FROM vats
+                         WHERE credential = served.credential AND held_since IS NULL AND next_due_at IS NOT NULL
+                         ORDER BY next_due_at LIMIT 1))
+             FROM served",
         )
         .fetch_one(&self.reports)
         .await

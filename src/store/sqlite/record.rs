@@ -1,6 +1,7 @@
 //! Group commit: whatever arrived during the last commit is written by the next one, in set-based statements.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -8,8 +9,8 @@ use super::deliveries::{DeliveryRecord, write_deliveries};
 use super::error::StoreError;
 use super::events::{insert, write_events};
 use super::explanations::write_explanations;
-use super::gates::write_gate;
-use super::schedule::Claimed;
+use super::gates::{note_request, write_gate};
+use super::schedule::{Claimed, refresh_due};
 use super::{Store, as_json, clock, commit, millis};
 use crate::domain::catalogue::Owner;
 use crate::domain::decide::Decision;
@@ -36,6 +37,13 @@ pub enum Record {
     },
     /// The daemon is alive at this time.
     Heartbeat(Timestamp),
+    /// A request was made with this credential. Noted about once a second, for the quota of the next start.
+    Request {
+        /// The credential's name.
+        credential: Arc<str>,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// A decision about an activity, and the row it was made for.
@@ -105,6 +113,7 @@ impl Store {
                     clock::shift(&mut transaction, *delta_ms, *now).await?;
                 }
                 Record::Heartbeat(now) => clock::beat(&mut transaction, *now).await?,
+                Record::Request { credential, at } => note_request(&mut transaction, credential, *at).await?,
             }
         }
         recorded.add(write_polls(&mut transaction, &self.routes, &polls).await?);
@@ -136,6 +145,8 @@ pub(super) async fn write_polls<P: std::borrow::Borrow<PollRecord>>(
             let superseded = chunk.iter().map(|poll| poll.claimed.key).filter(|key| !keys.contains(key));
             recorded.superseded.extend(superseded);
         }
+        let vat_keys: HashSet<i64> = applied.iter().map(|poll| poll.claimed.vat_key).collect();
+        refresh_due(connection, &as_json(&vat_keys.into_iter().collect::<Vec<_>>())?).await?;
         write_activities(connection, &applied).await?;
         write_transitions(connection, &applied).await?;
         write_findings(connection, &applied).await?;

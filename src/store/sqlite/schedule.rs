@@ -1,10 +1,15 @@
 //! What is due: a claim is a read, and the row is the schedule.
+//!
+//! What one look reads is bounded by what it hands out, whatever is stored. Each VAT's row holds when its first activity is
+//! due (`vats.next_due_at`), so the longest due of all and the VATs in turn are found by an index of VATs, and an activity is
+//! read only to be handed out. Whoever moves a due time calls [`refresh_due`] in the same transaction.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sqlx::SqliteConnection;
 
 use super::error::StoreError;
 use super::{Store, as_json, commit};
@@ -12,17 +17,7 @@ use crate::domain::activity::{Activity, ActivityId, State, Vat};
 use crate::domain::report::Report;
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
-
-/// A VAT with activities to poll.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VatHead {
-    /// The store's key of the VAT.
-    pub key: i64,
-    /// The VAT.
-    pub vat: Vat,
-    /// When its next activity is due.
-    pub next_poll_at: Timestamp,
-}
+use crate::domain::turns::{Candidate, Found, LOOK_STEPS, Wanted};
 
 /// A VAT as the database holds it: validated when it came in.
 fn stored_vat(text: String) -> Result<Vat, StoreError> {
@@ -40,6 +35,16 @@ pub struct Claimed {
     pub revision: i64,
     /// The activity.
     pub activity: Activity,
+}
+
+impl Candidate for Claimed {
+    fn vat_key(&self) -> i64 {
+        self.vat_key
+    }
+
+    fn vat(&self) -> &Vat {
+        &self.activity.vat
+    }
 }
 
 /// An [`ActivityRow`] as a JSON array, from `activities a`, `vats v` and `schedules s`. Claims are read as one text:
@@ -133,164 +138,373 @@ fn from_json<T: DeserializeOwned>(column: &'static str, text: String) -> Result<
     serde_json::from_str(&text).map_err(|_| StoreError::Damaged { column, value: text })
 }
 
-impl Store {
-    /// The VATs that have activities to poll, each with the time its next one is due, without those in
-    /// `in_flight`.
-    ///
-    /// # Errors
-    /// Only those of the database.
-    pub async fn vat_heads(&self, in_flight: &HashSet<i64>) -> Result<Vec<VatHead>, StoreError> {
-        let in_flight: Vec<_> = in_flight.iter().collect();
-        let rows: String = sqlx::query_scalar(
-            "WITH heads AS MATERIALIZED (
-                 SELECT id, vat,
-                        (SELECT next_poll_at FROM schedules
-                         WHERE vat_id = vats.id AND next_poll_at IS NOT NULL
-                           AND id NOT IN (SELECT value FROM json_each(?1))
-                         ORDER BY next_poll_at LIMIT 1) AS next_poll_at
-                 FROM vats)
-             SELECT json_group_array(json_array(id, vat, next_poll_at)) FROM heads WHERE next_poll_at IS NOT NULL",
-        )
-        .bind(as_json(&in_flight)?)
-        .fetch_one(&self.readers)
-        .await
-        .map_err(StoreError::query("looking for VATs with work"))?;
-        let rows: Vec<(i64, String, i64)> = from_json("vats", rows)?;
-        rows.into_iter()
-            .map(|(key, vat, next_poll_at)| {
-                let next_poll_at = Timestamp::from_millis(next_poll_at);
-                Ok(VatHead { key, vat: stored_vat(vat)?, next_poll_at })
-            })
-            .collect()
-    }
+/// VATs, and activities of each, that a probe of a credential is chosen from.
+const PROBE_SAMPLE: usize = 64;
 
-    /// At most `limit` activities of each of these VATs that are due at `due_until` or before, each VAT's
-    /// longest due first, without those in `in_flight`.
+/// Activities of a held VAT that its probe is chosen from.
+const VAT_PROBE_SAMPLE: usize = 1_000;
+
+/// Activities that one sweep reads.
+const SWEEP_STEPS: i64 = 1_000;
+
+/// How far a sweep has come: the age and the key of the last activity that it read. `None`: at the oldest.
+type SweptTo = Option<(i64, i64)>;
+
+/// Where the sweeps for those that have not stalled yet, and for those that have, go on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sweep {
+    not_stalled: SweptTo,
+    stalled: SweptTo,
+}
+
+impl Store {
+    /// What the schedule has of each of these, in their order. Nothing of it is in `in_flight`.
     ///
     /// Nothing is written: only the daemon that holds the file's lock claims, and what it has in flight it knows.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn claim(
+    pub async fn look(
         &self,
-        vat_keys: &[i64],
-        limit: usize,
-        due_until: Timestamp,
+        wanted: &[Wanted],
         in_flight: &HashSet<i64>,
-    ) -> Result<Vec<Claimed>, StoreError> {
-        if vat_keys.is_empty() {
-            return Ok(Vec::new());
+        now: Timestamp,
+    ) -> Result<Vec<Found<Claimed>>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(StoreError::query(LOOKING))?;
+        let mut look =
+            Look { connection: &mut connection, now: now.as_millis(), in_flight: in_flight.clone() };
+        let mut all_found = Vec::with_capacity(wanted.len());
+        for (wanted, (first, next)) in wanted.iter().zip(look.due_times(wanted).await?) {
+            let is_due = first.is_some_and(|first| first <= look.now);
+            let mut found = Found {
+                longest_due: Vec::new(),
+                in_turn: Vec::new(),
+                stopped_at: None,
+                probes: look.probes(wanted).await?,
+                next_due_at: next.map(Timestamp::from_millis),
+            };
+            if is_due && wanted.n_longest_due > 0 {
+                found.longest_due = look.longest_due(wanted).await?;
+            }
+            if is_due && wanted.n_in_turn > 0 {
+                (found.in_turn, found.stopped_at) = look.in_turn(wanted).await?;
+            }
+            all_found.push(found);
         }
-        let in_flight: Vec<_> = in_flight.iter().collect();
-        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "SELECT json_group_array({ACTIVITY} ORDER BY s.next_poll_at, s.id)
-             FROM json_each(?1) j
-             CROSS JOIN schedules s ON s.id IN (
-                 SELECT id FROM schedules
-                 WHERE vat_id = j.value AND next_poll_at <= ?3
-                   AND id NOT IN (SELECT value FROM json_each(?2))
-                 ORDER BY next_poll_at LIMIT ?4)
-             CROSS JOIN activities a ON a.id = s.id
-             CROSS JOIN vats v ON v.id = s.vat_id"
-        )))
-        .bind(as_json(vat_keys)?)
-        .bind(as_json(&in_flight)?)
-        .bind(due_until.as_millis())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_one(&self.readers)
-        .await;
-        claimed(rows, "claiming due activities")
+        Ok(all_found)
     }
 
-    /// One activity of each of these VATs to probe with, due or not: of those that are due first, the one with the
-    /// fewest errors in a row, so that a probe does not fail for an activity's own trouble.
+    /// Activities that are old enough to stall or expire though they may not be asked for: those of held VATs, of VATs
+    /// that no credential serves, and of `closed_credentials`. A bounded number is read from where `sweep` has come to;
+    /// after the last comes the oldest again.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn claim_probes(
+    pub async fn overdue(
         &self,
-        vat_keys: &[i64],
-        in_flight: &HashSet<i64>,
-    ) -> Result<Vec<Claimed>, StoreError> {
-        if vat_keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let in_flight: Vec<_> = in_flight.iter().collect();
-        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "SELECT json_group_array({ACTIVITY})
-             FROM json_each(?1) j
-             CROSS JOIN schedules s ON s.id = (
-                 SELECT id FROM (
-                     SELECT id, consecutive_errors, next_poll_at FROM schedules
-                     WHERE vat_id = j.value AND next_poll_at IS NOT NULL
-                       AND id NOT IN (SELECT value FROM json_each(?2))
-                     ORDER BY next_poll_at LIMIT 1000)
-                 ORDER BY consecutive_errors, next_poll_at LIMIT 1)
-             CROSS JOIN activities a ON a.id = s.id
-             CROSS JOIN vats v ON v.id = s.vat_id"
-        )))
-        .bind(as_json(vat_keys)?)
-        .bind(as_json(&in_flight)?)
-        .fetch_one(&self.readers)
-        .await;
-        claimed(rows, "claiming probes")
-    }
-
-    /// Activities of these VATs that are old enough to stall or expire, though they may not be asked for.
-    ///
-    /// # Errors
-    /// Only those of the database.
-    pub async fn overdue_of(
-        &self,
-        vat_keys: &[i64],
+        sweep: &mut Sweep,
+        closed_credentials: &[&str],
         stalled_before: Timestamp,
         expired_before: Timestamp,
-        limit: usize,
         in_flight: &HashSet<i64>,
     ) -> Result<Vec<Claimed>, StoreError> {
+        let closed = as_json(closed_credentials)?;
         let in_flight: Vec<_> = in_flight.iter().collect();
-        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "SELECT json_group_array(json(activity)) FROM (SELECT {ACTIVITY} AS activity
-             FROM json_each(?1) j
-             CROSS JOIN activities a ON a.vat_id = j.value AND a.state IN ('PENDING', 'IN_PROGRESS')
-                 AND a.watched_from <= max(?2, ?3)
-             CROSS JOIN schedules s ON s.id = a.id
-             CROSS JOIN vats v ON v.id = a.vat_id
-             WHERE (a.watched_from <= ?3 OR a.stalled_at IS NULL)
-               AND s.id NOT IN (SELECT value FROM json_each(?5))
-             LIMIT ?4)"
-        )))
-        .bind(as_json(vat_keys)?)
-        .bind(stalled_before.as_millis())
-        .bind(expired_before.as_millis())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(as_json(&in_flight)?)
-        .fetch_one(&self.readers)
-        .await;
-        claimed(rows, "looking for overdue activities")
+        let in_flight = as_json(&in_flight)?;
+        let mut overdue = Vec::new();
+        for (is_stalled, before, swept_to) in [
+            (false, stalled_before.max(expired_before), &mut sweep.not_stalled),
+            (true, expired_before, &mut sweep.stalled),
+        ] {
+            let (from_age, from_id) = swept_to.unwrap_or((i64::MIN, i64::MIN));
+            let (rows, n_read, last_age, last_id): (String, i64, Option<i64>, Option<i64>) =
+                sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                    "WITH aged AS MATERIALIZED (
+                         SELECT id, watched_from FROM activities INDEXED BY activities_by_age
+                         WHERE concluded_at IS NULL AND (stalled_at IS NOT NULL) = ?1
+                           AND watched_from <= ?2 AND (watched_from, id) > (?3, ?4)
+                         ORDER BY watched_from, id LIMIT {SWEEP_STEPS})
+                     SELECT (SELECT json_group_array({ACTIVITY}) FROM aged CROSS JOIN activities a ON a.id = aged.id
+                             CROSS JOIN vats v ON v.id = a.vat_id CROSS JOIN schedules s ON s.id = a.id
+                             WHERE (v.credential IS NULL OR v.held_since IS NOT NULL
+                                    OR v.credential IN (SELECT value FROM json_each(?5)))
+                               AND a.id NOT IN (SELECT value FROM json_each(?6))),
+                            (SELECT count(*) FROM aged),
+                            (SELECT max(watched_from) FROM aged),
+                            (SELECT id FROM aged ORDER BY watched_from DESC, id DESC LIMIT 1)"
+                )))
+                .bind(is_stalled)
+                .bind(before.as_millis())
+                .bind(from_age)
+                .bind(from_id)
+                .bind(&closed)
+                .bind(&in_flight)
+                .fetch_one(&self.readers)
+                .await
+                .map_err(StoreError::query("looking for overdue activities"))?;
+            overdue.extend(claimed(Ok(rows), "looking for overdue activities")?);
+            *swept_to = last_age.zip(last_id).filter(|_| n_read == SWEEP_STEPS);
+        }
+        Ok(overdue)
     }
 
-    /// Notes which credential serves each known VAT. Answers with the VATs that none does.
+    /// Notes which credential serves each known VAT. Answers with the first few VATs that none does, and how many
+    /// there are.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn assign_credentials(&self, serving: &Serving) -> Result<Vec<Vat>, StoreError> {
+    pub async fn assign_credentials(&self, serving: &Serving) -> Result<(Vec<Vat>, u64), StoreError> {
+        let named: Vec<_> = serving.named().map(|(vat, credential)| (vat.as_str(), credential)).collect();
         let mut transaction = self.begin().await?;
-        let vats: Vec<String> = sqlx::query_scalar("SELECT vat FROM vats ORDER BY vat")
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(StoreError::query("reading VATs"))?;
-        let vats = vats.into_iter().map(stored_vat).collect::<Result<Vec<_>, _>>()?;
-        let rows: Vec<_> = vats.iter().map(|vat| (vat.as_str(), serving.credential_of(vat))).collect();
         sqlx::query(
-            "UPDATE vats SET credential = j.value ->> 1 FROM json_each(?1) j
-             WHERE vats.vat = j.value ->> 0 AND vats.credential IS NOT j.value ->> 1",
+            "WITH named AS MATERIALIZED (
+                 SELECT value ->> 0 AS vat, value ->> 1 AS credential FROM json_each(?1))
+             UPDATE vats SET credential = wanted.credential
+             FROM (SELECT v.id, coalesce(n.credential, ?2) AS credential
+                   FROM vats v LEFT JOIN named n ON n.vat = v.vat) AS wanted
+             WHERE wanted.id = vats.id AND vats.credential IS NOT wanted.credential",
         )
-        .bind(as_json(&rows)?)
+        .bind(as_json(&named)?)
+        .bind(serving.default_credential())
         .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("assigning credentials"))?;
+        let n_unserved: i64 = sqlx::query_scalar("SELECT count(*) FROM vats WHERE credential IS NULL")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(StoreError::query("counting VATs that no credential serves"))?;
+        let unserved: Vec<String> =
+            sqlx::query_scalar("SELECT vat FROM vats WHERE credential IS NULL ORDER BY vat LIMIT 20")
+                .fetch_all(&mut *transaction)
+                .await
+                .map_err(StoreError::query("reading VATs that no credential serves"))?;
         commit(transaction).await?;
-        Ok(vats.into_iter().filter(|vat| serving.credential_of(vat).is_none()).collect())
+        let unserved = unserved.into_iter().map(stored_vat).collect::<Result<_, _>>()?;
+        Ok((unserved, u64::try_from(n_unserved).unwrap_or(0)))
     }
+}
+
+const LOOKING: &str = "looking for what is due";
+
+/// VATs of credential `?1` that have something due at `?2`, the longest due first. Held ones are left out by the index.
+const DUE_VATS: &str = "SELECT id FROM vats INDEXED BY vats_due
+    WHERE credential = ?1 AND held_since IS NULL AND next_due_at <= ?2 ORDER BY next_due_at";
+
+/// One look, for one credential after the other.
+struct Look<'a> {
+    connection: &'a mut SqliteConnection,
+    now: i64,
+    /// What was claimed already is added.
+    in_flight: HashSet<i64>,
+}
+
+impl Look<'_> {
+    /// For each credential when its first activity is due, and when the first one that is not due yet.
+    async fn due_times(&mut self, wanted: &[Wanted]) -> Result<Vec<(Option<i64>, Option<i64>)>, StoreError> {
+        let credentials: Vec<&str> = wanted.iter().map(|wanted| &*wanted.credential).collect();
+        let rows: String = sqlx::query_scalar(
+            "SELECT json_group_array(json_array(
+                 (SELECT next_due_at FROM vats WHERE credential = j.value AND held_since IS NULL
+                  AND next_due_at IS NOT NULL ORDER BY next_due_at LIMIT 1),
+                 (SELECT next_due_at FROM vats WHERE credential = j.value AND held_since IS NULL
+                  AND next_due_at > ?2 ORDER BY next_due_at LIMIT 1)) ORDER BY j.key)
+             FROM json_each(?1) j",
+        )
+        .bind(as_json(&credentials)?)
+        .bind(self.now)
+        .fetch_one(&mut *self.connection)
+        .await
+        .map_err(StoreError::query(LOOKING))?;
+        from_json("vats.next_due_at", rows)
+    }
+
+    /// The first VATs may have nothing but what is in flight: their rows change with the record. So as many more are
+    /// read. Of a VAT no more are read than keeps a look short: where many VATs have many that are due, a few of the
+    /// longest due give way to others that are due nearly as long.
+    async fn longest_due(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
+        let n_vats = wanted.n_longest_due + self.in_flight.len();
+        let of_each = wanted.n_longest_due.min((4 * LOOK_STEPS).div_ceil(n_vats));
+        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "SELECT json_group_array({ACTIVITY} ORDER BY s.next_poll_at, s.id)
+             FROM (SELECT s.id FROM ({DUE_VATS} LIMIT ?3) d
+                   CROSS JOIN schedules s ON s.id IN (
+                       SELECT id FROM schedules WHERE vat_id = d.id AND next_poll_at <= ?2
+                         AND id NOT IN (SELECT value FROM json_each(?4))
+                       ORDER BY next_poll_at LIMIT ?5)
+                   ORDER BY s.next_poll_at, s.id LIMIT ?6) longest
+             {WITH_THEIR_ROWS} ON s.id = longest.id {AND_THE_REST}"
+        )))
+        .bind(&*wanted.credential)
+        .bind(self.now)
+        .bind(as_i64(n_vats))
+        .bind(self.taken()?)
+        .bind(as_i64(of_each))
+        .bind(as_i64(wanted.n_longest_due))
+        .fetch_one(&mut *self.connection)
+        .await;
+        self.take(rows)
+    }
+
+    async fn in_turn(&mut self, wanted: &Wanted) -> Result<(Vec<Claimed>, Option<i64>), StoreError> {
+        let (vats, stopped_at) = self.vats_in_turn(wanted).await?;
+        let of_each = wanted.n_in_turn.div_ceil(vats.len().max(1));
+        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "SELECT json_group_array({ACTIVITY} ORDER BY j.key, s.next_poll_at, s.id)
+             FROM json_each(?1) j
+             CROSS JOIN schedules s ON s.id IN (
+                 SELECT id FROM schedules WHERE vat_id = j.value AND next_poll_at <= ?2
+                   AND id NOT IN (SELECT value FROM json_each(?3))
+                 ORDER BY next_poll_at LIMIT ?4)
+             {AND_THE_REST}"
+        )))
+        .bind(as_json(&vats)?)
+        .bind(self.now)
+        .bind(self.taken()?)
+        .bind(as_i64(of_each))
+        .fetch_one(&mut *self.connection)
+        .await;
+        Ok((self.take(rows)?, stopped_at))
+    }
+
+    /// Keys of VATs that have something due, in the order of their turns; and the last key that was read, where reading
+    /// stopped before all had been seen.
+    async fn vats_in_turn(&mut self, wanted: &Wanted) -> Result<(Vec<i64>, Option<i64>), StoreError> {
+        let (n_due, vats): (i64, String) = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "WITH due AS MATERIALIZED ({DUE_VATS} LIMIT ?3)
+             SELECT (SELECT count(*) FROM due),
+                    (SELECT json_group_array(id) FROM (SELECT id FROM due ORDER BY id <= ?4, id LIMIT ?5))"
+        )))
+        .bind(&*wanted.credential)
+        .bind(self.now)
+        .bind(as_i64(LOOK_STEPS))
+        .bind(wanted.after)
+        .bind(as_i64(wanted.n_in_turn))
+        .fetch_one(&mut *self.connection)
+        .await
+        .map_err(StoreError::query(LOOKING))?;
+        if n_due < as_i64(LOOK_STEPS) {
+            return Ok((from_json("vats.id", vats)?, None));
+        }
+        // More are due than are read in one go: a walk over all VATs of the credential, due or not.
+        let (n_walked, last, vats): (i64, Option<i64>, String) = sqlx::query_as(
+            "WITH walked AS MATERIALIZED (
+                 SELECT id, held_since IS NULL AND next_due_at <= ?2 AS is_due
+                 FROM vats INDEXED BY vats_by_credential
+                 WHERE credential = ?1 AND id > ?3 ORDER BY id LIMIT ?4)
+             SELECT (SELECT count(*) FROM walked), (SELECT max(id) FROM walked),
+                    (SELECT json_group_array(id) FROM (SELECT id FROM walked WHERE is_due ORDER BY id LIMIT ?5))",
+        )
+        .bind(&*wanted.credential)
+        .bind(self.now)
+        .bind(wanted.after)
+        .bind(as_i64(LOOK_STEPS))
+        .bind(as_i64(wanted.n_in_turn))
+        .fetch_one(&mut *self.connection)
+        .await
+        .map_err(StoreError::query(LOOKING))?;
+        let vats: Vec<i64> = from_json("vats.id", vats)?;
+        let stopped_at = match (vats.len() == wanted.n_in_turn, n_walked < as_i64(LOOK_STEPS)) {
+            (true, _) => vats.last().copied(),
+            // After the last VAT comes the first.
+            (false, true) => Some(0),
+            (false, false) => last,
+        };
+        Ok((vats, stopped_at))
+    }
+
+    /// To probe with: of those that are due first, the ones with the fewest errors in a row, so that a probe does not
+    /// fail for an activity's own trouble.
+    async fn probes(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
+        let mut probes = Vec::new();
+        if wanted.n_probes > 0 {
+            let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                "SELECT json_group_array({ACTIVITY} ORDER BY s.consecutive_errors, s.next_poll_at, s.id)
+                 FROM (SELECT s.id FROM (SELECT id FROM vats INDEXED BY vats_due
+                             WHERE credential = ?1 AND held_since IS NULL AND next_due_at IS NOT NULL
+                             ORDER BY next_due_at LIMIT ?2) d
+                       CROSS JOIN schedules s ON s.id IN (
+                           SELECT id FROM schedules WHERE vat_id = d.id AND next_poll_at IS NOT NULL
+                             AND id NOT IN (SELECT value FROM json_each(?3))
+                           ORDER BY next_poll_at LIMIT {PROBE_SAMPLE})
+                       ORDER BY s.consecutive_errors, s.next_poll_at, s.id LIMIT ?4) chosen
+                 {WITH_THEIR_ROWS} ON s.id = chosen.id {AND_THE_REST}"
+            )))
+            .bind(&*wanted.credential)
+            .bind(as_i64(PROBE_SAMPLE + self.in_flight.len()))
+            .bind(self.taken()?)
+            .bind(as_i64(wanted.n_probes))
+            .fetch_one(&mut *self.connection)
+            .await;
+            probes = self.take(rows)?;
+        }
+        if !wanted.held_vats.is_empty() {
+            let vats: Vec<&str> = wanted.held_vats.iter().map(Vat::as_str).collect();
+            let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                "SELECT json_group_array({ACTIVITY} ORDER BY j.key)
+                 FROM json_each(?1) j
+                 CROSS JOIN vats h ON h.vat = j.value
+                 CROSS JOIN schedules s ON s.id = (
+                     SELECT id FROM (
+                         SELECT id, consecutive_errors, next_poll_at FROM schedules
+                         WHERE vat_id = h.id AND next_poll_at IS NOT NULL
+                           AND id NOT IN (SELECT value FROM json_each(?2))
+                         ORDER BY next_poll_at LIMIT {VAT_PROBE_SAMPLE})
+                     ORDER BY consecutive_errors, next_poll_at LIMIT 1)
+                 {AND_THE_REST}"
+            )))
+            .bind(as_json(&vats)?)
+            .bind(self.taken()?)
+            .fetch_one(&mut *self.connection)
+            .await;
+            probes.extend(self.take(rows)?);
+        }
+        Ok(probes)
+    }
+
+    fn taken(&self) -> Result<String, StoreError> {
+        as_json(&self.in_flight.iter().collect::<Vec<_>>())
+    }
+
+    fn take(&mut self, rows: Result<String, sqlx::Error>) -> Result<Vec<Claimed>, StoreError> {
+        let claimed = claimed(rows, "claiming activities")?;
+        self.in_flight.extend(claimed.iter().map(|claimed| claimed.key));
+        Ok(claimed)
+    }
+}
+
+/// What [`ACTIVITY`] is read from.
+const WITH_THEIR_ROWS: &str = "CROSS JOIN schedules s";
+const AND_THE_REST: &str = "CROSS JOIN activities a ON a.id = s.id CROSS JOIN vats v ON v.id = s.vat_id";
+
+fn as_i64(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Within a transaction: notes again when each of these VATs has something due; a JSON array of their keys.
+pub(super) async fn refresh_due(connection: &mut SqliteConnection, vat_keys: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE vats SET next_due_at = (
+             SELECT next_poll_at FROM schedules WHERE vat_id = vats.id AND next_poll_at IS NOT NULL
+             ORDER BY next_poll_at LIMIT 1)
+         FROM json_each(?1) j WHERE vats.id = j.value",
+    )
+    .bind(vat_keys)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("noting what is due next"))?;
+    Ok(())
+}
+
+/// Within a transaction: the same for all VATs.
+pub(super) async fn refresh_all_due(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE vats SET next_due_at = next.due_at
+         FROM (SELECT v.id, (SELECT next_poll_at FROM schedules WHERE vat_id = v.id AND next_poll_at IS NOT NULL
+                             ORDER BY next_poll_at LIMIT 1) AS due_at FROM vats v) AS next
+         WHERE next.id = vats.id AND vats.next_due_at IS NOT next.due_at",
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("noting what is due next"))?;
+    Ok(())
 }
