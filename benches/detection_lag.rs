@@ -5,18 +5,28 @@
 //! scenarios whose title has all of them. It asserts nothing. The seed makes every run the same: hours are
 //! simulated in seconds.
 //!
-//! Backoff and quota are the daemon's (`domain::schedule`, `domain::quota`). Who is next is told here as `worker::poll`
-//! does it, whose own is bound to the database. A request takes no time: what it takes is the same for all.
+//! Backoff, quota and turns are the daemon's (`domain::schedule`, `domain::quota`, `domain::turns`), on a schedule in memory
+//! that answers as the store does. A request takes no time: what it takes is the same for all.
 
 #![expect(clippy::unwrap_used, reason = "in a bench a panic is the verdict")]
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+#[path = "../src/domain/turns/rows.rs"]
+mod rows;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use pcsid_watch::domain::activity::Vat;
+use pcsid_watch::domain::classify::{Observation, Verdict};
+use pcsid_watch::domain::gate::Gates;
 use pcsid_watch::domain::quota::Quota;
+use pcsid_watch::domain::report::Report;
 use pcsid_watch::domain::schedule::Backoff;
+use pcsid_watch::domain::serving::Serving;
+use pcsid_watch::domain::time::Timestamp;
+use pcsid_watch::domain::turns::{BY_AGE, Candidate, Found, LOOK_STEPS, Turns, Wanted};
+use rows::{Row, Rows};
 
 const SEED: u64 = 20_260_526;
 
@@ -24,9 +34,6 @@ const SEED: u64 = 20_260_526;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
-
-/// Between two polls of a device that are made ahead of the time: the default first interval.
-const FLOOR: u64 = 5 * SECOND;
 
 /// A VAT with so many devices or fewer is told apart, to see whether the large ones are in its way.
 const SMALL: usize = 10;
@@ -54,8 +61,7 @@ fn main() {
     let (title, devices) = beside_a_giant();
     compare(&title, &devices, &[300, 1_000], &policies, &words);
 
-    let orders = orders();
-    let intervals = intervals();
+    let (mixes, intervals) = (mixes(), intervals());
     for (n_devices, arrival, speed) in [
         (5_000, Arrival::AtOnce, Speed::LongTail),
         (5_000, Arrival::InAnHour, Speed::TwoKinds),
@@ -65,7 +71,7 @@ fn main() {
     ] {
         let devices = wave(n_devices, arrival, speed);
         let title = format!("{n_devices} devices {}, {}", arrival.label(), speed.label());
-        compare(&format!("orders: {title}"), &devices, &[300, 1_000], &orders, &words);
+        compare(&format!("mixes: {title}"), &devices, &[300, 1_000], &mixes, &words);
         compare(&format!("intervals: {title}"), &devices, &[300], &intervals, &words);
     }
     println!("\n{:.0} s", began_at.elapsed().as_secs_f64());
@@ -76,13 +82,8 @@ fn main() {
 struct Policy {
     name: String,
     pace: Pace,
-    /// The share of requests that goes to the first of all. The others go to VATs by turns.
-    first_of_all: f64,
-    order: Order,
-    /// Whether quota that nobody is due for is spent on those who are not.
-    ahead: bool,
-    /// Whether requests are made beyond the quota too, and refused.
-    hammers: bool,
+    /// Of so many requests one goes to the longest due of all, the others to VATs in turn; 1: one queue.
+    by_age: u64,
 }
 
 #[derive(Clone)]
@@ -93,68 +94,41 @@ enum Pace {
     OnCompletion,
 }
 
-/// Who is first of those that are due.
-#[derive(Clone, Copy)]
-enum Order {
-    LongestDue,
-    /// For its interval.
-    LongestDueByInterval,
-    FewestPolls,
-    Youngest,
-}
-
 /// A backoff with the default jitter.
 fn backoff(initial_interval: u64, multiplier: f64, max_interval: u64) -> Pace {
     let (initial, max) = (Duration::from_millis(initial_interval), Duration::from_millis(max_interval));
     Pace::Backoff(Backoff::new(initial, multiplier, max, 0.2))
 }
 
-/// The daemon, as it is unless told otherwise.
+/// The daemon, as it is unless configured otherwise.
 fn daemon() -> Policy {
-    Policy {
-        name: "daemon".to_owned(),
-        pace: backoff(FLOOR, 1.5, 5 * MINUTE),
-        first_of_all: 0.5,
-        order: Order::LongestDue,
-        ahead: false,
-        hammers: false,
-    }
+    Policy { name: "daemon".to_owned(), pace: backoff(5 * SECOND, 1.5, 5 * MINUTE), by_age: BY_AGE }
 }
 
 /// The same without VATs.
 fn queue(name: &str) -> Policy {
-    Policy { name: name.to_owned(), first_of_all: 1.0, ..daemon() }
+    Policy { name: name.to_owned(), by_age: 1, ..daemon() }
+}
+
+/// The same without ages.
+fn turns_alone() -> Policy {
+    Policy { name: "turns alone".to_owned(), by_age: u64::MAX, ..daemon() }
 }
 
 fn policies() -> Vec<Policy> {
     vec![
         daemon(),
-        Policy { name: "turns alone".to_owned(), first_of_all: 0.0, ..daemon() },
-        queue("backoff, one queue"),
-        Policy { hammers: true, ..queue("backoff, refused") },
+        turns_alone(),
+        queue("one queue"),
         Policy { pace: Pace::Every(30 * SECOND), ..queue("every 30 s") },
         Policy { pace: Pace::Every(MINUTE), ..queue("every 60 s") },
         Policy { pace: Pace::OnCompletion, ..queue("clairvoyant") },
     ]
 }
 
-fn orders() -> Vec<Policy> {
-    let share = |percent: u32| Policy {
-        name: format!("{percent} % to the first of all"),
-        first_of_all: f64::from(percent) / 100.0,
-        ..daemon()
-    };
-    vec![
-        share(0),
-        share(25),
-        share(50),
-        share(75),
-        queue("one queue: longest due"),
-        Policy { order: Order::LongestDueByInterval, ..queue("… for its interval") },
-        Policy { order: Order::FewestPolls, ..queue("… fewest polls") },
-        Policy { order: Order::Youngest, ..queue("… youngest") },
-        Policy { ahead: true, ..queue("longest due, and ahead") },
-    ]
+fn mixes() -> Vec<Policy> {
+    let one_in = |by_age: u64| Policy { name: format!("one in {by_age} by age"), by_age, ..daemon() };
+    vec![turns_alone(), one_in(4), one_in(3), one_in(2), queue("one queue")]
 }
 
 fn intervals() -> Vec<Policy> {
@@ -279,13 +253,13 @@ fn compare(title: &str, devices: &[Device], quotas: &[u32], policies: &[Policy],
             continue;
         }
         println!(
-            "\n{title}\n{:<26} {:>8} {:>8} {:>8} {:>8}  {:>10} {:>8}  {:>9} {:>8}",
-            "", "mean", "median", "p95", "max", "small mean", "p95", "requests", "refused"
+            "\n{title}\n{:<26} {:>8} {:>8} {:>8} {:>8}  {:>10} {:>8}  {:>9}",
+            "", "mean", "median", "p95", "max", "small mean", "p95", "requests"
         );
         for policy in policies {
-            let Outcome { all, small, n_requests, n_refused } = simulate(devices, *per_minute, policy);
+            let Outcome { all, small, n_requests } = simulate(devices, *per_minute, policy);
             println!(
-                "{:<26} {:>8.1} {:>8.1} {:>8.1} {:>8.1}  {:>10.1} {:>8.1}  {n_requests:>9} {n_refused:>8}",
+                "{:<26} {:>8.1} {:>8.1} {:>8.1} {:>8.1}  {:>10.1} {:>8.1}  {n_requests:>9}",
                 policy.name,
                 mean(&all),
                 quantile(&all, 0.5),
@@ -308,94 +282,80 @@ fn quantile(sorted: &[u64], share: f64) -> f64 {
 }
 
 /// Times from completion to knowledge, sorted: of all devices and of small VATs'.
+#[derive(Default)]
 struct Outcome {
     all: Vec<u64>,
     small: Vec<u64>,
     n_requests: u64,
-    n_refused: u64,
 }
 
-/// What is known of a device.
-#[derive(Clone)]
-struct Row {
-    due_at: u64,
-    asked_at: u64,
-    interval: Duration,
-    n_polls: usize,
-}
+const CREDENTIAL: &str = "main";
 
 fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
     let mut rng = Rng::with_seed(SEED);
     let start = Instant::now();
-    let at = |ms: u64| start + Duration::from_millis(ms);
-    let mut quota = Quota::new(per_minute, start);
     let n_vats = devices.iter().map(|device| device.vat + 1).max().unwrap_or(0);
+    let vats: Vec<Vat> = (0..n_vats).map(|nth| Vat::parse(&format!("V{nth}")).unwrap()).collect();
     let mut sizes = vec![0; n_vats];
     devices.iter().for_each(|device| sizes[device.vat] += 1);
-    let is_one_queue = policy.first_of_all >= 1.0;
 
-    let mut rows: Vec<Row> = devices.iter().map(|device| first_row(device, policy)).collect();
-    let mut waiting: BinaryHeap<_> =
-        rows.iter().enumerate().map(|(id, row)| Reverse((row.due_at, id))).collect();
-    let mut due = Due::new(if is_one_queue { 1 } else { n_vats });
-    let mut ahead = Ahead::default();
-    let mut outcome = Outcome { all: Vec::new(), small: Vec::new(), n_requests: 0, n_refused: 0 };
-    // Of a first of all's turn, what has come together: with a share of a half it is every other request.
-    let mut firsts = 0.0;
+    let serving = Serving::new([(CREDENTIAL, [].as_slice())]);
+    let quota = Quota::new(per_minute, Duration::ZERO, start);
+    let backoff = Backoff::new(Duration::from_secs(5), 1.5, Duration::from_secs(300), 0.2);
+    let mut gates = Gates::new(backoff, usize::MAX, [(CREDENTIAL.to_owned(), quota)]);
+    let mut turns = Turns::new([CREDENTIAL.to_owned()], policy.by_age);
+    let mut rows = Rows::default();
+    let mut intervals: Vec<Duration> = vec![first_interval(policy); devices.len()];
+    let mut arrivals: Vec<(u64, usize)> = devices
+        .iter()
+        .enumerate()
+        .map(|(key, device)| match policy.pace {
+            Pace::OnCompletion => (device.completed_at, key),
+            _ => (device.registered_at, key),
+        })
+        .collect();
+    // The first one last.
+    arrivals.sort_unstable_by(|a, b| b.cmp(a));
+
+    let mut outcome = Outcome::default();
+    let none_ready = BTreeMap::new();
     let mut now = 0;
-    loop {
-        while let Some(&Reverse((due_at, id))) = waiting.peek()
-            && due_at <= now
-        {
-            waiting.pop();
-            // Who was asked ahead stands there once more.
-            if rows[id].due_at == due_at {
-                let vat = if is_one_queue { 0 } else { devices[id].vat };
-                due.insert(vat, id, &rows[id], &devices[id], policy.order);
-            }
+    while outcome.all.len() < devices.len() {
+        while let Some((due_at, key)) = arrivals.pop_if(|(due_at, _)| *due_at <= now) {
+            let vat = devices[key].vat;
+            rows.insert(&Row { key, vat_key: vat as i64, vat: vats[vat].clone(), due_at: due_at as i64 });
+            turns.look_again();
         }
-        let next_event = waiting.peek().map(|Reverse((due_at, _))| *due_at);
-        let early = if policy.ahead && due.is_empty() { ahead.peek(&rows, now) } else { None };
-        if due.is_empty() && early.is_none_or(|(from, _)| from > now) {
-            let Some(next_event) = next_event else { break };
-            now = early.map_or(next_event, |(from, _)| from.min(next_event));
+        let (at, instant) = (Timestamp::from_millis(now as i64), start + Duration::from_millis(now));
+        let (wanted, next_look) = turns.wanted(&mut gates, &serving, &none_ready, at, instant);
+        if wanted.is_empty() {
+            let next_arrival = arrivals.last().map_or(u64::MAX, |(due_at, _)| *due_at);
+            now = (next_look.as_millis() as u64).max(now + 1).min(next_arrival);
             continue;
         }
-        let is_refused = policy.hammers && quota.available(at(now)) == 0;
-        if !is_refused && quota.available(at(now)) == 0 {
-            now += (quota.wait(at(now)).as_nanos() as u64).div_ceil(1_000_000).max(1);
-            continue;
-        }
-        let id = match early {
-            Some((_, id)) => id,
-            None => {
-                firsts += policy.first_of_all;
-                let is_first_of_all = firsts >= 1.0;
-                firsts -= f64::from(u8::from(is_first_of_all));
-                due.pop(is_first_of_all, &rows, now, policy.order)
-            }
+        let look = |wanted: Wanted| {
+            let found = rows.look(&wanted, now as i64);
+            (wanted, found)
         };
-        outcome.n_requests += 1;
-        if is_refused {
-            outcome.n_refused += 1;
-        } else {
-            quota.take();
-            let device = &devices[id];
+        for turn in turns.plan(wanted.into_iter().map(look).collect(), &mut gates, at) {
+            // Its slot is given back at once.
+            let ticket = gates.take(turn.activity.vat(), CREDENTIAL, at);
+            gates.settle(&ticket, &in_progress(), at, 0.5);
+            rows.remove(&turn.activity);
+            outcome.n_requests += 1;
+            let key = turn.activity.key;
+            let device = &devices[key];
             if device.completed_at <= now {
                 let lag = now - device.completed_at;
                 outcome.all.push(lag);
                 if sizes[device.vat] <= SMALL {
                     outcome.small.push(lag);
                 }
-                rows[id].due_at = u64::MAX;
-                rows[id].n_polls += 1;
-                continue;
+            } else {
+                let due_at = now + wait(&mut intervals[key], policy, &mut rng);
+                rows.insert(&Row { due_at: due_at as i64, ..turn.activity });
             }
-        }
-        ask_again(&mut rows[id], policy, now, &mut rng);
-        waiting.push(Reverse((rows[id].due_at, id)));
-        if policy.ahead {
-            ahead.insert(id, &rows[id]);
+            turns.look_again();
         }
     }
     outcome.all.sort_unstable();
@@ -403,163 +363,25 @@ fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
     outcome
 }
 
-fn first_row(device: &Device, policy: &Policy) -> Row {
-    Row {
-        due_at: match policy.pace {
-            Pace::OnCompletion => device.completed_at,
-            _ => device.registered_at,
-        },
-        asked_at: device.registered_at,
-        interval: match &policy.pace {
-            Pace::Backoff(backoff) => backoff.initial_interval(),
-            _ => Duration::ZERO,
-        },
-        n_polls: 0,
+fn in_progress() -> Observation {
+    Observation { http_status: Some(200), verdict: Verdict::InProgress(Report::default()), body: None }
+}
+
+fn first_interval(policy: &Policy) -> Duration {
+    match &policy.pace {
+        Pace::Backoff(backoff) => backoff.initial_interval(),
+        _ => Duration::ZERO,
     }
 }
 
-fn ask_again(row: &mut Row, policy: &Policy, now: u64, rng: &mut Rng) {
-    row.n_polls += 1;
-    row.asked_at = now;
-    row.due_at = now
-        + match &policy.pace {
-            Pace::Every(interval) => *interval,
-            Pace::OnCompletion => 0,
-            Pace::Backoff(backoff) => {
-                let step = backoff.step(row.interval, rng.f64());
-                row.interval = step.next_interval;
-                step.wait.as_millis() as u64
-            }
-        };
-}
-
-/// Those that are due, by VAT.
-struct Due {
-    lines: Vec<Line>,
-    /// By VAT, when it had its last turn.
-    served: Vec<u64>,
-    n_served: u64,
-    /// VATs with somebody due: the one that has waited longest for a turn is first.
-    by_turn: BTreeSet<(u64, u64, usize)>,
-    /// The same VATs: the one with the first of all is first.
-    by_first: BTreeSet<(u64, usize)>,
-}
-
-/// One VAT's, by their number of polls where the order looks at that.
-#[derive(Default)]
-struct Line {
-    levels: Vec<BinaryHeap<Reverse<(u64, usize)>>>,
-}
-
-impl Due {
-    fn new(n_lines: usize) -> Self {
-        Self {
-            lines: (0..n_lines).map(|_| Line::default()).collect(),
-            served: vec![0; n_lines],
-            n_served: 0,
-            by_turn: BTreeSet::new(),
-            by_first: BTreeSet::new(),
+fn wait(interval: &mut Duration, policy: &Policy, rng: &mut Rng) -> u64 {
+    match &policy.pace {
+        Pace::Every(interval) => *interval,
+        Pace::OnCompletion => 1,
+        Pace::Backoff(backoff) => {
+            let step = backoff.step(*interval, rng.f64());
+            *interval = step.next_interval;
+            step.wait.as_millis() as u64
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.by_turn.is_empty()
-    }
-
-    fn insert(&mut self, vat: usize, id: usize, row: &Row, device: &Device, order: Order) {
-        self.unlist(vat);
-        let (level, key) = match order {
-            Order::LongestDue => (0, row.due_at),
-            Order::LongestDueByInterval | Order::FewestPolls => (row.n_polls.min(31), row.due_at),
-            Order::Youngest => (0, u64::MAX - device.registered_at),
-        };
-        let levels = &mut self.lines[vat].levels;
-        if levels.len() <= level {
-            levels.resize_with(level + 1, BinaryHeap::new);
-        }
-        levels[level].push(Reverse((key, id)));
-        self.list(vat);
-    }
-
-    fn pop(&mut self, is_first_of_all: bool, rows: &[Row], now: u64, order: Order) -> usize {
-        let vat =
-            if is_first_of_all { self.by_first.first().unwrap().1 } else { self.by_turn.first().unwrap().2 };
-        self.unlist(vat);
-        let id = self.lines[vat].pop(rows, now, order);
-        self.n_served += 1;
-        self.served[vat] = self.n_served;
-        self.list(vat);
-        id
-    }
-
-    fn list(&mut self, vat: usize) {
-        if let Some(first) = self.lines[vat].first() {
-            self.by_turn.insert((self.served[vat], first, vat));
-            self.by_first.insert((first, vat));
-        }
-    }
-
-    fn unlist(&mut self, vat: usize) {
-        if let Some(first) = self.lines[vat].first() {
-            self.by_turn.remove(&(self.served[vat], first, vat));
-            self.by_first.remove(&(first, vat));
-        }
-    }
-}
-
-impl Line {
-    fn first(&self) -> Option<u64> {
-        self.levels.iter().filter_map(|level| level.peek()).map(|Reverse((key, _))| *key).min()
-    }
-
-    fn pop(&mut self, rows: &[Row], now: u64, order: Order) -> usize {
-        // Who was polled equally often has the same interval, so that the longest due of each level is enough.
-        let urgency = |level: &BinaryHeap<Reverse<(u64, usize)>>| match (level.peek(), order) {
-            (None, _) => -1.0,
-            (Some(Reverse((due_at, id))), Order::LongestDueByInterval) => {
-                (now - due_at) as f64 / rows[*id].interval.as_millis() as f64
-            }
-            // The first level that has anybody.
-            _ => 0.0,
-        };
-        let level = (0..self.levels.len())
-            .rev()
-            .max_by(|a, b| urgency(&self.levels[*a]).total_cmp(&urgency(&self.levels[*b])));
-        self.levels[level.unwrap()].pop().unwrap().0.1
-    }
-}
-
-/// Those that are not due, for spare quota: who has waited for the largest part of its interval is first, and nobody
-/// comes before [`FLOOR`].
-#[derive(Default)]
-struct Ahead {
-    levels: Vec<VecDeque<(u64, usize, usize)>>,
-}
-
-impl Ahead {
-    fn insert(&mut self, id: usize, row: &Row) {
-        let level = row.n_polls.min(31);
-        if self.levels.len() <= level {
-            self.levels.resize_with(level + 1, VecDeque::new);
-        }
-        self.levels[level].push_back((row.asked_at, id, row.n_polls));
-    }
-
-    /// Whom to ask, and from when on.
-    fn peek(&mut self, rows: &[Row], now: u64) -> Option<(u64, usize)> {
-        let mut best: Option<(u64, f64, usize)> = None;
-        for level in &mut self.levels {
-            while level.front().is_some_and(|(_, id, n_polls)| rows[*id].n_polls != *n_polls) {
-                level.pop_front();
-            }
-            if let Some((asked_at, id, _)) = level.front() {
-                let part = (now - asked_at) as f64 / rows[*id].interval.as_millis() as f64;
-                let from = (asked_at + FLOOR).max(now);
-                if best.is_none_or(|(until, most, _)| from < until || (from == until && part > most)) {
-                    best = Some((from, part, *id));
-                }
-            }
-        }
-        best.map(|(from, _, id)| (from, id))
     }
 }
