@@ -1,10 +1,11 @@
 //! The release binary as a process of its own, against a loopback upstream and receiver.
 //!
-//! `cargo bench --bench end_to_end [-- delays|throughput|scale|idle …]` prints
+//! `cargo bench --bench end_to_end [-- delays|throughput|scale|vats|idle …]` prints
 //! - `delays`: the time from upstream's final answer to the receiver's POST, for single conclusions and for a burst,
 //! - `throughput`: polls a second, CPU a poll and peak memory, all recorded durably, beside a bare loop of the same
 //!   client that records nothing,
 //! - `scale`: the same with a thousand and with a million activities that are due, and the time to the first poll,
+//! - `vats`: CPU and memory with many VATs, under a quota and without one, and the time to the first poll,
 //! - `idle`: CPU and memory with a hundred thousand activities that are not due.
 //!
 //! Nothing is asserted: machines differ. Compare the ratios within one run, not the times of two. Upstream runs on the
@@ -49,6 +50,9 @@ fn main() {
         }
         if is_wanted("scale") {
             scale().await;
+        }
+        if is_wanted("vats") {
+            vats().await;
         }
         if is_wanted("idle") {
             idle().await;
@@ -127,9 +131,9 @@ impl Rate {
     }
 }
 
-async fn daemon_rate(ledger: &Ledger, url: &str, n_activities: u64, are_new: bool) -> Rate {
+async fn daemon_rate(ledger: &Ledger, url: &str, n_activities: u64, n_vats: u64, are_new: bool) -> Rate {
     let setup = Setup::new(url, RELENTLESS).await;
-    setup.fill(n_activities, are_new, Duration::ZERO).await;
+    setup.fill(n_activities, n_vats, are_new, Duration::ZERO).await;
     let (n_before, began_at) = (ledger.n_answers(), Instant::now());
     let daemon = setup.daemon();
     until("the first poll", || ledger.n_answers() > n_before).await;
@@ -160,7 +164,7 @@ async fn throughput() {
         // Before each, so that a machine that gets slower meanwhile does not favour either.
         let bare = bare_rate(&ledger, &url).await;
         bare.print("bare loop");
-        let daemon = daemon_rate(&ledger, &url, n_activities, are_new).await;
+        let daemon = daemon_rate(&ledger, &url, n_activities, 100, are_new).await;
         daemon.print_beside(if are_new { "daemon, first polls" } else { "daemon" }, &bare, "the bare loop");
     }
 }
@@ -169,10 +173,47 @@ async fn scale() {
     println!("a million activities that are due");
     let ledger = Arc::new(Ledger::default());
     let url = ledger.serve().await;
-    let few = daemon_rate(&ledger, &url, 1_000, false).await;
+    let few = daemon_rate(&ledger, &url, 1_000, 100, false).await;
     few.print("a thousand");
-    let many = daemon_rate(&ledger, &url, 1_000_000, false).await;
+    let many = daemon_rate(&ledger, &url, 1_000_000, 100, false).await;
     many.print_beside("a million", &few, "the thousand");
+}
+
+async fn vats() {
+    println!("many VATs; upstream answers in 20 ms and never finishes");
+    let ledger = Arc::new(Ledger::default());
+    ledger.latency_ms.store(20, Ordering::Relaxed);
+    let url = ledger.serve().await;
+    for (n_activities, n_vats, per_minute) in
+        [(20_000, 100, 300), (20_000, 20_000, 300), (100_000, 100_000, 300), (100_000, 100_000, 1_000)]
+    {
+        let setup = Setup::with_quota(&url, "", per_minute).await;
+        setup.fill(n_activities, n_vats, false, Duration::ZERO).await;
+        let (n_before, began_at) = (ledger.n_answers(), Instant::now());
+        let daemon = setup.daemon();
+        until("the first poll", || ledger.n_answers() > n_before).await;
+        let first_poll = began_at.elapsed();
+        tokio::time::sleep(WINDOW).await;
+        let (n_before, cpu_before) = (ledger.n_answers(), daemon.cpu());
+        tokio::time::sleep(WINDOW * 4).await;
+        let share = (daemon.cpu() - cpu_before).as_secs_f64() / (WINDOW * 4).as_secs_f64();
+        println!(
+            "  {n_activities:>7} pending, {n_vats:>7} VATs, {per_minute:>5} a minute: {:>5.2} % of a core, {:>5.1} MiB at the \
+             peak, {:>4.1} polls/s, first poll {:.2} s after the start",
+            share * 100.0,
+            daemon.memory_mib("VmHWM"),
+            (ledger.n_answers() - n_before) as f64 / (WINDOW * 4).as_secs_f64(),
+            first_poll.as_secs_f64()
+        );
+        daemon.stop();
+    }
+    ledger.latency_ms.store(0, Ordering::Relaxed);
+    let few = daemon_rate(&ledger, &url, 20_000, 100, false).await;
+    few.print("100 VATs");
+    let many = daemon_rate(&ledger, &url, 20_000, 20_000, false).await;
+    many.print_beside("20000 VATs", &few, "the 100 VATs");
+    let huge = daemon_rate(&ledger, &url, 1_000_000, 100_000, false).await;
+    huge.print_beside("100000 VATs", &few, "the 100 VATs");
 }
 
 async fn idle() {
@@ -180,7 +221,7 @@ async fn idle() {
     // A start brings nearer what is planned beyond the longest interval.
     let schedule = "initial_interval = \"2h\"\nmax_interval = \"2h\"";
     let setup = Setup::new(&ledger.serve().await, schedule).await;
-    setup.fill(100_000, false, Duration::from_secs(3_600)).await;
+    setup.fill(100_000, 100, false, Duration::from_secs(3_600)).await;
     let daemon = setup.daemon();
     tokio::time::sleep(WINDOW).await;
     let before = daemon.cpu();

@@ -21,12 +21,17 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// For this upstream, with `schedule` in its section.
+    /// For this upstream, without a quota, and with `schedule` in its section.
     pub async fn new(url: &str, schedule: &str) -> Self {
+        Self::with_quota(url, schedule, 0).await
+    }
+
+    /// The same with so many requests a minute.
+    pub async fn with_quota(url: &str, schedule: &str, per_minute: u32) -> Self {
         let folder = tempfile::TempDir::new().unwrap();
         let text = format!(
             "[database]\nurl = \"sqlite://{}/bench.db\"\n[upstream]\nbase_url = \"{url}\"\n[events]\nlog = false\n\
-             [[credentials]]\nname = \"bench\"\ntoken = \"a-token-of-no-use\"\nrequests_per_minute = 0\n\
+             [[credentials]]\nname = \"bench\"\ntoken = \"a-token-of-no-use\"\nrequests_per_minute = {per_minute}\n\
              [[webhooks]]\nname = \"erp\"\nurl = \"{url}/hook\"\nsecret = \"{SECRET}\"\n\
              [log]\nlevel = \"warn\"\n[schedule]\n{schedule}\n",
             folder.path().display()
@@ -40,9 +45,9 @@ impl Setup {
         SqliteConnectOptions::new().filename(self.folder.path().join("bench.db")).connect().await.unwrap()
     }
 
-    /// Adds activities that are due in so long, spread over a hundred VATs: new ones, or such as upstream has said of
-    /// what it says again. Beside the program, for it adds ten thousand at a time and this is about millions.
-    pub async fn fill(&self, n_activities: u64, are_new: bool, due_in: Duration) {
+    /// Adds activities that are due in so long, spread evenly over VATs: new ones, or such as upstream has said of what it
+    /// says again. Written beside the program, which adds ten thousand at a time: this is about millions.
+    pub async fn fill(&self, n_activities: u64, n_vats: u64, are_new: bool, due_in: Duration) {
         let mut connection = self.connect().await;
         let now = clock::wall_now().as_millis();
         let due_at = now + i64::try_from(due_in.as_millis()).unwrap();
@@ -50,16 +55,17 @@ impl Setup {
             sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
         };
         run("PRAGMA synchronous = OFF".to_owned()).await;
-        run("WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 99)
-             INSERT INTO vats (vat, credential) SELECT printf('31%012d3', n), 'bench' FROM n"
-            .to_owned())
+        run(format!(
+            "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {n_vats} - 1)
+             INSERT INTO vats (vat, credential, next_due_at) SELECT printf('31%012d3', n), 'bench', {due_at} FROM n"
+        ))
         .await;
         for from in (0..n_activities).step_by(usize::try_from(CHUNK).unwrap()) {
             let until = n_activities.min(from + CHUNK);
             run(format!(
                 "WITH RECURSIVE n(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM n WHERE n < {until} - 1)
                  INSERT INTO activities (vat_id, activity_id, state, registered_at, watched_from)
-                 SELECT n % 100 + 1, 'activity-' || n, 'PENDING', {now}, {now} FROM n"
+                 SELECT n % {n_vats} + 1, 'activity-' || n, 'PENDING', {now}, {now} FROM n"
             ))
             .await;
         }

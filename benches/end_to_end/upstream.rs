@@ -20,6 +20,8 @@ const SUCCEEDED: &str = include_str!("../../tests/fixtures/succeeded.json");
 pub struct Ledger {
     /// Whether activities succeed now, rather than being in progress.
     pub succeeds: AtomicBool,
+    /// How long each answer takes, in milliseconds.
+    pub latency_ms: AtomicU64,
     n_answers: AtomicU64,
     answered: Mutex<HashMap<String, Instant>>,
     delays: Mutex<Vec<Duration>>,
@@ -68,6 +70,10 @@ impl Ledger {
         if request.uri().path() == "/hook" {
             self.hear(request).await;
             return Response::builder().status(204).body(Full::default()).unwrap();
+        }
+        let latency_ms = self.latency_ms.load(Ordering::Relaxed);
+        if latency_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(latency_ms)).await;
         }
         self.n_answers.fetch_add(1, Ordering::Relaxed);
         if !self.succeeds.load(Ordering::Relaxed) {
