@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::error::StoreError;
 use super::events::write_events;
@@ -24,7 +25,6 @@ pub struct StoredGate {
     pub paused_until: Option<Timestamp>,
 }
 
-#[derive(sqlx::FromRow)]
 struct GateRow {
     is_vat: bool,
     name: String,
@@ -34,6 +34,21 @@ struct GateRow {
     probe_interval_ms: Option<i64>,
     n_probes: i64,
     paused_until: Option<i64>,
+}
+
+impl FromRow<'_, SqliteRow> for GateRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            is_vat: row.try_get("is_vat")?,
+            name: row.try_get("name")?,
+            held_since: row.try_get("held_since")?,
+            held_reason: row.try_get("held_reason")?,
+            probe_at: row.try_get("probe_at")?,
+            probe_interval_ms: row.try_get("probe_interval_ms")?,
+            n_probes: row.try_get("n_probes")?,
+            paused_until: row.try_get("paused_until")?,
+        })
+    }
 }
 
 impl Store {

@@ -3,21 +3,32 @@
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use super::Store;
 use super::error::StoreError;
 use super::lock::DatabaseLock;
 use crate::domain::routing::Route;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// The files of `migrations/`, as `sqlx::migrate!` would embed them. That macro would have a second sqlx be compiled, for
+/// the compiler itself.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let migration = |version, description: &'static str, sql: &'static str| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "watch", include_str!("../../migrations/0001_watch.sql")),
+        migration(2, "tallies", include_str!("../../migrations/0002_tallies.sql")),
+        migration(3, "explanations", include_str!("../../migrations/0003_explanations.sql")),
+    ])
+});
 
 /// What the first migration marks a file with.
 const APPLICATION_ID: i64 = 0x5043_5357;
@@ -269,4 +280,19 @@ async fn require_durable(writer: &sqlx::SqlitePool, path: &Path) -> Result<(), S
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MIGRATIONS;
+
+    #[test]
+    fn every_file_of_migrations_is_one_that_is_run() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut files: Vec<String> = names.filter(|name| name.ends_with(".sql")).collect();
+        files.sort();
+        let named = MIGRATIONS.iter().map(|one| format!("{:04}_{}.sql", one.version, one.description));
+        assert_eq!(files, named.collect::<Vec<_>>());
+    }
 }

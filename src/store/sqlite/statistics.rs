@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::civil::{Date, date};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row};
 
 use super::error::StoreError;
 use super::{Store, as_json};
@@ -353,7 +355,6 @@ impl Store {
     }
 }
 
-#[derive(sqlx::FromRow)]
 struct LatestRow {
     vat: String,
     activity_id: String,
@@ -365,6 +366,22 @@ struct LatestRow {
     reason: Option<String>,
     /// A JSON array.
     rules: String,
+}
+
+impl FromRow<'_, SqliteRow> for LatestRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            vat: row.try_get("vat")?,
+            activity_id: row.try_get("activity_id")?,
+            device_id: row.try_get("device_id")?,
+            reference: row.try_get("reference")?,
+            state: row.try_get("state")?,
+            registered_at: row.try_get("registered_at")?,
+            concluded_at: row.try_get("concluded_at")?,
+            reason: row.try_get("reason")?,
+            rules: row.try_get("rules")?,
+        })
+    }
 }
 
 /// Median, 95th percentile and buckets of durations in milliseconds, given in ascending order with how many
