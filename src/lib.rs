@@ -13,7 +13,7 @@
 //! | [`worker`] | the daemon's tasks: poller, recorder, dispatchers, pruner |
 //! | [`daemon`] | composition root: builds the tasks, stops them in order |
 //! | [`api`] | HTTP: the JSON API, the pages' routes, probes and metrics |
-//! | [`monitor`] | whether the daemon is ready, and its metrics |
+//! | [`monitor`], [`process`] | whether the daemon is ready, and its metrics |
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
 //! | [`page`] | the web pages, from what the store tells |
 //! | [`cli`] | the command line |
@@ -41,6 +41,7 @@ pub mod domain;
 pub mod evidence;
 pub mod monitor;
 pub mod page;
+pub mod process;
 pub mod sandbox;
 pub mod service;
 pub mod settings;

@@ -17,8 +17,11 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::activity::State;
 use crate::domain::catalogue::Owner;
+use crate::domain::classify::{TransientKind, Verdict};
 use crate::domain::gate::Outage;
+use crate::domain::report::{CHECK_NAMES, CheckOutcome};
 use crate::domain::time::Timestamp;
+use crate::process::Usage;
 use crate::store::{ClosedGate, Footprint, Overview};
 
 /// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
@@ -36,6 +39,11 @@ const PREFIX: &str = "pcsid_watch";
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByVerdict {
     verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByUse {
+    usable: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,6 +97,7 @@ pub struct Monitor {
     health: Mutex<Health>,
     registry: Registry,
     polls: Family<ByVerdict, Counter>,
+    answers: Family<ByUse, Counter>,
     poll_duration: Histogram,
     conclusions: Family<ByState, Counter>,
     checks: Family<ByCheck, Counter>,
@@ -164,6 +173,7 @@ impl Monitor {
             }),
             registry: Registry::with_prefix(PREFIX),
             polls: Family::default(),
+            answers: Family::default(),
             poll_duration: exchange_durations(),
             conclusions: Family::default(),
             checks: Family::default(),
@@ -177,7 +187,18 @@ impl Monitor {
             commit_failures: Counter::default(),
         };
         monitor.register();
-        // A series that is there from the start can be told from one that is missing.
+        // A series that is there from the start can be told from one that is missing, and grows by its first increment.
+        for verdict in Verdict::USABLE_LABELS.into_iter().chain(TransientKind::ALL.map(TransientKind::label)) {
+            drop(monitor.polls.get_or_create(&ByVerdict { verdict }));
+        }
+        for is_usable in [true, false] {
+            drop(monitor.answers.get_or_create(&ByUse::new(is_usable)));
+        }
+        for check in CHECK_NAMES {
+            for outcome in CheckOutcome::ALL {
+                drop(monitor.checks.get_or_create(&ByCheck { check, outcome: outcome.label() }));
+            }
+        }
         for state in State::ALL.into_iter().filter(|state| state.is_concluded()) {
             drop(monitor.conclusions.get_or_create(&ByState { state: state.label() }));
         }
@@ -189,6 +210,7 @@ impl Monitor {
                 let labels = BySinkAndOutcome { sink: sink.clone(), outcome: outcome.label() };
                 drop(monitor.deliveries.get_or_create(&labels));
             }
+            drop(monitor.delivery_duration.get_or_create(&BySink { sink: sink.clone() }));
         }
         Arc::new(monitor)
     }
@@ -202,6 +224,11 @@ impl Monitor {
             "polls",
             "Answers from upstream, or failures to get one, by what they meant",
             self.polls.clone(),
+        );
+        registry.register(
+            "answers",
+            "The same by whether anything could be made of them: no is no answer, or none that can be trusted",
+            self.answers.clone(),
         );
         registry.register(
             "poll_duration_seconds",
@@ -276,8 +303,9 @@ impl Monitor {
     }
 
     /// An answer came, or none did, after so long. `usable_at`: when it was, if it told where an activity stands.
-    pub fn polled(&self, verdict: &'static str, took: Duration, usable_at: Option<Timestamp>) {
-        self.polls.get_or_create(&ByVerdict { verdict }).inc();
+    pub fn polled(&self, verdict: &Verdict, took: Duration, usable_at: Option<Timestamp>) {
+        self.polls.get_or_create(&ByVerdict { verdict: verdict.label() }).inc();
+        self.answers.get_or_create(&ByUse::new(verdict.is_usable())).inc();
         self.poll_duration.observe(took.as_secs_f64());
         if usable_at.is_some() {
             self.health().last_answer_at = usable_at;
@@ -368,7 +396,7 @@ impl Monitor {
         self.health().last_answer_at
     }
 
-    /// All metrics in the OpenMetrics text format. `overview`: what the database knows; `footprint`: what the file
+    /// All metrics in the OpenMetrics text format, those of the process first. `overview`: what the database knows; `footprint`: what the file
     /// system says. The series of one that can't be asked are missing.
     ///
     /// # Errors
@@ -395,17 +423,44 @@ impl Monitor {
         if let Some(footprint) = footprint {
             let bytes = footprint.database_bytes as f64;
             gauge(&mut seen, "database_bytes", "Size of the database file with its WAL", bytes);
+            let bytes = footprint.wal_bytes as f64;
+            gauge(&mut seen, "database_wal_bytes", "Size of the WAL alone", bytes);
             let bytes = footprint.free_bytes as f64;
             gauge(&mut seen, "disk_free_bytes", "What may still be written where the database is", bytes);
         }
         if let Some(overview) = overview {
             self.add_overview(&mut seen, overview, now);
         }
+        // These have the names that every program has them under.
+        let mut process = Registry::default();
+        if let Some(usage) = Usage::read() {
+            self.add_usage(&mut process, usage);
+        }
         let mut text = String::new();
+        encode_registry(&mut text, &process)?;
         encode_registry(&mut text, &seen)?;
         encode_registry(&mut text, &self.registry)?;
         encode_eof(&mut text)?;
         Ok(text)
+    }
+
+    fn add_usage(&self, process: &mut Registry, usage: Usage) {
+        let cpu = Counter::<f64, AtomicU64>::default();
+        cpu.inc_by(usage.cpu_seconds);
+        process.register("process_cpu_seconds", "Processor time that the process has used", cpu);
+        let started = epoch_seconds(self.started_at);
+        gauge(process, "process_start_time_seconds", "When the process started, since 1970", started);
+        let bytes = usage.resident_bytes as f64;
+        gauge(process, "process_resident_memory_bytes", "Memory that is resident", bytes);
+        let bytes = usage.virtual_bytes as f64;
+        gauge(process, "process_virtual_memory_bytes", "Address space", bytes);
+        gauge(process, "process_threads", "Threads", usage.threads as f64);
+        if let Some(n) = usage.open_descriptors {
+            gauge(process, "process_open_fds", "Descriptors that are open", n as f64);
+        }
+        if let Some(n) = usage.max_descriptors {
+            gauge(process, "process_max_fds", "Descriptors that may be open", n as f64);
+        }
     }
 
     fn add_idle_times(&self, seen: &mut Registry) {
@@ -477,6 +532,12 @@ impl Monitor {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ByUse {
+    const fn new(is_usable: bool) -> Self {
+        Self { usable: if is_usable { "yes" } else { "no" } }
     }
 }
 

@@ -10,6 +10,7 @@
 mod activities;
 mod deliveries;
 mod events;
+mod exposition;
 mod guard;
 mod named;
 mod openapi;

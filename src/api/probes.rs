@@ -5,16 +5,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
 use super::Api;
+use super::exposition::Exposition;
 use super::problem::Problem;
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The probes: they ask for no token and tell nothing but this.
 pub(super) fn router() -> Router<Arc<Api>> {
@@ -44,8 +43,8 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-/// Everything that is counted, for Prometheus.
-pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+/// Everything that is counted, for Prometheus, in the format that it asks for.
+pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let now = api.clock.now();
     let overview = match api.store.overview(now).await {
         Ok(overview) => Some(overview),
@@ -57,7 +56,11 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Pro
     };
     let footprint = api.store.footprint().await;
     match api.monitor.metrics(overview.as_ref(), footprint, now) {
-        Ok(text) => Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()),
+        Ok(text) => {
+            let format = Exposition::wanted(&headers);
+            let headers = [(CONTENT_TYPE, format.content_type()), (VARY, "Accept")];
+            Ok((headers, format.of(text)).into_response())
+        }
         Err(_) => Err(Problem::timed_out()),
     }
 }

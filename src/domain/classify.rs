@@ -110,6 +110,15 @@ pub enum TransientKind {
 }
 
 impl TransientKind {
+    /// All kinds.
+    pub const ALL: [TransientKind; 5] = [
+        TransientKind::NoReply,
+        TransientKind::Gateway,
+        TransientKind::ServerError,
+        TransientKind::InvalidResponse,
+        TransientKind::UnexpectedStatus,
+    ];
+
     /// The name in `last_error` and metrics.
     pub const fn label(self) -> &'static str {
         match self {
@@ -123,6 +132,15 @@ impl TransientKind {
 }
 
 impl Verdict {
+    /// All [labels](Self::label) but those of [`TransientKind`].
+    pub const USABLE_LABELS: [&str; 7] =
+        ["in_progress", "succeeded", "failed", "refused", "unauthorized", "forbidden", "throttled"];
+
+    /// Whether upstream said anything at all that can be trusted.
+    pub const fn is_usable(&self) -> bool {
+        !matches!(self, Verdict::Transient { .. })
+    }
+
     /// Whether upstream said where the activity stands, rather than nothing, or something about the credential.
     pub const fn tells_where_it_stands(&self) -> bool {
         matches!(

@@ -37,6 +37,10 @@ pub enum CheckOutcome {
 }
 
 impl CheckOutcome {
+    /// All outcomes.
+    pub const ALL: [CheckOutcome; 3] =
+        [CheckOutcome::Succeeded, CheckOutcome::Failed, CheckOutcome::NotReported];
+
     /// The public name, as stored and shown.
     pub const fn label(self) -> &'static str {
         match self {

@@ -283,8 +283,8 @@ impl Poller {
     async fn settle(&mut self, finished: Finished) {
         let Finished { claimed, ticket, observation, took } = finished;
         let now = self.parts.clock.now();
-        let is_usable = observation.verdict.tells_where_it_stands();
-        self.parts.monitor.polled(observation.verdict.label(), took, is_usable.then_some(now));
+        let verdict = &observation.verdict;
+        self.parts.monitor.polled(verdict, took, verdict.tells_where_it_stands().then_some(now));
         let settled = self.parts.gates.settle(&ticket, &observation, now, fastrand::f64());
         self.parts.monitor.outage_is(self.parts.gates.outage());
         if !settled.changes.is_empty() || !settled.notices.is_empty() {

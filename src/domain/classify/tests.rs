@@ -34,6 +34,11 @@ fn check(http_status: u16, body: impl AsRef<[u8]>, expected: &str) {
     let verdict = verdict(http_status, body.as_ref());
     let shown: String = String::from_utf8_lossy(body.as_ref()).chars().take(400).collect();
     assert_eq!(verdict.label(), expected, "HTTP {http_status} with {shown}\n{verdict:?}");
+    let labels = match verdict.is_usable() {
+        true => Verdict::USABLE_LABELS.to_vec(),
+        false => TransientKind::ALL.map(TransientKind::label).to_vec(),
+    };
+    assert!(labels.contains(&expected), "{expected} has no series from the start");
 }
 
 /// A body that is not to be trusted, under each status whose body counts.

@@ -9,6 +9,8 @@ use super::Store;
 pub struct Footprint {
     /// The database file with its WAL.
     pub database_bytes: u64,
+    /// The WAL alone.
+    pub wal_bytes: u64,
     /// What an ordinary user may still write to the file system that it is on.
     pub free_bytes: u64,
 }
@@ -27,9 +29,10 @@ fn read(path: PathBuf) -> Option<Footprint> {
     let disk = rustix::fs::statvfs(folder.unwrap_or(".".as_ref())).ok()?;
     let mut wal = path.clone().into_os_string();
     wal.push("-wal");
-    let bytes_of = |file: &std::ffi::OsStr| std::fs::metadata(file).map_or(0, |file| file.len());
+    let wal_bytes = std::fs::metadata(&wal).map_or(0, |file| file.len());
     Some(Footprint {
-        database_bytes: std::fs::metadata(&path).ok()?.len() + bytes_of(&wal),
+        database_bytes: std::fs::metadata(&path).ok()?.len() + wal_bytes,
+        wal_bytes,
         free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
     })
 }
