@@ -302,16 +302,17 @@ impl Daemon {
         let api = Api::new(settings, parts);
         let mut serving = JoinSet::new();
         if let Some(listener) = listener {
-            tracing::info!("the status page and the API are on http://{}/", listener.address);
+            tracing::info!(address = %listener.address, "the status page and the API are on http://{}/", listener.address);
             serving.spawn(api::serve(listener, api.router(), stop_polling.clone()));
         }
         if let Some(listener) = metrics_listener {
-            tracing::info!("probes and metrics are on http://{}/metrics", listener.address);
+            tracing::info!(address = %listener.address, "probes and metrics are on http://{}/metrics", listener.address);
             serving.spawn(api::serve(listener, api.probe_router(), stop_polling.clone()));
         }
         tracing::info!(
             database = %store.path().display(),
             upstream = %settings.upstream.base_url,
+            version = env!("CARGO_PKG_VERSION"),
             "pcsid-watch {} polls {} and records in {}",
             env!("CARGO_PKG_VERSION"),
             settings.upstream.base_url,

@@ -1,10 +1,9 @@
 //! The program: exit codes, and errors as plain sentences.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pcsid_watch::cli;
+use pcsid_watch::{cli, telemetry};
 
 /// How long threads that are stuck in a blocking call, a write to a full pipe say, may hold the exit up.
 const EXIT_PATIENCE: Duration = Duration::from_millis(300);
@@ -15,8 +14,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => {
-            // Where stderr can't be written either, the exit code has to do.
-            let _ = writeln!(std::io::stderr(), "pcsid-watch: no threads can be started: {err}");
+            telemetry::complain(cli::format_at_start(), &format!("no threads can be started: {err}"));
             return ExitCode::from(1);
         }
     };

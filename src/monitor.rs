@@ -188,7 +188,8 @@ impl Monitor {
         };
         monitor.register();
         // A series that is there from the start can be told from one that is missing, and grows by its first increment.
-        for verdict in Verdict::USABLE_LABELS.into_iter().chain(TransientKind::ALL.map(TransientKind::label)) {
+        for verdict in Verdict::USABLE_LABELS.into_iter().chain(TransientKind::ALL.map(TransientKind::label))
+        {
             drop(monitor.polls.get_or_create(&ByVerdict { verdict }));
         }
         for is_usable in [true, false] {

@@ -69,7 +69,10 @@ mod tests {
         let usage = Usage::parse(stat, status, limits, Some(12)).unwrap();
         assert_eq!(usage.cpu_seconds, 3.0);
         assert_eq!((usage.resident_bytes, usage.virtual_bytes), (1 << 20, 2 << 20));
-        assert_eq!((usage.threads, usage.open_descriptors, usage.max_descriptors), (7, Some(12), Some(1_024)));
+        assert_eq!(
+            (usage.threads, usage.open_descriptors, usage.max_descriptors),
+            (7, Some(12), Some(1_024))
+        );
         let unlimited = limits.replace("1024", "unlimited");
         assert_eq!(Usage::parse(stat, status, &unlimited, None).unwrap().max_descriptors, None);
         for cut in ["", "1 (x", "1 (x) S 1 2 3"] {

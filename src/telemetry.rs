@@ -1,17 +1,25 @@
-//! The program's own log: always on stderr, as text or JSON.
+//! The program's own log: always on stderr, as text or JSON. `docs/log.schema.json` describes the JSON.
 //!
 //! A thread of its own writes it, so that a reader who does not read, a stuck log collector say, holds up nothing
 //! else: lines that find the queue full are dropped.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
 use crate::settings::{LogFormat, LogSettings};
@@ -23,6 +31,132 @@ impl FormatTime for UtcMillis {
     fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
         write!(writer, "{}", clock::wall_now())
     }
+}
+
+/// What the names of this program's own modules begin with.
+const OWN: &str = env!("CARGO_CRATE_NAME");
+
+/// A line of the log as one JSON object. What a library logs stands below `library`, whatever names it uses.
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (metadata, mut fields) = (event.metadata(), Fields::default());
+        event.record(&mut fields);
+        if metadata.target().split("::").next() != Some(OWN) {
+            let mut library = std::mem::take(&mut fields.others);
+            // Libraries that log by the crate `log` come through one target, and name theirs in a field.
+            let target = library.remove("log.target").unwrap_or_else(|| metadata.target().into());
+            library.retain(|name, _| !name.starts_with("log."));
+            library.insert("target".to_owned(), target);
+            fields.others.insert("library".to_owned(), Value::Object(library));
+        }
+        writeln!(writer, "{}", json_line(*metadata.level(), &fields.message, fields.others))
+    }
+}
+
+/// The fields of an event, its message apart.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    fn set(&mut self, field: &Field, value: impl Into<Value>) {
+        self.others.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let (mut causes, mut next) = (Vec::new(), Some(value));
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        self.set(field, sentence(causes.into_iter()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            _ => self.set(field, format!("{value:?}")),
+        }
+    }
+}
+
+fn json_line(level: Level, message: &str, fields: Map<String, Value>) -> Value {
+    let mut line = Map::new();
+    line.insert("timestamp".to_owned(), clock::wall_now().to_string().into());
+    line.insert("level".to_owned(), level.as_str().into());
+    line.insert("message".to_owned(), message.into());
+    line.extend(fields);
+    Value::Object(line)
+}
+
+/// An error with its causes, each said once: some libraries repeat theirs in their own text.
+pub fn sentence(causes: impl Iterator<Item = String>) -> String {
+    let mut sentence = String::new();
+    for cause in causes {
+        if sentence.is_empty() {
+            sentence = cause;
+        } else if !sentence.contains(&cause) {
+            sentence.push_str(": ");
+            sentence.push_str(&cause);
+        }
+    }
+    sentence
+}
+
+/// The last line: why the program ends. Where it can't be written there is nobody to tell.
+pub fn complain(format: LogFormat, sentence: &str) {
+    let _ = match format {
+        LogFormat::Text => writeln!(std::io::stderr(), "pcsid-watch: {sentence}"),
+        LogFormat::Json => write_line(&json_line(Level::ERROR, sentence, Map::new())),
+    };
+}
+
+/// In one piece, so that no other line can come between.
+fn write_line(line: &Value) -> std::io::Result<()> {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes())
+}
+
+/// A panic as a line like the others: it must not spoil the log for whoever parses it.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("something that is no text");
+    let _ =
+        write_line(&json_line(Level::ERROR, &format!("a task panicked at {place}: {message}"), Map::new()));
 }
 
 /// Lines that may wait to be written.
@@ -101,7 +235,10 @@ pub fn init(settings: &LogSettings) -> LogGuard {
     // An error means that a log is set up already, as in tests of several runs.
     let _ = match settings.format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => {
+            std::panic::set_hook(Box::new(report_panic));
+            builder.event_format(JsonLines).try_init()
+        }
     };
     LogGuard(Some(lines))
 }

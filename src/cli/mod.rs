@@ -23,8 +23,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::daemon::DaemonError;
 use crate::domain::activity::InvalidInput;
 use crate::domain::catalogue::Language;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{LogFormat, Settings, SettingsError};
 use crate::store::{Store, StoreError};
+use crate::telemetry;
 use webhook::WebhookCommand;
 
 pub use output::Format;
@@ -174,42 +175,52 @@ pub async fn main() -> u8 {
         Err(err) => {
             // To stdout for --help and --version, to stderr otherwise; where neither can be written there is
             // nobody to tell.
-            let _ = err.print();
-            return if err.use_stderr() { 2 } else { 0 };
+            if !err.use_stderr() {
+                let _ = err.print();
+                return 0;
+            }
+            match format_at_start() {
+                LogFormat::Text => drop(err.print()),
+                LogFormat::Json => telemetry::complain(LogFormat::Json, err.to_string().trim()),
+            }
+            return 2;
         }
+    };
+    // A daemon's last word belongs to its log, also where the configuration can't be used; other commands talk to people.
+    let format = match &cli.command {
+        Command::Run => Settings::log_format(cli.config.as_deref()),
+        _ => LogFormat::Text,
     };
     match dispatch(cli).await {
         Ok(()) => 0,
         // A reader that closes the pipe, as `head` does, has what it wanted.
         Err(CliError::Failed(err)) if is_broken_pipe(&err) => 0,
         Err(CliError::Failed(err)) => {
-            complain(&sentence(&err));
+            telemetry::complain(format, &sentence(&err));
             1
         }
         Err(CliError::Unusable(err)) => {
-            complain(&sentence(&err));
+            telemetry::complain(format, &sentence(&err));
             2
         }
     }
 }
 
-/// One line on stderr; where that can't be written there is nobody to tell.
+/// A line to whoever called.
 fn complain(sentence: &str) {
-    let _ = writeln!(std::io::stderr(), "pcsid-watch: {sentence}");
+    telemetry::complain(LogFormat::Text, sentence);
 }
 
-/// An error with its causes, each said once: some libraries repeat theirs in their own text.
 fn sentence(err: &anyhow::Error) -> String {
-    let mut sentence = String::new();
-    for cause in err.chain().map(ToString::to_string) {
-        if sentence.is_empty() {
-            sentence = cause;
-        } else if !sentence.contains(&cause) {
-            sentence.push_str(": ");
-            sentence.push_str(&cause);
-        }
+    telemetry::sentence(err.chain().map(ToString::to_string))
+}
+
+/// How a daemon's log looks as far as that is known before the arguments are understood.
+pub fn format_at_start() -> LogFormat {
+    match std::env::args_os().any(|argument| argument == "run") {
+        true => Settings::log_format(None),
+        false => LogFormat::Text,
     }
-    sentence
 }
 
 fn is_broken_pipe(err: &anyhow::Error) -> bool {

@@ -241,7 +241,7 @@ fn answer(sandbox: &Sandbox, activity_id: &str, headers: &HeaderMap) -> Reply {
         }
         None => sandbox.poll(vat, activity_id, now),
     };
-    tracing::debug!(vat, activity.id = activity_id, answered = reply.summary(), "the sandbox was polled");
+    tracing::debug!(vat, activity_id, answered = reply.summary(), "the sandbox was polled");
     reply
 }
 

@@ -147,9 +147,7 @@ impl Settings {
     /// # Errors
     /// All problems at once.
     pub fn load(explicit: Option<&Path>) -> Result<Self, SettingsError> {
-        let from_variable = || std::env::var_os(CONFIG_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let default = || DEFAULT_FILES.iter().map(PathBuf::from).find(|file| file.exists());
-        let file = explicit.map(Path::to_owned).or_else(from_variable).or_else(default);
+        let file = Self::file(explicit);
         let text = match &file {
             None => String::new(),
             Some(path) => std::fs::read_to_string(path).map_err(|err| SettingsError {
@@ -160,6 +158,22 @@ impl Settings {
             })?,
         };
         Self::from_sources(file, &text, std::env::vars_os().filter_map(raw::utf8_pair))
+    }
+
+    fn file(explicit: Option<&Path>) -> Option<PathBuf> {
+        let from_variable = || std::env::var_os(CONFIG_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let default = || DEFAULT_FILES.iter().map(PathBuf::from).find(|file| file.exists());
+        explicit.map(Path::to_owned).or_else(from_variable).or_else(default)
+    }
+
+    /// `log.format` alone, also of a configuration that can't be used otherwise: its problems are said in it.
+    pub fn log_format(explicit: Option<&Path>) -> LogFormat {
+        let from_variable = std::env::var(format!("{VARIABLE_PREFIX}LOG__FORMAT")).ok();
+        let from_file = || raw::log_format(&std::fs::read_to_string(Self::file(explicit)?).ok()?);
+        match from_variable.or_else(from_file).as_deref() {
+            Some("json") => LogFormat::Json,
+            _ => LogFormat::Text,
+        }
     }
 
     /// As [`Settings::load`], from a file's text and from environment variables.

@@ -245,6 +245,17 @@ pub(super) fn read(
     Ok((raw, origins))
 }
 
+/// `log.format` as a file has it, where the rest may be anything; what is no TOML is looked through line by line.
+pub(super) fn log_format(text: &str) -> Option<String> {
+    if let Ok(file) = text.parse::<toml::Table>() {
+        return Some(file.get("log")?.get("format")?.as_str()?.to_owned());
+    }
+    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "[log]").skip(1);
+    let line =
+        lines.by_ref().take_while(|line| !line.starts_with('[')).find(|line| line.starts_with("format"))?;
+    Some(line.split(['"', '\'']).nth(1)?.to_owned())
+}
+
 /// The text of a variable as the type that its key has: only the file can write types. What is not of the type
 /// stays text, and is refused as such.
 fn typed(template: &Value, key: &str, text: &str) -> config::Value {

@@ -126,7 +126,7 @@ impl Sender {
             Err(err) => {
                 if self.is_readable.swap(false, Ordering::Relaxed) {
                     tracing::warn!(
-                        webhook = %self.webhook,
+                        sink = %self.webhook,
                         error = &err as &dyn std::error::Error,
                         "the secret of webhook {} can't be read any more; the former one stays in use",
                         self.webhook

@@ -291,7 +291,8 @@ impl Dispatcher {
         if outcome == DeliveryOutcome::Dead {
             tracing::error!(
                 sink = %name,
-                event.id = %event_id,
+                event_id = %event_id,
+                error,
                 "event {event_id} is dead for {name}: {error}; `pcsid-watch deliveries redeliver {event_id}` sends it again"
             );
         }
@@ -308,7 +309,7 @@ impl Dispatcher {
             Disposition::Retry { .. } => {
                 self.n_failures = self.n_failures.saturating_add(1);
                 if self.n_failures == 1 {
-                    tracing::warn!(sink = %name, "an event could not be delivered to {name}: {error}; it is tried again");
+                    tracing::warn!(sink = %name, error, "an event could not be delivered to {name}: {error}; it is tried again");
                 }
                 // Attempts that were on their way when it went down say nothing new.
                 if self.is_down() && began_at >= self.not_before {

@@ -299,8 +299,8 @@ impl Poller {
         let input = Input::Observed(&observation);
         let decision = decide(now, &claimed.activity, input, &self.parts.policy, fastrand::f64());
         tracing::debug!(
-            activity.id = %claimed.activity.activity_id,
-            activity.vat = %claimed.activity.vat,
+            activity_id = %claimed.activity.activity_id,
+            vat = %claimed.activity.vat,
             verdict = observation.verdict.label(),
             error = decision.error.as_deref(),
             "polled"
@@ -427,11 +427,11 @@ fn log_notice(notice: &Notice) {
     match notice {
         // One request is nobody's business yet; an outage is.
         Notice::Unanswered { trouble } => {
-            tracing::info!(kind = trouble.kind.label(), "{}", trouble.sentence());
+            tracing::info!(verdict = trouble.kind.label(), "{}", trouble.sentence());
         }
         Notice::OutageBegan { n_failures, trouble } => tracing::warn!(
             n_failures,
-            kind = trouble.kind.label(),
+            verdict = trouble.kind.label(),
             "upstream is down: {n_failures} requests in a row came to nothing usable, only probes are sent now; the last \
              one: {}; {}",
             trouble.cause,
@@ -458,7 +458,7 @@ fn log_notice(notice: &Notice) {
         }
         Notice::Paused { credential, pause } if *pause > LONG_PAUSE => tracing::warn!(
             credential,
-            pause_s = pause.as_secs(),
+            pause_ms = pause.as_millis() as u64,
             "upstream asks credential {credential} to pause for {}, longer than an hour",
             human(*pause)
         ),

@@ -195,7 +195,7 @@ impl Recorder {
                     }
                     if !recorded.superseded.is_empty() {
                         tracing::debug!(
-                            n = recorded.superseded.len(),
+                            n_superseded = recorded.superseded.len(),
                             "answers were dropped for activities that a command changed meanwhile"
                         );
                     }
@@ -334,11 +334,11 @@ fn log_conclusion(poll: &PollRecord) {
     let (id, vat, state) = (&activity.activity_id, &activity.vat, transition.to);
     match state {
         State::Succeeded => {
-            tracing::info!(activity.id = %id, activity.vat = %vat, state = state.label(), "activity {id} of VAT {vat} succeeded");
+            tracing::info!(activity_id = %id, vat = %vat, state = state.label(), "activity {id} of VAT {vat} succeeded");
         }
         _ => tracing::warn!(
-            activity.id = %id,
-            activity.vat = %vat,
+            activity_id = %id,
+            vat = %vat,
             state = state.label(),
             "activity {id} of VAT {vat} is {state}: {}",
             transition.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()

@@ -357,6 +357,36 @@ async fn other_hosts_and_other_sites_pages_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_series_of_a_closed_set_is_there_from_the_start() {
+    let receiver = Server::start(|_| Reply::new(200, "")).await;
+    let setup = Setup::new("http://127.0.0.1:9", &webhook("erp", &receiver));
+    let daemon = setup.start().await;
+    let response = http_client().get(daemon.url() + "/metrics").send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let metrics = response.text().await.unwrap();
+    for (name, n) in [
+        ("polls_total", 12),
+        ("answers_total", 2),
+        ("checks_total", 6 * 3),
+        ("check_errors_total", 4),
+        ("conclusions_total", 5),
+        ("deliveries_total", 2 * 3),
+        ("delivery_duration_seconds_count", 2),
+    ] {
+        let series: Vec<&str> =
+            metrics.lines().filter(|line| line.starts_with(&format!("pcsid_watch_{name}{{"))).collect();
+        assert_eq!(series.len(), n, "{name}: {series:?}");
+        assert!(series.iter().all(|line| line.ends_with(" 0")), "{series:?}");
+    }
+    if cfg!(target_os = "linux") {
+        for name in ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"] {
+            assert!(metrics.contains(&format!("\nprocess_{name} ")), "{name} is not in\n{metrics}");
+        }
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn probes_and_metrics_have_an_address_of_their_own() {
     let (upstream, receiver) = (upstream().await, Server::start(|_| Reply::new(200, "")).await);
     let more = format!(
@@ -389,8 +419,19 @@ async fn probes_and_metrics_have_an_address_of_their_own() {
     ] {
         assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");
     }
-    assert_eq!(metrics.matches("# EOF").count(), 1);
-    assert!(metrics.ends_with("# EOF\n"));
+    assert!(
+        metrics.contains("# TYPE pcsid_watch_polls_total counter\n") && !metrics.contains("# EOF"),
+        "{metrics}"
+    );
+    let asked =
+        http_client().get(daemon.probe_url() + "/metrics").header("accept", "application/openmetrics-text");
+    let response = asked.send().await.unwrap();
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    let open_metrics = response.text().await.unwrap();
+    assert!(open_metrics.contains("# TYPE pcsid_watch_polls counter\n") && open_metrics.ends_with("# EOF\n"));
     assert!(!metrics.contains(VAT), "metrics are read by more people than may see whose they are");
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/v1/activities", 404), ("/", 404)] {
         let response = http_client().get(daemon.probe_url() + path).send().await.unwrap();

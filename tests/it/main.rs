@@ -15,6 +15,7 @@ mod documents;
 mod explanations;
 mod helpers;
 mod http;
+mod log;
 mod main_job;
 mod pages;
 mod sandbox;

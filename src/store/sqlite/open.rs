@@ -24,9 +24,9 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
     Migrator::with_migrations(vec![
-        migration(1, "watch", include_str!("../../migrations/0001_watch.sql")),
-        migration(2, "tallies", include_str!("../../migrations/0002_tallies.sql")),
-        migration(3, "explanations", include_str!("../../migrations/0003_explanations.sql")),
+        migration(1, "watch", include_str!("../../../migrations/0001_watch.sql")),
+        migration(2, "tallies", include_str!("../../../migrations/0002_tallies.sql")),
+        migration(3, "explanations", include_str!("../../../migrations/0003_explanations.sql")),
     ])
 });
 
@@ -289,7 +289,8 @@ mod tests {
     #[test]
     fn every_file_of_migrations_is_one_that_is_run() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
-        let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let names =
+            std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
         let mut files: Vec<String> = names.filter(|name| name.ends_with(".sql")).collect();
         files.sort();
         let named = MIGRATIONS.iter().map(|one| format!("{:04}_{}.sql", one.version, one.description));
