@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock;
 use crate::settings::{LogFormat, LogSettings};
@@ -222,22 +224,22 @@ impl Drop for LogGuard {
 pub fn init(settings: &LogSettings) -> LogGuard {
     // Libraries below have little to say to an operator; a directive that names them overrides this.
     let directives = format!("hyper=warn,reqwest=warn,rustls=warn,sqlx=warn,{}", settings.level);
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter: Targets = directives.parse().unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
     // Without a thread there is no daemon either, and that is said soon enough.
     let Ok(lines) = Lines::start() else { return LogGuard(None) };
     let writer = lines.clone();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = tracing_subscriber::fmt::layer()
         .with_timer(UtcMillis)
         .log_internal_errors(false)
         .with_writer(move || writer.clone())
         .with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
     // An error means that a log is set up already, as in tests of several runs.
     let _ = match settings.format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init(),
         LogFormat::Json => {
             std::panic::set_hook(Box::new(report_panic));
-            builder.event_format(JsonLines).try_init()
+            registry.with(layer.event_format(JsonLines)).try_init()
         }
     };
     LogGuard(Some(lines))

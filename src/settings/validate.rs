@@ -462,5 +462,5 @@ fn is_filter(text: &str) -> bool {
     text.split(',').map(str::trim).all(|directive| {
         let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
         matches!(level, "off" | "error" | "warn" | "info" | "debug" | "trace")
-    }) && tracing_subscriber::EnvFilter::try_new(text).is_ok()
+    }) && text.parse::<tracing_subscriber::filter::Targets>().is_ok()
 }
