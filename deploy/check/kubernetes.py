@@ -1,5 +1,6 @@
 """Holds the rendered objects of an overlay against schemas and against what they have to say."""
 
+import json
 import sys
 import tomllib
 
@@ -18,12 +19,15 @@ def one(kind):
     return thing
 
 
-# Every object is one that a cluster of this version takes, without unknown fields. ServiceMonitor is no part of
-# Kubernetes: its shape is looked at below.
+# Every object is one that a cluster of this version takes, without unknown fields. ServiceMonitor and PrometheusRule are no
+# part of Kubernetes: their shape is looked at below.
 for thing in objects:
     if thing["apiVersion"] != "monitoring.coreos.com/v1":
         kubernetes_validate.validate(thing, "1.33", strict=True)
 
+rule = one("PrometheusRule")["spec"]
+alerts = yaml.safe_load(open("deploy/monitoring/alerts.yml"))
+assert rule == alerts, "prometheus-rule.yaml is older than alerts.yml: run deploy/monitoring/update"
 monitor = one("ServiceMonitor")["spec"]
 assert set(monitor) == {"selector", "endpoints"}, monitor
 (endpoint,) = monitor["endpoints"]
@@ -75,11 +79,9 @@ for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
 for service in by_kind["Service"]:
     assert service["spec"]["selector"].items() <= labels.items()
     assert all(port["targetPort"] in ports for port in service["spec"]["ports"])
-monitored = [
-    service
-    for service in by_kind["Service"]
-    if all(rule["key"] not in service["metadata"].get("labels", {}) for rule in monitor["selector"]["matchExpressions"])
-]
+wanted = monitor["selector"]["matchLabels"].items()
+assert ("app.kubernetes.io/name", "pcsid-watch") in wanted, "it would take services of others"
+monitored = [service for service in by_kind["Service"] if wanted <= service["metadata"]["labels"].items()]
 assert len(monitored) == 1 and endpoint["port"] in {port["name"] for port in monitored[0]["spec"]["ports"]}
 policy = one("NetworkPolicy")["spec"]
 assert policy["podSelector"]["matchLabels"].items() <= labels.items() and len(policy["policyTypes"]) == 2
@@ -94,7 +96,20 @@ assert settings["database"]["url"].removeprefix("sqlite://").startswith(mounts["
 for file in [settings["http"]["token_file"], settings["credentials"][0]["token_file"]]:
     folder, name = file.rsplit("/", 1)
     assert folder == mounts["secrets"] and name in secret["data"], file
-environment = next(thing for thing in by_kind["ConfigMap"] if thing is not configuration)["data"]
+by_name = {thing["metadata"]["name"]: thing for thing in by_kind["ConfigMap"]}
+environment = by_name[container["envFrom"][0]["configMapRef"]["name"]]["data"]
 upstream = environment["PCSID_WATCH__UPSTREAM__BASE_URL"]
 assert ("api-sandbox" in upstream) == (overlay == "sandbox"), upstream
+# Whoever calls the service by any of its names is answered.
+service, where = monitored[0]["metadata"]["name"], namespace["metadata"]["name"]
+hosts = environment["PCSID_WATCH__HTTP__HOSTS"].split()
+assert hosts == [service + end for end in ["", f".{where}", f".{where}.svc", f".{where}.svc.cluster.local"]], hosts
+
+# The image names its registry: a bare name would be Docker Hub's.
+registry, _, rest = container["image"].partition("/")
+assert "." in registry and ":" in rest, container["image"]
+
+dashboard = by_name["pcsid-watch-dashboard"]
+assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+assert json.loads(dashboard["data"]["pcsid-watch.json"]) == json.load(open("deploy/monitoring/dashboard.json"))
 print(f"kubernetes: {overlay}: {len(objects)} objects are as they have to be")

@@ -233,5 +233,11 @@ fn alerts_and_dashboard_name_only_metrics_that_exist_and_every_alert_is_tested_a
     for name in names {
         assert!(tests.contains(&format!("alertname=\"{name}\"")), "{name} is not tested");
         assert!(operations.contains(&format!("`{name}`")), "{name} is not explained");
+        let anchor = name.to_ascii_lowercase();
+        assert!(
+            alerts.contains(&format!("runbook_url: docs/operations.md#{anchor}\n")),
+            "{name} has no runbook"
+        );
+        assert!(operations.contains(&format!("<a id=\"{anchor}\">")), "{name}'s runbook leads nowhere");
     }
 }
