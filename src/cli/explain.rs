@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, Format, printable};
 use super::{CliError, CliResult, LanguageArg};
-use crate::domain::catalogue::{Catalogue, Explanation, Language};
+use crate::domain::catalogue::{Catalogue, Explanation, Language, Severity};
 use crate::domain::rules::split;
 use crate::settings::Settings;
 use crate::store::{Cell, Table};
@@ -23,7 +23,7 @@ pub(super) struct ExplainArgs {
     codes: Vec<String>,
     /// A check's message, whose rules are to be explained; without this and without codes it is read from standard
     /// input
-    #[arg(long, conflicts_with = "codes")]
+    #[arg(long, conflicts_with = "codes", allow_hyphen_values = true)]
     text: Option<String>,
     /// The language to explain in [default: ui.language]
     #[arg(long, value_enum)]
@@ -36,6 +36,8 @@ pub(super) struct ExplainArgs {
 /// A rule with what the text said about it, where it comes from one.
 struct Explained {
     message: Option<String>,
+    /// As the text has it, or the catalogue.
+    severity: Severity,
     explanation: Explanation,
 }
 
@@ -45,7 +47,8 @@ pub(super) fn explain(settings: &Settings, args: ExplainArgs) -> CliResult {
         ([], text) => in_text(&text.map_or_else(read_standard_input, Ok)?, catalogue),
         (codes, _) => codes
             .iter()
-            .map(|code| Explained { message: None, explanation: catalogue.explain(Some(code)) })
+            .map(|code| catalogue.explain(Some(code)))
+            .map(|explanation| Explained { message: None, severity: explanation.severity, explanation })
             .collect(),
     };
     let language = LanguageArg::or(args.lang, settings.language);
@@ -77,9 +80,14 @@ fn read_standard_input() -> Result<String, CliError> {
 fn in_text(text: &str, catalogue: &Catalogue) -> Vec<Explained> {
     split(text, catalogue.codes())
         .into_iter()
-        .map(|error| Explained {
-            explanation: catalogue.explain(error.rule.as_deref()),
-            message: Some(error.message),
+        .map(|mut error| {
+            let message = std::mem::take(&mut error.message);
+            catalogue.settle(&mut error, &message);
+            Explained {
+                severity: error.severity.unwrap_or(Severity::Unknown),
+                explanation: catalogue.explain_error(&error),
+                message: Some(message),
+            }
         })
         .collect()
 }
@@ -87,8 +95,11 @@ fn in_text(text: &str, catalogue: &Catalogue) -> Vec<Explained> {
 /// As JSON with both languages.
 fn as_json(explained: &Explained) -> Value {
     let mut value = json!(explained.explanation);
-    if let (Some(object), Some(message)) = (value.as_object_mut(), &explained.message) {
-        object.insert("message".to_owned(), json!(message));
+    if let Some(object) = value.as_object_mut() {
+        object.insert("severity".to_owned(), json!(explained.severity));
+        if let Some(message) = &explained.message {
+            object.insert("message".to_owned(), json!(message));
+        }
     }
     value
 }
@@ -96,19 +107,20 @@ fn as_json(explained: &Explained) -> Value {
 fn table(explained: &[Explained], language: Language) -> Table {
     let rows = explained
         .iter()
-        .map(|Explained { message, explanation }| {
+        .map(|Explained { message, severity, explanation }| {
             let text = |text: &str| Cell::Text(text.to_owned());
             vec![
                 explanation.rule.as_deref().map_or(Cell::Null, text),
                 message.as_deref().map_or(Cell::Null, text),
                 text(if explanation.is_known { "yes" } else { "no" }),
+                text(severity.label()),
                 text(explanation.owner.label()),
                 text(explanation.meaning.of(language)),
                 text(explanation.remedy.of(language)),
             ]
         })
         .collect();
-    Table::new(&["rule", "message", "is_known", "owner", "meaning", "remedy"], rows)
+    Table::new(&["rule", "message", "is_known", "severity", "owner", "meaning", "remedy"], rows)
 }
 
 /// A few lines a rule. Writing to a `String` can't fail.
@@ -117,9 +129,14 @@ fn for_eyes(explained: &[Explained], language: Language) -> String {
         return "The text is empty: there is nothing to explain.\n".to_owned();
     }
     let mut text = String::new();
-    for Explained { message, explanation } in explained {
+    for Explained { message, severity, explanation } in explained {
         let rule = explanation.rule.as_deref().unwrap_or("no rule code");
-        let _ = writeln!(text, "{} (owner: {})", printable(rule), explanation.owner.label());
+        let owner = match language {
+            Language::English => explanation.owner.label().to_owned(),
+            Language::Arabic => explanation.owner.told().ar,
+        };
+        let severity = severity.told();
+        let _ = writeln!(text, "{} (owner: {owner}, {})", printable(rule), severity.of(language));
         if let Some(message) = message {
             let _ = writeln!(text, "  message   {}", printable(message));
         }

@@ -53,10 +53,10 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
     store.close().await;
     let shown: &[&str] = match (report, LanguageArg::or(args.lang, settings.language)) {
         (Report::Rules, Language::English) => {
-            &["rule", "check_name", "activities", "vats", "owner", "meaning", "remedy"]
+            &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning", "remedy"]
         }
         (Report::Rules, Language::Arabic) => {
-            &["rule", "check_name", "activities", "vats", "owner", "meaning_ar", "remedy_ar"]
+            &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning_ar", "remedy_ar"]
         }
         _ => &[],
     };

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::activities::activity_ref;
 use super::output::{self, Format, printable};
 use super::{CliResult, LanguageArg, open};
-use crate::domain::catalogue::Language;
+use crate::domain::catalogue::{Language, Owner, Severity};
+use crate::domain::rules::page_as_sentence;
 use crate::settings::Settings;
 use crate::store::{ActivityView, StoreError};
 
@@ -90,7 +91,7 @@ fn story(activity: &Map<String, Value>, language: Language) -> String {
     timeline(&mut story, activity);
     checks(&mut story, activity, language);
     former_attempt(&mut story, activity);
-    errors(&mut story, activity);
+    errors(&mut story, activity, language);
     deliveries(&mut story, activity);
     story.push('\n');
     story
@@ -161,25 +162,54 @@ fn checks(story: &mut String, activity: &Map<String, Value>, language: Language)
                 rule if rule.is_empty() => "no rule code".to_owned(),
                 rule => rule,
             };
-            let _ = writeln!(story, "        {rule}: {}", text(error, "message"));
-            let meaning = in_language(error, "meaning", language);
-            if !meaning.is_empty() {
-                let remedy = in_language(error, "remedy", language);
-                let _ = writeln!(story, "            {meaning}");
-                let _ = writeln!(story, "            → {}: {remedy}", text(error, "owner"));
-            }
+            let _ =
+                writeln!(story, "        {rule} ({}): {}", severity(error, language), text(error, "message"));
+            why(story, error, language);
         }
     }
 }
 
-fn errors(story: &mut String, activity: &Map<String, Value>) {
+/// Whether an error blocks.
+fn severity(error: &Map<String, Value>, language: Language) -> String {
+    let label = text(error, "severity");
+    Severity::from_label(&label).map_or(label, |severity| severity.told().of(language).to_owned())
+}
+
+/// What an error means, who must act and what to do.
+fn why(story: &mut String, error: &Map<String, Value>, language: Language) {
+    let meaning = in_language(error, "meaning", language);
+    if meaning.is_empty() {
+        return;
+    }
+    let owner = text(error, "owner");
+    let owner = match (Owner::from_label(&owner), language) {
+        (Some(known), Language::Arabic) => known.told().ar,
+        _ => owner,
+    };
+    let _ = writeln!(story, "            {meaning}");
+    let _ = writeln!(story, "            → {owner}: {}", in_language(error, "remedy", language));
+}
+
+fn errors(story: &mut String, activity: &Map<String, Value>, language: Language) {
     let mut errors = rows(activity, "errors").peekable();
     if errors.peek().is_some() {
         story.push_str("\n  Errors\n");
     }
+    // An entry that names several rules is there once for each.
+    let mut entry = None;
     for error in errors {
-        let (code, source) = (text(error, "error_code"), text(error, "error_source"));
-        let _ = writeln!(story, "    {code} ({source}): {}", text(error, "error_message"));
+        if entry.replace(text(error, "entry")) != Some(text(error, "entry")) {
+            let (code, source) = (text(error, "error_code"), text(error, "error_source"));
+            let message = text(error, "error_message");
+            let message = page_as_sentence(&message).unwrap_or(message);
+            let _ = writeln!(story, "    {code} ({source}): {message}");
+        }
+        let rule = match text(error, "rule") {
+            rule if rule.is_empty() => "no rule code".to_owned(),
+            rule => rule,
+        };
+        let _ = writeln!(story, "        {rule} ({})", severity(error, language));
+        why(story, error, language);
     }
 }
 

@@ -4,12 +4,12 @@
 //! replaces some, so that a new rule needs no release. What neither knows is said to be unknown, with what its name
 //! tells of its family.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::rules::KnownCodes;
+use super::rules::{KnownCodes, RuleError};
 
 const BUILTIN: &str = include_str!("catalogue/rules.toml");
 
@@ -48,7 +48,7 @@ pub enum Owner {
 }
 
 /// The family of rules that a rule belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "docs/explanations.md tells them apart")]
 pub enum Family {
@@ -65,14 +65,16 @@ pub enum Family {
 }
 
 /// Whether breaking a rule fails a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "they say it themselves; both: it depends on the document")]
 pub enum Severity {
+    /// It does.
     Error,
-    Warning,
-    Both,
+    /// It is not known; it may depend on the document (`both` in files of rules).
+    #[serde(alias = "both")]
     Unknown,
+    /// It does not.
+    Warning,
 }
 
 /// What a rule is about.
@@ -108,13 +110,28 @@ pub enum Documents {
     CreditDebit,
 }
 
+/// What the new one-time password of a corrected registration has to belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtpOf {
+    /// The VAT number that is registered.
+    Vat,
+    /// The environment that it is registered in.
+    Environment,
+}
+
 /// What to do about a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Remedy {
     en: String,
     ar: String,
-    detail: Option<Text>,
+    /// Names things.
+    #[serde(default)]
+    corrects: Vec<String>,
+    #[serde(default)]
+    otp: Vec<OtpOf>,
+    proviso: Option<Text>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -130,13 +147,39 @@ struct Rule {
     remedy: String,
     en: String,
     ar: String,
+    /// Gives way to any more specific rule.
+    #[serde(default)]
+    general: bool,
+    /// Families of rules beside which it does not lead.
+    #[serde(default)]
+    behind: Vec<Family>,
+    #[serde(default)]
+    variants: Vec<Variant>,
+}
+
+/// One of several causes of the same code, told by words of the text.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Variant {
+    name: String,
+    /// Phrases: all words of one have to be there.
+    when: Vec<String>,
+    severity: Option<Severity>,
+    owner: Option<Owner>,
+    remedy: Option<String>,
+    en: Option<String>,
+    ar: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
+    things: BTreeMap<String, Text>,
+    #[serde(default)]
     remedies: BTreeMap<String, Remedy>,
+    #[serde(default)]
+    unnamed: Vec<Variant>,
     #[serde(default)]
     rules: Vec<Rule>,
 }
@@ -158,6 +201,14 @@ pub enum CatalogueError {
         /// What it names.
         remedy: String,
     },
+    /// A remedy corrects a thing that is not there.
+    #[error("remedy {remedy} corrects `{thing}`, which is not among the things")]
+    NoThing {
+        /// The remedy.
+        remedy: String,
+        /// What it names.
+        thing: String,
+    },
     /// A text is missing.
     #[error("{0} has an empty text")]
     Empty(String),
@@ -168,6 +219,8 @@ pub enum CatalogueError {
 pub struct Explanation {
     /// The code in its official spelling; as it was given where it is unknown, `None` where there is none.
     pub rule: Option<String>,
+    /// Which of several causes this is, where the text tells.
+    pub variant: Option<String>,
     /// Whether the catalogue has it.
     pub is_known: bool,
     /// Who must act.
@@ -186,13 +239,27 @@ pub struct Explanation {
     pub remedy: Text,
     /// What of the registration has to be corrected, where it is that.
     #[serde(skip)]
-    pub detail: Option<Text>,
+    pub corrects: Vec<Text>,
+    /// What the one-time password has to belong to.
+    #[serde(skip)]
+    pub otp: Vec<OtpOf>,
+    /// What else a next step has to say.
+    #[serde(skip)]
+    pub proviso: Option<Text>,
+    /// Whether it gives way to any more specific rule beside it.
+    #[serde(skip)]
+    pub is_general: bool,
+    /// Families of rules beside which it does not lead.
+    #[serde(skip)]
+    pub behind: Vec<Family>,
 }
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalogue {
+    things: BTreeMap<String, Text>,
     remedies: BTreeMap<String, Remedy>,
+    unnamed: Vec<Variant>,
     /// By the official spelling.
     rules: HashMap<String, Rule>,
     codes: KnownCodes,
@@ -244,14 +311,94 @@ impl Owner {
             Owner::Zatca => "zatca",
         }
     }
+
+    /// The owner with this name.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|owner| owner.label() == label)
+    }
+
+    /// Who that is, for people.
+    pub fn told(self) -> Text {
+        match self {
+            Owner::Registration => Text::new("your registration details", "بيانات التسجيل لديك"),
+            Owner::Device => Text::new("the device", "الجهاز"),
+            Owner::Cleartax => Text::new("ClearTax", "ClearTax"),
+            Owner::Zatca => Text::new("ZATCA", "الهيئة"),
+        }
+    }
+}
+
+impl Severity {
+    /// All severities, what blocks first.
+    pub const ALL: [Severity; 3] = [Severity::Error, Severity::Unknown, Severity::Warning];
+
+    /// The public name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Unknown => "unknown",
+            Severity::Warning => "warning",
+        }
+    }
+
+    /// The severity with this name.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.label() == label)
+    }
+
+    /// Whether it blocks, for people.
+    pub fn told(self) -> Text {
+        match self {
+            Severity::Error => Text::new("error", "خطأ"),
+            Severity::Unknown => Text::new("may block", "قد يمنع"),
+            Severity::Warning => Text::new("warning, does not block", "تنبيه لا يمنع"),
+        }
+    }
+}
+
+impl Variant {
+    /// Whether one of its phrases is in a text of these words.
+    fn fits(&self, words: &HashSet<String>) -> bool {
+        self.when.iter().any(|phrase| {
+            let mut wanted = words_of(phrase).peekable();
+            wanted.peek().is_some()
+                && wanted.all(|wanted| {
+                    words.contains(&wanted) || words.iter().any(|word| word.starts_with(&wanted))
+                })
+        })
+    }
+
+    fn check(&self, of: &str) -> Result<(), CatalogueError> {
+        let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
+        let says_nothing =
+            self.name.trim().is_empty() || self.when.iter().all(|phrase| words_of(phrase).next().is_none());
+        if says_nothing || is_blank(&self.en) || is_blank(&self.ar) {
+            return Err(CatalogueError::Empty(format!("a variant of {of}")));
+        }
+        Ok(())
+    }
+}
+
+/// How much of a text is searched for what tells its cause.
+const MAX_SEARCHED_BYTES: usize = 4 * 1024;
+
+/// The words of the beginning of a text, in lower case.
+fn words_of(text: &str) -> impl Iterator<Item = String> {
+    let text = text.get(..text.floor_char_boundary(MAX_SEARCHED_BYTES)).unwrap_or_default();
+    text.split(|ch: char| !ch.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
 impl Catalogue {
     /// The rules known when this program was built.
     pub fn builtin() -> Arc<Self> {
         static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| {
-            let empty =
-                Catalogue { remedies: BTreeMap::new(), rules: HashMap::new(), codes: KnownCodes::default() };
+            let empty = Catalogue {
+                things: BTreeMap::new(),
+                remedies: BTreeMap::new(),
+                unnamed: Vec::new(),
+                rules: HashMap::new(),
+                codes: KnownCodes::default(),
+            };
             // A test reads the file; if it were unreadable, nothing but explanations would be missing.
             Arc::new(empty.extended(BUILTIN).unwrap_or(empty))
         });
@@ -270,12 +417,27 @@ impl Catalogue {
             CatalogueError::Form(format!("{at}{}", err.message().lines().next().unwrap_or("no TOML")))
         })?;
         let mut extended = self.clone();
+        for (name, thing) in file.things {
+            if thing.is_empty() {
+                return Err(CatalogueError::Empty(format!("thing {name}")));
+            }
+            extended.things.insert(name, thing);
+        }
         for (name, remedy) in file.remedies {
             let texts = Text::new(&*remedy.en, &*remedy.ar);
-            if texts.is_empty() || remedy.detail.as_ref().is_some_and(Text::is_empty) {
+            if texts.is_empty() || remedy.proviso.as_ref().is_some_and(Text::is_empty) {
                 return Err(CatalogueError::Empty(format!("remedy {name}")));
             }
+            if let Some(thing) = remedy.corrects.iter().find(|thing| !extended.things.contains_key(*thing)) {
+                return Err(CatalogueError::NoThing { remedy: name, thing: thing.clone() });
+            }
             extended.remedies.insert(name, remedy);
+        }
+        for variant in file.unnamed {
+            variant.check("the unnamed")?;
+            extended.has_remedies(&variant.name, std::slice::from_ref(&variant))?;
+            extended.unnamed.retain(|former| former.name != variant.name);
+            extended.unnamed.push(variant);
         }
         let mut seen = KnownCodes::default();
         for rule in file.rules {
@@ -290,13 +452,28 @@ impl Catalogue {
             if !extended.remedies.contains_key(&rule.remedy) {
                 return Err(CatalogueError::NoRemedy { rule: code, remedy: rule.remedy });
             }
+            for variant in &rule.variants {
+                variant.check(&format!("rule {code}"))?;
+            }
+            extended.has_remedies(&code, &rule.variants)?;
             if let Some(former) = extended.codes.official(&code).map(str::to_owned) {
                 extended.rules.remove(&former);
             }
             extended.codes.extend([code.as_str()]);
+            if rule.general {
+                extended.codes.mark_general(&code);
+            }
             extended.rules.insert(code, rule);
         }
         Ok(extended)
+    }
+
+    fn has_remedies(&self, rule: &str, variants: &[Variant]) -> Result<(), CatalogueError> {
+        let mut named = variants.iter().filter_map(|variant| variant.remedy.as_ref());
+        match named.find(|remedy| !self.remedies.contains_key(*remedy)) {
+            Some(remedy) => Err(CatalogueError::NoRemedy { rule: rule.to_owned(), remedy: remedy.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// The codes to look for in texts.
@@ -316,30 +493,58 @@ impl Catalogue {
 
     /// What is known of a code in any spelling; `None`: of an error that names none.
     pub fn explain(&self, code: Option<&str>) -> Explanation {
-        let Some(code) = code.map(str::trim).filter(|code| !code.is_empty()) else { return self.no_code() };
-        let rule = self.codes.official(code).and_then(|official| self.rules.get(official));
-        match rule {
-            Some(rule) => self.known(rule),
-            None => self.unknown(code),
+        self.explain_variant(code, None)
+    }
+
+    /// As [`Catalogue::explain`], of one of its causes; of the code itself where the catalogue has no such cause.
+    pub fn explain_variant(&self, code: Option<&str>, variant: Option<&str>) -> Explanation {
+        let code = code.map(str::trim).filter(|code| !code.is_empty());
+        let base = match (self.rule(code), code) {
+            (Some(rule), _) => self.known(rule),
+            (None, Some(code)) => self.unknown(code),
+            (None, None) => self.no_code(),
+        };
+        match self.variants(code).iter().find(|known| Some(known.name.as_str()) == variant) {
+            Some(variant) => self.varied(base, variant),
+            None => base,
         }
     }
 
-    /// As [`Catalogue::explain`], for an entry of `ErrorList`: by its code where that is known, else by the first
-    /// known code in its message.
-    pub fn explain_listed(&self, code: Option<&str>, message: Option<&str>) -> Explanation {
-        let by_code = self.explain(code);
-        if by_code.is_known {
-            return by_code;
+    /// What is known of an error that is settled.
+    pub fn explain_error(&self, error: &RuleError) -> Explanation {
+        self.explain_variant(error.rule.as_deref(), error.variant.as_deref())
+    }
+
+    /// Settles what the text itself leaves open: which cause this is, by the words of the text, and whether it blocks.
+    pub fn settle(&self, error: &mut RuleError, text: &str) {
+        let variants = self.variants(error.rule.as_deref());
+        let variant = if variants.is_empty() {
+            None
+        } else {
+            let words: HashSet<String> = words_of(text).collect();
+            variants.iter().find(|variant| variant.fits(&words))
+        };
+        let rule = self.rule(error.rule.as_deref());
+        let severity = variant.and_then(|variant| variant.severity).or(rule.map(|rule| rule.severity));
+        error.severity = error.severity.or(severity).or(Some(Severity::Unknown));
+        error.variant = variant.map(|variant| variant.name.clone());
+    }
+
+    fn rule(&self, code: Option<&str>) -> Option<&Rule> {
+        self.codes.official(code?).and_then(|official| self.rules.get(official))
+    }
+
+    fn variants(&self, code: Option<&str>) -> &[Variant] {
+        match code {
+            None => &self.unnamed,
+            code => self.rule(code).map_or(&[], |rule| rule.variants.as_slice()),
         }
-        let in_message = super::rules::split(message.unwrap_or_default(), &self.codes);
-        let named = in_message.iter().filter_map(|error| error.rule.as_deref());
-        named.map(|rule| self.explain(Some(rule))).find(|explained| explained.is_known).unwrap_or(by_code)
     }
 
     fn known(&self, rule: &Rule) -> Explanation {
-        let remedy = self.remedies.get(&rule.remedy);
-        Explanation {
+        let explanation = Explanation {
             rule: Some(rule.code.clone()),
+            variant: None,
             is_known: true,
             owner: rule.owner,
             family: Some(rule.family),
@@ -347,8 +552,43 @@ impl Catalogue {
             concerns: Some(rule.concerns),
             applies_to: rule.applies_to,
             meaning: Text::new(&*rule.en, &*rule.ar),
-            remedy: remedy.map_or_else(ticket, |remedy| Text::new(&*remedy.en, &*remedy.ar)),
-            detail: remedy.and_then(|remedy| remedy.detail.clone()),
+            remedy: ticket(),
+            corrects: Vec::new(),
+            otp: Vec::new(),
+            proviso: None,
+            is_general: rule.general,
+            behind: rule.behind.clone(),
+        };
+        self.with_remedy(explanation, &rule.remedy)
+    }
+
+    fn varied(&self, base: Explanation, variant: &Variant) -> Explanation {
+        let meaning = Text {
+            en: variant.en.clone().unwrap_or(base.meaning.en),
+            ar: variant.ar.clone().unwrap_or(base.meaning.ar),
+        };
+        let varied = Explanation {
+            variant: Some(variant.name.clone()),
+            is_known: true,
+            owner: variant.owner.unwrap_or(base.owner),
+            severity: variant.severity.unwrap_or(base.severity),
+            meaning,
+            ..base
+        };
+        match &variant.remedy {
+            Some(remedy) => self.with_remedy(varied, remedy),
+            None => varied,
+        }
+    }
+
+    fn with_remedy(&self, explanation: Explanation, name: &str) -> Explanation {
+        let Some(remedy) = self.remedies.get(name) else { return explanation };
+        Explanation {
+            remedy: Text::new(&*remedy.en, &*remedy.ar),
+            corrects: remedy.corrects.iter().filter_map(|thing| self.things.get(thing)).cloned().collect(),
+            otp: remedy.otp.clone(),
+            proviso: remedy.proviso.clone(),
+            ..explanation
         }
     }
 
@@ -373,6 +613,7 @@ impl Catalogue {
         };
         Explanation {
             rule: Some(code.to_owned()),
+            variant: None,
             is_known: false,
             owner: owner.filter(|_| is_of_one_owner).unwrap_or(Owner::Cleartax),
             family,
@@ -386,7 +627,11 @@ impl Catalogue {
                 format!("هذه القاعدة غير موجودة في الدليل، وهي {ar}. ما يُعرف عنها مذكور في نص الرسالة."),
             ),
             remedy: ticket(),
-            detail: None,
+            corrects: Vec::new(),
+            otp: Vec::new(),
+            proviso: None,
+            is_general: false,
+            behind: Vec::new(),
         }
     }
 
@@ -414,6 +659,7 @@ impl Catalogue {
     fn no_code(&self) -> Explanation {
         Explanation {
             rule: None,
+            variant: None,
             is_known: false,
             owner: Owner::Cleartax,
             family: None,
@@ -425,7 +671,11 @@ impl Catalogue {
                 "لا يذكر النص أي قاعدة، وما يُعرف عن الخطأ مذكور فيه.",
             ),
             remedy: ticket(),
-            detail: None,
+            corrects: Vec::new(),
+            otp: Vec::new(),
+            proviso: None,
+            is_general: false,
+            behind: Vec::new(),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What follows from one answer: the activity's next state, its next poll and what is announced.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use super::activity::{Activity, State};
 use super::catalogue::{Catalogue, Explanation};
 use super::classify::{FinalBody, Observation, Verdict};
 use super::event::{Event, EventKind, Standing};
-use super::next_step::NextStep;
+use super::next_step::{NextStep, Withholding};
 use super::report::{Findings, ListedError, Report};
 use super::schedule::Backoff;
 use super::time::Timestamp;
@@ -31,10 +30,11 @@ pub struct Policy {
 /// What there is to decide on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Input<'a> {
-    /// A request was made, and this came of it.
-    Observed(&'a Observation),
-    /// It was due, but a hold on its credential or VAT forbade to ask. Only its age can change anything.
-    Withheld,
+    /// A request was made, and this came of it; a probe where something holds the activity all the same.
+    Observed(&'a Observation, Option<Withholding>),
+    /// It was due, but it could not be asked for, for this reason where it is not an outage. Only its age can change
+    /// anything.
+    Withheld(Option<Withholding>),
 }
 
 /// What to record about an activity. A plain value: nothing has happened yet.
@@ -64,7 +64,7 @@ pub struct Decision {
     pub report: Option<Report>,
     /// Checks and listed errors, set with a conclusion.
     pub findings: Option<Findings>,
-    /// What is known of each rule in the findings, once each; set with them.
+    /// What is known of each cause in the findings, once each; set with them.
     pub explanations: Vec<Explanation>,
     /// What to do next, where there is something; set with a conclusion.
     pub next_step: Option<NextStep>,
@@ -102,17 +102,25 @@ struct Effect {
 /// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
 /// must not be concluded; one that is comes back unchanged and without a next poll.
 pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Policy, luck: f64) -> Decision {
-    // An answer for one that has concluded is as good as none.
-    let input = if activity.state.is_concluded() { Input::Withheld } else { input };
-    let effect = match input {
-        Input::Withheld => Effect::unchanged(activity),
-        Input::Observed(observation) => Effect::of(observation, activity, policy),
+    // An answer for one that has concluded is ignored.
+    let observation = match input {
+        Input::Observed(observation, _) if !activity.state.is_concluded() => Some(observation),
+        _ => None,
     };
-    let polled = matches!(input, Input::Observed(_));
-    let http_status = match input {
-        Input::Observed(observation) => observation.http_status,
-        Input::Withheld => None,
+    let withheld = match input {
+        Input::Withheld(withheld) => withheld,
+        Input::Observed(observation, withheld) => withheld.or(match observation.verdict {
+            Verdict::Unauthorized => Some(Withholding::CredentialHeld),
+            Verdict::Forbidden => Some(Withholding::VatHeld),
+            _ => None,
+        }),
     };
+    let mut effect = match observation {
+        None => Effect::unchanged(activity),
+        Some(observation) => Effect::of(observation, activity, policy),
+    };
+    let polled = observation.is_some();
+    let http_status = observation.and_then(|observation| observation.http_status);
 
     let age = now.since(activity.watched_from);
     let expires = !effect.state.is_concluded() && age >= policy.give_up_after;
@@ -136,20 +144,27 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
     let n_polls = activity.n_polls.saturating_add(u32::from(polled));
     let report = effect.report.as_ref().unwrap_or(&activity.report);
     let concludes = state.is_concluded() && !activity.state.is_concluded();
-    let next_step = NextStep::on_conclusion(state, &effect.findings, &policy.catalogue).filter(|_| concludes);
+    let explanations = if concludes {
+        effect.findings.settle(&policy.catalogue);
+        effect.findings.explained(&policy.catalogue)
+    } else {
+        Vec::new()
+    };
+    let next_step =
+        NextStep::on_conclusion(state, &effect.findings, withheld, &policy.catalogue).filter(|_| concludes);
     let standing = Standing {
         activity,
         state,
         report,
         findings: &effect.findings,
-        catalogue: &policy.catalogue,
+        explanations: &explanations,
         next_step: next_step.as_ref(),
         n_polls,
         concluded_at: concludes.then_some(now),
     };
     let mut events = Vec::new();
     if stalls {
-        let next_step = NextStep::while_stalled();
+        let next_step = withheld.map_or_else(NextStep::while_stalled, NextStep::while_withheld);
         let standing = Standing { next_step: Some(&next_step), ..standing };
         events.push(Event::of_activity(EventKind::ActivityStalled, now, &standing));
     }
@@ -178,16 +193,11 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
         error: effect.error,
         stalled_at: stalls.then_some(now),
         report: effect.report.filter(|report| *report != activity.report),
-        explanations: if concludes {
-            distinct(effect.findings.explained(&policy.catalogue))
-        } else {
-            Vec::new()
-        },
+        explanations,
         next_step,
-        final_body: match input {
-            Input::Observed(observation) if concludes && !expires => observation.body.clone(),
-            _ => None,
-        },
+        final_body: observation
+            .filter(|_| concludes && !expires)
+            .and_then(|observation| observation.body.clone()),
         findings: concludes.then_some(effect.findings),
         events,
     }
@@ -201,7 +211,7 @@ pub fn cancel(now: Timestamp, activity: &Activity) -> Decision {
         state: State::Cancelled,
         report: &activity.report,
         findings: &findings,
-        catalogue: &Catalogue::builtin(),
+        explanations: &[],
         next_step: None,
         n_polls: activity.n_polls,
         concluded_at: Some(now),
@@ -329,12 +339,6 @@ fn no_later_than_deadlines(
         Some(activity.watched_from + policy.give_up_after),
     ];
     deadlines.into_iter().flatten().filter(|deadline| *deadline > now).fold(planned, Timestamp::min)
-}
-
-/// Each rule once, in the order of the findings.
-fn distinct(explanations: Vec<Explanation>) -> Vec<Explanation> {
-    let mut seen = HashSet::new();
-    explanations.into_iter().filter(|explained| seen.insert(explained.rule.clone())).collect()
 }
 
 /// The first listed error on one line.

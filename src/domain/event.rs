@@ -3,14 +3,16 @@
 //! An event's id is derived from what it announces, so that deciding the same thing again, after a commit
 //! that a crash swallowed say, gives the same id.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::activity::{Activity, State, Vat};
-use super::catalogue::{Catalogue, Explanation, Owner, Text};
+use super::catalogue::{Explanation, Owner, Severity, Text};
 use super::next_step::NextStep;
-use super::report::{Findings, ListedError, Report};
+use super::report::{CHECK_NAMES, Check, CheckOutcome, Findings, ListedError, Report};
 use super::rules::RuleError;
 use super::time::Timestamp;
 
@@ -164,8 +166,8 @@ pub struct Standing<'a> {
     pub report: &'a Report,
     /// Its checks and listed errors.
     pub findings: &'a Findings,
-    /// What the rules in them mean.
-    pub catalogue: &'a Catalogue,
+    /// What is known of each cause in them.
+    pub explanations: &'a [Explanation],
     /// What to do next, where there is something.
     pub next_step: Option<&'a NextStep>,
     /// Requests made, the deciding one included.
@@ -185,7 +187,7 @@ struct ActivityData<'a> {
     upstream_status: Option<&'a str>,
     pcsid_generated: Option<&'a str>,
     counts: Counts,
-    checks: Vec<CheckData>,
+    checks: Vec<CheckData<'a>>,
     errors: Vec<ErrorData<'a>>,
     created_at: Option<Timestamp>,
     updated_at: Option<Timestamp>,
@@ -204,35 +206,91 @@ struct Counts {
 }
 
 #[derive(Serialize)]
-struct CheckData {
+struct CheckData<'a> {
     name: &'static str,
     outcome: &'static str,
-    message: Option<String>,
-    errors: Vec<RuleData>,
+    message: Option<&'a str>,
+    errors: Vec<RuleData<'a>>,
 }
 
 #[derive(Serialize)]
-struct RuleData {
-    rule: Option<String>,
-    message: String,
-    owner: Owner,
-    meaning: Text,
-    remedy: Text,
+struct RuleData<'a> {
+    rule: Option<&'a str>,
+    message: &'a str,
+    #[serde(flatten)]
+    explained: ExplainedData<'a>,
 }
 
+/// A rule that an entry of `ErrorList` names: the entry again for each.
 #[derive(Serialize)]
 struct ErrorData<'a> {
     code: Option<&'a str>,
     message: Option<&'a str>,
     source: Option<&'a str>,
+    rule: Option<&'a str>,
+    #[serde(flatten)]
+    explained: ExplainedData<'a>,
+}
+
+#[derive(Serialize)]
+struct ExplainedData<'a> {
+    severity: Severity,
     owner: Option<Owner>,
-    meaning: Option<Text>,
-    remedy: Option<Text>,
+    meaning: Option<&'a Text>,
+    remedy: Option<&'a Text>,
+}
+
+/// What is known of each cause, to be looked up.
+struct Known<'a>(HashMap<(Option<&'a str>, Option<&'a str>), &'a Explanation>);
+
+impl<'a> Known<'a> {
+    fn of(explanations: &'a [Explanation]) -> Self {
+        let keyed = explanations
+            .iter()
+            .map(|explained| ((explained.rule.as_deref(), explained.variant.as_deref()), explained));
+        Self(keyed.collect())
+    }
+
+    fn explained(&self, error: &'a RuleError) -> ExplainedData<'a> {
+        let explained = self.0.get(&(error.rule.as_deref(), error.variant.as_deref()));
+        ExplainedData {
+            severity: error.severity.unwrap_or(Severity::Unknown),
+            owner: explained.map(|explained| explained.owner),
+            meaning: explained.map(|explained| &explained.meaning),
+            remedy: explained.map(|explained| &explained.remedy),
+        }
+    }
+
+    fn check(&self, name: &'static str, check: Option<&'a Check>) -> CheckData<'a> {
+        let data = |error: &'a RuleError| RuleData {
+            rule: error.rule.as_deref(),
+            message: &error.message,
+            explained: self.explained(error),
+        };
+        CheckData {
+            name,
+            outcome: check.map_or(CheckOutcome::NotReported, |check| check.outcome).label(),
+            message: check.and_then(|check| check.message.as_deref()),
+            errors: check.map(|check| check.errors.iter().map(data).collect()).unwrap_or_default(),
+        }
+    }
+
+    fn listed(&self, listed: &'a ListedError) -> impl Iterator<Item = ErrorData<'a>> {
+        listed.rules.iter().map(|error| ErrorData {
+            code: listed.error_code.as_deref(),
+            message: listed.error_message.as_deref(),
+            source: listed.error_source.as_deref(),
+            rule: error.rule.as_deref(),
+            explained: self.explained(error),
+        })
+    }
 }
 
 impl<'a> Standing<'a> {
     fn data(&self) -> ActivityData<'a> {
-        let Standing { activity, report, findings, catalogue, .. } = self;
+        let Standing { activity, report, findings, explanations, .. } = *self;
+        let known = Known::of(explanations);
+        let check = |name| known.check(name, findings.checks.iter().find(|check| check.name == name));
         ActivityData {
             vat: activity.vat.as_str(),
             activity_id: activity.activity_id.as_str(),
@@ -246,8 +304,8 @@ impl<'a> Standing<'a> {
                 success: report.success_count,
                 failure: report.failure_count,
             },
-            checks: findings.all_checks().into_iter().map(|check| CheckData::new(check, catalogue)).collect(),
-            errors: findings.errors.iter().map(|error| ErrorData::new(error, catalogue)).collect(),
+            checks: CHECK_NAMES.map(check).into(),
+            errors: findings.errors.iter().flat_map(|error| known.listed(error)).collect(),
             created_at: report.created_at,
             updated_at: report.updated_at,
             completed_at: report.completed_at,
@@ -255,33 +313,6 @@ impl<'a> Standing<'a> {
             concluded_at: self.concluded_at,
             polls: self.n_polls,
             next_step: self.next_step,
-        }
-    }
-}
-
-impl CheckData {
-    fn new(check: super::report::Check, catalogue: &Catalogue) -> Self {
-        let data = |error: RuleError| {
-            let Explanation { owner, meaning, remedy, .. } = catalogue.explain(error.rule.as_deref());
-            RuleData { rule: error.rule, message: error.message, owner, meaning, remedy }
-        };
-        let errors = check.errors.into_iter().map(data).collect();
-        Self { name: check.name, outcome: check.outcome.label(), message: check.message, errors }
-    }
-}
-
-impl<'a> ErrorData<'a> {
-    /// A code that the catalogue does not know explains nothing.
-    fn new(error: &'a ListedError, catalogue: &Catalogue) -> Self {
-        let explained = catalogue.explain_listed(error.error_code.as_deref(), error.error_message.as_deref());
-        let explained = Some(explained).filter(|explained| explained.is_known);
-        Self {
-            owner: explained.as_ref().map(|explained| explained.owner),
-            meaning: explained.as_ref().map(|explained| explained.meaning.clone()),
-            remedy: explained.map(|explained| explained.remedy),
-            code: error.error_code.as_deref(),
-            message: error.error_message.as_deref(),
-            source: error.error_source.as_deref(),
         }
     }
 }

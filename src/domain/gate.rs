@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use super::activity::Vat;
 use super::classify::{Observation, TransientKind, Verdict};
 use super::event::{Event, EventKind};
+use super::next_step::Withholding;
 use super::quota::Quota;
 use super::schedule::Backoff;
 use super::serving::Serving;
@@ -423,6 +424,17 @@ impl Gates {
         self.vats.retain(|_, gate| {
             gate.closed.is_some() || gate.relapse.is_some_and(|(ended_at, _)| now.since(ended_at) <= matters)
         });
+    }
+
+    /// What keeps this VAT from being asked for, other than an outage or a pause. The credential is the one that serves
+    /// it, if one does.
+    pub fn withholding(&self, vat: &Vat, credential: Option<&str>) -> Option<Withholding> {
+        let Some(credential) = credential else { return Some(Withholding::Unserved) };
+        let is_held = |gate: &Gate| gate.closed.is_some();
+        if self.credentials.get(credential).is_some_and(|credential| is_held(&credential.gate)) {
+            return Some(Withholding::CredentialHeld);
+        }
+        self.vats.get(vat).is_some_and(is_held).then_some(Withholding::VatHeld)
     }
 
     /// Takes permission for one request. The caller has seen that the passage is not closed and that slots

@@ -1,10 +1,15 @@
 //! What to do next about an activity: one step, in both languages.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 
 use super::activity::State;
-use super::catalogue::{Catalogue, Explanation, Owner, Text};
-use super::report::Findings;
+use super::catalogue::{Catalogue, Explanation, Family, OtpOf, Owner, Severity, Text};
+use super::report::{CheckOutcome, Findings};
+
+/// How many corrections a step names one by one.
+const MAX_CORRECTIONS: usize = 3;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,32 +23,49 @@ pub struct NextStep {
     pub text: Text,
 }
 
+/// Why an activity can't be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withholding {
+    /// Upstream refuses its credential's token.
+    CredentialHeld,
+    /// The token's user may not see its VAT.
+    VatHeld,
+    /// No configured credential serves its VAT.
+    Unserved,
+}
+
 impl NextStep {
     fn new(kind: &'static str, en: impl Into<String>, ar: impl Into<String>) -> Self {
         Self { kind, owner: None, text: Text::new(en, ar) }
     }
 
-    /// What follows from entering a state with these findings; `None` where there is nothing to do.
-    pub fn on_conclusion(state: State, findings: &Findings, catalogue: &Catalogue) -> Option<Self> {
+    /// What follows from entering a state with these findings, which are settled; `None` where there is nothing to do.
+    /// `withheld` is why the activity could not be asked for, if it could not.
+    pub fn on_conclusion(
+        state: State,
+        findings: &Findings,
+        withheld: Option<Withholding>,
+        catalogue: &Catalogue,
+    ) -> Option<Self> {
         match state {
             State::Pending | State::InProgress | State::Succeeded | State::Cancelled => None,
-            State::Failed => Some(Self::after_failure(&findings.explained(catalogue))),
-            State::Rejected => Some(Self::new(
-                "check-activity-id",
-                "ClearTax does not know this id as a PCSID activity of this VAT. Compare the id and the VAT with what \
-                 ClearTax answered when the device was registered: if they were wrong, add the right ones; if they \
-                 were right, open a ClearTax ticket, and retry the activity once they have mended it.",
-                "لا تعرف ClearTax هذا المعرّف نشاطًا لإصدار شهادة PCSID لهذا الرقم الضريبي. قارن المعرّف والرقم الضريبي بما \
-                 أجابت به ClearTax عند تسجيل الجهاز: إن كان أحدهما خاطئًا فأضف الصحيح، وإن كانا صحيحين فافتح تذكرة لدى \
-                 ClearTax ثم أعد متابعة النشاط بعد المعالجة.",
-            )),
-            State::Expired => Some(Self::new(
-                "ask-cleartax",
-                "ClearTax has not concluded it in the time allowed. Ask in a ClearTax ticket what became of it; retry the \
-                 activity to go on watching, or register the device again with a new one-time password.",
-                "لم تُنهِ ClearTax هذا النشاط خلال المدة المسموحة. اسأل ClearTax في تذكرة عمّا آل إليه؛ وأعد متابعة النشاط \
-                 للاستمرار، أو سجّل الجهاز من جديد برمز تحقق (OTP) جديد.",
-            )),
+            State::Failed => Some(Self::after_failure(&Complaints::of(findings, catalogue))),
+            State::Rejected => Some(Self::after_refusal(&Complaints::of(findings, catalogue))),
+            State::Expired => Some(match withheld {
+                None => Self::new(
+                    "ask-cleartax",
+                    "ClearTax has not concluded it in the time allowed. Ask in a ClearTax ticket what became of it; retry the \
+                     activity to go on watching, or register the device again with a new one-time password.",
+                    "لم تُنهِ ClearTax هذا النشاط خلال المدة المسموحة. اسأل ClearTax في تذكرة عمّا آل إليه؛ وأعد متابعة النشاط \
+                     للاستمرار، أو سجّل الجهاز من جديد برمز تحقق (OTP) جديد.",
+                ),
+                Some(withheld) => {
+                    let mut step = Self::while_withheld(withheld);
+                    step.text.en.push_str(" This activity expired while it waited: retry it afterwards.");
+                    step.text.ar.push_str(" انتهت مدة هذا النشاط أثناء الانتظار، فأعد متابعته بعد ذلك.");
+                    step
+                }
+            }),
         }
     }
 
@@ -56,6 +78,15 @@ impl NextStep {
             "يستغرق النشاط وقتًا أطول من المعتاد، والمتابعة مستمرة ولا يلزمك شيء. إن كنت تحتاج الجهاز الآن فاسأل ClearTax \
              في تذكرة عن سبب التأخير.",
         )
+    }
+
+    /// What to do where an activity can't be asked for.
+    pub fn while_withheld(withheld: Withholding) -> Self {
+        match withheld {
+            Withholding::CredentialHeld => Self::while_credential_is_held(),
+            Withholding::VatHeld => Self::while_vat_is_held(),
+            Withholding::Unserved => Self::while_unserved(),
+        }
     }
 
     /// What to do where upstream refuses a credential's token.
@@ -105,18 +136,46 @@ impl NextStep {
         Self { owner: Some(owner), ..self }
     }
 
-    /// The customer's own data comes first: registering again with it corrected may mend the rest as well.
-    fn after_failure(errors: &[Explanation]) -> Self {
-        let of = |owners: &[Owner]| -> Vec<&Explanation> {
-            errors.iter().filter(|error| owners.contains(&error.owner)).collect()
-        };
-        let own = of(&[Owner::Registration, Owner::Device]);
-        let others_remain = errors.iter().any(|error| error.owner == Owner::Cleartax && error.is_known);
+    /// A refusal that names a known error is about that; any other about the id.
+    fn after_refusal(complaints: &Complaints) -> Self {
+        let leading = complaints.leading();
+        if leading.iter().any(|complaint| complaint.explained.is_known) {
+            return Self::about_errors(&leading, complaints);
+        }
+        Self::new(
+            "check-activity-id",
+            "ClearTax does not know this id as a PCSID activity of this VAT. Compare the id and the VAT with what \
+             ClearTax answered when the device was registered: if they were wrong, add the right ones; if they \
+             were right, open a ClearTax ticket, and retry the activity once they have fixed it.",
+            "لا تعرف ClearTax هذا المعرّف نشاطًا لإصدار شهادة PCSID لهذا الرقم الضريبي. قارن المعرّف والرقم الضريبي بما \
+             أجابت به ClearTax عند تسجيل الجهاز: إن كان أحدهما خاطئًا فأضف الصحيح، وإن كانا صحيحين فافتح تذكرة لدى \
+             ClearTax ثم أعد متابعة النشاط بعد المعالجة.",
+        )
+    }
+
+    fn after_failure(complaints: &Complaints) -> Self {
+        let mut step = Self::about_errors(&complaints.leading(), complaints);
+        if complaints.all_checks_passed && !complaints.all.is_empty() {
+            step.text.en.insert_str(0, "All compliance checks passed; the error came after them. ");
+            step.text.ar.insert_str(0, "نجحت فحوص الامتثال كلها، والخطأ وقع بعدها. ");
+        }
+        step
+    }
+
+    /// The customer's own data comes first: registering again with it corrected may fix the rest as well.
+    fn about_errors(leading: &[&Complaint], complaints: &Complaints) -> Self {
+        let own: Vec<&Complaint> = leading
+            .iter()
+            .filter(|complaint| matches!(complaint.explained.owner, Owner::Registration | Owner::Device))
+            .copied()
+            .collect();
         if !own.is_empty() {
+            let others_remain = leading.iter().any(|complaint| {
+                complaint.explained.owner == Owner::Cleartax && complaint.explained.is_known
+            });
             return Self::correct(&own, others_remain);
         }
-        let zatca = of(&[Owner::Zatca]);
-        if !zatca.is_empty() && zatca.len() == errors.len() {
+        if !leading.is_empty() && leading.iter().all(|complaint| complaint.explained.owner == Owner::Zatca) {
             return Self::new(
                 "try-later",
                 "ZATCA's side failed, not your data. Register the device again later with a new one-time password (it lives \
@@ -126,55 +185,238 @@ impl NextStep {
             )
             .about(Owner::Zatca);
         }
-        Self::new(
-            "open-ticket",
-            "Nothing in your data is known to be wrong: ClearTax builds the documents that were checked. Open a ClearTax \
-             ticket with the evidence, and register the device again with a new one-time password once they confirm a fix.",
-            "لا يُعرف خطأ في بياناتك، فالمستندات التي فُحصت تنشئها ClearTax. افتح تذكرة لدى ClearTax مع الأدلة، ثم سجّل الجهاز من \
-             جديد برمز تحقق (OTP) جديد بعد تأكيدهم الإصلاح.",
-        )
-        .about(Owner::Cleartax)
+        Self::ticket(leading, complaints)
     }
 
-    fn correct(own: &[&Explanation], others_remain: bool) -> Self {
-        let mut details: Vec<&Text> = Vec::new();
-        for detail in own.iter().filter_map(|error| error.detail.as_ref()) {
-            if !details.contains(&detail) {
-                details.push(detail);
+    fn ticket(leading: &[&Complaint], complaints: &Complaints) -> Self {
+        let is_known = leading.iter().any(|complaint| complaint.explained.is_known);
+        let (en, ar) = if leading.is_empty() && !complaints.all.is_empty() {
+            (
+                "Only warnings are named, and warnings block nothing, so what failed is not said: there is nothing to \
+                 correct yet. Open a ClearTax ticket with the evidence and ask what stopped it.",
+                "لا تُذكر إلا تنبيهات، والتنبيهات لا تمنع شيئًا، فسبب الفشل غير مذكور ولا شيء يلزم تصحيحه بعد. افتح تذكرة لدى \
+                 ClearTax مع الأدلة واسأل عما أوقف النشاط.",
+            )
+        } else if complaints.all.is_empty() {
+            (
+                "ClearTax says that it failed, but not why. Open a ClearTax ticket with the evidence and ask for the reason.",
+                "تفيد ClearTax بالفشل دون ذكر سببه. افتح تذكرة لدى ClearTax مع الأدلة واسأل عن السبب.",
+            )
+        } else if is_known && complaints.any_check_failed {
+            (
+                "Nothing in your data is known to be wrong: ClearTax builds the documents that were checked. Open a ClearTax \
+                 ticket with the evidence, and register the device again with a new one-time password once they confirm a fix.",
+                "لا يُعرف خطأ في بياناتك، فالمستندات التي فُحصت تنشئها ClearTax. افتح تذكرة لدى ClearTax مع الأدلة، ثم سجّل الجهاز من \
+                 جديد برمز تحقق (OTP) جديد بعد تأكيدهم الإصلاح.",
+            )
+        } else if is_known {
+            (
+                "Nothing in your data is known to be wrong. Open a ClearTax ticket with the evidence, and register the \
+                 device again with a new one-time password once they confirm a fix.",
+                "لا يُعرف خطأ في بياناتك. افتح تذكرة لدى ClearTax مع الأدلة، ثم سجّل الجهاز من جديد برمز تحقق (OTP) جديد بعد \
+                 تأكيدهم الإصلاح.",
+            )
+        } else {
+            (
+                "What the error means is not known here. If its text names something in your data, correct that and \
+                 register the device again with a new one-time password; otherwise open a ClearTax ticket with the evidence.",
+                "معنى الخطأ غير معروف هنا. إذا كان نصه يذكر شيئًا في بياناتك فصحّحه وسجّل الجهاز من جديد برمز تحقق (OTP) جديد؛ \
+                 وإلا فافتح تذكرة لدى ClearTax مع الأدلة.",
+            )
+        };
+        let mut step = Self::new("open-ticket", en, ar).about(Owner::Cleartax);
+        step.add_provisos(leading);
+        step
+    }
+
+    fn correct(own: &[&Complaint], others_remain: bool) -> Self {
+        // What certainly blocks leads, in the order of the findings.
+        let mut own = own.to_vec();
+        own.sort_by_key(|complaint| complaint.severity);
+        let mut corrects: Vec<&Text> = Vec::new();
+        let mut otp: Vec<OtpOf> = Vec::new();
+        for complaint in &own {
+            for thing in &complaint.explained.corrects {
+                if !corrects.contains(&thing) {
+                    corrects.push(thing);
+                }
+            }
+            for of in &complaint.explained.otp {
+                if !otp.contains(of) {
+                    otp.push(*of);
+                }
             }
         }
-        let (mut en, mut ar) = match (details.as_slice(), own.first()) {
-            ([], Some(first)) => (first.remedy.en.clone(), first.remedy.ar.clone()),
-            (details, _) => {
-                let english: Vec<&str> = details.iter().map(|detail| detail.en.as_str()).collect();
-                let arabic: Vec<&str> = details.iter().map(|detail| detail.ar.as_str()).collect();
-                (
-                    format!(
-                        "Correct {}, then register the device again at ClearTax with a new one-time password (it lives one \
-                         hour and works once).",
-                        listed(&english, ", ", " and ")
-                    ),
-                    format!(
-                        "صحّح {}، ثم سجّل الجهاز من جديد لدى ClearTax برمز تحقق (OTP) جديد (صالح ساعة واحدة ويُستخدم مرة واحدة).",
-                        listed(&arabic, "، و", "، و")
-                    ),
-                )
-            }
+        otp.sort();
+        let (otp_en, otp_ar) = match otp.as_slice() {
+            [] => ("", ""),
+            [OtpOf::Vat] => (" made for the same VAT number", " صادر للرقم الضريبي نفسه"),
+            [OtpOf::Environment] => (" made in the same environment", " صادر من البيئة نفسها"),
+            _ => (
+                " made for the same VAT number in the same environment",
+                " صادر للرقم الضريبي نفسه من البيئة نفسها",
+            ),
         };
+        let first = own.first().map(|complaint| &complaint.explained);
+        let (mut en, mut ar) = if !corrects.is_empty() {
+            let (named, more) = corrects.split_at(corrects.len().min(MAX_CORRECTIONS));
+            let mut english: Vec<String> = named.iter().map(|thing| thing.en.clone()).collect();
+            let mut arabic: Vec<String> = named.iter().map(|thing| thing.ar.clone()).collect();
+            if !more.is_empty() {
+                english.push(format!("{} more below", more.len()));
+                arabic.push(match more.len() {
+                    1 => "واحدًا آخر أدناه".to_owned(),
+                    2 => "اثنين آخرين أدناه".to_owned(),
+                    n => format!("{n} أخرى أدناه"),
+                });
+            }
+            (
+                format!(
+                    "Correct {}, then register the device again at ClearTax with a new one-time password{otp_en} (it lives one \
+                     hour and works once).",
+                    listed(&english, ", ", " and ")
+                ),
+                format!(
+                    "صحّح {}، ثم سجّل الجهاز من جديد لدى ClearTax برمز تحقق (OTP) جديد{otp_ar} (صالح ساعة واحدة ويُستخدم مرة \
+                     واحدة).",
+                    listed(&arabic, "، و", "، و")
+                ),
+            )
+        } else if !otp.is_empty() {
+            (
+                format!(
+                    "Get a new one-time password (OTP){otp_en}, and register the device again at ClearTax with it (it lives \
+                     one hour and works once)."
+                ),
+                format!(
+                    "احصل على رمز تحقق (OTP) جديد{otp_ar}، وسجّل به الجهاز من جديد لدى ClearTax (صالح ساعة واحدة ويُستخدم \
+                     مرة واحدة)."
+                ),
+            )
+        } else {
+            first.map(|first| (first.remedy.en.clone(), first.remedy.ar.clone())).unwrap_or_default()
+        };
+        let owner = first.map_or(Owner::Registration, |first| {
+            let certain = own.first().map(|complaint| complaint.severity);
+            let alike = own.iter().filter(|complaint| Some(complaint.severity) == certain);
+            alike.map(|complaint| complaint.explained.owner).min().unwrap_or(first.owner)
+        });
         if others_remain {
             en.push_str(" If errors of ClearTax's remain then, open a ClearTax ticket with the evidence.");
             ar.push_str(" وإذا بقيت بعد ذلك أخطاء تخص ClearTax فافتح لديها تذكرة مع الأدلة.");
         }
-        let owner = own.iter().map(|error| error.owner).min().unwrap_or(Owner::Registration);
-        Self::new("correct-and-register-again", en, ar).about(owner)
+        let mut step = Self::new("correct-and-register-again", en, ar).about(owner);
+        step.add_provisos(&own);
+        step
+    }
+
+    /// Adds what the first errors want said besides, each once.
+    fn add_provisos(&mut self, leading: &[&Complaint]) {
+        let mut said: Vec<&Text> = Vec::new();
+        let provisos = leading.iter().filter_map(|complaint| complaint.explained.proviso.as_ref());
+        for proviso in provisos.take(MAX_CORRECTIONS) {
+            if !said.contains(&proviso) {
+                said.push(proviso);
+                for (text, more) in [(&mut self.text.en, &proviso.en), (&mut self.text.ar, &proviso.ar)] {
+                    text.push(' ');
+                    text.push_str(more);
+                }
+            }
+        }
+    }
+}
+
+/// A cause that an answer names, once however often it does.
+#[derive(Debug)]
+struct Complaint {
+    explained: Explanation,
+    /// The worst that it is said to be.
+    severity: Severity,
+    /// The check it stands in first, counted from 0, or the listed error, counted on.
+    place: usize,
+    is_listed: bool,
+}
+
+/// All that an answer complains of.
+#[derive(Debug)]
+struct Complaints {
+    all: Vec<Complaint>,
+    any_check_failed: bool,
+    all_checks_passed: bool,
+}
+
+impl Complaints {
+    fn of(findings: &Findings, catalogue: &Catalogue) -> Self {
+        let mut all: Vec<Complaint> = Vec::new();
+        let mut places: HashMap<(&Option<String>, &Option<String>), usize> = HashMap::new();
+        let in_checks = findings
+            .checks
+            .iter()
+            .enumerate()
+            .flat_map(|(place, check)| check.errors.iter().map(move |error| (error, place, false)));
+        let n_checks = findings.checks.len();
+        let in_list = findings
+            .errors
+            .iter()
+            .enumerate()
+            .flat_map(|(at, listed)| listed.rules.iter().map(move |error| (error, n_checks + at, true)));
+        for (error, place, is_listed) in in_checks.chain(in_list) {
+            let severity = error.severity.unwrap_or(Severity::Unknown);
+            let known = places.get(&(&error.rule, &error.variant)).and_then(|at| all.get_mut(*at));
+            match known {
+                Some(complaint) => complaint.severity = complaint.severity.min(severity),
+                None => {
+                    places.insert((&error.rule, &error.variant), all.len());
+                    let explained = catalogue.explain_error(error);
+                    all.push(Complaint { explained, severity, place, is_listed });
+                }
+            }
+        }
+        let outcome = |outcome: CheckOutcome| findings.checks.iter().any(|check| check.outcome == outcome);
+        let any_check_failed = outcome(CheckOutcome::Failed);
+        Self {
+            all,
+            any_check_failed,
+            all_checks_passed: outcome(CheckOutcome::Succeeded) && !any_check_failed,
+        }
+    }
+
+    /// Those that a step follows from: never a warning, and nothing that only wraps or follows another error.
+    fn leading(&self) -> Vec<&Complaint> {
+        let in_checks = self.all.iter().any(|complaint| !complaint.is_listed);
+        // Beside checks, a listed error that nobody knows says only that there were errors.
+        let blocking: Vec<&Complaint> = self
+            .all
+            .iter()
+            .filter(|complaint| complaint.severity != Severity::Warning)
+            .filter(|complaint| complaint.explained.is_known || !complaint.is_listed || !in_checks)
+            .collect();
+        let is_specific =
+            |complaint: &Complaint| complaint.explained.is_known && !complaint.explained.is_general;
+        let known_at: HashSet<usize> = blocking
+            .iter()
+            .filter(|complaint| complaint.explained.is_known)
+            .map(|complaint| complaint.place)
+            .collect();
+        let families: HashSet<Family> =
+            blocking.iter().filter_map(|complaint| complaint.explained.family).collect();
+        let any_specific = blocking.iter().any(|complaint| is_specific(complaint));
+        let gives_way = |complaint: &Complaint| {
+            let explained = &complaint.explained;
+            let wraps = !explained.is_known && explained.rule.is_some() && explained.family.is_none();
+            (explained.is_general && any_specific) || (wraps && known_at.contains(&complaint.place))
+        };
+        let follows =
+            |complaint: &Complaint| complaint.explained.behind.iter().any(|family| families.contains(family));
+        blocking.iter().filter(|complaint| !gives_way(complaint) && !follows(complaint)).copied().collect()
     }
 }
 
 /// "a, b and c".
-fn listed(items: &[&str], between: &str, last: &str) -> String {
+fn listed(items: &[String], between: &str, last: &str) -> String {
     match items.split_last() {
         None => String::new(),
-        Some((only, [])) => (*only).to_owned(),
+        Some((only, [])) => only.clone(),
         Some((end, rest)) => format!("{}{last}{end}", rest.join(between)),
     }
 }

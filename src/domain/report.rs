@@ -4,6 +4,7 @@
 //! Reading is strict where a conclusion hangs on it: a wrong type or a key given twice makes the whole body
 //! unreadable, so that nothing is concluded from it. Unknown keys are passed over.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -51,6 +52,9 @@ impl CheckOutcome {
     }
 }
 
+/// Rules that are read out of one listed error. More would be a list within the list.
+const MAX_LISTED_RULES: usize = 32;
+
 /// One of the six compliance checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -93,6 +97,10 @@ pub struct ListedError {
     pub error_message: Option<String>,
     /// `ErrorSource`.
     pub error_source: Option<String>,
+    /// The rules that it names, its own code first, once they are settled. Their messages are empty: the entry's stands
+    /// for all of them.
+    #[serde(skip)]
+    pub rules: Vec<RuleError>,
 }
 
 /// What upstream said of an activity. All of it is optional: nothing is filled in that was not said.
@@ -133,6 +141,36 @@ impl Report {
 }
 
 impl ListedError {
+    /// Its code is a rule, known or not. More specific ones in its message are listed behind a general one, or alone where
+    /// there is no code.
+    fn settle(&mut self, catalogue: &Catalogue) {
+        let known = catalogue.codes();
+        let code = self.error_code.as_deref().map(str::trim).filter(|code| !code.is_empty());
+        let message = self.error_message.as_deref().unwrap_or_default();
+        let mut rules = Vec::new();
+        if let Some(code) = code {
+            let rule = known.official(code).map_or_else(|| rules::shortened(code), str::to_owned);
+            rules.push(RuleError { rule: Some(rule), ..RuleError::default() });
+        }
+        if code.is_none_or(|code| known.is_general(code)) {
+            for mut inner in rules::split(message, known) {
+                let is_news = inner.rule.is_some() && rules.iter().all(|rule| rule.rule != inner.rule);
+                if is_news && rules.len() < MAX_LISTED_RULES {
+                    catalogue.settle(&mut inner, message);
+                    inner.message.clear();
+                    rules.push(inner);
+                }
+            }
+        }
+        if rules.is_empty() {
+            rules.push(RuleError::default());
+        }
+        for rule in rules.iter_mut().filter(|rule| rule.severity.is_none()) {
+            catalogue.settle(rule, message);
+        }
+        self.rules = rules;
+    }
+
     /// Every text in it.
     pub(super) fn each_text(&mut self, visit: &mut impl FnMut(&mut String)) {
         let texts = [&mut self.error_code, &mut self.error_message, &mut self.error_source];
@@ -145,21 +183,43 @@ impl Findings {
     pub(super) fn each_text(&mut self, visit: &mut impl FnMut(&mut String)) {
         for check in &mut self.checks {
             check.message.iter_mut().for_each(&mut *visit);
-            check.errors.iter_mut().for_each(|error| visit(&mut error.message));
+            for error in &mut check.errors {
+                visit(&mut error.message);
+                error.rule.iter_mut().for_each(&mut *visit);
+            }
         }
         self.errors.iter_mut().for_each(|error| error.each_text(visit));
     }
 
-    /// What is known of each error in the checks' texts, and of each listed error that the catalogue knows: one that it
-    /// does not know says only that there were errors.
-    pub fn explained(&self, catalogue: &Catalogue) -> Vec<Explanation> {
+    /// Settles what each error is: which rules the listed ones name, which cause each of them has, and whether it blocks.
+    pub fn settle(&mut self, catalogue: &Catalogue) {
+        for check in &mut self.checks {
+            for error in &mut check.errors {
+                let text = std::mem::take(&mut error.message);
+                catalogue.settle(error, &text);
+                error.message = text;
+            }
+        }
+        for listed in &mut self.errors {
+            listed.settle(catalogue);
+        }
+    }
+
+    /// All errors, those in checks first.
+    pub fn each_error(&self) -> impl Iterator<Item = &RuleError> {
         let in_checks = self.checks.iter().flat_map(|check| &check.errors);
-        let listed = self.errors.iter().map(|error| {
-            catalogue.explain_listed(error.error_code.as_deref(), error.error_message.as_deref())
-        });
-        in_checks
-            .map(|error| catalogue.explain(error.rule.as_deref()))
-            .chain(listed.filter(|explained| explained.is_known))
+        in_checks.chain(self.errors.iter().flat_map(|listed| &listed.rules))
+    }
+
+    /// What is known of each cause that is there and of its rule, once each, in the order of the errors.
+    pub fn explained(&self, catalogue: &Catalogue) -> Vec<Explanation> {
+        let mut seen = HashSet::new();
+        self.each_error()
+            .flat_map(|error| {
+                [(error.rule.as_deref(), error.variant.as_deref()), (error.rule.as_deref(), None)]
+            })
+            .filter(|cause| seen.insert(*cause))
+            .map(|(rule, variant)| catalogue.explain_variant(rule, variant))
             .collect()
     }
 

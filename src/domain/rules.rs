@@ -29,25 +29,33 @@
 //! out beside a code are headings, labels and, in data, the fields that hold no message.
 
 mod fields;
+mod page;
 mod prose;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::catalogue::Severity;
 use view::View;
 
+pub use page::page_as_sentence;
+
 /// One error found in the text of a failed check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleError {
     /// The code of the rule, in its official spelling where that is known; `None` where the text
     /// names no rule.
     pub rule: Option<String>,
     /// What the text says about this error, without the code where the two can be told apart.
     pub message: String,
+    /// Whether it blocks: what the text says about that, then, once it is settled, what the catalogue says.
+    pub severity: Option<Severity>,
+    /// Which of its rule's causes this is, once it is settled.
+    pub variant: Option<String>,
 }
 
 /// The codes to look for besides those of the `BR-…` and `XSD_…` families, and how to spell all of
@@ -57,7 +65,15 @@ pub struct RuleError {
 /// A code is one word of Latin letters, digits, hyphens and underscores; any other is never found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownCodes {
-    official: HashMap<String, String>,
+    /// By the form in which spellings are compared.
+    official: BTreeMap<String, KnownCode>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KnownCode {
+    spelling: String,
+    /// More specific codes in its text count as well.
+    is_general: bool,
 }
 
 impl KnownCodes {
@@ -68,11 +84,23 @@ impl KnownCodes {
 
     /// All codes in their official spelling.
     pub fn spellings(&self) -> impl Iterator<Item = &str> {
-        self.official.values().map(String::as_str)
+        self.official.values().map(|code| code.spelling.as_str())
+    }
+
+    /// Makes more specific codes in this one's text count as errors of their own.
+    pub fn mark_general(&mut self, code: &str) {
+        if let Some(code) = self.official.get_mut(&fold(code)) {
+            code.is_general = true;
+        }
     }
 
     fn folded(&self, folded: &str) -> Option<&str> {
-        self.official.get(folded).map(String::as_str)
+        self.official.get(folded).map(|code| code.spelling.as_str())
+    }
+
+    /// Whether more specific codes in this one's text count as well: so it is with unknown ones, too.
+    pub(super) fn is_general(&self, code: &str) -> bool {
+        self.official.get(&fold(code)).is_none_or(|code| code.is_general)
     }
 }
 
@@ -90,9 +118,18 @@ impl<S: Borrow<str>> Extend<S> for KnownCodes {
         let codes = codes.into_iter();
         self.official.extend(codes.filter_map(|code| {
             let code = code.borrow().trim();
-            (!code.is_empty()).then(|| (fold(code), code.to_owned()))
+            let known = KnownCode { spelling: code.to_owned(), is_general: false };
+            (!code.is_empty()).then(|| (fold(code), known))
         }));
     }
+}
+
+/// Longest code, in characters. What is longer is no code but a text in its place.
+const MAX_CODE_CHARS: usize = 64;
+
+/// An unknown code as it is kept: on one line, and cut off where it is far too long for one.
+pub(super) fn shortened(code: &str) -> String {
+    code.trim().chars().map(|ch| if ch.is_control() { ' ' } else { ch }).take(MAX_CODE_CHARS).collect()
 }
 
 fn fold(code: &str) -> String {
@@ -114,7 +151,8 @@ pub fn split(text: &str, known: &KnownCodes) -> Vec<RuleError> {
     let mut found = extracted.errors;
     found.extend(prose::split(&view, known, extracted.structured));
     if found.iter().all(|(_, error)| error.rule.is_none()) {
-        return vec![RuleError { rule: None, message: whole.to_owned() }];
+        let message = page_as_sentence(whole).unwrap_or_else(|| whole.to_owned());
+        return vec![RuleError { message, ..RuleError::default() }];
     }
     found.sort_by_key(|(position, _)| *position);
     found.into_iter().map(|(_, error)| error).collect()

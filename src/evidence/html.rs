@@ -3,7 +3,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use crate::domain::catalogue::Language;
+use crate::domain::catalogue::{Language, Owner, Severity};
+use crate::domain::rules::page_as_sentence;
 
 const CSS: &str = include_str!("evidence.css");
 
@@ -31,7 +32,7 @@ pub fn render(bundle: &Value, language: Language) -> Markup {
                 (facts("What is known", activity, &FACTS))
                 (timeline(content))
                 (checks(content, language))
-                (listed_errors(content))
+                (listed_errors(content, language))
                 (final_answer(content))
                 (proof(bundle))
             }
@@ -96,14 +97,9 @@ fn checks(content: &Value, language: Language) -> Markup {
                 @for error in rows(check, "errors") {
                     @let rule = text(error, "rule");
                     dl {
-                        dt { code { @if rule.is_empty() { "no rule code" } @else { (rule) } } }
+                        dt { code { @if rule.is_empty() { "no rule code" } @else { (rule) } } (severity(error, language)) }
                         dd dir="auto" { (text(error, "message")) }
-                        @let meaning = in_language(error, "meaning", language);
-                        @if !meaning.is_empty() {
-                            dd lang=(language.label()) dir="auto" { (meaning) }
-                            dd lang=(language.label()) dir="auto" { (in_language(error, "remedy", language)) }
-                            dd { "Owner: " (text(error, "owner")) }
-                        }
+                        (why(error, language))
                     }
                 }
                 @let message = text(check, "message");
@@ -113,21 +109,44 @@ fn checks(content: &Value, language: Language) -> Markup {
     }
 }
 
-fn listed_errors(content: &Value) -> Markup {
+/// Whether an error blocks.
+fn severity(error: &Value, language: Language) -> Markup {
+    let severity = Severity::from_label(&text(error, "severity")).unwrap_or(Severity::Unknown);
+    html! { " " span lang=(language.label()) dir="auto" { "(" (severity.told().of(language)) ")" } }
+}
+
+/// What an error means, what to do and who must.
+fn why(error: &Value, language: Language) -> Markup {
+    let meaning = in_language(error, "meaning", language);
+    let owner = Owner::from_label(&text(error, "owner")).map(Owner::told);
+    html! {
+        @if !meaning.is_empty() {
+            dd lang=(language.label()) dir="auto" { (meaning) }
+            dd lang=(language.label()) dir="auto" { (in_language(error, "remedy", language)) }
+            @if let Some(owner) = owner {
+                dd lang=(language.label()) dir="auto" {
+                    @if language == Language::Arabic { "المعنيّ بالأمر: " } @else { "Owner: " } (owner.of(language))
+                }
+            }
+        }
+    }
+}
+
+/// An entry that names several rules is there once for each.
+fn listed_errors(content: &Value, language: Language) -> Markup {
     let errors: Vec<&Value> = rows(content, "errors").collect();
     html! {
         @if !errors.is_empty() {
             h2 { "Errors that ClearTax listed" }
-            table {
-                thead { tr { th { "Code" } th { "Source" } th { "Message" } } }
-                tbody {
-                    @for error in errors {
-                        tr {
-                            @for key in ["error_code", "error_source", "error_message"] {
-                                td dir="auto" { (text(error, key)) }
-                            }
-                        }
+            @for error in errors {
+                @let (rule, message) = (text(error, "rule"), text(error, "error_message"));
+                dl {
+                    dt { code { @if rule.is_empty() { "no rule code" } @else { (rule) } } (severity(error, language)) }
+                    dd dir="auto" {
+                        (text(error, "error_code")) " (" (text(error, "error_source")) "): "
+                        (page_as_sentence(&message).unwrap_or(message))
                     }
+                    (why(error, language))
                 }
             }
         }

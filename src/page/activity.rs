@@ -79,7 +79,7 @@ pub fn activity(frame: &Frame<'_>, history: &Row, said: Option<Said>) -> Markup 
         (facts(frame, history))
         (timeline(frame, history, state))
         (findings::checks(frame, history, state.is_some_and(State::is_concluded)))
-        (findings::listed_errors(history))
+        (findings::listed_errors(frame, history))
         (findings::former_attempt(history))
         (deliveries::deliveries(frame, history))
         (evidence(history))

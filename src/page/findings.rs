@@ -7,8 +7,9 @@ use super::marks::{Sign, sign};
 use super::rows::{Row, below, text, text_of};
 use super::words::{counted, cut, theirs, visible};
 use super::{Frame, direction, link_to, told};
-use crate::domain::catalogue::Language;
+use crate::domain::catalogue::{Language, Owner, Severity};
 use crate::domain::report::CHECK_NAMES;
+use crate::domain::rules::page_as_sentence;
 
 /// How many errors of a check are told one by one; its whole text has the others.
 const MAX_ERRORS: usize = 100;
@@ -63,6 +64,7 @@ fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
                     li {
                         @if let Some(rule) = text(error, "rule") { code.rule { (theirs(rule)) } }
                         @else { span.rule.soft { "no rule code" } }
+                        (severity(frame, error))
                         span.message dir="auto" { (visible(&cut(text_of(error, "message"), MAX_MESSAGE_CHARS))) }
                         (why(frame, error))
                     }
@@ -79,28 +81,29 @@ fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
     }
 }
 
+/// Whether an error blocks.
+fn severity(frame: &Frame<'_>, error: &Row) -> Markup {
+    let severity = Severity::from_label(text_of(error, "severity")).unwrap_or(Severity::Unknown);
+    html! {
+        span class={ "severity " (severity.label()) } lang=(frame.language.label()) dir=(direction(frame)) {
+            (severity.told().of(frame.language))
+        }
+    }
+}
+
 /// What an error means, and what to do about it.
 fn why(frame: &Frame<'_>, error: &Row) -> Markup {
     let keys = match frame.language {
         Language::English => ("meaning", "remedy"),
         Language::Arabic => ("meaning_ar", "remedy_ar"),
     };
-    let owner = match (text_of(error, "owner"), frame.language) {
-        ("registration", Language::English) => "your registration details",
-        ("registration", Language::Arabic) => "بيانات التسجيل لديك",
-        ("device", Language::English) => "the device",
-        ("device", Language::Arabic) => "الجهاز",
-        ("cleartax", _) => "ClearTax",
-        ("zatca", Language::English) => "ZATCA",
-        ("zatca", Language::Arabic) => "الهيئة",
-        _ => "",
-    };
+    let owner = Owner::from_label(text_of(error, "owner")).map(Owner::told);
     html! {
         @if let Some(meaning) = text(error, keys.0) {
             div.why lang=(frame.language.label()) dir=(direction(frame)) {
                 p { (told(frame, meaning)) }
                 p.soft {
-                    span.owner { (owner) }
+                    @if let Some(owner) = owner { span.owner { (owner.of(frame.language)) } }
                     @if let Some(remedy) = text(error, keys.1) { (told(frame, remedy)) }
                 }
             }
@@ -140,8 +143,14 @@ pub(super) fn former_attempt(history: &Row) -> Markup {
 }
 
 /// `ErrorList` of the concluding answer, where there is one.
-pub(super) fn listed_errors(history: &Row) -> Markup {
+///
+/// An entry that names several rules is there once for each.
+pub(super) fn listed_errors(frame: &Frame<'_>, history: &Row) -> Markup {
     let errors: Vec<&Row> = below(history, "errors").collect();
+    let is_first = |at: usize| {
+        let entry = |at: usize| errors.get(at).and_then(|error| error.get("entry"));
+        at == 0 || entry(at - 1) != entry(at)
+    };
     html! {
         @if !errors.is_empty() {
             section aria-labelledby="errors" {
@@ -152,14 +161,20 @@ pub(super) fn listed_errors(history: &Row) -> Markup {
                         tr { th scope="col" { "Code" } th scope="col" { "Source" } th scope="col" { "Message" } }
                     }
                     tbody {
-                        @for error in errors.iter().take(MAX_ERRORS) {
+                        @for (at, error) in errors.iter().enumerate().take(MAX_ERRORS) {
                             tr {
-                                th scope="row" { code { (theirs(text(error, "error_code").unwrap_or("–"))) } }
+                                th scope="row" {
+                                    code { (theirs(text(error, "rule").or(text(error, "error_code")).unwrap_or("–"))) }
+                                    " " (severity(frame, error))
+                                }
                                 td data-label="Source" {
                                     @if let Some(source) = text(error, "error_source") { (theirs(source)) }
                                 }
                                 td data-label="Message" {
-                                    @if let Some(message) = text(error, "error_message") { (theirs(message)) }
+                                    @if let Some(message) = text(error, "error_message").filter(|_| is_first(at)) {
+                                        (theirs(page_as_sentence(message).as_deref().unwrap_or(message)))
+                                    }
+                                    (why(frame, error))
                                 }
                             }
                         }

@@ -296,7 +296,8 @@ impl Poller {
         for change in settled.changes {
             self.parts.recorder.submit(Record::Gate(change)).await;
         }
-        let input = Input::Observed(&observation);
+        let withheld = self.parts.gates.withholding(&ticket.vat, Some(&ticket.credential));
+        let input = Input::Observed(&observation, withheld);
         let decision = decide(now, &claimed.activity, input, &self.parts.policy, fastrand::f64());
         tracing::debug!(
             activity_id = %claimed.activity.activity_id,
@@ -390,7 +391,8 @@ impl Poller {
                 continue;
             }
             self.parts.in_flight.insert(claimed.key);
-            let decision = decide(now, &claimed.activity, Input::Withheld, policy, 0.5);
+            let withheld = self.parts.gates.withholding(vat, credential);
+            let decision = decide(now, &claimed.activity, Input::Withheld(withheld), policy, 0.5);
             self.decided(claimed, now, decision).await;
         }
         self.swept = Swept { ended_at: Instant::now(), took: began_at.elapsed() };

@@ -1,6 +1,6 @@
 //! The recorder: writes what polls and deliveries come to. What arrives during a commit is the next batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::{InFlight, Wakers};
 use crate::clock::Clock;
 use crate::domain::activity::State;
-use crate::domain::catalogue::Explanation;
 use crate::domain::report::Findings;
 use crate::monitor::Monitor;
 use crate::store::{PollRecord, Record, Store, StoreError};
@@ -298,11 +297,15 @@ fn count_conclusion(monitor: &Monitor, poll: &PollRecord) {
     monitor.concluded(transition.to, completed_at.map(|completed_at| decided_at.since(completed_at)));
     for check in decision.findings.iter().flat_map(Findings::all_checks) {
         monitor.checked(check.name, check.outcome.label());
-        for error in &check.errors {
-            let of = |explained: &&Explanation| explained.rule == error.rule;
-            if let Some(explained) = decision.explanations.iter().find(of) {
-                monitor.erred(explained.owner);
-            }
+    }
+    let known: HashMap<_, _> = decision
+        .explanations
+        .iter()
+        .map(|explained| ((&explained.rule, &explained.variant), explained.owner))
+        .collect();
+    for error in decision.findings.iter().flat_map(Findings::each_error) {
+        if let Some(owner) = known.get(&(&error.rule, &error.variant)) {
+            monitor.erred(*owner);
         }
     }
 }

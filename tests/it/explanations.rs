@@ -24,7 +24,7 @@ fn failed(standard: &str, simplified: &str) -> Reply {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_tells_owner_meaning_remedy_and_next_step_in_both_languages_everywhere() {
     let upstream = Server::start(|_| {
-        failed("BR-KSA-37: Building number,BR-KSA-66: Postal code", "br-co-15 : totals, لا أكثر")
+        failed("BR-KSA-37: Building number,BR-KSA-09: Address", "br-co-15 : totals, لا أكثر")
     })
     .await;
     let setup = Setup::new(&upstream.url(), "");
@@ -38,7 +38,7 @@ async fn a_failure_tells_owner_meaning_remedy_and_next_step_in_both_languages_ev
         (&json!("correct-and-register-again"), &json!("registration"))
     );
     let english = step["en"].as_str().unwrap();
-    for part in ["building number", "postal code", "one-time password", "ClearTax ticket"] {
+    for part in ["building number", "organisation's address", "one-time password", "ClearTax ticket"] {
         assert!(english.contains(part), "{english}");
     }
     assert!(step["ar"].as_str().unwrap().contains("رقم المبنى"));
@@ -57,8 +57,8 @@ async fn a_failure_tells_owner_meaning_remedy_and_next_step_in_both_languages_ev
         rows,
         [
             json!(["BR-CO-15", "cleartax", 1, 1]),
-            json!(["BR-KSA-37", "registration", 1, 1]),
-            json!(["BR-KSA-66", "registration", 1, 1])
+            json!(["BR-KSA-09", "registration", 1, 1]),
+            json!(["BR-KSA-37", "registration", 1, 1])
         ]
     );
     assert_eq!(
@@ -66,7 +66,7 @@ async fn a_failure_tells_owner_meaning_remedy_and_next_step_in_both_languages_ev
         [json!([step["en"], step["ar"]])]
     );
     let owners = "SELECT count(*) FROM report_rules WHERE owner IS NOT NULL AND meaning IS NOT NULL";
-    assert_eq!(setup.number(owners).await, 3);
+    assert_eq!(setup.number(owners).await, 4, "with the listed one");
 
     let story = setup.ok(&["show", "act-1"]);
     assert!(story.contains(english) && story.contains("→ registration: "), "{story}");
@@ -216,7 +216,7 @@ fn explain_takes_codes_a_text_or_standard_input() {
     let setup = Setup::new("http://127.0.0.1:9", "");
     let by_code = setup.ok(&["explain", "br-ksa-17", "BR-KSA-999"]);
     assert!(
-        by_code.starts_with("BR-KSA-17 (owner: cleartax)") && by_code.contains("not in the catalogue"),
+        by_code.starts_with("BR-KSA-17 (owner: cleartax, error)") && by_code.contains("not in the catalogue"),
         "{by_code}"
     );
     let json_of = |arguments: &[&str]| -> Value {
@@ -231,7 +231,7 @@ fn explain_takes_codes_a_text_or_standard_input() {
     assert!(
         setup
             .ok(&["explain", "BR-KSA-37", "--format", "csv"])
-            .starts_with("rule,message,is_known,owner,meaning,remedy")
+            .starts_with("rule,message,is_known,severity,owner,meaning,remedy")
     );
 
     use std::io::Write as _;
@@ -240,7 +240,7 @@ fn explain_takes_codes_a_text_or_standard_input() {
         piped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all("Invalid-OTP : no".as_bytes()).unwrap();
     let ran = Ran::from(child.wait_with_output().unwrap());
-    assert!(ran.code == 0 && ran.stdout.contains("Invalid-OTP (owner: device)"), "{}", ran.stdout);
+    assert!(ran.code == 0 && ran.stdout.contains("Invalid-OTP (owner: device, error)"), "{}", ran.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,8 @@ async fn the_views_have_the_promised_columns() {
             "vat, activity_id, device_id, reference, state, upstream_status, pcsid_generated, total_count, \
              success_count, failure_count, registered_at, first_polled_at, last_polled_at, next_poll_at, stalled_at, \
              upstream_created_at, upstream_updated_at, upstream_completed_at, concluded_at, poll_count, \
-             consecutive_errors, last_http_status, last_error, next_step, next_step_ar",
+             consecutive_errors, last_http_status, last_error, next_step, next_step_ar, \
+             next_step_kind, next_step_owner",
         ),
         (
             "report_transitions",
@@ -29,16 +30,21 @@ async fn the_views_have_the_promised_columns() {
         ("report_checks", "vat, activity_id, check_name, outcome, message"),
         (
             "report_check_errors",
-            "vat, activity_id, check_name, position, rule, message, owner, meaning, remedy, meaning_ar, remedy_ar",
+            "vat, activity_id, check_name, position, rule, message, owner, meaning, remedy, meaning_ar, remedy_ar, \
+             severity",
         ),
-        ("report_errors", "vat, activity_id, position, error_code, error_message, error_source"),
+        (
+            "report_errors",
+            "vat, activity_id, position, error_code, error_message, error_source, entry, rule, severity, owner, \
+             meaning, remedy, meaning_ar, remedy_ar",
+        ),
         (
             "report_vats",
             "vat, activities, pending, in_progress, succeeded, failed, rejected, expired, cancelled, held_reason",
         ),
         (
             "report_rules",
-            "rule, check_name, activities, vats, last_seen_at, owner, meaning, remedy, meaning_ar, remedy_ar",
+            "rule, check_name, activities, vats, last_seen_at, owner, meaning, remedy, meaning_ar, remedy_ar, severity",
         ),
         (
             "report_devices",
@@ -89,14 +95,16 @@ async fn the_views_tell_what_happened() {
         [json!([VAT, 3, 0, 0, 1, 1, 1, 0, 0, null]), json!([OTHER_VAT, 2, 0, 1, 0, 1, 0, 0, 0, null])]
     );
     let rules = setup
-        .rows("json_array(rule, check_name, activities, vats) AS r FROM report_rules ORDER BY rule")
+        .rows("json_array(rule, check_name, activities, vats, severity) AS r FROM report_rules ORDER BY rule")
         .await;
     assert_eq!(
         rules,
         [
-            json!(["BR-CO-15", "SimplifiedTaxInvoiceDebit", 2, 2]),
-            json!(["BR-KSA-17", "StandardTaxInvoiceCredit", 2, 2]),
-            json!(["BR-KSA-EN16931-11", "SimplifiedTaxInvoiceDebit", 2, 2]),
+            json!(["6004", "ErrorList", 1, 1, "unknown"]),
+            json!(["6010", "ErrorList", 2, 2, "unknown"]),
+            json!(["BR-CO-15", "SimplifiedTaxInvoiceDebit", 2, 2, "error"]),
+            json!(["BR-KSA-17", "StandardTaxInvoiceCredit", 2, 2, "error"]),
+            json!(["BR-KSA-EN16931-11", "SimplifiedTaxInvoiceDebit", 2, 2, "warning"]),
         ]
     );
     // Six rows for each concluded activity, whatever upstream reported, and none for others.
@@ -158,7 +166,7 @@ async fn the_views_tell_what_happened() {
 }
 
 /// Every tally beside the count that it stands for.
-const TALLIES: [(&str, &str, &str); 6] = [
+const TALLIES: [(&str, &str, &str); 7] = [
     (
         "states",
         "SELECT vat_id || ' ' || state || ' ' || n FROM tally_states WHERE n <> 0",
@@ -188,6 +196,12 @@ const TALLIES: [(&str, &str, &str); 6] = [
         "SELECT rule || check_position || ' ' || vat_id || ' ' || count(DISTINCT activity)
          FROM check_errors JOIN activities ON id = activity
          WHERE rule IS NOT NULL GROUP BY rule, check_position, vat_id",
+    ),
+    (
+        "listed rules",
+        "SELECT rule || ' ' || vat_id || ' ' || n FROM tally_listed_rules",
+        "SELECT rule || ' ' || vat_id || ' ' || count(DISTINCT activity)
+         FROM error_rules JOIN activities ON id = activity WHERE rule IS NOT NULL GROUP BY rule, vat_id",
     ),
     (
         "deliveries",

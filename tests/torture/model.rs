@@ -215,7 +215,8 @@ impl World {
     async fn answer(&mut self, nth: usize, says: Says) {
         let Some((claimed, version)) = self.asked.remove(&nth) else { return };
         let observation = classify(&says.answer(), self.policy.catalogue.codes());
-        let decision = decide(self.now, &claimed.activity, Input::Observed(&observation), &self.policy, 0.5);
+        let decision =
+            decide(self.now, &claimed.activity, Input::Observed(&observation, None), &self.policy, 0.5);
         let key = claimed.key;
         let poll = Record::Poll(Box::new(PollRecord { claimed, decided_at: self.now, decision }));
         let recorded = self.store.record(&[poll]).await.unwrap();

@@ -382,6 +382,7 @@ fn a_documented_answer_is_kept_whole() {
         error_code: Some("6010".to_owned()),
         error_message: Some("Two sample invoices did not pass".to_owned()),
         error_source: Some("ZATCA".to_owned()),
+        ..ListedError::default()
     };
     assert_eq!(findings.errors, [listed]);
 }
@@ -465,7 +466,7 @@ fn entries_that_lack_fields_are_kept_as_far_as_they_go() {
     let entry = |code: Option<&str>, message: Option<&str>| ListedError {
         error_code: code.map(str::to_owned),
         error_message: message.map(str::to_owned),
-        error_source: None,
+        ..ListedError::default()
     };
     let list = json!([{ "ErrorCode": "1" }, {}, { "ErrorMessage": "why", "ErrorSource": null, "Extra": 1 }]);
     let expected = vec![entry(Some("1"), None), entry(None, None), entry(None, Some("why"))];

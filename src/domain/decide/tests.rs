@@ -71,11 +71,11 @@ fn silence() -> Observation {
 }
 
 fn decide_at(age: Duration, activity: &Activity, observation: &Observation) -> Decision {
-    decide(WATCHED_FROM + age, activity, Input::Observed(observation), &policy(), 0.5)
+    decide(WATCHED_FROM + age, activity, Input::Observed(observation, None), &policy(), 0.5)
 }
 
 fn withhold_at(age: Duration, activity: &Activity) -> Decision {
-    decide(WATCHED_FROM + age, activity, Input::Withheld, &policy(), 0.5)
+    decide(WATCHED_FROM + age, activity, Input::Withheld(None), &policy(), 0.5)
 }
 
 fn kinds(decision: &Decision) -> Vec<&'static str> {
@@ -253,7 +253,7 @@ fn strikes_reject_only_in_a_row() {
     ] {
         let before = Activity { strikes: strikes_before, ..activity(State::InProgress) };
         let policy = Policy { reject_after, ..policy() };
-        let decision = decide(WATCHED_FROM + YOUNG, &before, Input::Observed(&refused), &policy, 0.5);
+        let decision = decide(WATCHED_FROM + YOUNG, &before, Input::Observed(&refused, None), &policy, 0.5);
         assert_eq!((decision.state, decision.strikes), (expected_state, expected_strikes));
     }
     for case in cases().iter().filter(|case| case.name != "refused") {
@@ -282,7 +282,7 @@ fn refusals_are_named_by_their_first_error_on_one_line() {
     let error = |code: &str, message: &str| ListedError {
         error_code: Some(code.to_owned()),
         error_message: Some(message.to_owned()),
-        error_source: None,
+        ..ListedError::default()
     };
     for (errors, expected) in [
         (vec![], "no reason given".to_owned()),
@@ -376,7 +376,7 @@ fn age_counts_from_watched_from_and_not_from_the_registration() {
     assert_eq!(decide_at(YOUNG, &before, &silence()).state, State::Pending);
     assert_eq!(withhold_at(YOUNG, &before).events, []);
     // A clock that stands before the beginning makes nobody old.
-    let early = decide(WATCHED_FROM - GIVE_UP_AFTER, &before, Input::Withheld, &policy(), 0.5);
+    let early = decide(WATCHED_FROM - GIVE_UP_AFTER, &before, Input::Withheld(None), &policy(), 0.5);
     assert_eq!((early.state, early.stalled_at), (State::Pending, None));
 }
 
@@ -584,14 +584,15 @@ fn every_event_of_an_activity_has_exactly_the_documented_fields() {
         for check in checks {
             assert_eq!(keys(check), ["name", "outcome", "message", "errors"]);
             for error in check["errors"].as_array().unwrap() {
-                assert_eq!(keys(error), ["rule", "message", "owner", "meaning", "remedy"]);
+                assert_eq!(keys(error), ["rule", "message", "severity", "owner", "meaning", "remedy"]);
             }
             let has_errors = !check["errors"].as_array().unwrap().is_empty();
             assert_eq!(has_errors, check["outcome"] == "FAILED");
             assert_eq!(check["message"].is_string(), check["outcome"] == "FAILED");
         }
         for error in data["errors"].as_array().unwrap() {
-            assert_eq!(keys(error), ["code", "message", "source", "owner", "meaning", "remedy"]);
+            let documented = ["code", "message", "source", "rule", "severity", "owner", "meaning", "remedy"];
+            assert_eq!(keys(error), documented);
         }
         assert_eq!(data["state"], decision.state.label());
         assert_eq!(data["concluded_at"].is_string(), decision.state.is_concluded());
@@ -634,7 +635,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
     let error = (any::<Option<String>>(), any::<Option<String>>());
     let errors = prop::collection::vec(error, 0..4).prop_map(|errors| {
         let listed =
-            |(error_code, error_message)| ListedError { error_code, error_message, error_source: None };
+            |(error_code, error_message)| ListedError { error_code, error_message, ..ListedError::default() };
         Verdict::Strike(errors.into_iter().map(listed).collect())
     });
     let throttled = any::<Option<Duration>>().prop_map(|retry_after| Verdict::Throttled { retry_after });
@@ -684,7 +685,7 @@ proptest! {
         age_ms in -300_000..300_000_i64, luck in any::<f64>(),
     ) {
         let now = WATCHED_FROM.shifted(age_ms);
-        let input = observation.as_ref().map_or(Input::Withheld, Input::Observed);
+        let input = observation.as_ref().map_or(Input::Withheld(None), |observed| Input::Observed(observed, None));
         let decision = decide(now, &before, input, &policy, luck);
         prop_assert_eq!(&decision, &decide(now, &before, input, &policy, luck), "it is pure");
 

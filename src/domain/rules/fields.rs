@@ -322,7 +322,7 @@ impl Reader<'_> {
     }
 
     fn push(&mut self, position: usize, rule: Option<String>, message: String) {
-        self.extracted.errors.push((position, RuleError { rule, message }));
+        self.extracted.errors.push((position, RuleError { rule, message, ..RuleError::default() }));
     }
 
     fn cover_fields(&mut self, record: &Record) {

@@ -316,14 +316,15 @@ impl Splitter<'_> {
             let says_something = text.contains(char::is_whitespace) && text.contains(char::is_alphanumeric);
             let is_scaffolding = self.structured && end_of_value;
             if says_something && !is_scaffolding && !text.ends_with([':', '：']) {
-                self.errors.push((segment.start, RuleError { rule: None, message: text }));
+                self.errors.push((segment.start, RuleError { message: text, ..RuleError::default() }));
             }
             return;
         }
         let message = self.message(&segment, end);
         for candidate in segment.codes {
             if candidate.kind != Kind::Success {
-                let error = RuleError { rule: Some(candidate.code), message: message.clone() };
+                let rule = Some(candidate.code);
+                let error = RuleError { rule, message: message.clone(), ..RuleError::default() };
                 self.errors.push((candidate.range.start, error));
             }
         }

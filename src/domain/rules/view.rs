@@ -209,7 +209,7 @@ fn bracket_slot(ch: char) -> Option<(usize, i64)> {
 }
 
 /// Resolves backslash escapes of any depth and HTML entities.
-fn decode(text: &str) -> Vec<Unit> {
+pub(super) fn decode(text: &str) -> Vec<Unit> {
     let mut units = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(ch) = rest.chars().next() {

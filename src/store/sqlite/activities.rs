@@ -171,9 +171,11 @@ impl Store {
         .await
         .map_err(StoreError::query("recording a retry"))?;
         // They belonged to the conclusion that is taken back; its event keeps them.
-        for statement in
-            ["DELETE FROM errors WHERE activity = ?1", "DELETE FROM final_answers WHERE activity = ?1"]
-        {
+        for statement in [
+            "DELETE FROM errors WHERE activity = ?1",
+            "DELETE FROM error_rules WHERE activity = ?1",
+            "DELETE FROM final_answers WHERE activity = ?1",
+        ] {
             sqlx::query(statement)
                 .bind(claimed.key)
                 .execute(&mut *transaction)

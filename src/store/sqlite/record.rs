@@ -12,7 +12,7 @@ use super::explanations::write_explanations;
 use super::gates::{note_request, write_gate};
 use super::schedule::{Claimed, refresh_due};
 use super::{Store, as_json, clock, commit, millis};
-use crate::domain::catalogue::Owner;
+use crate::domain::catalogue::{Owner, Severity};
 use crate::domain::decide::Decision;
 use crate::domain::gate::GateChange;
 use crate::domain::report::{CheckOutcome, Findings};
@@ -275,7 +275,7 @@ async fn write_activities(
                 decision
                     .next_step
                     .as_ref()
-                    .map(|step| (&step.text.en, &step.text.ar, step.owner.map(Owner::label))),
+                    .map(|step| (&step.text.en, &step.text.ar, step.owner.map(Owner::label), step.kind)),
             )
         })
         .collect();
@@ -297,7 +297,8 @@ async fn write_activities(
              upstream_completed_at = j.value ->> 11,
              next_step = j.value ->> '$[12][0]',
              next_step_ar = j.value ->> '$[12][1]',
-             next_step_owner = j.value ->> '$[12][2]'
+             next_step_owner = j.value ->> '$[12][2]',
+             next_step_kind = j.value ->> '$[12][3]'
          FROM json_each(?1) j
          WHERE activities.id = j.value ->> 0",
     )
@@ -376,18 +377,27 @@ async fn write_findings(connection: &mut SqliteConnection, polls: &[&PollRecord]
     let mut checks = Vec::new();
     let mut check_errors = Vec::new();
     let mut errors = Vec::new();
+    let mut error_rules = Vec::new();
     for (key, findings) in concluded {
         for (position, check) in (1_i64..).zip(findings.all_checks()) {
             if check.outcome == CheckOutcome::NotReported {
                 continue;
             }
             for (nth, error) in (1_i64..).zip(check.errors) {
-                check_errors.push((key, position, nth, error.rule, error.message));
+                let severity = error.severity.map(Severity::label);
+                check_errors.push((key, position, nth, error.rule, error.message, severity, error.variant));
             }
             checks.push((key, position, check.outcome.label(), check.message));
         }
         for (position, error) in (1_i64..).zip(&findings.errors) {
             errors.push((key, position, &error.error_code, &error.error_message, &error.error_source));
+        }
+        let rules = (1_i64..)
+            .zip(&findings.errors)
+            .flat_map(|(entry, error)| error.rules.iter().map(move |rule| (entry, rule)));
+        for (position, (entry, error)) in (1_i64..).zip(rules) {
+            let severity = error.severity.map(Severity::label);
+            error_rules.push((key, position, entry, &error.rule, severity, &error.variant));
         }
     }
     if !checks.is_empty() {
@@ -396,14 +406,21 @@ async fn write_findings(connection: &mut SqliteConnection, polls: &[&PollRecord]
         insert(connection, statement, as_json(&checks)?, "recording checks").await?;
     }
     if !check_errors.is_empty() {
-        let statement = "INSERT INTO check_errors (activity, check_position, position, rule, message)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
+        let statement =
+            "INSERT INTO check_errors (activity, check_position, position, rule, message, severity, variant)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+             FROM json_each(?1)";
         insert(connection, statement, as_json(&check_errors)?, "recording check errors").await?;
     }
     if !errors.is_empty() {
         let statement = "INSERT INTO errors (activity, position, error_code, error_message, error_source)
              SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
         insert(connection, statement, as_json(&errors)?, "recording listed errors").await?;
+    }
+    if !error_rules.is_empty() {
+        let statement = "INSERT INTO error_rules (activity, position, entry, rule, severity, variant)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1)";
+        insert(connection, statement, as_json(&error_rules)?, "recording the listed errors' rules").await?;
     }
     Ok(())
 }

@@ -500,7 +500,7 @@ mod tests {
             .await;
             for (nth, rule) in rules.iter().enumerate() {
                 self.execute(&format!(
-                    "INSERT INTO check_errors SELECT id, {position}, {nth} + 1, '{rule}', 'wrong' FROM activities
+                    "INSERT INTO check_errors (activity, check_position, position, rule, message) SELECT id, {position}, {nth} + 1, '{rule}', 'wrong' FROM activities
                      WHERE activity_id = '{id}'"
                 ))
                 .await;
