@@ -9,8 +9,9 @@
 //! - **Credentials take turns**: the first activity of each, then the second of each, and so on.
 //! - **Half by age, half by turns.** Where the quota is short, every other request of a credential goes to the activity
 //!   that has been due for longest, whichever its VAT. The other requests go to VATs in turn, by a cursor over their keys:
-//!   no VAT gets a second turn in a round before every VAT with something due has had its first. Where the quota allows a
-//!   whole look's worth, all requests go by turns, and nobody waits long.
+//!   no VAT gets a second turn in a round before every VAT with something due has had its first. A VAT that got a request by
+//!   age passes its next turn on. Where the quota allows a whole look's worth, all requests go by turns, and nobody waits
+//!   long.
 //! - **Probes come first, and are few.** What a closed gate lets through is asked before anything else. Held VATs together
 //!   get at most one request in [`PROBE_SHARE`], so that many of them don't take the quota from those that work.
 //! - **A held VAT or credential takes no turn.** The store leaves it out without reading it.
@@ -18,14 +19,14 @@
 //! Half by age alone would let one VAT with thousands of activities keep others waiting for hours, half by turns alone
 //! would let many small VATs do the same to a large one; `docs/performance.md` has the numbers.
 //!
-//! What is remembered is one place for each credential: nothing grows with VATs or activities.
+//! What is remembered for each credential is bounded: nothing grows with VATs or activities.
 
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,8 @@ pub struct Wanted {
     pub n_in_turn: usize,
     /// The first turn is of the first VAT whose key is beyond this; after the last VAT comes the first.
     pub after: i64,
+    /// VATs that pass their turn on, unless all others have had theirs.
+    pub passing: Vec<i64>,
     /// At most so many to probe a closed gate with, due or not, of VATs that are not held.
     pub n_probes: usize,
     /// Held VATs: one activity of each to probe with, due or not.
@@ -121,6 +124,8 @@ pub struct Turns {
 struct Lane {
     /// The VAT that had the last turn.
     after: i64,
+    /// VATs that got a request by age since their last turn; at most [`LOOK_STEPS`] are remembered.
+    passing: BTreeSet<i64>,
     /// Counts requests, and so decides what each is for.
     n_asked: u64,
     /// Nothing is due before this, as far as is known.
@@ -159,7 +164,8 @@ impl Turns {
     /// For these credentials, with a look at once. Where the quota is short, one request in `by_age` goes to the longest
     /// due: [`BY_AGE`] for the daemon, others for the bench that compares.
     pub fn new(credentials: impl IntoIterator<Item = String>, by_age: u64) -> Self {
-        let lane = || Lane { after: 0, n_asked: 0, look_at: AT_ONCE, probe_at: AT_ONCE };
+        let lane =
+            || Lane { after: 0, passing: BTreeSet::new(), n_asked: 0, look_at: AT_ONCE, probe_at: AT_ONCE };
         Self {
             lanes: credentials.into_iter().map(|name| (name.into(), lane())).collect(),
             by_age: by_age.max(1),
@@ -226,6 +232,7 @@ impl Turns {
                 _ => {
                     let shares = lane.share(budget, held_vats.len(), self.by_age);
                     (one.n_longest_due, one.n_in_turn) = (shares.longest_due, shares.in_turn);
+                    one.passing = lane.passing.iter().copied().collect();
                     one.held_vats = first(held_vats, shares.held_vats);
                 }
             }
@@ -256,9 +263,7 @@ impl Turns {
             lane.note(&wanted, &found, now);
             let mut in_turn = in_rounds(found.in_turn);
             in_turn.truncate(wanted.n_in_turn);
-            if let Some(last) = found.stopped_at.or(in_turn.last().map(Candidate::vat_key)) {
-                lane.after = last;
-            }
+            lane.moved_on(&found.longest_due, &in_turn, found.stopped_at);
             let mut order = found.probes;
             order.extend(interleave(vec![found.longest_due, in_turn]));
             let turn = |activity| Turn { credential: Arc::clone(&wanted.credential), activity };
@@ -276,8 +281,29 @@ impl Lane {
             n_longest_due: 0,
             n_in_turn: 0,
             after: self.after,
+            passing: Vec::new(),
             n_probes: 0,
             held_vats: Vec::new(),
+        }
+    }
+
+    /// The next turn is of the VAT after the last one; those that were passed over have passed their turn on.
+    fn moved_on<T: Candidate>(&mut self, longest_due: &[T], in_turn: &[T], stopped_at: Option<i64>) {
+        if in_turn.iter().any(|candidate| self.passing.contains(&candidate.vat_key())) {
+            // All others have had theirs.
+            self.passing.clear();
+        }
+        if let Some(last) = stopped_at.or(in_turn.last().map(Candidate::vat_key)) {
+            let after = std::mem::replace(&mut self.after, last);
+            self.passing.retain(|vat_key| match after < last {
+                true => *vat_key <= after || *vat_key > last,
+                false => *vat_key > last && *vat_key <= after,
+            });
+        }
+        for vat_key in longest_due.iter().map(Candidate::vat_key) {
+            if self.passing.len() < LOOK_STEPS {
+                self.passing.insert(vat_key);
+            }
         }
     }
 

@@ -201,6 +201,7 @@ impl World {
             n_longest_due: half,
             n_in_turn: half,
             after: 0,
+            passing: Vec::new(),
             n_probes: 0,
             held_vats: Vec::new(),
         };

@@ -80,12 +80,16 @@ impl Rows {
         let is_due = |vat_key: &i64| self.due_of(*vat_key).next().is_some_and(|(due_at, _)| *due_at <= now);
         let beyond = self.by_vat.range(wanted.after + 1..).map(|(vat_key, _)| *vat_key);
         let all_fit = self.heads.range(..=(now, i64::MAX)).nth(LOOK_STEPS - 1).is_none();
+        let passes = |vat_key: &i64| wanted.passing.binary_search(vat_key).is_ok();
         if all_fit {
             let others = self.by_vat.range(..=wanted.after).map(|(vat_key, _)| *vat_key);
-            return (beyond.chain(others).filter(is_due).take(wanted.n_in_turn).collect(), None);
+            let in_order = || beyond.clone().chain(others.clone()).filter(is_due);
+            let first = in_order().filter(|vat_key| !passes(vat_key)).chain(in_order().filter(passes));
+            return (first.take(wanted.n_in_turn).collect(), None);
         }
         let walked: Vec<i64> = beyond.take(LOOK_STEPS).collect();
-        let vat_keys: Vec<i64> = walked.iter().copied().filter(is_due).take(wanted.n_in_turn).collect();
+        let may_be = walked.iter().copied().filter(|vat_key| is_due(vat_key) && !passes(vat_key));
+        let vat_keys: Vec<i64> = may_be.take(wanted.n_in_turn).collect();
         let stopped_at = match (vat_keys.len() == wanted.n_in_turn, walked.len() < LOOK_STEPS) {
             (true, _) => vat_keys.last().copied(),
             (false, true) => Some(0),

@@ -137,7 +137,8 @@ fn requests_are_shared_by_age_by_turns_and_for_probes() {
         (0, LOOK, 0, (0, LOOK, 0)),
         (0, LOOK, 100, (0, LOOK - 32, 32)),
     ] {
-        let mut lane = Lane { after: 0, n_asked, look_at: AT_ONCE, probe_at: AT_ONCE };
+        let mut lane =
+            Lane { after: 0, passing: BTreeSet::new(), n_asked, look_at: AT_ONCE, probe_at: AT_ONCE };
         let Shares { longest_due, in_turn, held_vats } = lane.share(budget, n_held, BY_AGE);
         assert_eq!((longest_due, in_turn, held_vats), expected, "{n_asked}, {budget}, {n_held}");
     }
@@ -187,9 +188,16 @@ fn turns_go_on_where_the_last_look_ended() {
     for vat_key in 1..=5 {
         world.add_many(vat_key, 100);
     }
-    // Every other one is by age, which is the same for all here: by the key of the VAT.
+    // Every other one is by age, which is the same for all here: VAT 1, which passes its turns on.
     let by_turn: Vec<i64> = world.ask(20).into_iter().step_by(2).collect();
-    assert_eq!(by_turn, [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]);
+    assert_eq!(by_turn, [1, 2, 3, 4, 5, 2, 3, 4, 5, 2]);
+}
+
+#[test]
+fn a_vat_that_passes_its_turn_on_has_it_where_no_other_is_due() {
+    let mut world = one_credential(60);
+    world.add_many(1, 10);
+    assert_eq!(world.ask(10), [1; 10]);
 }
 
 #[test]

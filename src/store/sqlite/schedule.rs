@@ -369,16 +369,19 @@ impl Look<'_> {
     /// Keys of VATs that have something due, in the order of their turns; and the last key that was read, where reading
     /// stopped before all had been seen.
     async fn vats_in_turn(&mut self, wanted: &Wanted) -> Result<(Vec<i64>, Option<i64>), StoreError> {
+        let passing = as_json(&wanted.passing)?;
         let (n_due, vats): (i64, String) = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "WITH due AS MATERIALIZED ({DUE_VATS} LIMIT ?3)
              SELECT (SELECT count(*) FROM due),
-                    (SELECT json_group_array(id) FROM (SELECT id FROM due ORDER BY id <= ?4, id LIMIT ?5))"
+                    (SELECT json_group_array(id) FROM (
+                        SELECT id FROM due ORDER BY id IN (SELECT value FROM json_each(?6)), id <= ?4, id LIMIT ?5))"
         )))
         .bind(&*wanted.credential)
         .bind(self.now)
         .bind(as_i64(LOOK_STEPS))
         .bind(wanted.after)
         .bind(as_i64(wanted.n_in_turn))
+        .bind(&passing)
         .fetch_one(&mut *self.connection)
         .await
         .map_err(StoreError::query(LOOKING))?;
@@ -392,13 +395,16 @@ impl Look<'_> {
                  FROM vats INDEXED BY vats_by_credential
                  WHERE credential = ?1 AND id > ?3 ORDER BY id LIMIT ?4)
              SELECT (SELECT count(*) FROM walked), (SELECT max(id) FROM walked),
-                    (SELECT json_group_array(id) FROM (SELECT id FROM walked WHERE is_due ORDER BY id LIMIT ?5))",
+                    (SELECT json_group_array(id) FROM (
+                        SELECT id FROM walked WHERE is_due AND id NOT IN (SELECT value FROM json_each(?6))
+                        ORDER BY id LIMIT ?5))",
         )
         .bind(&*wanted.credential)
         .bind(self.now)
         .bind(wanted.after)
         .bind(as_i64(LOOK_STEPS))
         .bind(as_i64(wanted.n_in_turn))
+        .bind(&passing)
         .fetch_one(&mut *self.connection)
         .await
         .map_err(StoreError::query(LOOKING))?;
