@@ -339,6 +339,25 @@ async fn the_quota_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_a_start_goes_at_once_and_restarts_add_none() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.configure(&setup.configuration().replace("requests_per_minute = 0", "requests_per_minute = 1"));
+    setup.add(VAT, &["a", "b"]);
+    let mut daemon = setup.start().await;
+    eventually("it is recorded", || async {
+        (setup.number("SELECT sum(poll_count) FROM report_activities").await == 1).then_some(())
+    })
+    .await;
+    assert!(daemon.kill_9().code().is_none());
+    for _ in 0..3 {
+        let daemon = setup.start().await;
+        daemon.stop().await;
+    }
+    assert_eq!(upstream.n_seen(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_vat_is_asked_for_with_its_own_credential() {
     let upstream = Server::start(|_| Reply::succeeded()).await;
     let more = format!(
