@@ -27,6 +27,8 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         migration(1, "watch", include_str!("../../../migrations/0001_watch.sql")),
         migration(2, "tallies", include_str!("../../../migrations/0002_tallies.sql")),
         migration(3, "explanations", include_str!("../../../migrations/0003_explanations.sql")),
+        migration(4, "turns", include_str!("../../../migrations/0004_turns.sql")),
+        migration(5, "severity", include_str!("../../../migrations/0005_severity.sql")),
     ])
 });
 
