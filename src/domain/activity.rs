@@ -193,11 +193,6 @@ impl State {
     pub const fn is_concluded(self) -> bool {
         !matches!(self, State::Pending | State::InProgress)
     }
-
-    /// Whether `retry` may watch it again: the end was not upstream's word on the onboarding.
-    pub const fn can_be_retried(self) -> bool {
-        matches!(self, State::Rejected | State::Expired | State::Cancelled)
-    }
 }
 
 impl fmt::Display for State {

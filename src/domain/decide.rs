@@ -7,6 +7,7 @@ use super::activity::{Activity, State};
 use super::catalogue::{Catalogue, Explanation};
 use super::classify::{FinalBody, Observation, Verdict};
 use super::event::{Event, EventKind, Standing};
+use super::lifecycle::{Happening, IllegalChange, next_state};
 use super::next_step::{NextStep, Withholding};
 use super::report::{Findings, ListedError, Report};
 use super::schedule::Backoff;
@@ -87,7 +88,7 @@ pub struct Transition {
 
 /// What an observation says, before age is looked at.
 struct Effect {
-    state: State,
+    happening: Happening,
     reason: String,
     error: Option<String>,
     report: Option<Report>,
@@ -123,8 +124,11 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
     let http_status = observation.and_then(|observation| observation.http_status);
 
     let age = now.since(activity.watched_from);
-    let expires = !effect.state.is_concluded() && age >= policy.give_up_after;
-    let state = if expires { State::Expired } else { effect.state };
+    // What can't happen to it changes nothing: an answer for one that has concluded.
+    let observed = next_state(Some(activity.state), effect.happening).unwrap_or(activity.state);
+    let expired = next_state(Some(observed), Happening::DeadlinePassed).ok();
+    let expired = expired.filter(|_| age >= policy.give_up_after);
+    let (state, expires) = (expired.unwrap_or(observed), expired.is_some());
     let reason = if expires {
         format!("not concluded {} after watching began", human(policy.give_up_after))
     } else {
@@ -203,12 +207,16 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
     }
 }
 
-/// Decides what an operator's `cancel` makes of an activity that is being watched.
-pub fn cancel(now: Timestamp, activity: &Activity) -> Decision {
+/// Decides what an operator's `cancel` makes of an activity.
+///
+/// # Errors
+/// Where it is not being watched.
+pub fn cancel(now: Timestamp, activity: &Activity) -> Result<Decision, IllegalChange> {
+    let state = next_state(Some(activity.state), Happening::Cancelled)?;
     let findings = Findings::default();
     let standing = Standing {
         activity,
-        state: State::Cancelled,
+        state,
         report: &activity.report,
         findings: &findings,
         explanations: &[],
@@ -217,11 +225,11 @@ pub fn cancel(now: Timestamp, activity: &Activity) -> Decision {
         concluded_at: Some(now),
     };
     let events = vec![Event::of_activity(EventKind::ActivityCancelled, now, &standing)];
-    Decision {
-        state: State::Cancelled,
+    Ok(Decision {
+        state,
         transition: Some(Transition {
             from: activity.state,
-            to: State::Cancelled,
+            to: state,
             reason: "cancelled by an operator".to_owned(),
         }),
         next_poll_at: None,
@@ -238,13 +246,13 @@ pub fn cancel(now: Timestamp, activity: &Activity) -> Decision {
         next_step: None,
         final_body: None,
         events,
-    }
+    })
 }
 
 impl Effect {
     fn unchanged(activity: &Activity) -> Self {
         Self {
-            state: activity.state,
+            happening: Happening::Nothing,
             reason: String::new(),
             error: None,
             report: None,
@@ -259,20 +267,20 @@ impl Effect {
         let untouched = Self { strikes: 0, grows: true, ..Self::unchanged(activity) };
         match &observation.verdict {
             Verdict::InProgress(report) => Self {
-                state: State::InProgress,
+                happening: Happening::ReportedInProgress,
                 reason: "upstream reports IN_PROGRESS".to_owned(),
                 report: Some(report.clone()),
                 ..untouched
             },
             Verdict::Succeeded(report, findings) => Self {
-                state: State::Succeeded,
+                happening: Happening::ReportedSucceeded,
                 reason: "upstream reports that the PCSID was generated".to_owned(),
                 report: Some(report.clone()),
                 findings: findings.clone(),
                 ..untouched
             },
             Verdict::Failed(report, findings) => Self {
-                state: State::Failed,
+                happening: Happening::ReportedFailed,
                 reason: match report.upstream_status.as_deref() {
                     Some("SUCCEEDED") => "upstream reports SUCCEEDED, but no PCSID was generated".to_owned(),
                     _ => "upstream reports FAILED".to_owned(),
@@ -286,7 +294,7 @@ impl Effect {
                 let named = summary(errors);
                 let rejects = strikes >= policy.reject_after;
                 Self {
-                    state: if rejects { State::Rejected } else { activity.state },
+                    happening: if rejects { Happening::RefusedTooOften } else { Happening::Nothing },
                     reason: format!("upstream refused the id {strikes} times in a row: {named}"),
                     error: Some(format!("refused: {named}")),
                     findings: Findings { errors: errors.clone(), ..Findings::default() },

@@ -9,6 +9,7 @@ pub mod classify;
 pub mod decide;
 pub mod event;
 pub mod gate;
+pub mod lifecycle;
 pub mod next_step;
 pub mod quota;
 pub mod report;

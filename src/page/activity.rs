@@ -9,6 +9,7 @@ use super::words::{cut, distance, duration, encoded, moment, number, theirs};
 use super::{Frame, Here, deliveries, findings, layout, link_to_vat, told};
 use crate::domain::activity::State;
 use crate::domain::catalogue::Language;
+use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::time::Timestamp;
 
 /// Longest fact, in characters: a user's own labels fit.
@@ -188,7 +189,7 @@ fn actions(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Markup {
                     }
                 }
             }
-        } @else if state.can_be_retried() {
+        } @else if next_state(Some(state), Happening::Retried).is_ok() {
             div.actions { (form("retry", "", "Watch again")) }
         }
     }

@@ -159,7 +159,7 @@ impl World {
             Step::Retry(nth) => {
                 let now = self.now;
                 let done = self.store.retry(&reference(nth), BASE_URL, FIRST_INTERVAL, now).await;
-                if let Some(model) = self.commanded(nth, done, State::can_be_retried) {
+                if let Some(model) = self.commanded(nth, done, can_be_retried) {
                     let (version, events) = (model.version + 1, std::mem::take(&mut model.events));
                     *model = Model { version, events, ..Model::watched(now) };
                 }
@@ -286,6 +286,10 @@ impl World {
         assert_eq!(due, (0..ACTIVITIES.len()).filter(watched).collect::<Vec<_>>());
         assert_eq!(self.store.problems().await.unwrap(), Vec::<String>::new());
     }
+}
+
+fn can_be_retried(state: State) -> bool {
+    matches!(state, State::Rejected | State::Expired | State::Cancelled)
 }
 
 fn reference(nth: usize) -> ActivityRef {

@@ -450,7 +450,7 @@ fn deciding_again_announces_under_the_same_id_and_a_retry_under_another() {
     let mut ids: Vec<_> = concluding.iter().map(|o| decide_at(YOUNG, &first, o).events[0].id).collect();
     ids.push(withhold_at(STALLED_AFTER, &first).events[0].id);
     ids.push(withhold_at(GIVE_UP_AFTER, &first).events[0].id);
-    ids.push(cancel(WATCHED_FROM, &first).events[0].id);
+    ids.push(cancel(WATCHED_FROM, &first).unwrap().events[0].id);
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 5, "each kind of event has an id of its own");
@@ -466,7 +466,7 @@ fn the_derivation_of_ids_never_changes() {
 fn a_cancel_is_announced_once_and_ends_watching() {
     for state in [State::Pending, State::InProgress] {
         let before = activity(state);
-        let decision = cancel(WATCHED_FROM + YOUNG, &before);
+        let decision = cancel(WATCHED_FROM + YOUNG, &before).unwrap();
         assert_eq!((decision.state, decision.next_poll_at), (State::Cancelled, None));
         assert_eq!(kinds(&decision), ["pcsid.activity.cancelled"]);
         let transition = decision.transition.unwrap();
@@ -562,7 +562,7 @@ fn every_event_of_an_activity_has_exactly_the_documented_fields() {
         decide_at(YOUNG, &rejected, &observe(400, REFUSED)),
         stalls,
         expires,
-        cancel(WATCHED_FROM, &activity(State::Pending)),
+        cancel(WATCHED_FROM, &activity(State::Pending)).unwrap(),
     ] {
         let event = &decision.events[0];
         assert!(!event.payload.contains('\n'), "one line, for the log");

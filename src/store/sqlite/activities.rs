@@ -10,6 +10,7 @@ use super::schedule::{ACTIVITY, Claimed, claimed, refresh_due};
 use super::{Store, as_json, commit, millis, upstream};
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::decide;
+use crate::domain::lifecycle::{self, Happening, IllegalChange, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 
@@ -85,9 +86,7 @@ impl Store {
     pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
-        if claimed.activity.state.is_concluded() {
-            return Err(wrong_state(&claimed, "only one that is being watched can be polled"));
-        }
+        next_state(Some(claimed.activity.state), Happening::PollAsked).map_err(wrong_state(&claimed))?;
         // The revision stays: an answer on its way is as good as the poll that is asked for.
         sqlx::query("UPDATE schedules SET next_poll_at = ?2 WHERE id = ?1")
             .bind(claimed.key)
@@ -107,11 +106,8 @@ impl Store {
     pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
-        if claimed.activity.state.is_concluded() {
-            return Err(wrong_state(&claimed, "only one that is being watched can be cancelled"));
-        }
+        let decision = decide::cancel(now, &claimed.activity).map_err(wrong_state(&claimed))?;
         let vat = claimed.activity.vat.clone();
-        let decision = decide::cancel(now, &claimed.activity);
         let record = PollRecord { claimed, decided_at: now, decision };
         write_polls(&mut transaction, &self.routes, &[record]).await?;
         commit(transaction).await?;
@@ -133,18 +129,14 @@ impl Store {
         upstream::require(&mut transaction, base_url, now).await?;
         let claimed = find(&mut transaction, activity).await?;
         let from = claimed.activity.state;
-        if !from.can_be_retried() {
-            return Err(wrong_state(
-                &claimed,
-                "only one that was rejected, expired or cancelled can be retried",
-            ));
-        }
+        let to = next_state(Some(from), Happening::Retried).map_err(wrong_state(&claimed))?;
         sqlx::query(
-            "UPDATE activities SET state = 'PENDING', round = round + 1, watched_from = ?2, stalled_at = NULL,
+            "UPDATE activities SET state = ?3, round = round + 1, watched_from = ?2, stalled_at = NULL,
                  concluded_at = NULL WHERE id = ?1",
         )
         .bind(claimed.key)
         .bind(now.as_millis())
+        .bind(to.label())
         .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("restarting an activity"))?;
@@ -161,12 +153,13 @@ impl Store {
         refresh_due(&mut transaction, &as_json(&[claimed.vat_key])?).await?;
         sqlx::query(
             "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, reason)
-             SELECT ?1, coalesce(max(seq), 0) + 1, ?3, 'PENDING', ?2, 'watched again by an operator'
+             SELECT ?1, coalesce(max(seq), 0) + 1, ?3, ?4, ?2, 'watched again by an operator'
              FROM transitions WHERE activity = ?1",
         )
         .bind(claimed.key)
         .bind(now.as_millis())
         .bind(from.label())
+        .bind(to.label())
         .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("recording a retry"))?;
@@ -187,12 +180,13 @@ impl Store {
     }
 }
 
-fn wrong_state(claimed: &Claimed, rule: &'static str) -> StoreError {
-    StoreError::WrongState {
-        activity_id: claimed.activity.activity_id.to_string(),
-        vat: claimed.activity.vat.to_string(),
-        state: claimed.activity.state.label(),
-        rule,
+fn wrong_state(claimed: &Claimed) -> impl FnOnce(IllegalChange) -> StoreError {
+    let activity = &claimed.activity;
+    move |illegal| StoreError::WrongState {
+        activity_id: activity.activity_id.to_string(),
+        vat: activity.vat.to_string(),
+        state: activity.state.label(),
+        rule: illegal.rule(),
     }
 }
 
@@ -257,7 +251,7 @@ async fn insert_activities(
     let inserted: Vec<(i64, i64, String)> = sqlx::query_as(
         "INSERT INTO activities
              (vat_id, activity_id, device_id, reference, state, registered_at, watched_from)
-         SELECT v.id, j.value ->> 1, j.value ->> 2, j.value ->> 3, 'PENDING', ?2, ?2
+         SELECT v.id, j.value ->> 1, j.value ->> 2, j.value ->> 3, ?3, ?2, ?2
          FROM json_each(?1) j JOIN vats v ON v.vat = j.value ->> 0
          WHERE true ORDER BY j.key
          ON CONFLICT (activity_id, vat_id) DO NOTHING
@@ -265,6 +259,7 @@ async fn insert_activities(
     )
     .bind(as_json(&rows)?)
     .bind(now.as_millis())
+    .bind(lifecycle::FIRST.label())
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::query("registering activities"))?;

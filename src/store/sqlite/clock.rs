@@ -58,7 +58,7 @@ impl Store {
         }
         sqlx::query(
             "UPDATE activities SET watched_from = ?1
-             WHERE state IN ('PENDING', 'IN_PROGRESS') AND watched_from > ?1",
+             WHERE concluded_at IS NULL AND watched_from > ?1",
         )
         .bind(now.as_millis())
         .execute(&mut *transaction)
@@ -98,7 +98,7 @@ pub(super) async fn shift(
     for written_by_commands in [
         "UPDATE schedules SET next_poll_at = min(next_poll_at + ?1, ?2), revision = revision + 1
          WHERE next_poll_at IS NOT NULL AND abs(next_poll_at - ?3 + ?1) <= abs(next_poll_at - ?3)",
-        "UPDATE activities SET watched_from = min(watched_from + ?1, ?2) WHERE state IN ('PENDING', 'IN_PROGRESS')
+        "UPDATE activities SET watched_from = min(watched_from + ?1, ?2) WHERE concluded_at IS NULL
            AND abs(watched_from - ?3 + ?1) <= abs(watched_from - ?3)",
     ] {
         let statement = moved(written_by_commands).bind(now.as_millis());
