@@ -1,13 +1,18 @@
 //! `import`: all rows of a CSV file or none, every bad row named with its line.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::activities::register;
-use super::{CliError, CliResult};
+use super::{CliError, CliResult, complain, open};
+use crate::clock;
 use crate::domain::activity::Registration;
+use crate::domain::certificate::ImportedCertificate;
+use crate::domain::lines::Lines;
 use crate::settings::Settings;
 use crate::store::RegisterOutcome;
 
@@ -15,12 +20,18 @@ use crate::store::RegisterOutcome;
 pub(super) struct ImportArgs {
     /// CSV file with a header row (`-`: standard input)
     file: PathBuf,
+    /// The file holds certificates that devices have already, with the columns vat, device_id and obtained_at or expires_at
+    #[arg(long)]
+    certificates: bool,
 }
 
 pub(super) async fn import(settings: &Settings, args: ImportArgs) -> CliResult {
     let name =
         if args.file.as_os_str() == "-" { "standard input".into() } else { args.file.display().to_string() };
     let bytes = read(&args.file).map_err(|err| CliError::unusable(format!("{name} can't be read: {err}")))?;
+    if args.certificates {
+        return import_certificates(settings, &name, &bytes).await;
+    }
     let registrations = parse(&bytes).map_err(|problems| CliError::unusable(refusal(&name, &problems)))?;
     let outcomes = register(settings, &registrations).await?;
     let n_new = outcomes.iter().filter(|outcome| **outcome == RegisterOutcome::New).count();
@@ -28,6 +39,27 @@ pub(super) async fn import(settings: &Settings, args: ImportArgs) -> CliResult {
     Ok(writeln!(
         std::io::stdout(),
         "{n_new} activities are watched from now on, {n_known} were known already"
+    )?)
+}
+
+async fn import_certificates(settings: &Settings, name: &str, bytes: &[u8]) -> CliResult {
+    let renewal = &settings.policy.renewal;
+    let certificates = parse_certificates(bytes, renewal.valid_for())
+        .map_err(|problems| CliError::unusable(refusal(name, &problems)))?;
+    let store = open(settings).await?;
+    let base_url = &settings.upstream.base_url;
+    let imported = store.import_certificates(&certificates, base_url, clock::wall_now()).await?;
+    store.close().await;
+    let odd = certificates.iter().map(|one| &one.vat).filter(|vat| !vat.has_saudi_shape());
+    for vat in odd.collect::<BTreeSet<_>>() {
+        complain(&format!("warning: VAT {vat} is not 15 digits between two 3s, as Saudi VAT numbers are"));
+    }
+    Ok(writeln!(
+        std::io::stdout(),
+        "{} certificates are new, {} have other times now, {} were known already",
+        imported.n_new,
+        imported.n_changed,
+        imported.n_known
     )?)
 }
 
@@ -49,50 +81,72 @@ fn refusal(name: &str, problems: &[String]) -> String {
     text
 }
 
-/// Tells which line a record begins on. The reader's own count is one behind after CR LF, for it sees the
-/// line feed only with the next record.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    counted_to: usize,
-    line: u64,
-}
-
-impl Lines<'_> {
-    /// The line of the first record at or after this offset; offsets must not go back.
-    fn at(&mut self, offset: u64) -> u64 {
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
-        let rest = self.bytes.get(offset..).unwrap_or_default();
-        let begins_at = offset + rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let passed = self.bytes.get(self.counted_to..begins_at).unwrap_or_default();
-        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.counted_to = begins_at;
-        self.line
-    }
-}
-
-/// Where the columns stand.
+/// The columns of one kind of file.
 struct Columns {
-    vat: usize,
-    activity_id: usize,
-    device_id: Option<usize>,
-    reference: Option<usize>,
+    /// All that are known; those that must be there first.
+    known: &'static [&'static str],
+    n_required: usize,
+    /// What the header must be, for a sentence.
+    rule: &'static str,
 }
+
+const ACTIVITIES: Columns = Columns {
+    known: &["vat", "activity_id", "device_id", "reference"],
+    n_required: 2,
+    rule: "the header must be vat,activity_id and, if wanted, device_id and reference, separated by commas",
+};
+
+const CERTIFICATES: Columns = Columns {
+    known: &["vat", "device_id", "obtained_at", "expires_at"],
+    n_required: 2,
+    rule: "the header must be vat,device_id and obtained_at or expires_at, separated by commas",
+};
 
 fn parse(bytes: &[u8]) -> Result<Vec<Registration>, Vec<String>> {
+    let registration = |[vat, activity_id, device_id, reference]: [Option<&str>; 4]| {
+        Registration::parse(vat.unwrap_or_default(), activity_id.unwrap_or_default(), device_id, reference)
+            .map_err(|err| err.to_string())
+    };
+    let rows = parse_rows(bytes, &ACTIVITIES, registration)?;
+    Ok(rows.into_iter().map(|(_, registration)| registration).collect())
+}
+
+fn parse_certificates(bytes: &[u8], valid_for: Duration) -> Result<Vec<ImportedCertificate>, Vec<String>> {
+    let certificate = |fields: [Option<&str>; 4]| {
+        let [vat, device_id, obtained_at, expires_at] = fields.map(Option::unwrap_or_default);
+        ImportedCertificate::parse(vat, device_id, obtained_at, expires_at, valid_for)
+    };
+    let rows = parse_rows(bytes, &CERTIFICATES, certificate)?;
+    let mut first_lines: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (line, row) in &rows {
+        if let Some(first) = first_lines.insert((row.vat.as_str(), &row.device_id), *line) {
+            problems.push(format!("line {line}: the same VAT and device stand on line {first} already"));
+        }
+    }
+    if problems.is_empty() { Ok(rows.into_iter().map(|(_, row)| row).collect()) } else { Err(problems) }
+}
+
+/// Reads every row, with the line it begins on; all bad ones are named.
+fn parse_rows<T>(
+    bytes: &[u8],
+    columns: &Columns,
+    row: impl Fn([Option<&str>; 4]) -> Result<T, String>,
+) -> Result<Vec<(u64, T)>, Vec<String>> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(bytes);
     let header = reader.byte_headers().map_err(|err| vec![format!("line 1: {err}")])?.clone();
-    let columns = columns(&header)?;
-    let (mut registrations, mut problems) = (Vec::new(), Vec::new());
+    let positions = columns.positions(&header)?;
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
     let mut record = csv::ByteRecord::new();
-    let mut lines = Lines { bytes, counted_to: 0, line: 1 };
+    let mut lines = Lines::new(bytes);
     loop {
         match reader.read_byte_record(&mut record) {
             Ok(false) => break,
             Ok(true) => {
                 let line = record.position().map_or(0, |position| lines.at(position.byte()));
-                match registration(&record, &columns, header.len()) {
-                    Ok(registration) => registrations.push(registration),
+                match fields(&record, positions, header.len()).and_then(&row) {
+                    Ok(row) => rows.push((line, row)),
                     Err(problem) => problems.push(format!("line {line}: {problem}")),
                 }
             }
@@ -102,54 +156,49 @@ fn parse(bytes: &[u8]) -> Result<Vec<Registration>, Vec<String>> {
             }
         }
     }
-    if problems.is_empty() { Ok(registrations) } else { Err(problems) }
+    if problems.is_empty() { Ok(rows) } else { Err(problems) }
 }
 
-fn columns(header: &csv::ByteRecord) -> Result<Columns, Vec<String>> {
-    let rule =
-        "the header must be vat,activity_id and, if wanted, device_id and reference, separated by commas";
-    let position = |name: &str| header.iter().position(|column| column == name.as_bytes());
-    let known = ["vat", "activity_id", "device_id", "reference"];
-    for (at, column) in header.iter().enumerate() {
-        let text = String::from_utf8_lossy(column);
-        if !known.contains(&text.as_ref()) {
-            return Err(vec![format!("line 1: column `{}` is not known: {rule}", text.escape_debug())]);
+impl Columns {
+    /// Where each of the known columns stands.
+    fn positions(&self, header: &csv::ByteRecord) -> Result<[Option<usize>; 4], Vec<String>> {
+        let Self { known, n_required, rule } = self;
+        for (at, column) in header.iter().enumerate() {
+            let text = String::from_utf8_lossy(column);
+            if !known.contains(&text.as_ref()) {
+                return Err(vec![format!("line 1: column `{}` is not known: {rule}", text.escape_debug())]);
+            }
+            if header.iter().take(at).any(|other| other == column) {
+                return Err(vec![format!("line 1: column `{text}` stands twice: {rule}")]);
+            }
         }
-        if header.iter().take(at).any(|other| other == column) {
-            return Err(vec![format!("line 1: column `{text}` stands twice: {rule}")]);
+        let mut positions = [None; 4];
+        for (position, name) in positions.iter_mut().zip(*known) {
+            *position = header.iter().position(|column| column == name.as_bytes());
         }
-    }
-    match (position("vat"), position("activity_id")) {
-        (Some(vat), Some(activity_id)) => Ok(Columns {
-            vat,
-            activity_id,
-            device_id: position("device_id"),
-            reference: position("reference"),
-        }),
-        _ => Err(vec![format!("line 1: {rule}")]),
+        match positions.iter().take(*n_required).all(Option::is_some) {
+            true => Ok(positions),
+            false => Err(vec![format!("line 1: {rule}")]),
+        }
     }
 }
 
-fn registration(
+/// The fields of a row in the order of the known columns; `None`: the file has no such column.
+fn fields(
     record: &csv::ByteRecord,
-    columns: &Columns,
+    positions: [Option<usize>; 4],
     n_columns: usize,
-) -> Result<Registration, String> {
+) -> Result<[Option<&str>; 4], String> {
     if record.len() != n_columns {
         return Err(format!("it has {} fields, the header has {n_columns}", record.len()));
     }
-    let field = |at: usize| {
+    let mut fields = [None; 4];
+    for (field, position) in fields.iter_mut().zip(positions) {
+        let Some(at) = position else { continue };
         let bytes = record.get(at).unwrap_or_default();
-        std::str::from_utf8(bytes).map_err(|_| format!("field {} is not UTF-8", at + 1))
-    };
-    let optional = |at: Option<usize>| at.map(field).transpose();
-    Registration::parse(
-        field(columns.vat)?,
-        field(columns.activity_id)?,
-        optional(columns.device_id)?,
-        optional(columns.reference)?,
-    )
-    .map_err(|err| err.to_string())
+        *field = Some(std::str::from_utf8(bytes).map_err(|_| format!("field {} is not UTF-8", at + 1))?);
+    }
+    Ok(fields)
 }
 
 #[cfg(test)]
@@ -180,6 +229,35 @@ mod tests {
                 problems.iter().map(|problem| problem.split(':').next().unwrap()).collect();
             assert_eq!(lines, ["line 3", "line 4", "line 6", "line 7", "line 9"]);
         }
+    }
+
+    #[test]
+    fn certificates_have_one_time_at_least_and_each_device_once() {
+        let valid_for = Duration::from_secs(86_400);
+        let told = |text: &str| parse_certificates(text.as_bytes(), valid_for);
+        let rows = told(
+            "expires_at,vat,device_id,obtained_at\n2031-01-02,3,till 1,\n,3,till 2,2026-05-26T09:02:11+03:00\n\
+             2031-01-02,3,till 3,2026-01-01\n",
+        )
+        .unwrap();
+        let times: Vec<_> =
+            rows.iter().map(|row| (row.obtained_at.to_string(), row.expires_at.to_string())).collect();
+        assert_eq!(times[0], ("2031-01-01T00:00:00.000Z".to_owned(), "2031-01-02T00:00:00.000Z".to_owned()));
+        assert_eq!(times[1], ("2026-05-26T06:02:11.000Z".to_owned(), "2026-05-27T06:02:11.000Z".to_owned()));
+        assert_eq!(rows.iter().map(|row| row.is_end_given).collect::<Vec<_>>(), [true, false, true]);
+
+        let problems = told(
+            "vat,device_id,obtained_at,expires_at\n3,a,,\n3,,2026-01-01,\n3,b,yesterday,\n3,c,2026-01-02,2026-01-02\n\
+             3/,d,2026-01-01,\n3,e,1999-01-01,\n",
+        )
+        .unwrap_err();
+        let lines: Vec<&str> = problems.iter().map(|problem| problem.split(':').next().unwrap()).collect();
+        assert_eq!(lines, ["line 2", "line 3", "line 4", "line 5", "line 6", "line 7"], "{problems:?}");
+        let twice = told("vat,device_id,expires_at\n3,a,2031-01-02\n3,a,2031-01-03\n").unwrap_err();
+        assert_eq!(twice, ["line 3: the same VAT and device stand on line 2 already"]);
+        assert!(
+            told("vat,device_id,until\n3,a,2031-01-02\n").unwrap_err()[0].contains("`until` is not known")
+        );
     }
 
     #[test]

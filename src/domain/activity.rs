@@ -130,7 +130,7 @@ impl Registration {
     }
 }
 
-fn parse_label(field: &'static str, text: Option<&str>) -> Result<Option<String>, InvalidInput> {
+pub(super) fn parse_label(field: &'static str, text: Option<&str>) -> Result<Option<String>, InvalidInput> {
     match text {
         None | Some("") => Ok(None),
         Some(text) if text.chars().count() > MAX_LABEL_CHARS || text.chars().any(char::is_control) => {

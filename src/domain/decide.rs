@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::activity::{Activity, State};
 use super::catalogue::{Catalogue, Explanation};
+use super::certificate::{self, Certificate, Obtained, Renewal};
 use super::classify::{FinalBody, Observation, Verdict};
 use super::event::{Event, EventKind, Standing};
 use super::lifecycle::{Happening, IllegalChange, next_state};
@@ -26,6 +27,8 @@ pub struct Policy {
     pub reject_after: u32,
     /// What rules mean.
     pub catalogue: Arc<Catalogue>,
+    /// How long certificates are valid, and when to remind of their end.
+    pub renewal: Renewal,
 }
 
 /// What there is to decide on.
@@ -71,6 +74,8 @@ pub struct Decision {
     pub next_step: Option<NextStep>,
     /// Upstream's final answer as it came, where one concluded it.
     pub final_body: Option<FinalBody>,
+    /// The certificate that was obtained, set with a success.
+    pub certificate: Option<Obtained>,
     /// What to announce, in this order.
     pub events: Vec<Event>,
 }
@@ -176,6 +181,21 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
         events.push(Event::of_activity(kind, now, &standing));
     }
 
+    let certificate = (concludes && state == State::Succeeded).then(|| {
+        let obtained_at = certificate::obtained_at(report.completed_at, now);
+        let certificate = Certificate {
+            vat: activity.vat.to_string(),
+            device_id: activity.device_id.clone(),
+            activity_id: Some(activity.activity_id.to_string()),
+            obtained_at,
+            expires_at: obtained_at + policy.renewal.valid_for(),
+            noted_at: now,
+            reminded_before: None,
+            is_end_announced: false,
+        };
+        Obtained::new(certificate, now, &policy.renewal)
+    });
+
     let consecutive_errors = match (&effect.error, polled) {
         (_, false) => activity.consecutive_errors,
         (Some(_), true) => activity.consecutive_errors.saturating_add(1),
@@ -203,6 +223,7 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
             .filter(|_| concludes && !expires)
             .and_then(|observation| observation.body.clone()),
         findings: concludes.then_some(effect.findings),
+        certificate,
         events,
     }
 }
@@ -245,6 +266,7 @@ pub fn cancel(now: Timestamp, activity: &Activity) -> Result<Decision, IllegalCh
         explanations: Vec::new(),
         next_step: None,
         final_body: None,
+        certificate: None,
         events,
     })
 }

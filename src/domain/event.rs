@@ -4,6 +4,7 @@
 //! that a crash swallowed say, gives the same id.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use super::activity::{Activity, State, Vat};
 use super::catalogue::{Explanation, Owner, Severity, Text};
+use super::certificate::{self, Certificate};
 use super::next_step::NextStep;
 use super::report::{CHECK_NAMES, Check, CheckOutcome, Findings, ListedError, Report};
 use super::rules::RuleError;
@@ -42,11 +44,15 @@ pub enum EventKind {
     VatHeld,
     /// The VAT can be asked for again.
     VatRestored,
+    /// A certificate ends soon.
+    RenewalDue,
+    /// A certificate has ended, and no later success replaced it.
+    CertificateExpired,
 }
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [EventKind; 10] = [
+    pub const ALL: [EventKind; 12] = [
         EventKind::GenerationSucceeded,
         EventKind::GenerationFailed,
         EventKind::ActivityRejected,
@@ -57,6 +63,8 @@ impl EventKind {
         EventKind::CredentialRestored,
         EventKind::VatHeld,
         EventKind::VatRestored,
+        EventKind::RenewalDue,
+        EventKind::CertificateExpired,
     ];
 
     /// The public `type`.
@@ -72,6 +80,8 @@ impl EventKind {
             EventKind::CredentialRestored => "upstream.credential.restored",
             EventKind::VatHeld => "upstream.vat.held",
             EventKind::VatRestored => "upstream.vat.restored",
+            EventKind::RenewalDue => "pcsid.certificate.renewal_due",
+            EventKind::CertificateExpired => "pcsid.certificate.expired",
         }
     }
 
@@ -152,6 +162,51 @@ impl Event {
         let data =
             json!({ "vat": vat.as_str(), "held_since": since, "reason": reason, "next_step": next_step });
         Self::new(&identity, kind, occurred_at, Some(vat.clone()), &data)
+    }
+}
+
+impl Event {
+    /// The reminder that a certificate ends in `before`.
+    pub fn of_renewal(certificate: &Certificate, vat: &Vat, before: Duration, now: Timestamp) -> Self {
+        let next_step = NextStep::before_certificate_ends();
+        Self::of_certificate(
+            EventKind::RenewalDue,
+            certificate,
+            vat,
+            &before.as_millis().to_string(),
+            next_step,
+            now,
+        )
+    }
+
+    /// The event that a certificate has ended.
+    pub fn of_certificate_end(certificate: &Certificate, vat: &Vat, now: Timestamp) -> Self {
+        let next_step = NextStep::after_certificate_ended();
+        Self::of_certificate(EventKind::CertificateExpired, certificate, vat, "end", next_step, now)
+    }
+
+    /// `what` tells one reminder of a certificate from another.
+    fn of_certificate(
+        kind: EventKind,
+        certificate: &Certificate,
+        vat: &Vat,
+        what: &str,
+        next_step: NextStep,
+        now: Timestamp,
+    ) -> Self {
+        let Certificate { device_id, activity_id, obtained_at, expires_at, .. } = certificate;
+        let of =
+            certificate::identity(vat.as_str(), device_id.as_deref(), activity_id.as_deref(), *expires_at);
+        let identity = format!("certificate/{of}/{}/{what}", kind.label());
+        let data = json!({
+            "vat": vat.as_str(),
+            "device_id": device_id,
+            "activity_id": activity_id,
+            "obtained_at": obtained_at,
+            "expires_at": expires_at,
+            "next_step": next_step,
+        });
+        Self::new(&identity, kind, now, Some(vat.clone()), &data)
     }
 }
 

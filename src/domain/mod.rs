@@ -5,12 +5,15 @@
 
 pub mod activity;
 pub mod catalogue;
+pub mod certificate;
 pub mod classify;
 pub mod decide;
 pub mod event;
 pub mod gate;
 pub mod lifecycle;
+pub mod lines;
 pub mod next_step;
+pub mod preflight;
 pub mod quota;
 pub mod report;
 pub mod retry_after;

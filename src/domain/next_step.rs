@@ -122,6 +122,30 @@ impl NextStep {
         )
     }
 
+    /// What to do before a certificate ends.
+    pub fn before_certificate_ends() -> Self {
+        Self::new(
+            "renew-certificate",
+            "Renew the device's certificate before it ends: make a new one-time password for this VAT number in the Fatoora \
+             portal (it lives one hour and works once), renew the device at ClearTax with it, and add the activity that \
+             ClearTax answers, under the same device id.",
+            "جدّد شهادة الجهاز قبل انتهائها: أنشئ في بوابة فاتورة رمز تحقق (OTP) جديدًا لهذا الرقم الضريبي (صالح ساعة واحدة ويُستخدم \
+             مرة واحدة)، وجدّد به الجهاز لدى ClearTax، ثم أضف النشاط الذي تجيب به ClearTax بمعرّف الجهاز نفسه.",
+        )
+    }
+
+    /// What to do once a certificate has ended.
+    pub fn after_certificate_ended() -> Self {
+        Self::new(
+            "renew-certificate",
+            "The device's certificate has ended: its invoices are no longer accepted. Make a new one-time password for this VAT \
+             number in the Fatoora portal, renew the device at ClearTax with it now, and add the activity that ClearTax answers, \
+             under the same device id.",
+            "انتهت شهادة الجهاز ولم تعد فواتيره مقبولة. أنشئ في بوابة فاتورة رمز تحقق (OTP) جديدًا لهذا الرقم الضريبي وجدّد به الجهاز \
+             لدى ClearTax الآن، ثم أضف النشاط الذي تجيب به ClearTax بمعرّف الجهاز نفسه.",
+        )
+    }
+
     /// Every step that does not hang on findings, for whoever keeps them at hand.
     pub fn standing() -> [(&'static str, NextStep); 4] {
         [

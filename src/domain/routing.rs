@@ -58,8 +58,8 @@ mod tests {
             EventPattern::parse(text)
                 .map(|pattern| EventKind::ALL.into_iter().filter(|kind| pattern.matches(*kind)).count())
         };
-        assert_eq!(matched("*"), Some(10));
-        assert_eq!(matched("pcsid.*"), Some(6));
+        assert_eq!(matched("*"), Some(12));
+        assert_eq!(matched("pcsid.*"), Some(8));
         assert_eq!(matched("pcsid.generation.*"), Some(2));
         assert_eq!(matched("pcsid.generation.failed"), Some(1));
         assert_eq!(matched("upstream.credential.*"), Some(2));

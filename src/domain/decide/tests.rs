@@ -33,6 +33,7 @@ fn policy() -> Policy {
         give_up_after: GIVE_UP_AFTER,
         reject_after: 3,
         catalogue: Catalogue::builtin(),
+        renewal: Renewal::default(),
     }
 }
 
@@ -658,6 +659,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             give_up_after,
             reject_after,
             catalogue: Catalogue::builtin(),
+            renewal: Renewal::default(),
         },
     )
 }

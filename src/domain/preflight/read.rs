@@ -1,0 +1,348 @@
+//! From the text of a file to the details of devices: which keys were recognised, and which were not.
+
+use serde_json::Value;
+
+use super::fields::{FIELDS, Field, SCHEMES, plain, spec};
+use crate::domain::lines::Lines;
+
+/// Longest text that is read.
+pub const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most devices in one text.
+pub const MAX_DEVICES: usize = 10_000;
+
+/// Most values that are looked at for one device; a registration has two dozen.
+const MAX_VALUES: usize = 500;
+
+/// Why a text can't be read at all. One sentence that names the place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct Unreadable {
+    /// Where, such as `line 3`.
+    pub place: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// A value that was given for a detail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Given {
+    /// The key as it was written, with those around it: `OrganizationDetails.Address.zip`.
+    pub(super) key: String,
+    pub(super) field: Field,
+    /// For a registration number: its kind, where the key or the one beside it says so.
+    pub(super) scheme: Option<String>,
+    pub(super) value: GivenValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum GivenValue {
+    Text(String),
+    /// A number; `text` is how it was written.
+    Number(String),
+    /// Something else that is no text: what it is, in both languages.
+    Other(&'static str, &'static str),
+}
+
+impl GivenValue {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            GivenValue::Text(text) | GivenValue::Number(text) => text,
+            GivenValue::Other(..) => "",
+        }
+    }
+}
+
+/// The details of one device as they were given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Device {
+    /// Where it begins in the text, counted from 1; `None`: the text is about it alone.
+    pub line: Option<u64>,
+    pub(super) given: Vec<Given>,
+    /// Keys that say nothing to us.
+    pub(super) unknown: Vec<String>,
+}
+
+impl Device {
+    /// A device whose details come one by one, by their paths or names. Empty ones count as left out.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut device = Self::default();
+        for (key, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
+            device.take(&[], key, GivenValue::Text(value.to_owned()));
+        }
+        device
+    }
+
+    /// The keys that were recognised, each with the path of the detail it stands for.
+    pub fn recognised(&self) -> Vec<(&str, &'static str)> {
+        self.given.iter().map(|given| (given.key.as_str(), spec(given.field).path)).collect()
+    }
+
+    /// The keys that were not.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// Whether none of its keys was recognised.
+    fn is_foreign(&self) -> bool {
+        self.given.is_empty() && !self.unknown.is_empty()
+    }
+
+    /// Takes a value whose key stands below `parents`. Answers with whether the key was recognised.
+    fn take(&mut self, parents: &[String], key: &str, value: GivenValue) -> bool {
+        let path = written(parents, key);
+        if self.given.len() + self.unknown.len() >= MAX_VALUES {
+            return false;
+        }
+        match recognise(parents, key) {
+            Some((field, scheme)) => {
+                self.given.push(Given { key: path, field, scheme: scheme.map(str::to_owned), value });
+                true
+            }
+            None => {
+                self.unknown.push(path);
+                false
+            }
+        }
+    }
+
+    fn walk(&mut self, parents: &mut Vec<String>, key: &str, value: &Value) {
+        match value {
+            Value::Null => {
+                // As good as left out, but its key may be a wrong one.
+                if recognise(parents, key).is_none() {
+                    self.unknown.push(written(parents, key));
+                }
+            }
+            Value::String(text) => {
+                self.take(parents, key, GivenValue::Text(text.clone()));
+            }
+            Value::Number(number) => {
+                self.take(parents, key, GivenValue::Number(number.to_string()));
+            }
+            Value::Bool(_) => {
+                self.take(parents, key, GivenValue::Other("true or false", "قيمة منطقية (true أو false)"));
+            }
+            Value::Object(fields) => {
+                let n_before = self.given.len();
+                parents.push(key.to_owned());
+                for (name, value) in fields {
+                    self.walk(parents, name, value);
+                }
+                self.pair_schemes(n_before);
+                parents.pop();
+                if self.given.len() == n_before && recognise(parents, key).is_some() {
+                    self.take(parents, key, GivenValue::Other("an object", "كائن (object)"));
+                }
+            }
+            Value::Array(items) => {
+                let is_list_of_objects = items.iter().any(Value::is_object);
+                if !is_list_of_objects && recognise(parents, key).is_some() {
+                    self.take(parents, key, GivenValue::Other("an array", "مصفوفة (array)"));
+                    return;
+                }
+                for (nth, item) in items.iter().enumerate() {
+                    self.walk(parents, &format!("{key}[{nth}]"), item);
+                }
+            }
+        }
+    }
+
+    /// A kind of registration number belongs to the number beside it.
+    fn pair_schemes(&mut self, from: usize) {
+        let Some(given) = self.given.get_mut(from..) else { return };
+        let scheme =
+            given.iter().find(|given| given.field == Field::SellerIdScheme && given.scheme.is_none());
+        let Some(scheme) = scheme.map(|given| given.value.text().trim().to_owned()) else { return };
+        for number in
+            given.iter_mut().filter(|given| given.field == Field::SellerId && given.scheme.is_none())
+        {
+            number.scheme = Some(scheme.clone());
+        }
+    }
+
+    /// Keys that were given side by side.
+    fn finish(mut self) -> Self {
+        self.pair_schemes(0);
+        self
+    }
+}
+
+/// The key with those around it.
+fn written(parents: &[String], key: &str) -> String {
+    parents.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".")
+}
+
+/// Which detail a key stands for, and for a registration number its kind.
+///
+/// The whole path counts first, then the key alone, then with the one above it (`Country.Code`). A key of `en` or `ar`
+/// is the one above it in that language.
+fn recognise(parents: &[String], key: &str) -> Option<(Field, Option<&'static str>)> {
+    let own = plain(key.split('[').next().unwrap_or(key));
+    let above = parents.last().map(|parent| plain(parent.split('[').next().unwrap_or(parent)));
+    if let (Some(above), "en" | "ar") = (&above, own.as_str()) {
+        let (parent, rest) = parents.split_last()?;
+        return if above == "en" || above == "ar" { None } else { recognise(rest, parent) };
+    }
+    let whole = plain(&written(parents, key));
+    if let Some(spec) = FIELDS.iter().find(|spec| plain(spec.path) == whole) {
+        return Some((spec.field, None));
+    }
+    if let Some((scheme, _)) = SCHEMES.iter().find(|(_, names)| names.contains(&own.as_str())) {
+        return Some((Field::SellerId, Some(scheme)));
+    }
+    let leaf_of = |path: &'static str| plain(path.rsplit('.').next().unwrap_or(path));
+    let called = |name: &str| {
+        FIELDS
+            .iter()
+            // At the top `vat` is the header; anywhere else, and in a table without levels, it is the detail.
+            .filter(|spec| spec.field != Field::HeaderVat)
+            .find(|spec| leaf_of(spec.path) == name || spec.synonyms.contains(&name))
+            .map(|spec| (spec.field, None))
+    };
+    let header = spec(Field::HeaderVat).synonyms.contains(&own.as_str()).then_some((Field::HeaderVat, None));
+    header.or_else(|| called(&own)).or_else(|| called(&format!("{}{own}", above.unwrap_or_default())))
+}
+
+/// Reads JSON: one registration as it will be sent to ClearTax, or an array of them.
+///
+/// # Errors
+/// Where it is no JSON, or neither an object nor an array of objects.
+pub fn from_json(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let value: Value = serde_json::from_slice(text).map_err(|err| {
+        let shown = err.to_string();
+        let what = shown.split(" at line ").next().unwrap_or_default();
+        unreadable(
+            &format!("line {}, column {}", err.line(), err.column()),
+            format!("not valid JSON: {what}"),
+        )
+    })?;
+    from_value(&value)
+}
+
+/// As [`from_json`], from what was parsed already.
+///
+/// # Errors
+/// Where it is neither an object nor an array of objects.
+pub fn from_value(value: &Value) -> Result<Vec<Device>, Unreadable> {
+    let items = match value {
+        Value::Array(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    require_number(items.len())?;
+    let is_list = value.is_array();
+    let mut devices = Vec::with_capacity(items.len());
+    for (nth, item) in items.iter().enumerate() {
+        let place = if is_list { format!("/{nth}") } else { "the whole file".to_owned() };
+        let Value::Object(fields) = item else {
+            let what = "a device is an object with DeviceDetails and OrganizationDetails".to_owned();
+            return Err(unreadable(&place, what));
+        };
+        let mut device = Device { line: is_list.then_some(nth as u64 + 1), ..Device::default() };
+        for (key, value) in fields {
+            device.walk(&mut Vec::new(), key, value);
+        }
+        devices.push(device.finish());
+    }
+    refuse_foreign(&devices)?;
+    Ok(devices)
+}
+
+/// Reads CSV: a header row of keys, and a row for each device. Commas, semicolons or tabs stand between the columns.
+///
+/// # Errors
+/// Where a row has another number of fields than the header, or the text is not UTF-8.
+pub fn from_csv(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let count = |wanted: u8| first_line.iter().filter(|byte| **byte == wanted).count();
+    let delimiter =
+        [b',', b';', b'\t'].into_iter().rev().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',');
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text);
+    let utf8 = |err: csv::Error| {
+        let line = err.position().map_or(1, csv::Position::line);
+        match err.kind() {
+            csv::ErrorKind::Utf8 { err, .. } => {
+                unreadable(&format!("line {line}"), format!("field {} is not UTF-8 text", err.field() + 1))
+            }
+            _ => unreadable(&format!("line {line}"), "not valid CSV".to_owned()),
+        }
+    };
+    let header = reader.headers().map_err(utf8)?.clone();
+    let mut lines = Lines::new(text);
+    let mut devices = Vec::new();
+    for record in reader.into_records() {
+        let record = record.map_err(utf8)?;
+        let line = record.position().map_or(0, |position| lines.at(position.byte()));
+        if record.len() != header.len() {
+            let what = format!("it has {} fields, the header has {}", record.len(), header.len());
+            return Err(unreadable(&format!("line {line}"), what));
+        }
+        let mut device = Device { line: Some(line), ..Device::default() };
+        for (key, value) in header.iter().zip(&record) {
+            match value.is_empty() {
+                // The column is there, whatever this row has in it.
+                true if recognise(&[], key).is_none() && !key.is_empty() => {
+                    device.unknown.push(key.to_owned())
+                }
+                true => {}
+                false => {
+                    device.take(&[], key, GivenValue::Text(value.to_owned()));
+                }
+            }
+        }
+        devices.push(device.finish());
+        require_number(devices.len())?;
+    }
+    require_number(devices.len())?;
+    refuse_foreign(&devices)?;
+    Ok(devices)
+}
+
+/// Reads what begins as JSON does as JSON, anything else as CSV.
+///
+/// # Errors
+/// As [`from_json`] and [`from_csv`], and where the text is too long or empty.
+pub fn from_text(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
+    let whole = "the whole file";
+    if text.len() > MAX_BYTES {
+        return Err(unreadable(whole, format!("it is longer than {} MiB", MAX_BYTES >> 20)));
+    }
+    let bare = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    match bare.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Err(unreadable(whole, "it is empty".to_owned())),
+        Some(b'{' | b'[' | b'"') => from_json(bare),
+        Some(_) => from_csv(bare),
+    }
+}
+
+fn require_number(n_devices: usize) -> Result<(), Unreadable> {
+    match n_devices {
+        0 => Err(unreadable("the whole file", "there is no device in it".to_owned())),
+        n if n > MAX_DEVICES => {
+            Err(unreadable("the whole file", format!("{MAX_DEVICES} devices are the most for one file")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A file without a single key of ours is another file.
+fn refuse_foreign(devices: &[Device]) -> Result<(), Unreadable> {
+    match devices.iter().find(|device| device.is_foreign()) {
+        Some(device) if devices.iter().all(Device::is_foreign) => {
+            let key: String =
+                device.unknown.first().map(|key| key.chars().take(80).collect()).unwrap_or_default();
+            let what = format!(
+                "none of its keys is a detail of a registration (`{}` is the first); --example prints a file that is right",
+                key.escape_debug()
+            );
+            Err(unreadable("the whole file", what))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unreadable(place: &str, what: String) -> Unreadable {
+    Unreadable { place: place.to_owned(), what }
+}
