@@ -26,7 +26,7 @@ use crate::upstream::{Client, ClientError, TokenError, Tokens};
 use crate::webhook::{Sender, SenderError};
 use crate::worker::{
     Dispatcher, DispatcherParts, InFlight, LogSink, Poller, PollerParts, Pruner, Recorder, RecorderHandle,
-    RecorderParts, Sink, Wakers,
+    RecorderParts, Renewer, Sink, Wakers,
 };
 
 /// How long answers on their way are waited for, and how long events that are due are still sent.
@@ -177,7 +177,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
 struct Daemon {
     store: Store,
     recorder: RecorderHandle,
-    /// The poller, the pruner, and who tells the service manager.
+    /// The poller, the pruner, the renewer, and who tells the service manager.
     polling: JoinSet<TaskResult>,
     recording: JoinSet<TaskResult>,
     /// The dispatchers.
@@ -207,6 +207,7 @@ impl Daemon {
         );
         store.require_upstream(&settings.upstream.base_url, clock.now()).await?;
         store.explain_anew(&settings.policy.catalogue).await?;
+        store.follow_renewal(&settings.policy.renewal).await?;
         follow_absent_clock(&store, &clock, settings.policy.backoff.max_interval()).await?;
         let serving = settings.serving();
         warn_of_unserved_vats(store.assign_credentials(&serving).await?);
@@ -269,6 +270,13 @@ impl Daemon {
         let stop_pruning = stop_polling.clone();
         polling.spawn(async move {
             pruner.run(stop_pruning).await;
+            Ok(())
+        });
+        let renewer =
+            Renewer::new(store.clone(), Arc::clone(&clock), settings.policy.renewal.clone(), wakers.clone());
+        let stop_renewing = stop_polling.clone();
+        polling.spawn(async move {
+            renewer.run(stop_renewing).await;
             Ok(())
         });
         let watch = ServiceWatch::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
@@ -339,7 +347,7 @@ impl Daemon {
             () = self.gone.cancelled() => {
                 return Err(DaemonError::DatabaseGone { path: self.store.path().to_owned() });
             }
-            ended = self.polling.join_next() => ("poller, the pruner or the service watch", ended),
+            ended = self.polling.join_next() => ("poller, the pruner, the renewer or the service watch", ended),
             ended = self.recording.join_next() => ("recorder", ended),
             Some(ended) = self.sending.join_next() => ("dispatcher", Some(ended)),
             Some(ended) = self.serving.join_next() => ("HTTP server", Some(ended.map(Ok))),
@@ -409,7 +417,7 @@ async fn follow_absent_clock(store: &Store, clock: &Clock, max_interval: Duratio
         tracing::warn!(
             delta_ms,
             "the wall clock is {} s away from the daemon's last sign of life: taken for a clock that jumped, the \
-             schedule moves along and nothing expires for it",
+             schedule moves along and no activity expires for it",
             delta_ms / 1_000
         );
         store.record(&[Record::ClockJump { delta_ms, now }, Record::Heartbeat(now)]).await?;

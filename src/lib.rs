@@ -14,6 +14,7 @@
 //! | [`daemon`] | composition root: builds the tasks, stops them in order |
 //! | [`api`] | HTTP: the JSON API, the pages' routes, probes and metrics |
 //! | [`monitor`], [`process`] | whether the daemon is ready, and its metrics |
+//! | [`calendar`] | the days on which certificates end, as an iCalendar feed |
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
 //! | [`page`] | the web pages, from what the store tells |
 //! | [`cli`] | the command line |
@@ -34,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod daemon;

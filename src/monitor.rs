@@ -22,7 +22,7 @@ use crate::domain::gate::Outage;
 use crate::domain::report::{CHECK_NAMES, CheckOutcome};
 use crate::domain::time::Timestamp;
 use crate::process::Usage;
-use crate::store::{ClosedGate, Footprint, Overview};
+use crate::store::{ClosedGate, Footprint, Overview, WITHIN_DAYS};
 
 /// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
@@ -76,6 +76,11 @@ struct BySinkAndOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCredential {
     credential: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTime {
+    within: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -514,6 +519,8 @@ impl Monitor {
         let vats = overview.closed.iter().filter(|gate| gate.vat.is_some()).count();
         gauge(seen, "vats_held", "VATs that upstream refuses", vats as f64);
 
+        Self::add_certificates(seen, overview);
+
         let undelivered = Family::<BySinkAndOutcome, Gauge>::default();
         let is_unknown = |sink: &&String| !self.sinks.contains(sink);
         let orphans = overview.outbox.iter().map(|of| &of.sink).filter(is_unknown);
@@ -529,6 +536,22 @@ impl Monitor {
             "Events that a sink has not taken: pending ones are tried, dead ones are not",
             undelivered,
         );
+    }
+
+    fn add_certificates(seen: &mut Registry, overview: &Overview) {
+        let ending = Family::<ByTime, Gauge>::default();
+        for (days, n) in WITHIN_DAYS.into_iter().zip(overview.ending.within) {
+            let labels = ByTime { within: format!("{days}d") };
+            ending.get_or_create(&labels).set(i64::try_from(n).unwrap_or(i64::MAX));
+        }
+        seen.register(
+            "certificates_expiring",
+            "Certificates that end within so many days and that no later success has replaced",
+            ending,
+        );
+        let expired = overview.ending.expired as f64;
+        let help = "Certificates that have ended and that no later success has replaced";
+        gauge(seen, "certificates_expired", help, expired);
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {

@@ -16,8 +16,10 @@ mod named;
 mod openapi;
 mod pages;
 mod parameters;
+mod preflight;
 mod probes;
 mod problem;
+mod renewals;
 mod server;
 mod token;
 mod visit;
@@ -36,6 +38,7 @@ pub use token::{HttpToken, HttpTokenError};
 
 use crate::clock::Clock;
 use crate::domain::catalogue::{Catalogue, Language};
+use crate::domain::certificate::Renewal;
 use crate::domain::serving::Serving;
 use crate::monitor::Monitor;
 use crate::settings::Settings;
@@ -61,6 +64,7 @@ pub struct Api {
     initial_interval: Duration,
     stalled_after: Duration,
     catalogue: Arc<Catalogue>,
+    renewal: Renewal,
     /// What explanations are told in where nobody chose.
     language: Language,
     /// Host names besides `localhost` and addresses.
@@ -98,6 +102,7 @@ impl Api {
             initial_interval: settings.policy.backoff.initial_interval(),
             stalled_after: settings.policy.stalled_after,
             catalogue: Arc::clone(&settings.policy.catalogue),
+            renewal: settings.policy.renewal.clone(),
             language: settings.language,
             hosts: settings.http.hosts.clone(),
             token: parts.token,
@@ -116,7 +121,9 @@ impl Api {
             .route("/activities/{activity_id}/retry", post(activities::retry))
             .route("/events", get(events::list))
             .route("/events/{event_id}/redeliver", post(events::redeliver))
-            .route("/deliveries", get(deliveries::list));
+            .route("/deliveries", get(deliveries::list))
+            .route("/preflight", post(preflight::check))
+            .route("/renewals.ics", get(renewals::calendar));
         let guarded = Router::new()
             .nest("/v1", v1)
             .merge(pages::router())

@@ -10,6 +10,7 @@ mod explain;
 mod health;
 mod import;
 mod output;
+mod preflight;
 mod report;
 mod run;
 mod show;
@@ -53,7 +54,8 @@ enum Command {
     Sandbox(run::SandboxArgs),
     /// Register activities to be watched
     Add(activities::AddArgs),
-    /// Register activities from a CSV file with the columns vat, activity_id and, if wanted, device_id, reference
+    /// Register activities from a CSV file with the columns vat, activity_id and, if wanted, device_id, reference; or
+    /// certificates, by --certificates
     Import(import::ImportArgs),
     /// List activities, the latest registered first
     List(activities::ListArgs),
@@ -63,6 +65,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Print all that a ClearTax ticket or an auditor needs of an activity
     Evidence(evidence::EvidenceArgs),
+    /// Check the details of a registration before its one-time password is spent; nothing is sent or stored
+    Preflight(preflight::PreflightArgs),
     /// Print a report
     Report(report::ReportArgs),
     /// Ask for an activity now
@@ -242,6 +246,7 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Show(args) => show::show(&settings()?, args).await,
         Command::Explain(args) => explain::explain(&settings()?, args),
         Command::Evidence(args) => evidence::evidence(&settings()?, args).await,
+        Command::Preflight(args) => preflight::preflight(&settings()?, args).await,
         Command::Report(args) => report::report(&settings()?, args).await,
         Command::Poll(args) => activities::poll(&settings()?, args).await,
         Command::Cancel(args) => activities::cancel(&settings()?, args).await,

@@ -1,12 +1,14 @@
 //! `report`.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use super::output::{self, Format};
 use super::{CliResult, LanguageArg, open};
 use crate::clock;
 use crate::domain::catalogue::Language;
-use crate::settings::Settings;
+use crate::settings::{Settings, parse_span};
 use crate::store::Report;
 
 #[derive(Debug, Args)]
@@ -16,6 +18,9 @@ pub(super) struct ReportArgs {
     /// The language of explanations [default: ui.language]
     #[arg(long, value_enum)]
     lang: Option<LanguageArg>,
+    /// Of renewals: certificates that end within this time, such as 90d
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = time)]
+    within: Duration,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -35,6 +40,13 @@ enum ReportName {
     Overdue,
     /// The outbox by sink
     Deliveries,
+    /// Certificates that end soon or have ended, the first to end first
+    Renewals,
+}
+
+/// A time as the configuration writes it.
+fn time(text: &str) -> Result<Duration, String> {
+    parse_span(text).ok_or_else(|| "it must be a time such as 12h or 90d".to_owned())
 }
 
 pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
@@ -47,6 +59,7 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
             Report::Overdue { registered_until: clock::wall_now() - settings.policy.stalled_after }
         }
         ReportName::Deliveries => Report::Deliveries,
+        ReportName::Renewals => Report::Renewals { now: clock::wall_now(), within: args.within },
     };
     let store = open(settings).await?;
     let table = store.report(report).await?;

@@ -15,8 +15,8 @@ use crate::domain::gate::{Outage, Trouble};
 use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{
-    Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, Durations, FailingRule, FailingRules,
-    Overview, Statistics, Table, Undelivered, UnservedVats, VatChecks, Waiting,
+    Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, Durations, EndingCounts, FailingRule,
+    FailingRules, Overview, Statistics, Table, Undelivered, UnservedVats, VatChecks, Waiting,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_779_786_131_000);
@@ -87,6 +87,7 @@ fn full_overview(text: &str) -> (Overview, Statistics) {
         }),
         due_since: Some(NOW.shifted(-5_000)),
         outbox: vec![Undelivered { sink: text.to_owned(), pending: 3, dead: 2 }],
+        ending: EndingCounts { expired: 1, within: [2, 3, 4, 5] },
     };
     let statistics = Statistics {
         days: vec![Day { date: date(2026, 5, 26), states: BTreeMap::from([(State::Failed, 7)]) }],

@@ -138,6 +138,11 @@ pub enum LogFormat {
     Json,
 }
 
+/// Reads a time as the configuration writes it: `5s`, `72h`, `90d`.
+pub fn parse_span(text: &str) -> Option<Duration> {
+    raw::Span::parse(text.trim()).map(|span| span.0)
+}
+
 impl Settings {
     /// Reads and validates the configuration: from `explicit` where given, else from the file that
     /// [`CONFIG_VARIABLE`] names, else from the first default file that exists.

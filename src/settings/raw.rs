@@ -115,6 +115,7 @@ section!(RawSettings {
     catalogue: RawCatalogue = RawCatalogue::default(),
     ui: RawUi = RawUi::default(),
     retention: RawRetention = RawRetention::default(),
+    renewal: RawRenewal = RawRenewal::default(),
 });
 
 section!(RawDatabase { url: String = "sqlite://pcsid-watch.db".to_owned() });
@@ -172,6 +173,11 @@ section!(RawLog { format: String = "text".to_owned(), level: String = "info".to_
 section!(RawCatalogue { file: Option<String> = None });
 
 section!(RawUi { language: String = "en".to_owned() });
+
+section!(RawRenewal {
+    valid_for: Span = Span(crate::domain::certificate::VALID_FOR),
+    remind_before: Vec<Span> = vec![ms(60 * DAY), ms(14 * DAY)],
+});
 
 section!(RawRetention { concluded_after: Span = ms(400 * DAY) });
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::domain::activity::Vat;
 use crate::domain::catalogue::{Catalogue, Language};
+use crate::domain::certificate::Renewal;
 use crate::domain::decide::{Policy, human};
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::schedule::Backoff;
@@ -22,6 +23,9 @@ const MAX_IN_FLIGHT: u32 = 4_096;
 
 /// Largest file of rules; the program's own has a hundredth of it.
 const MAX_CATALOGUE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// More reminders of one certificate than anyone reads.
+const MAX_REMINDERS: usize = 16;
 
 /// Longest span that is a plan rather than a mistake: ten years.
 const LONGEST: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
@@ -221,7 +225,28 @@ fn policy(
         give_up_after,
         reject_after: schedule.reject_after,
         catalogue,
+        renewal: renewal(raw, problems, warnings),
     }
+}
+
+fn renewal(raw: &RawSettings, problems: &mut Problems, warnings: &mut Vec<String>) -> Renewal {
+    let raw = &raw.renewal;
+    let valid_for = problems.span("renewal.valid_for", raw.valid_for);
+    if raw.remind_before.len() > MAX_REMINDERS {
+        problems.add("renewal.remind_before", format!("at most {MAX_REMINDERS} reminders are possible"));
+    }
+    let reminders = raw.remind_before.iter().take(MAX_REMINDERS).enumerate();
+    let remind_before: Vec<Duration> = reminders
+        .map(|(nth, before)| problems.span(&format!("renewal.remind_before[{nth}]"), *before))
+        .collect();
+    if let Some(longest) = remind_before.iter().max().filter(|longest| **longest >= valid_for) {
+        warnings.push(format!(
+            "renewal.remind_before ({}) is not below renewal.valid_for ({}): every new certificate is reminded of at once",
+            human(*longest),
+            human(valid_for)
+        ));
+    }
+    Renewal::new(valid_for, remind_before)
 }
 
 fn credentials(raw: &[RawCredential], problems: &mut Problems) -> Vec<CredentialSettings> {

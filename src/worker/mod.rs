@@ -1,4 +1,5 @@
-//! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends, the pruner forgets.
+//! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends, the
+//! renewer reminds of certificates that end, the pruner forgets.
 //!
 //! Each runs alone and owns its state. They meet in the database and in two small things: records go to the
 //! recorder over a bounded channel, and [`InFlight`] holds the keys of rows whose record is not committed yet.
@@ -8,6 +9,7 @@ mod in_flight;
 mod poll;
 mod prune;
 mod record;
+mod renew;
 mod wake;
 
 pub use deliver::{Dispatcher, DispatcherParts, LogSink, Sink};
@@ -15,4 +17,5 @@ pub use in_flight::InFlight;
 pub use poll::{Poller, PollerParts};
 pub use prune::Pruner;
 pub use record::{Recorder, RecorderHandle, RecorderParts};
+pub use renew::Renewer;
 pub use wake::Wakers;

@@ -361,7 +361,7 @@ impl Poller {
     async fn follow_clock(&mut self, delta_ms: i64) {
         tracing::warn!(
             delta_ms,
-            "the wall clock jumped by {} s; the schedule moves along, nothing expires for it",
+            "the wall clock jumped by {} s; the schedule moves along, no activity expires for it",
             delta_ms / 1_000
         );
         self.put_back();

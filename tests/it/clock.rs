@@ -50,8 +50,8 @@ async fn a_clock_that_jumps_ten_years_either_way_concludes_nothing_and_polling_g
         eventually("polling goes on", || async { (upstream.n_seen() >= n_before + 12).then_some(()) }).await;
         receiver.answer(|_| Reply::new(200, ""));
         eventually("the event is delivered", || async {
-            let delivered =
-                "SELECT count(*) FROM report_deliveries WHERE sink = 'erp' AND status = 'delivered'";
+            let delivered = "SELECT count(*) FROM report_deliveries JOIN report_events USING (event_id)
+                 WHERE sink = 'erp' AND status = 'delivered' AND type = 'pcsid.generation.succeeded'";
             (setup.number(delivered).await == 1).then_some(())
         })
         .await;

@@ -125,7 +125,7 @@ async fn the_requests_of_the_http_page_are_answered() {
         let said = String::from_utf8_lossy(&ran.stdout).into_owned();
         assert!(ran.status.success() && said.starts_with('{'), "`{command}`: {said}");
     }
-    assert_eq!(n_run, 8);
+    assert_eq!(n_run, 9);
     daemon.stop().await;
 }
 

@@ -7,6 +7,7 @@
     reason = "in a test a panic is the verdict"
 )]
 
+mod certificates;
 mod clock;
 mod commands;
 mod configuration;
@@ -18,6 +19,7 @@ mod http;
 mod log;
 mod main_job;
 mod pages;
+mod preflight;
 mod sandbox;
 mod service;
 mod shutdown;

@@ -51,6 +51,10 @@ async fn the_views_have_the_promised_columns() {
             "vat, device_id, attempts, attempts_until_pcsid, latest_activity_id, latest_state, first_attempt_at, \
              latest_attempt_at, pcsid_at, last_failure_owner",
         ),
+        (
+            "report_certificates",
+            "vat, device_id, activity_id, obtained_at, expires_at, superseded_by, reminded_at",
+        ),
         ("report_vat_checks", "vat, check_name, succeeded, failed, not_reported"),
         ("report_conclusions", "hour, state, activities"),
         ("report_durations", "month, seconds, activities"),

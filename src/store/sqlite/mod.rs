@@ -4,6 +4,7 @@
 //! writer connection, and none spans anything but statements.
 
 mod activities;
+mod certificates;
 mod clock;
 mod deliveries;
 mod events;
@@ -30,6 +31,9 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, Transaction};
 
 pub use activities::{ActivityRef, RegisterOutcome, Retried};
+pub use certificates::{
+    Ending, EndingCertificates, EndingCounts, ImportedCertificates, Reminded, WITHIN_DAYS,
+};
 pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use explanations::FinalAnswer;
 pub use footprint::Footprint;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Store;
+use super::certificates::EndingCounts;
 use super::error::StoreError;
 use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
@@ -20,6 +21,8 @@ pub struct Overview {
     pub due_since: Option<Timestamp>,
     /// Each sink's undelivered events.
     pub outbox: Vec<Undelivered>,
+    /// How many certificates end soon.
+    pub ending: EndingCounts,
 }
 
 /// A credential or VAT that is held or paused.
@@ -84,6 +87,7 @@ impl Store {
             oldest_waiting: self.oldest_waiting().await?,
             due_since: self.due_since(now).await?,
             outbox: self.outbox().await?,
+            ending: self.ending_counts(now).await?,
         })
     }
 

@@ -143,6 +143,13 @@ pub enum Report {
     },
     /// Undelivered events by sink.
     Deliveries,
+    /// Current certificates that have ended or end within this time.
+    Renewals {
+        /// The time now.
+        now: Timestamp,
+        /// How far ahead.
+        within: std::time::Duration,
+    },
 }
 
 impl Report {
@@ -163,6 +170,17 @@ impl Report {
                  FROM report_activities
                  WHERE state IN ('PENDING', 'IN_PROGRESS') AND registered_at <= ?1
                  ORDER BY registered_at, activity_id"
+            }
+            Report::Renewals { .. } => {
+                "SELECT vat, device_id, activity_id,
+                        strftime('%Y-%m-%dT%H:%M:%fZ', obtained_at / 1000.0, 'unixepoch') AS obtained_at,
+                        strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch') AS expires_at,
+                        -- Whole days; negative once it has ended.
+                        (expires_at - ?1) / 86400000 AS days_left,
+                        CASE WHEN expires_at <= ?1 THEN 'expired' ELSE 'ending' END AS standing,
+                        strftime('%Y-%m-%dT%H:%M:%fZ', reminded_at / 1000.0, 'unixepoch') AS reminded_at
+                 FROM certificates WHERE superseded_by IS NULL AND certificates.expires_at <= ?2
+                 ORDER BY certificates.expires_at, vat, device_id, activity_id"
             }
             Report::Deliveries => {
                 "SELECT t.sink, t.status, t.n AS deliveries,
@@ -202,7 +220,10 @@ impl Store {
             Report::Overdue { registered_until } => Some(registered_until.to_string()),
             _ => None,
         };
-        let arguments: Vec<_> = registered_until.iter().map(|time| Argument::Text(Some(time))).collect();
+        let mut arguments: Vec<_> = registered_until.iter().map(|time| Argument::Text(Some(time))).collect();
+        if let Report::Renewals { now, within } = report {
+            arguments.extend([now, now + within].map(|time| Argument::Integer(time.as_millis())));
+        }
         self.table("reading a report", report.statement(), &arguments).await
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
+use super::certificates::write_certificates;
 use super::deliveries::{DeliveryRecord, write_deliveries};
 use super::error::StoreError;
 use super::events::{insert, write_events};
@@ -152,6 +153,7 @@ pub(super) async fn write_polls<P: std::borrow::Borrow<PollRecord>>(
         write_findings(connection, &applied).await?;
         write_explanations(connection, applied.iter().flat_map(|poll| &poll.decision.explanations)).await?;
         write_final_answers(connection, &applied).await?;
+        write_certificates(connection, &applied).await?;
         let events: Vec<_> = applied
             .iter()
             .flat_map(|poll| poll.decision.events.iter().map(|event| (Some(poll.claimed.key), event)))

@@ -1,0 +1,85 @@
+//! `/v1/preflight`: are the details of a registration right? Nothing is sent or stored.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::parameters::Parameters;
+use super::problem::{Mistake, Problem};
+use crate::domain::preflight::{self, Context, Device, Finding, Severity, Unreadable};
+
+/// `POST /v1/preflight`: one registration, an array of them, or CSV.
+pub(super) async fn check(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Problem> {
+    Parameters::new(query.as_deref()).finish()?;
+    let body = body.map_err(|rejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::too_large(format!("At most {} MiB are taken.", super::MAX_BODY_BYTES >> 20))
+        }
+        _ => Problem::bad_body("The body broke off."),
+    })?;
+    let devices = match media_type(&headers).as_str() {
+        "text/csv" => preflight::from_csv(&body).map_err(unreadable)?,
+        essence if essence == "application/json" || essence.ends_with("+json") => {
+            let value: Value = serde_json::from_slice(&body)
+                .map_err(|err| Problem::bad_body(format!("The body is no JSON: {err}.")))?;
+            preflight::from_value(&value).map_err(unreadable)?
+        }
+        _ => return Err(Problem::not_json()),
+    };
+    let checked = checked(&api, devices).await?;
+    let count = |severity: Severity, findings: &[Finding]| {
+        findings.iter().filter(|finding| finding.severity == severity).count()
+    };
+    let total = |severity| checked.iter().map(|(_, findings)| count(severity, findings)).sum::<usize>();
+    let (errors, warnings) = (total(Severity::Error), total(Severity::Warning));
+    let devices: Vec<Value> = checked
+        .iter()
+        .map(|(device, findings)| {
+            let recognised: Vec<Value> = device
+                .recognised()
+                .into_iter()
+                .map(|(key, field)| json!({ "key": key, "field": field }))
+                .collect();
+            json!({
+                "name": device.name(),
+                "line": device.line,
+                "errors": count(Severity::Error, findings),
+                "warnings": count(Severity::Warning, findings),
+                "findings": findings,
+                "recognised": recognised,
+                "not_recognised": device.unknown(),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "errors": errors, "warnings": warnings, "devices": devices })))
+}
+
+/// Each device with all that is found about it, what the database knows included.
+pub(super) async fn checked(api: &Api, devices: Vec<Device>) -> Result<Vec<(Device, Vec<Finding>)>, Problem> {
+    let known = api.store.known_devices(&devices, api.clock.now()).await?;
+    let findings = preflight::check_all(&devices, Context::of_upstream(&api.base_url), &known);
+    Ok(devices.into_iter().zip(findings).collect())
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn unreadable(err: Unreadable) -> Problem {
+    let pointer = if err.place.starts_with('/') { err.place.clone() } else { String::new() };
+    Problem::invalid(vec![Mistake { pointer, detail: format!("{err}.") }])
+}

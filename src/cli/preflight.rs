@@ -1,0 +1,251 @@
+//! `preflight`: are the details of a registration right, before its one-time password is spent?
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::output::{self, Format, printable};
+use super::{CliError, CliResult, LanguageArg, complain};
+use crate::clock;
+use crate::domain::catalogue::Language;
+use crate::domain::preflight::{self, Context, Device, Finding, Known, MAX_BYTES, Severity};
+use crate::settings::Settings;
+use crate::store::{Cell, Store, StoreError, Table};
+
+#[derive(Debug, Args)]
+pub(super) struct PreflightArgs {
+    /// JSON as it will be sent to ClearTax, an array of such objects, or CSV with a row for each device (`-`: standard
+    /// input)
+    #[arg(required_unless_present = "example")]
+    file: Option<PathBuf>,
+    /// Print a filled file instead, to start from; with `--format csv` as CSV
+    #[arg(long, conflicts_with = "file")]
+    example: bool,
+    /// The language of findings in a table [default: ui.language]
+    #[arg(long, value_enum)]
+    lang: Option<LanguageArg>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// A device with what was found about it.
+struct Checked {
+    device: Device,
+    findings: Vec<Finding>,
+}
+
+pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliResult {
+    let Some(file) = args.file.filter(|_| !args.example) else { return example(args.format) };
+    let name = if file.as_os_str() == "-" { "standard input".into() } else { file.display().to_string() };
+    let text = read(&file).map_err(|err| CliError::unusable(format!("{name} can't be read: {err}")))?;
+    let devices = preflight::from_text(&text).map_err(|err| CliError::unusable(format!("{name}: {err}")))?;
+    let known = known(settings, &devices).await;
+    let context = Context::of_upstream(&settings.upstream.base_url);
+    let checked: Vec<Checked> = preflight::check_all(&devices, context, &known)
+        .into_iter()
+        .zip(devices)
+        .map(|(findings, device)| Checked { device, findings })
+        .collect();
+    let language = LanguageArg::or(args.lang, settings.language);
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        Format::Table => out.write_all(for_eyes(&name, &checked, language).as_bytes())?,
+        Format::Json => output::print_json(&mut out, &Value::Array(rows(&checked)))?,
+        Format::Csv => {
+            drop(out);
+            output::print(&table(&checked), Format::Csv, &[])?;
+            return verdict(&name, &checked);
+        }
+    }
+    out.flush()?;
+    drop(out);
+    verdict(&name, &checked)
+}
+
+/// The exit code says whether there is an error.
+fn verdict(name: &str, checked: &[Checked]) -> CliResult {
+    match count(checked, Severity::Error) {
+        0 => Ok(()),
+        1 => {
+            Err(CliError::failed(format!("{name}: 1 error; correct it before a one-time password is spent")))
+        }
+        n => Err(CliError::failed(format!(
+            "{name}: {n} errors; correct them before a one-time password is spent"
+        ))),
+    }
+}
+
+fn count(checked: &[Checked], severity: Severity) -> usize {
+    checked.iter().flat_map(|one| &one.findings).filter(|finding| finding.severity == severity).count()
+}
+
+fn example(format: Format) -> CliResult {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Table | Format::Json => output::print_json(&mut out, &preflight::example())?,
+        Format::Csv => {
+            drop(out);
+            let [columns, row] = preflight::example_rows();
+            let row = row.into_iter().map(|value| Cell::Text(value.to_owned())).collect();
+            return Ok(output::print(&Table::new(&columns, vec![row]), Format::Csv, &[])?);
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// One byte more than is taken, so that a longer file is known to be one.
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let limit = MAX_BYTES as u64 + 1;
+    if file.as_os_str() == "-" {
+        std::io::stdin().lock().take(limit).read_to_end(&mut text)?;
+    } else {
+        std::fs::File::open(file)?.take(limit).read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
+/// What the configured database knows of these devices. It is looked at where there is one; where it can't be read, the
+/// rest is checked all the same.
+async fn known(settings: &Settings, devices: &[Device]) -> Vec<Vec<Known>> {
+    let nothing = || devices.iter().map(|_| Vec::new()).collect();
+    if !std::fs::metadata(&settings.database).is_ok_and(|file| file.len() > 0) {
+        return nothing();
+    }
+    let looked = async {
+        let store = Store::open(&settings.database, settings.routes()).await?;
+        let known = store.known_devices(devices, clock::wall_now()).await;
+        store.close().await;
+        known
+    };
+    looked.await.unwrap_or_else(|err: StoreError| {
+        complain(&format!("warning: known devices were not looked up: {err}"));
+        nothing()
+    })
+}
+
+/// One object a finding, with both languages.
+fn rows(checked: &[Checked]) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for (nth, one) in checked.iter().enumerate() {
+        for finding in &one.findings {
+            let mut row = json!({ "device": nth + 1, "line": one.device.line, "name": one.device.name() });
+            if let (Some(row), Value::Object(fields)) = (row.as_object_mut(), json!(finding)) {
+                row.extend(fields);
+            }
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn table(checked: &[Checked]) -> Table {
+    let text = |text: &str| Cell::Text(text.to_owned());
+    let some = |given: Option<&str>| given.map_or(Cell::Null, text);
+    let number = |n: u64| i64::try_from(n).map_or(Cell::Null, Cell::Integer);
+    let mut rows = Vec::new();
+    for (nth, Checked { device, findings }) in checked.iter().enumerate() {
+        for found in findings {
+            rows.push(vec![
+                number(nth as u64 + 1),
+                device.line.map_or(Cell::Null, number),
+                some(device.name().as_deref()),
+                text(&found.field),
+                some(found.key.as_deref()),
+                some(found.rule),
+                text(found.severity.label()),
+                some(found.value.as_deref()),
+                text(&found.problem.en),
+                text(&found.expected.en),
+                text(&found.problem.ar),
+                text(&found.expected.ar),
+            ]);
+        }
+    }
+    let columns = [
+        "device",
+        "line",
+        "name",
+        "field",
+        "key",
+        "rule",
+        "severity",
+        "value",
+        "problem",
+        "expected",
+        "problem_ar",
+        "expected_ar",
+    ];
+    Table::new(&columns, rows)
+}
+
+/// A few lines a finding, errors first. Writing to a `String` can't fail.
+fn for_eyes(name: &str, checked: &[Checked], language: Language) -> String {
+    let mut text = String::new();
+    for (nth, Checked { device, findings }) in checked.iter().enumerate() {
+        let place = match device.line {
+            Some(line) => format!("{name}, {} {line}", words(language, "device or line", "الجهاز أو السطر")),
+            None => name.to_owned(),
+        };
+        let called = device.name().map_or_else(String::new, |name| format!(" ({})", printable(&name)));
+        if nth > 0 {
+            text.push('\n');
+        }
+        let _ = writeln!(text, "{}{called}", printable(&place));
+        if findings.iter().all(|finding| finding.severity == Severity::Note) {
+            let _ = writeln!(text, "  ✔ {}", words(language, "nothing is wrong", "لا يوجد خطأ"));
+        }
+        for finding in findings {
+            line(&mut text, finding, language);
+        }
+        let (n_known, unknown) = (device.recognised().len(), device.unknown());
+        let _ = writeln!(
+            text,
+            "  {}: {n_known}; {}: {}",
+            words(language, "keys recognised", "مفاتيح معروفة"),
+            words(language, "not recognised", "غير معروفة"),
+            unknown.len()
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\n{} {}, {} {}, {} {}",
+        checked.len(),
+        words(language, "device(s)", "جهاز"),
+        count(checked, Severity::Error),
+        words(language, "error(s)", "خطأ"),
+        count(checked, Severity::Warning),
+        words(language, "warning(s)", "تنبيه"),
+    );
+    text
+}
+
+fn line(text: &mut String, finding: &Finding, language: Language) {
+    let mark = match finding.severity {
+        Severity::Error => "✘",
+        Severity::Warning => "!",
+        Severity::Note => "–",
+    };
+    let rule = finding.rule.map_or_else(String::new, |rule| format!(" [{rule}]"));
+    let value = finding.value.as_deref().map_or_else(String::new, |value| format!(" = {}", printable(value)));
+    let _ = writeln!(text, "  {mark} {}{value}{rule}", printable(&finding.field));
+    if let Some(key) = &finding.key {
+        let _ = writeln!(text, "      {} {}", words(language, "given as", "ورد باسم"), printable(key));
+    }
+    let _ = writeln!(text, "      {}", finding.problem.of(language));
+    let expected = finding.expected.of(language);
+    if !expected.is_empty() {
+        let _ = writeln!(text, "      → {expected}");
+    }
+}
+
+fn words<'a>(language: Language, en: &'a str, ar: &'a str) -> &'a str {
+    match language {
+        Language::English => en,
+        Language::Arabic => ar,
+    }
+}
