@@ -318,8 +318,8 @@ fn log_stall(poll: &PollRecord) {
     let (id, vat) = (&activity.activity_id, &activity.vat);
     let error = decision.error.as_deref().unwrap_or("upstream reports IN_PROGRESS");
     tracing::warn!(
-        activity.id = %id,
-        activity.vat = %vat,
+        activity_id = %id,
+        vat = %vat,
         age_s = stalled_at.since(activity.watched_from).as_secs(),
         "activity {id} of VAT {vat} has not concluded within schedule.stalled_after and is watched on; last: {}",
         error.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
