@@ -16,6 +16,7 @@
 //!
 //! Pure: time and luck are arguments, and [`Gates`] has one owner, the poller.
 
+mod brake;
 mod hold;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use super::schedule::Backoff;
 use super::serving::Serving;
 use super::time::Timestamp;
 use super::turns::LOOK;
+use brake::{Brake, BrakeStep};
 use hold::{ClosedGate, Gate, HoldStep, Moment, Sign};
 
 pub use hold::{Hold, Passage};
@@ -43,24 +45,11 @@ pub const OUTAGE_AFTER: u32 = 8;
 /// Requests in flight while it has not been seen yet whether upstream answers at all.
 const FIRST_WINDOW: usize = 8;
 
-/// Probes of an outage that may be in flight together, so that one that hangs until its timeout does not keep the next
-/// one waiting. Where nothing was ever answered, as many go at once: most activities may hang by themselves, and a healthy
-/// one among them is found that much sooner.
-const OUTAGE_PROBES: usize = 8;
-
 /// How long it matters that a hold has ended, where the longest interval is shorter: longer than any request takes.
 const RELAPSE_MATTERS: Duration = Duration::from_secs(10 * 60);
 
 /// A pause that upstream asks for beyond this deserves to be noticed, also where it extends a shorter one.
 pub const LONG_PAUSE: Duration = Duration::from_secs(60 * 60);
-
-/// A failure that follows the last reported one within this is not reported again: single failures among
-/// many answers are no outage.
-const QUIET_AFTER_REPORT: Duration = Duration::from_secs(60);
-
-/// Longest wait between two probes of an upstream that is down. The result waits on the other side, so this
-/// does not grow as far as an activity's own interval.
-const MAX_OUTAGE_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What a stored gate is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,42 +181,37 @@ struct CredentialGate {
     token_generation: u64,
 }
 
-#[derive(Debug, Default)]
-struct Brake {
-    n_failures: u32,
-    /// Whether one of them was of an activity that had no trouble before.
+/// What upstream's asking for a pause led to.
+struct Paused {
+    pause: Duration,
+    /// Whether the pause ends later than it did.
+    is_longer: bool,
+    /// Whether an operator should read of it.
     is_news: bool,
-    /// What came of the last of them.
-    trouble: Option<Trouble>,
-    closed: Option<ClosedGate>,
-    last_answer_at: Option<Timestamp>,
-    /// When failures were last reported, and when an outage was.
-    reported_at: Option<Timestamp>,
-    began_at: Option<Timestamp>,
-    /// Whether the present failures were reported, so that their end is as well.
-    is_reported: bool,
-    /// Probes in flight. They take no slot, so that those that hang keep nobody waiting once another has passed.
-    n_probing: usize,
 }
 
-impl Brake {
-    /// Takes note of a probe that is sent. The next one may go an interval later, answered or not.
-    fn probe(&mut self, backoff: &Backoff, now: Timestamp) {
-        self.n_probing += 1;
-        if let Some(closed) = self.closed.as_mut().filter(|_| self.last_answer_at.is_some()) {
-            // In the middle of its jitter; that its failure comes by chance is luck enough.
-            closed.next_probe(&Moment { backoff, now, luck: 0.5 });
+impl CredentialGate {
+    /// Pauses for as long as upstream asks, or for longer each time where it does not say. Answers to a burst arrive one by
+    /// one: the first begins the pause, the others can only extend it.
+    fn pause(&mut self, retry_after: Option<Duration>, moment: &Moment<'_>) -> Paused {
+        let now = moment.now;
+        let is_paused = self.paused_until.is_some_and(|until| until > now);
+        let pause = match retry_after {
+            Some(pause) => pause,
+            None if is_paused => Duration::ZERO,
+            None => {
+                let step = moment.backoff.step(self.pause_interval, moment.luck);
+                self.pause_interval = step.next_interval;
+                step.wait
+            }
+        };
+        let is_longer = self.paused_until.is_none_or(|until| until < now + pause);
+        let was_long = self.paused_until.is_some_and(|until| until.since(now) > LONG_PAUSE);
+        if is_longer {
+            self.paused_until = Some(now + pause);
         }
-    }
-
-    /// `n_free`: how many more probes may be in flight.
-    fn passage(&self, n_free: usize, now: Timestamp) -> Passage {
-        match &self.closed {
-            None => Passage::Free,
-            Some(_) if n_free == 0 => Passage::Closed { until: None },
-            Some(closed) if closed.hold.probe_at <= now => Passage::Probe,
-            Some(closed) => Passage::Closed { until: Some(closed.hold.probe_at) },
-        }
+        let is_news = is_longer && (!is_paused || (pause > LONG_PAUSE && !was_long));
+        Paused { pause, is_longer, is_news }
     }
 }
 
@@ -238,7 +222,7 @@ pub struct Gates {
     max_in_flight: usize,
     window: usize,
     n_in_flight: usize,
-    outage: Brake,
+    brake: Brake,
     credentials: BTreeMap<String, CredentialGate>,
     /// VATs that are held, or were a short time ago.
     vats: BTreeMap<Vat, Gate>,
@@ -297,7 +281,7 @@ impl Gates {
             max_in_flight: max_in_flight.max(1),
             window: FIRST_WINDOW.min(max_in_flight.max(1)),
             n_in_flight: 0,
-            outage: Brake::default(),
+            brake: Brake::new(&backoff),
             credentials,
             vats: BTreeMap::new(),
             next_vat_probe: None,
@@ -333,19 +317,15 @@ impl Gates {
 
     /// Requests that may still be put in flight.
     pub fn free_slots(&self) -> usize {
-        let (window, n_taken) = match self.outage.closed {
-            Some(_) => {
-                let n_others = self.max_in_flight.saturating_sub(self.n_in_flight);
-                (OUTAGE_PROBES.min(n_others), self.outage.n_probing)
-            }
-            None => (self.window, self.n_in_flight),
-        };
-        window.saturating_sub(n_taken)
+        match self.brake.is_closed() {
+            true => self.brake.n_free_probes(self.max_in_flight.saturating_sub(self.n_in_flight)),
+            false => self.window.saturating_sub(self.n_in_flight),
+        }
     }
 
     /// Requests that a closed gate lets through together as probes, where it lets any.
     pub fn free_probes(&self) -> usize {
-        if self.outage.closed.is_some() { self.free_slots() } else { 1 }
+        if self.brake.is_closed() { self.free_slots() } else { 1 }
     }
 
     /// Requests that this credential's quota allows now.
@@ -365,7 +345,7 @@ impl Gates {
             return Passage::Closed { until: Some(until) };
         }
         let hold = gate.gate.closed.as_ref().map_or(Passage::Free, |closed| closed.passage(now));
-        self.outage.passage(self.free_slots(), now).strictest(hold)
+        self.brake.passage(self.free_slots(), now).strictest(hold)
     }
 
     /// Whether this VAT may be asked for with this credential.
@@ -447,9 +427,9 @@ impl Gates {
             }
             None => false,
         };
-        let probes_outage = self.outage.closed.is_some();
+        let probes_outage = self.brake.is_closed();
         match probes_outage {
-            true => self.outage.probe(&self.outage_backoff(), now),
+            true => self.brake.probe(now),
             false => self.n_in_flight += 1,
         }
         let mut probes = Probes {
@@ -491,10 +471,7 @@ impl Gates {
     /// Moves every stored time along with a wall clock that jumped by `delta_ms`.
     pub fn shift(&mut self, delta_ms: i64) {
         let shift = |closed: &mut ClosedGate| closed.hold.probe_at = closed.hold.probe_at.shifted(delta_ms);
-        self.outage.closed.iter_mut().for_each(shift);
-        self.outage.last_answer_at = None;
-        self.outage.reported_at = None;
-        self.outage.began_at = None;
+        self.brake.shift(delta_ms);
         self.next_vat_probe = None;
         self.vats.values_mut().filter_map(|gate| gate.closed.as_mut()).for_each(shift);
         for gate in self.credentials.values_mut() {
@@ -505,8 +482,7 @@ impl Gates {
 
     /// The outage that is going on.
     pub fn outage(&self) -> Option<Outage> {
-        let closed = self.outage.closed.as_ref()?;
-        Some(Outage { since: closed.hold.since, trouble: self.outage.trouble.clone()? })
+        self.brake.outage()
     }
 
     /// Gives a request's permission back together with what came of it.
@@ -517,88 +493,19 @@ impl Gates {
         now: Timestamp,
         luck: f64,
     ) -> Settled {
-        let slots = if ticket.probes.outage { &mut self.outage.n_probing } else { &mut self.n_in_flight };
-        *slots = slots.saturating_sub(1);
+        if !ticket.probes.outage {
+            self.n_in_flight = self.n_in_flight.saturating_sub(1);
+        }
         let mut settled = Settled::default();
-        self.settle_outage(ticket, observation, now, luck, &mut settled);
+        match self.brake.settle(ticket, observation, now, luck, &mut settled) {
+            BrakeStep::Answered => self.window = (self.window + 1).min(self.max_in_flight),
+            // When it opens again, upstream is not met by a stampede.
+            BrakeStep::Closed => self.window = 1,
+            BrakeStep::Unchanged => {}
+        }
         self.settle_credential(ticket, observation, now, luck, &mut settled);
         self.settle_vat(ticket, observation, now, luck, &mut settled);
         settled
-    }
-
-    fn outage_backoff(&self) -> Backoff {
-        let max_interval = self.backoff.max_interval().min(MAX_OUTAGE_PROBE_INTERVAL);
-        Backoff::new(self.backoff.initial_interval(), 1.5, max_interval, 0.2)
-    }
-
-    fn settle_outage(
-        &mut self,
-        ticket: &Ticket,
-        observation: &Observation,
-        now: Timestamp,
-        luck: f64,
-        settled: &mut Settled,
-    ) {
-        let backoff = self.outage_backoff();
-        let outage = &mut self.outage;
-        let trouble = match &observation.verdict {
-            Verdict::Transient { kind, detail, .. } => Trouble { kind: *kind, cause: detail.clone() },
-            _ => {
-                outage.last_answer_at = Some(now);
-                self.window = (self.window + 1).min(self.max_in_flight);
-                if std::mem::take(&mut outage.is_reported) {
-                    settled.notices.push(Notice::Recovered { n_failures: outage.n_failures });
-                }
-                outage.n_failures = 0;
-                outage.is_news = false;
-                outage.trouble = None;
-                outage.closed = None;
-                return;
-            }
-        };
-        if outage.last_answer_at.is_some_and(|at| at >= ticket.asked_at) {
-            // Upstream answered somebody else meanwhile: this failure is the activity's own.
-            return;
-        }
-        outage.n_failures = outage.n_failures.saturating_add(1);
-        outage.is_news |= ticket.is_untroubled;
-        outage.trouble = Some(trouble.clone());
-        let is_quiet = outage.reported_at.is_some_and(|at| now.since(at) < QUIET_AFTER_REPORT);
-        if outage.n_failures == 1 && !is_quiet {
-            outage.reported_at = Some(now);
-            outage.is_reported = true;
-            settled.notices.push(Notice::Unanswered { trouble: trouble.clone() });
-        }
-        let moment = Moment { backoff: &backoff, now, luck };
-        // Where others are answered every now and then, failures are the activities' own.
-        let silence = (self.backoff.initial_interval() * 4).min(MAX_OUTAGE_PROBE_INTERVAL);
-        let is_silent_for = |time| outage.last_answer_at.is_none_or(|at| now.since(at) >= time);
-        // So are those of activities that failed before as well, until all others must have been asked for.
-        let is_silent = is_silent_for(silence)
-            && (outage.is_news || is_silent_for(self.backoff.max_interval() + MAX_OUTAGE_PROBE_INTERVAL));
-        match &mut outage.closed {
-            // Of those that went together the first one decides when the next ones go. Those that go one by one have
-            // decided that when they went.
-            Some(closed)
-                if ticket.probes.outage && outage.last_answer_at.is_none() && closed.hold.probe_at <= now =>
-            {
-                closed.next_probe(&moment);
-            }
-            Some(_) => {}
-            None if outage.n_failures >= OUTAGE_AFTER && is_silent => {
-                self.window = 1;
-                let is_news = outage.began_at.is_none_or(|at| now.since(at) >= QUIET_AFTER_REPORT);
-                let reason = trouble.cause.clone();
-                outage.closed = Some(ClosedGate::new(reason, backoff.initial_interval(), &moment));
-                if is_news {
-                    outage.began_at = Some(now);
-                    outage.is_reported = true;
-                    let n_failures = outage.n_failures;
-                    settled.notices.push(Notice::OutageBegan { n_failures, trouble });
-                }
-            }
-            None => {}
-        }
     }
 
     fn settle_credential(
@@ -610,26 +517,14 @@ impl Gates {
         settled: &mut Settled,
     ) {
         let Some(gate) = self.credentials.get_mut(&ticket.credential) else { return };
+        let moment = Moment { backoff: &self.backoff, now, luck };
         let mut changed = false;
         if let Verdict::Throttled { retry_after } = observation.verdict {
-            // Answers to a burst arrive one by one: the first begins the pause, the others can only extend it.
-            let is_paused = gate.paused_until.is_some_and(|until| until > now);
-            let pause = match retry_after {
-                Some(pause) => pause,
-                None if is_paused => Duration::ZERO,
-                None => {
-                    let step = self.backoff.step(gate.pause_interval, luck);
-                    gate.pause_interval = step.next_interval;
-                    step.wait
-                }
-            };
-            if gate.paused_until.is_none_or(|until| until < now + pause) {
-                let was_long = gate.paused_until.is_some_and(|until| until.since(now) > LONG_PAUSE);
-                gate.paused_until = Some(now + pause);
-                changed = true;
-                if !is_paused || (pause > LONG_PAUSE && !was_long) {
-                    settled.notices.push(Notice::Paused { credential: ticket.credential.clone(), pause });
-                }
+            let paused = gate.pause(retry_after, &moment);
+            changed = paused.is_longer;
+            if paused.is_news {
+                let credential = ticket.credential.clone();
+                settled.notices.push(Notice::Paused { credential, pause: paused.pause });
             }
         }
         let sign = match observation.verdict {
@@ -643,13 +538,7 @@ impl Gates {
         let mut event = None;
         if ticket.token_generation == gate.token_generation {
             let name = &ticket.credential;
-            match gate.gate.settle(
-                ticket.asked_at,
-                ticket.probes.credential,
-                sign,
-                REFUSED_TOKEN,
-                &Moment { backoff: &self.backoff, now, luck },
-            ) {
+            match gate.gate.settle(ticket.asked_at, ticket.probes.credential, sign, REFUSED_TOKEN, &moment) {
                 HoldStep::Unchanged => {}
                 HoldStep::Probed => changed = true,
                 HoldStep::Began => {

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::brake::OUTAGE_PROBES;
 use super::*;
 use crate::domain::report::{Findings, Report};
 
