@@ -135,8 +135,12 @@ fn for_eyes(explained: &[Explained], language: Language) -> String {
             Language::English => explanation.owner.label().to_owned(),
             Language::Arabic => explanation.owner.told().ar,
         };
+        let told = match language {
+            Language::English => "owner",
+            Language::Arabic => "المعنيّ",
+        };
         let severity = severity.told();
-        let _ = writeln!(text, "{} (owner: {owner}, {})", printable(rule), severity.of(language));
+        let _ = writeln!(text, "{} ({told}: {owner}, {})", printable(rule), severity.of(language));
         if let Some(message) = message {
             let _ = writeln!(text, "  message   {}", printable(message));
         }

@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 use super::output::{self, Format};
 use super::{CliResult, LanguageArg, open};
 use crate::clock;
-use crate::domain::catalogue::Language;
+use crate::domain::catalogue::{Language, Owner, Severity};
 use crate::settings::{Settings, parse_span};
-use crate::store::Report;
+use crate::store::{Cell, Report, Table};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -62,9 +62,13 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ReportName::Renewals => Report::Renewals { now: clock::wall_now(), within: args.within },
     };
     let store = open(settings).await?;
-    let table = store.report(report).await?;
+    let mut table = store.report(report).await?;
     store.close().await;
-    let shown: &[&str] = match (report, LanguageArg::or(args.lang, settings.language)) {
+    let language = LanguageArg::or(args.lang, settings.language);
+    if args.format == Format::Table && language == Language::Arabic {
+        tell_in_arabic(&mut table);
+    }
+    let shown: &[&str] = match (report, language) {
         (Report::Rules, Language::English) => {
             &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning", "remedy"]
         }
@@ -74,4 +78,22 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         _ => &[],
     };
     Ok(output::print(&table, args.format, shown)?)
+}
+
+/// Says owners and severities in Arabic, for people; data keeps the names.
+fn tell_in_arabic(table: &mut Table) {
+    for (at, column) in table.columns.iter().enumerate() {
+        let told = |label: &str| match column.as_str() {
+            "owner" | "last_failure_owner" => Owner::from_label(label).map(Owner::told),
+            "severity" => Severity::from_label(label).map(Severity::told),
+            _ => None,
+        };
+        for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+            if let Cell::Text(label) = cell
+                && let Some(told) = told(label)
+            {
+                *cell = Cell::Text(told.ar);
+            }
+        }
+    }
 }

@@ -570,6 +570,7 @@ impl Catalogue {
         let varied = Explanation {
             variant: Some(variant.name.clone()),
             is_known: true,
+            is_general: false,
             owner: variant.owner.unwrap_or(base.owner),
             severity: variant.severity.unwrap_or(base.severity),
             meaning,

@@ -309,12 +309,12 @@ impl NextStep {
         } else if !otp.is_empty() {
             (
                 format!(
-                    "Get a new one-time password (OTP){otp_en}, and register the device again at ClearTax with it (it lives \
-                     one hour and works once)."
+                    "Get a new one-time password (OTP){otp_en} (it lives one hour and works once), and register the device \
+                     again at ClearTax with it."
                 ),
                 format!(
-                    "احصل على رمز تحقق (OTP) جديد{otp_ar}، وسجّل به الجهاز من جديد لدى ClearTax (صالح ساعة واحدة ويُستخدم \
-                     مرة واحدة)."
+                    "احصل على رمز تحقق (OTP) جديد{otp_ar} (صالح ساعة واحدة ويُستخدم مرة واحدة)، وسجّل به الجهاز من جديد لدى \
+                     ClearTax."
                 ),
             )
         } else {

@@ -165,8 +165,9 @@ impl ListedError {
         if rules.is_empty() {
             rules.push(RuleError::default());
         }
+        let page = rules::page_as_sentence(message);
         for rule in rules.iter_mut().filter(|rule| rule.severity.is_none()) {
-            catalogue.settle(rule, message);
+            catalogue.settle(rule, page.as_deref().unwrap_or(message));
         }
         self.rules = rules;
     }

@@ -19,16 +19,26 @@
 //! - `BR-…` and `XSD_…` anywhere, in any case, with any kind of hyphen, known or not; the longest
 //!   one wins. In the middle of a message that has a code already they are references to another
 //!   rule and open no error.
-//! - Every other known code (`certificate-permissions`, `GENERAL`, `6002`) looks like an ordinary
-//!   word or number, so it counts only as the value of a code field or at the head of a message,
-//!   with a separator behind it. An HTTP status counts only as the value of a code field.
+//! - Whatever stands in a code field, known or not. An HTTP status does so only where nothing else
+//!   says what the error is.
+//! - Every other known code (`GENERAL`, `publicKey`) looks like an ordinary word or number, so it
+//!   counts only as the value of a code field or at the head of a message, with a separator behind
+//!   it. Those that look like nothing else (`certificate-permissions`, `0x80094800`) count in a
+//!   sentence as well, where it has no code at its head.
+//! - A general code (`NOT_COMPLIANT`) says little, so the codes in its message count besides it.
 //! - `BT-…`, `BG-…` and `KSA-…` name parts of an invoice, not rules.
 //! - A record with status `PASS` or type `INFO` reports no error, nor does `XSD_ZATCA_VALID`.
+//!
+//! Whether an error blocks comes from its own record or level, else from the block that it stands
+//! in (`warnings :`, `"warningMessages":`). A code may be broken over two lines. Prefixes and result
+//! lines of a validator's log are neither errors nor parts of messages.
 //!
 //! Errors without a code are kept: a text without any code is one message, verbatim. What is left
 //! out beside a code are headings, labels and, in data, the fields that hold no message.
 
+mod blocks;
 mod fields;
+mod log;
 mod page;
 mod prose;
 #[cfg(test)]
@@ -37,7 +47,7 @@ mod view;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 
 use super::catalogue::Severity;
 use view::View;
@@ -102,6 +112,12 @@ impl KnownCodes {
     pub(super) fn is_general(&self, code: &str) -> bool {
         self.official.get(&fold(code)).is_none_or(|code| code.is_general)
     }
+
+    /// Whether a known code begins like this.
+    fn has_beginning(&self, folded: &str) -> bool {
+        let mut from_here = self.official.range::<str, _>((Bound::Included(folded), Bound::Unbounded));
+        from_here.next().is_some_and(|(code, _)| code.starts_with(folded))
+    }
 }
 
 impl<S: Borrow<str>> FromIterator<S> for KnownCodes {
@@ -146,16 +162,63 @@ pub fn split(text: &str, known: &KnownCodes) -> Vec<RuleError> {
     if whole.is_empty() {
         return Vec::new();
     }
-    let mut view = View::new(whole);
+    let mut view = View::new(whole, known);
+    log::cover(&mut view, known);
+    let blocks = blocks::find(&view, known);
     let extracted = fields::extract(&mut view, known);
     let mut found = extracted.errors;
-    found.extend(prose::split(&view, known, extracted.structured));
+    for (position, mut error) in prose::split(&view, known, extracted.structured) {
+        error.severity = error.severity.or(extracted.levels.get(&position).copied());
+        found.push((position, error));
+    }
+    let severity_at =
+        |position: usize| blocks.get(blocks.partition_point(|(at, _)| *at <= position).checked_sub(1)?)?.1;
+    found.retain_mut(|(position, error)| match severity_at(*position) {
+        Some(Level::Info) if error.severity.is_none() => false,
+        level => {
+            error.severity = error.severity.or(level.and_then(Level::severity));
+            true
+        }
+    });
     if found.iter().all(|(_, error)| error.rule.is_none()) {
         let message = page_as_sentence(whole).unwrap_or_else(|| whole.to_owned());
-        return vec![RuleError { message, ..RuleError::default() }];
+        let severity = found.iter().filter_map(|(_, error)| error.severity).min();
+        return vec![RuleError { message, severity, ..RuleError::default() }];
     }
     found.sort_by_key(|(position, _)| *position);
     found.into_iter().map(|(_, error)| error).collect()
+}
+
+/// What a word says of the errors around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Error,
+    Warning,
+    /// No error at all.
+    Info,
+}
+
+impl Level {
+    /// The level that a value or a label in lower case names.
+    fn of(folded: &str) -> Option<Self> {
+        if folded.contains("warn") {
+            Some(Self::Warning)
+        } else if ["error", "fatal", "fail", "critical", "severe"].iter().any(|word| folded.contains(word)) {
+            Some(Self::Error)
+        } else if ["info", "pass", "debug", "trace"].iter().any(|word| folded.starts_with(word)) {
+            Some(Self::Info)
+        } else {
+            None
+        }
+    }
+
+    const fn severity(self) -> Option<Severity> {
+        match self {
+            Level::Error => Some(Severity::Error),
+            Level::Warning => Some(Severity::Warning),
+            Level::Info => None,
+        }
+    }
 }
 
 /// How far the look of a code is proof that it is one.
@@ -178,6 +241,12 @@ struct Candidate {
     code: String,
     kind: Kind,
     known: bool,
+    /// Nothing but this code looks like it, so it counts in a sentence as well.
+    is_distinctive: bool,
+    /// The codes in its message count as well.
+    is_general: bool,
+    /// What stands before it says so.
+    severity: Option<Severity>,
 }
 
 /// Reads the code a word holds, or begins with.
@@ -203,6 +272,9 @@ fn read_code(view: &View, word: &Range<usize>, known: &KnownCodes) -> Option<Can
             code: official.map_or_else(|| folded_code.to_ascii_uppercase(), str::to_owned),
             kind: if folded_code == "xsd_zatca_valid" { Kind::Success } else { Kind::Family },
             known: official.is_some(),
+            is_distinctive: true,
+            is_general: official.is_some_and(|code| known.is_general(code)),
+            severity: None,
         });
     }
     let official = known.folded(&folded).filter(|_| is_whole)?;
@@ -212,7 +284,18 @@ fn read_code(view: &View, word: &Range<usize>, known: &KnownCodes) -> Option<Can
         code: official.to_owned(),
         kind: if is_status { Kind::Status } else { Kind::Word },
         known: true,
+        is_distinctive: is_distinctive(&folded),
+        is_general: known.is_general(official),
+        severity: None,
     })
+}
+
+/// Whether a known code could hardly be anything else in a sentence.
+fn is_distinctive(folded: &str) -> bool {
+    (folded.contains(['-', '_']) && !folded.starts_with("ksa-"))
+        || folded.starts_with("0x")
+        || folded.ends_with("exception")
+        || folded.starts_with("x509")
 }
 
 /// The length of the longest code of the `BR-` family that a folded word begins with.

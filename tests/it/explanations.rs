@@ -70,9 +70,26 @@ async fn a_failure_tells_owner_meaning_remedy_and_next_step_in_both_languages_ev
 
     let story = setup.ok(&["show", "act-1"]);
     assert!(story.contains(english) && story.contains("→ registration: "), "{story}");
+    assert!(story.contains("BR-CO-15 (error)") && story.contains("6002 (may block)"), "{story}");
     let arabic = setup.ok(&["show", "act-1", "--lang", "ar"]);
     assert!(arabic.contains(step["ar"].as_str().unwrap()) && !arabic.contains(english), "{arabic}");
-    assert!(setup.ok(&["report", "rules"]).contains("registration"));
+    assert!(arabic.contains("→ بيانات التسجيل لديك: ") && arabic.contains("BR-CO-15 (خطأ)"), "{arabic}");
+    let rules = setup.ok(&["report", "rules", "--format", "csv"]);
+    for line in ["6002,ErrorList,1,1", "BR-CO-15,SimplifiedTaxInvoice,1,1"] {
+        assert!(rules.contains(line), "{rules}");
+    }
+    let worst = |line: &str| line.starts_with("BR-CO-15,") && line.trim_end().ends_with(",error");
+    assert!(rules.contains(",severity") && rules.lines().any(worst), "{rules}");
+    let listed =
+        "json_array(entry, error_code, rule, severity, owner, length(meaning) > 9) AS r FROM report_errors";
+    assert_eq!(setup.rows(listed).await, [json!([1, "6002", "6002", "unknown", "device", 1])]);
+    let bundle: Value = serde_json::from_str(&setup.ok(&["evidence", "act-1"])).unwrap();
+    assert_eq!(bundle["content"]["checks"][0]["errors"][0]["severity"], "unknown");
+    let arabic = setup.ok(&["report", "rules", "--lang", "ar"]);
+    assert!(arabic.contains("بيانات التسجيل لديك") && !arabic.contains("registration"), "{arabic}");
+    assert_eq!(bundle["content"]["errors"][0]["owner"], "device");
+    let printed = setup.ok(&["evidence", "act-1", "--format", "html", "--lang", "ar"]);
+    assert!(printed.contains("قد يمنع") && printed.contains("بيانات التسجيل لديك"), "{printed}");
 
     let client = http_client();
     let page = async |path: &str, cookie: &str| {
@@ -118,6 +135,21 @@ async fn what_is_not_a_failure_tells_what_to_do_as_well() {
     setup.reaches("slow", "EXPIRED").await;
     assert!(step("slow").await.contains("retry the activity"));
     assert_eq!(step("good").await, "");
+    setup.reaches("held", "EXPIRED").await;
+    assert!(
+        step("held").await.contains("not Admin for this VAT")
+            && step("held").await.contains("retry it afterwards")
+    );
+    let of_steps = "json_array(activity_id, next_step_kind, next_step_owner) AS r FROM report_activities ORDER BY activity_id";
+    assert_eq!(
+        setup.rows(of_steps).await,
+        [
+            json!(["good", null, null]),
+            json!(["held", "grant-admin", null]),
+            json!(["odd", "check-activity-id", null]),
+            json!(["slow", "ask-cleartax", null])
+        ]
+    );
     let kinds: Vec<(String, Value)> = daemon
         .events()
         .iter()
@@ -128,6 +160,10 @@ async fn what_is_not_a_failure_tells_what_to_do_as_well() {
         ("pcsid.activity.rejected", json!("check-activity-id")),
         ("pcsid.activity.stalled", json!("wait-or-ask-cleartax")),
         ("upstream.vat.held", json!("grant-admin")),
+        // While it is held, what holds it is what has to be told.
+        ("pcsid.activity.stalled", json!("grant-admin")),
+        ("pcsid.activity.expired", json!("grant-admin")),
+        ("pcsid.activity.expired", json!("ask-cleartax")),
     ] {
         assert!(kinds.contains(&(kind.to_owned(), step)), "{kind}: {kinds:?}");
     }
@@ -160,7 +196,7 @@ async fn a_device_s_attempts_are_compared() {
     let devices = setup
         .rows("json_array(device_id, attempts, attempts_until_pcsid, latest_activity_id, latest_state, last_failure_owner) AS r FROM report_devices")
         .await;
-    assert_eq!(devices, [json!(["till 7", 3, 3, "third", "SUCCEEDED", "registration"])]);
+    assert_eq!(devices, [json!(["till 7", 3, 3, "third", "SUCCEEDED", "cleartax"])]);
     assert!(setup.ok(&["report", "devices", "--format", "csv"]).contains("till 7,3,3"));
     daemon.stop().await;
 }
@@ -227,7 +263,13 @@ fn explain_takes_codes_a_text_or_standard_input() {
     assert_eq!((&told[0]["rule"], &told[0]["message"]), (&json!("BR-KSA-37"), &json!("four digits")));
     assert!(told[0]["meaning"]["ar"].is_string() && told[0]["is_known"] == true);
     assert_eq!(json_of(&["--text", "nothing to see"])[0]["rule"], json!(null));
-    assert!(setup.ok(&["explain", "BR-KSA-37", "--lang", "ar"]).contains("رقم المبنى"));
+    let arabic = setup.ok(&["explain", "BR-KSA-37", "--lang", "ar"]);
+    assert!(arabic.contains("رقم المبنى") && arabic.contains("بيانات التسجيل لديك"), "{arabic}");
+    assert!(!arabic.contains("registration"), "{arabic}");
+    let hyphen = setup.ok(&["explain", "--text", "- BR-DEC-14 x"]);
+    assert!(hyphen.starts_with("BR-DEC-14 (owner: cleartax, warning"), "{hyphen}");
+    let told = json_of(&["--text", "certificate-permissions : the CSID does not cover simplified documents"]);
+    assert_eq!((&told[0]["variant"], &told[0]["severity"]), (&json!("invoice-type"), &json!("error")));
     assert!(
         setup
             .ok(&["explain", "BR-KSA-37", "--format", "csv"])

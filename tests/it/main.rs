@@ -7,6 +7,7 @@
     reason = "in a test a panic is the verdict"
 )]
 
+mod advice;
 mod certificates;
 mod clock;
 mod commands;

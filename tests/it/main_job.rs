@@ -72,10 +72,13 @@ async fn a_device_that_fails_tells_which_check_and_which_rule() {
     setup.reaches("act-1", "FAILED").await;
     let event = eventually("the event is printed", || async { daemon.events().pop() }).await;
     assert_eq!(event["type"], "pcsid.generation.failed");
+    let listed = &event["data"]["errors"][0];
     assert_eq!(
-        event["data"]["errors"],
-        json!([{ "code": "6010", "message": "two checks did not pass", "source": "ZATCA", "owner": null, "meaning": null, "remedy": null }])
+        json!([listed["code"], listed["message"], listed["source"], listed["rule"], listed["severity"]]),
+        json!(["6010", "two checks did not pass", "ZATCA", "6010", "unknown"])
     );
+    let meaning = listed["meaning"]["en"].as_str().unwrap();
+    assert!(meaning.contains("not in the catalogue") && event["data"]["errors"][1].is_null(), "{listed}");
 
     let failed = setup
         .rows(

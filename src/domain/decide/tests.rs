@@ -1,7 +1,7 @@
 //! Every state against every answer at every age, and what holds for all of them.
 
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::activity::{ActivityId, Vat};
@@ -379,6 +379,29 @@ fn age_counts_from_watched_from_and_not_from_the_registration() {
     // A clock that stands before the beginning makes nobody old.
     let early = decide(WATCHED_FROM - GIVE_UP_AFTER, &before, Input::Withheld(None), &policy(), 0.5);
     assert_eq!((early.state, early.stalled_at), (State::Pending, None));
+}
+
+#[test]
+fn what_could_not_be_asked_for_says_why_when_it_stalls_and_expires() {
+    let kind = |decision: &Decision| data(&decision.events[0])["next_step"]["kind"].clone();
+    let withheld = |age, why| {
+        decide(WATCHED_FROM + age, &activity(State::Pending), Input::Withheld(why), &policy(), 0.5)
+    };
+    for (why, expected) in [
+        (Withholding::CredentialHeld, "replace-token"),
+        (Withholding::VatHeld, "grant-admin"),
+        (Withholding::Unserved, "configure-credential"),
+    ] {
+        assert_eq!(kind(&withheld(STALLED_AFTER, Some(why))), expected);
+        let expired = withheld(GIVE_UP_AFTER, Some(why));
+        assert_eq!(
+            (kind(&expired), expired.next_step.map(|step| step.kind)),
+            (json!(expected), Some(expected))
+        );
+    }
+    assert_eq!(kind(&withheld(STALLED_AFTER, None)), "wait-or-ask-cleartax", "an outage");
+    // The probe that finds the door shut.
+    assert_eq!(kind(&decide_at(STALLED_AFTER, &activity(State::Pending), &observe(403, ""))), "grant-admin");
 }
 
 #[test]

@@ -4,17 +4,20 @@
 //! current one has already. So lists that were cut off, dumps in any notation and plain
 //! `CODE : …, MESSAGE : …` lines are all read the same way.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::prose::without_echo;
 use super::view::{BLOCK, INLINE, MARK, View, is_hyphen, is_quote, is_space, quote_kind};
-use super::{Candidate, Kind, KnownCodes, RuleError, read_code};
+use super::{Candidate, Kind, KnownCodes, Level, MAX_CODE_CHARS, RuleError, Severity, read_code, shortened};
 
 /// What the records of a text gave.
 #[derive(Debug, Default)]
 pub(super) struct Extracted {
     /// Errors with their positions.
     pub errors: Vec<(usize, RuleError)>,
+    /// What records say of the codes that they leave to the next pass, by the codes' positions.
+    pub levels: HashMap<usize, Severity>,
     /// Whether the text is data rather than prose, so that what no record uses is scaffolding.
     pub structured: bool,
 }
@@ -22,6 +25,8 @@ pub(super) struct Extracted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
     Code,
+    /// How a request for a certificate was disposed of: a code, or `ISSUED`.
+    Disposition,
     Category,
     Message,
     Type,
@@ -32,12 +37,14 @@ enum Name {
 impl Name {
     fn of(folded: &str) -> Self {
         match folded.replace(['_', '-'], "").as_str() {
-            "code" | "errorcode" | "errcode" | "rule" | "rulecode" | "ruleid" => Self::Code,
+            "code" | "errorcode" | "errcode" | "rule" | "rulecode" | "ruleid" | "rulename"
+            | "messagecode" | "validationcode" | "zatcacode" | "zatcaerrorcode" | "faultcode"
+            | "warningcode" => Self::Code,
+            "dispositionmessage" => Self::Disposition,
             "category" | "errorcategory" => Self::Category,
-            "message" | "errormessage" | "msg" | "errormsg" | "text" | "description" | "detail" => {
-                Self::Message
-            }
-            "type" | "severity" => Self::Type,
+            "message" | "errormessage" | "msg" | "errormsg" | "text" | "description" | "detail"
+            | "errordescription" | "messagetext" | "warningmessage" => Self::Message,
+            "type" | "severity" | "level" | "errortype" | "messagetype" | "flag" => Self::Type,
             "status" => Self::Status,
             _ => Self::Other,
         }
@@ -48,6 +55,7 @@ impl Name {
 #[derive(Debug)]
 struct Key {
     name: Name,
+    word: Range<usize>,
     start: usize,
     /// Where the value starts, its quote included.
     value: usize,
@@ -58,6 +66,8 @@ struct Key {
 #[derive(Debug)]
 struct Field {
     name: Name,
+    /// The key as it is written.
+    word: Range<usize>,
     strict: bool,
     quoted: bool,
     /// Ended by the end of the text instead of by its quote.
@@ -165,7 +175,7 @@ impl Reader<'_> {
                     at + 1
                 }
                 _ => match word {
-                    Some(word) => self.read_word(&word, &mut record),
+                    Some(word) => self.read_word(&word, &mut record, !outer.is_empty()),
                     None => at + 1,
                 },
             };
@@ -178,8 +188,8 @@ impl Reader<'_> {
     }
 
     /// Reads a key and its value, if the word is one, and tells where to read on.
-    fn read_word(&mut self, word: &Range<usize>, record: &mut Record) -> usize {
-        let Some(key) = self.view.key(word).filter(|key| key.start >= self.nested_until) else {
+    fn read_word(&mut self, word: &Range<usize>, record: &mut Record, is_braced: bool) -> usize {
+        let Some(key) = self.view.key(word, is_braced).filter(|key| key.start >= self.nested_until) else {
             return word.end;
         };
         self.extracted.structured |= key.strict;
@@ -192,7 +202,14 @@ impl Reader<'_> {
             }
             return key.value.max(word.end);
         }
-        if record.fields.iter().any(|field| field.name == key.name) {
+        if let Some(former) = record.field(key.name) {
+            // `message` and `description` say it twice; `message` again is another error's.
+            let is_synonym = self.view.fold(&former.word).0 != self.view.fold(&key.word).0;
+            if is_synonym && key.name != Name::Code {
+                record.end_message(key.start);
+                record.other_keys.push(key.start..key.value);
+                return key.value.max(word.end);
+            }
             self.finish(record, key.start);
         }
         record.end_message(key.start);
@@ -216,24 +233,39 @@ impl Reader<'_> {
         let is_success = self.says(record.field(Name::Type), "info")
             || self.says(record.field(Name::Status), "pass")
             || self.says(record.field(Name::Status), "passed");
+        let severity = self.severity(&record);
         let code = record.field(Name::Code).map(|field| (field, self.code_in(field)));
-        // A number is the HTTP status; then the category names the error.
+        let disposition = record.field(Name::Disposition);
+        let disposed = disposition
+            .filter(|field| !self.says(Some(field), "issued"))
+            .and_then(|field| Some((field, self.code_in(field)?)));
+        // A status is that of HTTP; then the category names the error.
         let (field, candidate) = match code {
-            Some((field, Some(found))) if !is_number(&found.code) => (Some(field), Some(found)),
-            Some((field, _)) if !self.is_number_or_null(field) => (None, None),
+            Some((field, Some(found))) if !is_status(&found.code) => (Some(field), Some(found)),
+            Some((field, _)) if !self.is_status_or_null(field) => (None, None),
             _ => {
                 let field = record.field(Name::Category);
-                (field, field.and_then(|field| self.code_in(field)).filter(|found| !is_number(&found.code)))
+                let known = field.and_then(|field| self.code_in(field)).filter(|found| found.known);
+                (field, known.filter(|found| !is_status(&found.code)))
             }
         };
+        if let Some((field, found)) = &disposed {
+            self.push(field.value, Some(found.code.clone()), found.code.clone(), severity);
+            self.view.cover(field.whole(), BLOCK);
+        }
         let is_error = match (field, candidate) {
             (Some(field), Some(candidate)) => {
                 let end = field.next_record.unwrap_or(end);
+                let candidate = Candidate { severity, ..candidate };
                 self.finish_coded(&record, field, candidate, is_success, end);
                 true
             }
-            _ => self.finish_uncoded(&record, is_success) || record.has_inner,
+            _ => {
+                self.finish_uncoded(&record, is_success || disposition.is_some(), severity)
+                    || record.has_inner
+            }
         };
+        let is_error = is_error || disposed.is_some();
         for key in record.other_keys {
             self.view.cover(key, BLOCK);
         }
@@ -255,22 +287,51 @@ impl Reader<'_> {
                 let text = without_echo(self.view, self.known, message.range(), &candidate.code);
                 Some(self.view.clean(text))
             }
+            None if record.has_inner => Some(candidate.code.clone()),
             None if code.strict => Some(self.view.render(code.start..end)),
             // Where an unquoted message ends is for the next pass to say.
-            _ => return self.leave_to_prose(record, code, message),
+            _ => return self.leave_to_prose(record, code, &candidate, message),
         };
         if let Some(text) = text {
             // An error is never shown without any text.
             let text = text.trim_matches(|ch| is_space(ch) || ch == ',');
-            let message = if text.is_empty() { &candidate.code } else { text }.to_owned();
-            self.push(code.value, Some(candidate.code), message);
+            let text = if text.is_empty() { &candidate.code } else { text }.to_owned();
+            // The codes in a general one's message count as well.
+            let inner =
+                message.filter(|message| candidate.is_general && self.holds_code(message, &candidate.code));
+            self.push(code.value, Some(candidate.code), text, candidate.severity);
+            if let Some(message) = inner {
+                for field in record.fields.iter().filter(|field| field.name != Name::Message) {
+                    self.view.cover(field.whole(), BLOCK);
+                }
+                let end = message.whole().end.max(message.range().end);
+                self.view.cover(message.start..message.value, BLOCK);
+                self.view.cover(message.range().end..end, BLOCK);
+                return;
+            }
         }
         self.cover_fields(record);
     }
 
     /// Leaves the code, marked as such, and the message of a record standing.
-    fn leave_to_prose(&mut self, record: &Record, code: &Field, message: Option<&Field>) {
+    fn leave_to_prose(
+        &mut self,
+        record: &Record,
+        code: &Field,
+        candidate: &Candidate,
+        message: Option<&Field>,
+    ) {
         let message_start = message.map_or(usize::MAX, |message| message.start);
+        if let Some(severity) = candidate.severity {
+            self.extracted.levels.insert(candidate.range.start, severity);
+        }
+        // Other keys may stand between the code and its message.
+        if message.is_some_and(|message| message.start > code.range().end) {
+            let between = code.whole().end..message_start;
+            if !self.view.words_in(between.clone()).is_empty() {
+                self.view.cover(between, INLINE);
+            }
+        }
         for field in &record.fields {
             if field.start == code.start {
                 self.view.cover(field.start..field.value, BLOCK);
@@ -284,14 +345,14 @@ impl Reader<'_> {
         }
     }
 
-    fn finish_uncoded(&mut self, record: &Record, is_success: bool) -> bool {
+    fn finish_uncoded(&mut self, record: &Record, is_success: bool, severity: Option<Severity>) -> bool {
         if !record.fields.iter().any(|field| field.strict) {
             return false;
         }
         let number =
             record.field(Name::Code).and_then(|field| self.code_in(field)).filter(|_| !record.has_inner);
         let message = record.field(Name::Message);
-        let inside = message.is_some_and(|message| self.holds_code(message.range()));
+        let inside = message.is_some_and(|message| self.holds_code(message, ""));
         if is_success && !inside {
             self.cover_fields(record);
             return false;
@@ -302,17 +363,17 @@ impl Reader<'_> {
             let text = self.view.clean(without_echo(self.view, self.known, message.range(), code));
             is_error = !record.has_inner && (number.is_some() || !text.is_empty());
             if is_error {
-                self.push(message.value, number.map(|found| found.code), text);
+                self.push(message.value, number.map(|found| found.code), text, severity);
             }
             self.view.cover(message.range(), BLOCK);
         } else if let Some(found) = number.filter(|_| !inside) {
             is_error = true;
-            self.push(found.range.start, Some(found.code.clone()), found.code);
+            self.push(found.range.start, Some(found.code.clone()), found.code, severity);
         }
         for field in &record.fields {
             // A code field with several codes in it is left to the next pass, and a message too.
             let keeps_value = match field.name {
-                Name::Code => self.view.only_word(field.range()).is_none(),
+                Name::Code => self.code_in(field).is_none() && self.view.only_word(field.range()).is_none(),
                 Name::Message => true,
                 _ => false,
             };
@@ -321,8 +382,17 @@ impl Reader<'_> {
         is_error
     }
 
-    fn push(&mut self, position: usize, rule: Option<String>, message: String) {
-        self.extracted.errors.push((position, RuleError { rule, message, ..RuleError::default() }));
+    fn push(&mut self, position: usize, rule: Option<String>, message: String, severity: Option<Severity>) {
+        let error = RuleError { rule, message, severity, ..RuleError::default() };
+        self.extracted.errors.push((position, error));
+    }
+
+    /// What a record says itself of whether its error blocks.
+    fn severity(&self, record: &Record) -> Option<Severity> {
+        [Name::Type, Name::Status, Name::Category].into_iter().find_map(|name| {
+            let value = self.view.render(record.field(name)?.range());
+            Level::of(&value.trim_matches(is_space).to_ascii_lowercase())?.severity()
+        })
     }
 
     fn cover_fields(&mut self, record: &Record) {
@@ -331,18 +401,39 @@ impl Reader<'_> {
         }
     }
 
-    /// The code that is all of a value.
+    /// The code that is all of a value, known or not.
     fn code_in(&self, field: &Field) -> Option<Candidate> {
-        let word = self.view.only_word(field.range())?;
-        let found = read_code(self.view, &word, self.known).filter(|found| found.range == word)?;
-        // `BR-KSA-1` at the end of a text that was cut off may have been `BR-KSA-17`.
-        (found.known || !field.cut_off).then_some(found)
+        let known = self
+            .view
+            .only_word(field.range())
+            .and_then(|word| read_code(self.view, &word, self.known).filter(|found| found.range == word));
+        if let Some(found) = known {
+            // `BR-KSA-1` at the end of a text that was cut off may have been `BR-KSA-17`.
+            return (found.known || !field.cut_off).then_some(found);
+        }
+        let is_whole = if field.quoted { !field.cut_off } else { self.view.is_delimited(field.range().end) };
+        let value = self.view.render(field.range());
+        // It may be broken over lines.
+        let value = value.split('\n').map(|line| line.trim_matches(is_space)).collect::<String>();
+        if !is_whole || !looks_like_code(&value) {
+            return None;
+        }
+        let official = self.known.official(&value);
+        Some(Candidate {
+            range: field.range(),
+            code: official.map_or_else(|| shortened(&value), str::to_owned),
+            kind: Kind::Word,
+            known: official.is_some(),
+            is_distinctive: false,
+            is_general: self.known.is_general(&value),
+            severity: None,
+        })
     }
 
-    fn is_number_or_null(&self, field: &Field) -> bool {
+    fn is_status_or_null(&self, field: &Field) -> bool {
         let value = self.view.render(field.range());
         let value = value.trim_matches(is_space);
-        value.is_empty() || is_number(value) || is_null(&value.to_ascii_lowercase())
+        value.is_empty() || is_status(value) || is_null(&value.to_ascii_lowercase())
     }
 
     fn says(&self, field: Option<&Field>, value: &str) -> bool {
@@ -351,12 +442,14 @@ impl Reader<'_> {
         })
     }
 
-    /// Whether the next pass will find a code in a message.
-    fn holds_code(&self, range: Range<usize>) -> bool {
-        let words = self.view.words_in(range);
+    /// Whether the next pass will find a code in a message, other than its own.
+    fn holds_code(&self, message: &Field, own: &str) -> bool {
+        let words = self.view.words_in(message.range());
         words.iter().enumerate().any(|(index, word)| {
-            read_code(self.view, word, self.known).is_some_and(|found| match found.kind {
+            let found = read_code(self.view, word, self.known).filter(|found| found.code != own);
+            found.is_some_and(|found| match found.kind {
                 Kind::Family => true,
+                Kind::Word if found.is_distinctive => true,
                 Kind::Word => index == 0 && self.view.get(self.view.skip_space(word.end)) == Some(':'),
                 Kind::Status | Kind::Success => false,
             })
@@ -364,8 +457,25 @@ impl Reader<'_> {
     }
 }
 
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+/// An HTTP status, which says less than anything else.
+fn is_status(text: &str) -> bool {
+    text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a value may be a code: a word or a few, and nothing that says nothing or well done.
+fn looks_like_code(value: &str) -> bool {
+    let folded = value.to_ascii_lowercase();
+    let is_empty_word = matches!(
+        folded.as_str(),
+        "null" | "none" | "nil" | "undefined" | "true" | "false" | "ok" | "success" | "n/a" | "-" | "0"
+    );
+    let is_good = is_status(value) && value.starts_with(['1', '2', '3']);
+    !is_empty_word
+        && !is_good
+        && value.chars().count() <= MAX_CODE_CHARS
+        && value.chars().any(|ch| ch.is_ascii_alphanumeric())
+        && value.chars().all(|ch| ch.is_ascii_alphanumeric() || "-_./:# ".contains(ch) || is_hyphen(ch))
+        && value.split(' ').count() <= 3
 }
 
 fn is_null(folded: &str) -> bool {
@@ -386,8 +496,41 @@ impl View {
         (!around.chars().any(char::is_alphanumeric)).then(|| word.clone())
     }
 
-    /// Reads the key that a word may be.
-    fn key(&self, word: &Range<usize>) -> Option<Key> {
+    /// Whether a value without quotes ends here, rather than going on as a sentence.
+    fn is_delimited(&self, end: usize) -> bool {
+        let mut at = end;
+        while self.get(at).is_some_and(|ch| (is_space(ch) && ch != '\n') || ch == ']') {
+            at += 1;
+        }
+        match self.get(at) {
+            None | Some('\n' | BLOCK | ',' | ';' | '،' | '؛' | '|' | '}' | ')' | '<' | '/') => true,
+            Some(_) => {
+                let word = self.words.get(self.word_from(at)).filter(|word| word.start <= at + 1);
+                word.is_some_and(|word| self.key(word, false).is_some())
+            }
+        }
+    }
+
+    /// Whether what stands behind a word makes a key of it: a separator, then a value as data has it.
+    fn has_value(&self, word: &Range<usize>) -> bool {
+        let separator = self.skip_space(word.end);
+        if !matches!(self.get(separator), Some(':' | '=')) {
+            return false;
+        }
+        let value = self.skip_space(separator + 1 + usize::from(self.get(separator + 1) == Some('>')));
+        let next = self.words.get(self.word_from(value)).filter(|word| word.start == value);
+        is_quote(self.get(value))
+            || matches!(self.get(value), Some('[' | '{'))
+            || next.is_some_and(|word| {
+                let folded = self.fold(word).0;
+                is_null(&folded)
+                    || matches!(folded.as_str(), "true" | "false" | "undefined")
+                    || folded.bytes().all(|byte| byte.is_ascii_digit())
+            })
+    }
+
+    /// Reads the key that a word may be. In braces it needs no quotes.
+    fn key(&self, word: &Range<usize>, is_braced: bool) -> Option<Key> {
         let before = self.before(word.start);
         let quoted = is_quote(before) && is_quote(self.get(word.end));
         let bracketed = before == Some('[') && self.get(word.end) == Some(']');
@@ -400,14 +543,19 @@ impl View {
             end += 1;
         }
         let separator = self.skip_space(end);
+        let name = Name::of(&self.fold(word).0);
         let value = match (self.get(separator)?, self.get(separator + 1)) {
             ('=', Some('>')) => separator + 2,
             (':' | '=' | '：', _) if !bracketed => separator + 1,
+            // Read by a machine from a picture: a dot for the colon, or none at all.
+            ('.' | ';', _) if quoted && is_quote(self.get(self.skip_space(separator + 1))) => separator + 1,
+            (ch, _) if quoted && separator > end && name != Name::Other && quote_kind(ch).is_some() => {
+                separator
+            }
             _ => return None,
         };
         let value = self.skip_type(self.skip_space(value));
-        let name = Name::of(&self.fold(word).0);
-        let strict = quoted || bracketed;
+        let strict = quoted || bracketed || (is_braced && self.has_value(word));
         let is_attribute =
             self.get(separator) == Some('=') && (is_quote(self.get(value)) || value == word.end + 1);
         let qualified = self.skip_qualifier(start);
@@ -421,7 +569,7 @@ impl View {
         } else {
             return None;
         };
-        (strict || name != Name::Other).then_some(Key { name, start, value, strict })
+        (strict || name != Name::Other).then_some(Key { name, word: word.clone(), start, value, strict })
     }
 
     /// Whether a position is where an item of a list or a line may start.
@@ -491,6 +639,7 @@ impl View {
         };
         Value::Plain(Field {
             name: key.name,
+            word: key.word.clone(),
             strict: key.strict,
             quoted,
             cut_off,
@@ -526,7 +675,10 @@ impl View {
                 next_word += 1;
             }
             let word = self.words.get(next_word).filter(|word| word.start == at + 1);
-            if word.and_then(|word| self.key(word)).is_some_and(|key| key.strict && key.name != Name::Other) {
+            if word
+                .and_then(|word| self.key(word, false))
+                .is_some_and(|key| key.strict && key.name != Name::Other)
+            {
                 return if unit.escapes > quote.escapes || !has_text {
                     Closing::Nested(at)
                 } else {
@@ -549,19 +701,20 @@ impl View {
             Some(')') => !self.get(self.skip_space(next + 1)).is_some_and(char::is_alphanumeric),
             Some(',' | ';') => {
                 let item = self.skip_space(next + 1);
-                matches!(self.get(item), None | Some('{' | '}' | ']' | ')')) || self.starts_key(item)
+                matches!(self.get(item), None | Some('{' | '}' | ']' | ')')) || self.starts_key(item, true)
             }
             // The quote around the whole text.
             Some(ch) if quote_kind(ch).is_some() && self.get(next + 1).is_none() => true,
-            Some(_) => self.starts_key(next),
+            Some(_) => self.starts_key(next, false),
         }
     }
 
-    fn starts_key(&self, at: usize) -> bool {
+    /// Whether a key starts here, as in braces where those are open.
+    fn starts_key(&self, at: usize, is_braced: bool) -> bool {
         let opened = |at: usize| at + usize::from(is_quote(self.get(at)) || self.get(at) == Some('['));
         let start = opened(opened(at));
         let word = self.words.get(self.word_from(start)).filter(|word| word.start == start);
         // A key may be cut off, too.
-        word.map_or(start >= self.len(), |word| word.end == self.len() || self.key(word).is_some())
+        word.map_or(start >= self.len(), |word| word.end == self.len() || self.key(word, is_braced).is_some())
     }
 }

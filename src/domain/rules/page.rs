@@ -18,8 +18,9 @@ pub fn page_as_sentence(text: &str) -> Option<String> {
     }
     let page: String = decode(head).into_iter().map(|unit| unit.ch).collect();
     let lower = page.to_ascii_lowercase();
-    let is_page =
-        ["<html", "<!doctype html", "<title", "<body", "<center"].iter().any(|tag| lower.contains(tag));
+    let is_page = ["<html", "<!doctype html", "<title", "<body", "<center", "<h1"]
+        .iter()
+        .any(|tag| lower.contains(tag));
     if !is_page {
         return None;
     }

@@ -7,11 +7,14 @@
 use std::ops::Range;
 
 use super::view::{BLOCK, INLINE, MARK, View, is_hyphen, is_mark, is_space, quote_kind};
-use super::{Candidate, Kind, KnownCodes, RuleError, read_code};
+use super::{Candidate, Kind, KnownCodes, Level, RuleError, read_code, shortened};
 
 /// Codes that share one text get a copy each. More than this many would let a hostile text grow
 /// far beyond its size.
 const MAX_SHARED: usize = 8;
+
+/// Longest line that may be a heading, in characters.
+const MAX_HEADING: usize = 48;
 
 /// What stands before a code, brackets and bullets aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,8 @@ struct Segment {
     body: usize,
     /// Where the last code that is only referred to ends.
     reference_end: Option<usize>,
+    /// More specific codes in the message of a general one.
+    inner: Vec<Candidate>,
 }
 
 impl Segment {
@@ -93,7 +98,8 @@ pub(super) fn split(view: &View, known: &KnownCodes, structured: bool) -> Vec<(u
     let mut splitter =
         Splitter { view, structured, segment: Segment::new(0), read: 0, parentheses: 0, errors: Vec::new() };
     for word in &view.words {
-        if let Some(candidate) = read_code(view, word, known) {
+        let marked = || unknown_code(view, word).filter(|_| view.before(word.start) == Some(MARK));
+        if let Some(candidate) = read_code(view, word, known).or_else(marked) {
             let is_cut_off = structured && !candidate.known && candidate.range.end == view.len();
             if !is_cut_off && candidate.range.start >= splitter.read {
                 splitter.read(candidate);
@@ -135,18 +141,28 @@ impl Splitter<'_> {
         let floor = self.read;
         self.read_gap(start);
         let floor = floor.max(self.segment.start);
-        let (lead, before, is_marked) = self.view.before_code(start, floor);
+        let (lead, before, is_marked, level) = self.view.before_code(start, floor);
+        let (level_after, head_end) =
+            self.view.level_after(end).map_or((None, end), |(level, end)| (Some(level), end));
         // Right behind another code there is no break, only nothing in between.
         let before = if lead == floor && floor > self.segment.start { Before::Text } else { before };
         let code = Occurrence {
             start: lead,
             before,
-            look: Look { bracket: self.view.bracket_around(start..end), after: self.view.after_code(end) },
+            look: Look {
+                bracket: self.view.bracket_around(start..end),
+                after: self.view.after_code(head_end),
+            },
             is_value: before == Before::Break && is_marked,
-            body: self.view.body_after(end),
-            candidate,
+            body: self.view.body_after(head_end),
+            candidate: Candidate { severity: level_after.or(level).and_then(Level::severity), ..candidate },
         };
-        if code.candidate.kind == Kind::Family || code.candidate.kind == Kind::Success || self.heads(&code) {
+        let is_code = match code.candidate.kind {
+            Kind::Family | Kind::Success => true,
+            Kind::Word if !code.candidate.known => code.is_value,
+            Kind::Word | Kind::Status => self.heads(&code) || self.stands_out(&code),
+        };
+        if is_code {
             self.read = end;
             self.place(code);
         }
@@ -163,6 +179,18 @@ impl Splitter<'_> {
             }
         }
         self.read = self.read.max(end);
+    }
+
+    /// Whether a code that looks like no other word counts where it stands: in a sentence without a code at its head, or in
+    /// the message of a general one.
+    fn stands_out(&self, code: &Occurrence) -> bool {
+        // In data a lone word is the value of some field.
+        let is_in_sentence =
+            code.before == Before::Text || code.before == Before::Sentence || code.look.after == After::Text;
+        let is_free = self.segment.codes.is_empty() || !self.segment.is_headed;
+        code.candidate.is_distinctive
+            && (is_in_sentence || !self.structured)
+            && (is_free || self.segment.codes.iter().any(|head| head.is_general))
     }
 
     /// Whether a code that looks like an ordinary word heads a message.
@@ -232,7 +260,15 @@ impl Splitter<'_> {
         if opens {
             self.open(code);
         } else if segment.is_headed {
+            let is_news =
+                segment.codes.iter().chain(&segment.inner).all(|known| known.code != code.candidate.code);
+            let counts = segment.codes.iter().any(|head| head.is_general)
+                && is_news
+                && segment.inner.len() < MAX_SHARED;
             self.segment.reference_end = Some(code.candidate.range.end);
+            if counts {
+                self.segment.inner.push(code.candidate);
+            }
         } else if segment.codes.iter().all(|known| known.code != code.candidate.code) {
             match self.view.last_break(segment.code_end, gap.start, gap.end).filter(|_| !is_aside) {
                 Some(at) => {
@@ -309,22 +345,22 @@ impl Splitter<'_> {
         self.parentheses = 0;
         let is_last = next == self.view.len();
         let end_of_value = is_last || next > end;
-        let end = if is_last { end } else { self.view.without_heading(segment.body.min(end)..end) };
+        let end = self.view.without_heading(segment.body.min(end)..end, is_last);
         if segment.codes.is_empty() {
             let text = self.view.clean(segment.start..end);
             // A single word is a heading or a level; what no record used is scaffolding.
             let says_something = text.contains(char::is_whitespace) && text.contains(char::is_alphanumeric);
             let is_scaffolding = self.structured && end_of_value;
-            if says_something && !is_scaffolding && !text.ends_with([':', '：']) {
+            if says_something && !is_scaffolding && !text.lines().all(is_heading) {
                 self.errors.push((segment.start, RuleError { message: text, ..RuleError::default() }));
             }
             return;
         }
         let message = self.message(&segment, end);
-        for candidate in segment.codes {
+        for candidate in segment.codes.into_iter().chain(segment.inner) {
             if candidate.kind != Kind::Success {
-                let rule = Some(candidate.code);
-                let error = RuleError { rule, message: message.clone(), ..RuleError::default() };
+                let (rule, severity) = (Some(candidate.code), candidate.severity);
+                let error = RuleError { rule, message: message.clone(), severity, ..RuleError::default() };
                 self.errors.push((candidate.range.start, error));
             }
         }
@@ -348,7 +384,41 @@ impl Splitter<'_> {
 
 /// How a log calls what follows.
 fn is_level(word: &str) -> bool {
-    matches!(word, "error" | "errors" | "warning" | "warnings" | "fatal" | "code" | "rule")
+    matches!(word, "error" | "errors" | "warning" | "warnings" | "warn" | "fatal" | "info" | "code" | "rule")
+}
+
+/// A line that only introduces what follows.
+fn is_heading(line: &str) -> bool {
+    let line = line.trim_matches(|ch| is_space(ch) || is_bullet(ch));
+    line.ends_with([':', '：']) || !line.contains(is_space) || is_block_heading(line)
+}
+
+/// `ZATCA Validation Errors`
+fn is_block_heading(line: &str) -> bool {
+    let words = line.split(is_space).filter(|word| !word.is_empty() && !word.starts_with('('));
+    let words: Vec<&str> = words.take(5).collect();
+    let last =
+        words.last().map(|word| word.trim_matches(|ch: char| !ch.is_alphanumeric()).to_ascii_lowercase());
+    words.len() <= 4
+        && matches!(
+            last.as_deref(),
+            Some("error" | "errors" | "warning" | "warnings" | "messages" | "results")
+        )
+}
+
+/// The value of a code field that nothing is known of.
+fn unknown_code(view: &View, word: &Range<usize>) -> Option<Candidate> {
+    // A key that is covered says nothing.
+    let code = Some(shortened(&view.render(word.clone()))).filter(|code| !code.is_empty())?;
+    Some(Candidate {
+        range: word.clone(),
+        code,
+        kind: Kind::Word,
+        known: false,
+        is_distinctive: false,
+        is_general: true,
+        severity: None,
+    })
 }
 
 fn is_list_break(ch: char) -> bool {
@@ -362,17 +432,18 @@ fn is_bullet(ch: char) -> bool {
 }
 
 impl View {
-    /// Where the brackets, bullets, numbers and levels before a code start, what is before them, and
-    /// whether there is a mark among them.
-    fn before_code(&self, code: usize, floor: usize) -> (usize, Before, bool) {
+    /// Where the brackets, bullets, numbers and levels before a code start, what is before them,
+    /// whether there is a mark among them, and the level.
+    fn before_code(&self, code: usize, floor: usize) -> (usize, Before, bool, Option<Level>) {
         let mut at = code;
         // Where the levels end: in the middle of a sentence they are words of it.
         let mut level_end = None;
         let mut is_labelled = false;
         let mut is_marked = false;
+        let mut level = None;
         loop {
             let ch = self.before(at).filter(|ch| at > floor && !is_list_break(*ch));
-            let Some(ch) = ch else { return (at, Before::Break, is_marked) };
+            let Some(ch) = ch else { return (at, Before::Break, is_marked, level) };
             is_marked |= ch == MARK;
             if is_space(ch) || is_bullet(ch) || ch == MARK {
                 at -= 1;
@@ -383,6 +454,8 @@ impl View {
             if let Some(start) = self.level_before(word_end, floor) {
                 level_end.get_or_insert(at);
                 is_labelled |= is_label;
+                let word: String = (start..word_end).filter_map(|at| self.get(at)).collect();
+                level = level.or(Level::of(&word.to_ascii_lowercase()));
                 at = start;
                 continue;
             }
@@ -391,7 +464,9 @@ impl View {
                 '.' | '!' | '?' | '؟' => Before::Sentence,
                 _ => Before::Text,
             };
-            return (level_end.unwrap_or(at), before, is_marked);
+            // In the middle of a sentence a level is a word of it.
+            let level = level.filter(|_| before != Before::Text);
+            return (level_end.unwrap_or(at), before, is_marked, level);
         }
     }
 
@@ -441,6 +516,23 @@ impl View {
             at += 1;
         }
         at
+    }
+
+    /// The level behind a code, and where it ends: `BR-KSA-08 (warning)`, `BR-KSA-08|WARNING|…`.
+    fn level_after(&self, code_end: usize) -> Option<(Level, usize)> {
+        let open = self.skip_space(self.skip_closers(code_end));
+        let start = self.skip_space(open + 1);
+        let word = self.words.get(self.word_from(start)).filter(|word| word.start == start)?;
+        let close = self.skip_space(word.end);
+        let is_separator = |ch: char| matches!(ch, '|' | ',' | ':' | ';') || is_hyphen(ch);
+        let end = match (self.get(open)?, self.get(close)?) {
+            ('(', ')') | ('[', ']') => close + 1,
+            (before, after) if is_separator(before) && is_separator(after) => word.end,
+            _ => return None,
+        };
+        let folded = self.fold(word).0;
+        let level = Level::of(&folded).filter(|_| is_level(&folded))?;
+        Some((level, end))
     }
 
     fn after_code(&self, code_end: usize) -> After {
@@ -513,14 +605,20 @@ impl View {
     }
 
     /// The end of a text without the headings (`… warnings :`) that introduce the next one.
-    fn without_heading(&self, text: Range<usize>) -> usize {
+    ///
+    /// At the end of all there is nothing to introduce, so a line there is a heading only where it could be nothing else.
+    fn without_heading(&self, text: Range<usize>, is_last: bool) -> usize {
         let mut end = text.end;
         loop {
             let is_shown = |at: &usize| self.get(*at).is_some_and(|ch| !is_space(ch) && !is_bullet(ch));
-            let last = (text.start..end).rev().find(is_shown);
-            let colon = last.filter(|at| self.get(*at) == Some(':'));
-            let line = colon.and_then(|colon| self.line_break_in(text.start..colon));
-            let Some(line) = line else { return end };
+            let Some(last) = (text.start..end).rev().find(is_shown) else { return end };
+            let Some(line) = self.line_break_in(text.start..last) else { return end };
+            let is_short = last - line <= MAX_HEADING;
+            let is_introduction = !is_last && self.get(last) == Some(':');
+            let is_heading = is_introduction || (is_short && is_block_heading(&self.render(line..end)));
+            if !is_heading {
+                return end;
+            }
             end = line;
         }
     }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::{KnownCodes, split};
-use crate::domain::catalogue::Catalogue;
+use crate::domain::catalogue::{Catalogue, Severity};
 
 /// Splits with the built-in codes and compares; an empty rule stands for none.
 #[track_caller]
@@ -284,9 +284,12 @@ fn word_codes_count_only_as_values_and_heads() {
         "Missing-ComplianceSteps : open are [a-compliant,b-compliant]",
         &[("Missing-ComplianceSteps", "open are [a-compliant,b-compliant]")],
     );
-    check_verbatim("They say Invalid-OTP, the publicKey and GENERAL, all at once");
+    check_verbatim("They say the publicKey and GENERAL, all at once");
     check_verbatim("In general: no");
-    check_verbatim("java.lang.NullPointerException : no");
+    // What looks like nothing else counts in a sentence, too.
+    let text = "They say Invalid-OTP, all at once";
+    check(text, &[("Invalid-OTP", text)]);
+    check("java.lang.NullPointerException : no", &[("NullPointerException", "no")]);
 }
 
 #[test]
@@ -363,7 +366,7 @@ fn the_order_and_the_lack_of_fields_do_not_matter() {
     check(r#"{"code":"BR-KSA-17","hint":"c d"}"#, &[("BR-KSA-17", r#""code":"BR-KSA-17","hint":"c d""#)]);
     check(
         r#"{"code":"NEW_WORD","message":"a"},{"code":"BR-KSA-17","message":"b"}"#,
-        &[("", "a"), ("BR-KSA-17", "b")],
+        &[("NEW_WORD", "a"), ("BR-KSA-17", "b")],
     );
     check(
         r#"{"message":"Checks failed","errors":[{"code":"BR-KSA-17","message":"a"}],"status":"ERROR"}"#,
@@ -393,11 +396,16 @@ fn a_number_as_code_gives_way_to_category_and_message() {
     check(r#"{"code":500,"category":"HTTP-Errors","message":"oops"}"#, &[("HTTP-Errors", "oops")]);
     check(
         r#"{"ErrorCode":"6002","ErrorMessage":"BR-KSA-17 : a, b,BR-KSA-66 : c"}"#,
+        &[("6002", "BR-KSA-17 : a, b,BR-KSA-66 : c"), ("BR-KSA-17", "a, b"), ("BR-KSA-66", "c")],
+    );
+    check(
+        r#"{"ErrorCode":"400","ErrorMessage":"BR-KSA-17 : a, b,BR-KSA-66 : c"}"#,
         &[("BR-KSA-17", "a, b"), ("BR-KSA-66", "c")],
     );
     check(r#"{"code":"6002","message":"have one"}"#, &[("6002", "have one")]);
     check(r#"{"code":401,"category":"Other","message":"no"}"#, &[("401", "no")]);
-    check_verbatim(r#"{"code":400,"message":"no"}"#);
+    check(r#"{"code":400,"message":"no"}"#, &[("400", "no")]);
+    check_verbatim(r#"{"code":200,"message":"no"}"#);
     check(r#"{"code":"GENERAL","category":"HTTP-Errors","message":"no"}"#, &[("GENERAL", "no")]);
 }
 
@@ -466,6 +474,32 @@ fn markup_parts_errors_and_is_not_shown() {
 }
 
 #[test]
+fn each_error_knows_whether_it_blocks_where_the_text_says_so() {
+    let severities = |text: &str| -> Vec<Option<Severity>> {
+        split(text, Catalogue::builtin().codes()).into_iter().map(|error| error.severity).collect()
+    };
+    let (error, warning) = (Some(Severity::Error), Some(Severity::Warning));
+    for (text, expected) in [
+        ("BR-KSA-37 : a", vec![None]),
+        (r#"{"type":"WARNING","code":"BR-KSA-37","message":"a"}"#, vec![warning]),
+        ("ERROR: BR-KSA-37 : a, [WARN] BR-KSA-66 : b", vec![error, warning]),
+        ("ksa warnings :\nBR-KSA-37 : a\nen errors :\nBR-KSA-66 : b", vec![warning, error]),
+        (r#"{"warnings":["BR-KSA-37 : a"],"more":["BR-KSA-66 : b"]}"#, vec![warning, None]),
+        // In a message it is a word.
+        ("BR-KSA-37 : there are 2 errors: a, b\nBR-KSA-66 : c", vec![None, None]),
+        // What a record says itself counts more than the block it stands in.
+        (r#"{"warnings":[{"type":"ERROR","code":"BR-KSA-37","message":"a"}]}"#, vec![error]),
+    ] {
+        assert_eq!(severities(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_key_behind_a_mark_is_no_code() {
+    check("<code>code:BR-KSA-17 : a", &[("BR-KSA-17", "a")]);
+}
+
+#[test]
 fn other_codes_can_be_made_known() {
     let mut known: KnownCodes = ["House-Rule", "BR-KSA-40-15", " ", "br-xx-1"].into_iter().collect();
     assert_eq!(known.official("HOUSE\u{2011}RULE"), Some("House-Rule"));
@@ -511,6 +545,16 @@ fn hostile_texts_take_linear_time_and_space() {
         ("", "a:\n"),
         ("BR-KSA-17 : ", "error: "),
         ("code: BR-KSA-17, message: ", "x٣و BR-KSA-18"),
+        ("", "warnings:\n"),
+        ("", "\"errors\":["),
+        ("", "errors "),
+        ("", "[ERROR] aB - x\n"),
+        ("", "certificate-\n"),
+        ("", "BR-\n"),
+        ("*****welcome\n", "a\n"),
+        ("", "NOT_COMPLIANT Invalid-OTP "),
+        ("{\"code\":\"A\",\"message\":\"", "Invalid-OTP "),
+        ("{", "a:'"),
     ] {
         let text = format!("{prefix}{}", pattern.repeat(LENGTH / pattern.len()));
         let started = Instant::now();

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::{KnownCodes, br_length};
+
 /// Ends whatever stood before it: a list item, or a place where a field was taken out.
 pub(super) const BLOCK: char = '\u{FDD0}';
 /// Keeps two words apart but is not shown: bold text, or a label that says nothing.
@@ -34,13 +36,15 @@ pub(super) struct View {
     pub units: Vec<Unit>,
     /// Runs of Latin letters, digits, underscores and hyphens, in order.
     pub words: Vec<Range<usize>>,
+    /// What lines of a log say at the level WARN.
+    pub warned: Vec<Range<usize>>,
 }
 
 impl View {
-    pub fn new(text: &str) -> Self {
-        let units = resolve_tags(&decode(text));
+    pub fn new(text: &str, known: &KnownCodes) -> Self {
+        let units = join_broken_codes(resolve_tags(&decode(text)), known);
         let words = find_words(&units);
-        Self { units, words }
+        Self { units, words, warned: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -120,7 +124,14 @@ impl View {
         let quote = text.chars().next().filter(|first| quote_kind(*first).is_some());
         let inner = quote.and_then(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
         let inner = inner.filter(|inner| !inner.contains(|ch| quote == Some(ch)));
-        inner.unwrap_or(text).trim_matches(is_space).to_owned()
+        // A list of one text.
+        let only = || {
+            let item = text.strip_prefix('[')?.strip_suffix(']')?.trim_matches(is_space);
+            let quote = item.chars().next().filter(|first| quote_kind(*first).is_some())?;
+            let item = item.strip_prefix(quote)?.strip_suffix(quote)?;
+            (!item.contains(quote)).then_some(item)
+        };
+        inner.or_else(only).unwrap_or(text).trim_matches(is_space).to_owned()
     }
 
     /// A word in its comparable form, with the position behind each of its characters.
@@ -349,6 +360,63 @@ fn read_tag(rest: &[Unit]) -> Option<(char, usize)> {
     let carries_fields = name == "error" && end > 1;
     (opens_well && !carries_fields && attributes.get(end)?.ch == '>')
         .then_some((meaning, start + name.len() + end + 1))
+}
+
+/// Takes out the line breaks that broke a code at one of its joints.
+fn join_broken_codes(units: Vec<Unit>, known: &KnownCodes) -> Vec<Unit> {
+    let mut joined: Vec<Unit> = Vec::with_capacity(units.len());
+    let mut word_start = None;
+    let mut at = 0;
+    while let Some(unit) = units.get(at).copied() {
+        if is_word_char(unit.ch) {
+            word_start.get_or_insert(joined.len());
+        } else if unit.ch.is_whitespace() {
+            let rest = units.get(at..).unwrap_or_default();
+            let gap = rest.iter().take_while(|unit| unit.ch.is_whitespace()).count();
+            let has_break = rest.iter().take(gap).any(|unit| unit.ch == '\n');
+            let word = word_start.take().filter(|_| has_break).and_then(|start| joined.get(start..));
+            if word.is_some_and(|word| is_broken_code(word, rest.get(gap..).unwrap_or_default(), known)) {
+                word_start =
+                    joined.iter().rposition(|unit| !is_word_char(unit.ch)).map_or(Some(0), |at| Some(at + 1));
+                at += gap;
+            } else {
+                joined.extend(rest.iter().take(gap));
+                at += gap;
+            }
+            continue;
+        } else if !is_mark(unit.ch) {
+            word_start = None;
+        }
+        joined.push(unit);
+        at += 1;
+    }
+    joined
+}
+
+/// Whether what follows a line break goes on with the code that stands before it.
+fn is_broken_code(before: &[Unit], after: &[Unit], known: &KnownCodes) -> bool {
+    let is_joint_at = |unit: Option<&Unit>| unit.is_some_and(|unit| is_joint(unit.ch));
+    if before.len() > WORD_LIMIT {
+        return false;
+    }
+    let is_at_joint = is_joint_at(before.last()) != is_joint_at(after.first());
+    let fold = |units: &[Unit]| -> String {
+        let word = units.iter().take_while(|unit| is_word_char(unit.ch) || is_mark(unit.ch));
+        word.take(WORD_LIMIT).filter_map(|unit| fold_char(unit.ch)).collect()
+    };
+    let start = fold(before);
+    let whole = start.clone() + &fold(after);
+    if whole.len() == start.len() {
+        return false;
+    }
+    if !is_at_joint {
+        // In the middle of a word only what is a known code for certain is put together.
+        return start.contains(['-', '_']) && !start.starts_with("br-") && known.folded(&whole).is_some();
+    }
+    if start.starts_with("br-") && br_length(&whole, known).is_some_and(|length| length > start.len()) {
+        return true;
+    }
+    start.len() >= 3 && known.has_beginning(&whole)
 }
 
 fn is_word_char(ch: char) -> bool {

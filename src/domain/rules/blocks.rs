@@ -1,0 +1,148 @@
+//! Finds the blocks of a text whose errors are all of one kind: under `ksa validation warnings :`, in
+//! `"warningMessages": [...]`.
+
+use super::view::{BLOCK, INLINE, View, is_space, quote_kind};
+use super::{KnownCodes, Level, read_code};
+
+/// Longest heading, in characters.
+const MAX_HEADING: usize = 48;
+
+/// The Arabic headings.
+const ARABIC: [(&str, Level); 11] = [
+    ("تحذير", Level::Warning),
+    ("تنبيه", Level::Warning),
+    ("خطأ", Level::Error),
+    ("تحذيرات", Level::Warning),
+    ("التحذيرات", Level::Warning),
+    ("تنبيهات", Level::Warning),
+    ("التنبيهات", Level::Warning),
+    ("أخطاء", Level::Error),
+    ("الأخطاء", Level::Error),
+    ("معلومات", Level::Info),
+    ("المعلومات", Level::Info),
+];
+
+/// From which positions on errors are of which kind, in the order of the text.
+pub(super) fn find(view: &View, known: &KnownCodes) -> Vec<(usize, Option<Level>)> {
+    let mut marks: Vec<(usize, Option<Level>)> = Vec::new();
+    // Brackets that end a block, with what counts behind it.
+    let mut open: Vec<(usize, Option<Level>)> = Vec::new();
+    let mut level = None;
+    let mut depth = 0_usize;
+    let mut lines = view.warned.iter().peekable();
+    let mut next_word = 0;
+    for at in 0..view.len() {
+        while view.words.get(next_word).is_some_and(|word| word.start < at) {
+            next_word += 1;
+        }
+        if let Some(line) = lines.next_if(|line| line.start == at) {
+            // A heading says it better than the level of a log's line.
+            if level.is_none() {
+                marks.extend([(line.start, Some(Level::Warning)), (line.end, None)]);
+            }
+        }
+        match view.get(at) {
+            Some('[' | '{') => depth += 1,
+            Some(']' | '}') => {
+                depth = depth.saturating_sub(1);
+                while let Some((_, before)) = open.pop_if(|(until, _)| *until >= depth) {
+                    level = before;
+                    marks.push((at, level));
+                }
+            }
+            Some(ch) if ch.is_alphabetic() => {
+                let word = view.words.get(next_word).filter(|word| word.start == at);
+                let named = match word {
+                    Some(word) => english(view, word.clone(), next_word),
+                    None => arabic(view, at),
+                };
+                let Some((named, end, is_plural)) = named else { continue };
+                let Some(value) = heading(view, known, at, end, is_plural) else { continue };
+                match view.get(value) {
+                    // An empty list whose brackets were lost.
+                    Some(',') => continue,
+                    Some('[' | '{') => open.push((depth, level)),
+                    _ => {}
+                }
+                level = Some(named);
+                marks.push((value, level));
+            }
+            _ => {}
+        }
+    }
+    // What a line of a log says ends before what was found in it.
+    marks.sort_by_key(|(at, _)| *at);
+    marks
+}
+
+/// What kind of errors a word stands for, where it ends, and whether it stands for several.
+fn english(view: &View, word: std::ops::Range<usize>, index: usize) -> Option<(Level, usize, bool)> {
+    let folded = view.fold(&word).0.replace(['_', '-'], "");
+    let (level, is_plural) = match folded.as_str() {
+        "warnings" | "warningmessages" | "warningslist" | "warninglist" => (Level::Warning, true),
+        "errors" | "errormessages" | "errorslist" | "errorlist" => (Level::Error, true),
+        "infos" | "infomessages" | "informationmessages" => (Level::Info, true),
+        "warning" | "warn" => (Level::Warning, false),
+        "error" => (Level::Error, false),
+        "messages" => {
+            let before =
+                view.words.get(index.checked_sub(1)?).filter(|before| before.end + 1 == word.start)?;
+            (Level::of(&view.fold(before).0)?, true)
+        }
+        _ => return None,
+    };
+    Some((level, word.end, is_plural))
+}
+
+fn arabic(view: &View, at: usize) -> Option<(Level, usize, bool)> {
+    if view.before(at).is_some_and(char::is_alphanumeric) {
+        return None;
+    }
+    let word: String =
+        (at..at + 12).map_while(|at| view.get(at)).take_while(|ch| ch.is_alphanumeric()).collect();
+    let (known, level) = ARABIC.into_iter().find(|(known, _)| *known == word)?;
+    Some((level, at + known.chars().count(), true))
+}
+
+/// Where what a heading stands over begins, if the word from `start` to `end` is one.
+fn heading(view: &View, known: &KnownCodes, start: usize, end: usize, is_plural: bool) -> Option<usize> {
+    // Nothing but a few words may stand before it.
+    let mut from = start;
+    while let Some(ch) = view.before(from) {
+        if matches!(ch, '\n' | ',' | ';' | '،' | '؛' | '{' | '[' | '(' | BLOCK | INLINE) {
+            break;
+        }
+        if matches!(ch, ':' | '：' | '=' | '.') || start - from == MAX_HEADING {
+            return None;
+        }
+        from -= 1;
+    }
+    let mut words = view.words.iter().skip(view.word_from(from)).take_while(|word| word.end <= start);
+    if words.any(|word| read_code(view, word, known).is_some()) {
+        return None;
+    }
+    // `Error Messages (Fail)`, `"errors":`, `[errors] =>`
+    let mut at = end;
+    while view.get(at).is_some_and(|ch| quote_kind(ch).is_some() || ch == ']') {
+        at += 1;
+    }
+    let blank =
+        |at: usize| (at..view.len()).find(|at| !view.get(*at).is_some_and(|ch| is_space(ch) && ch != '\n'));
+    let mut at = blank(at).unwrap_or(view.len());
+    if view.get(at) == Some('(') {
+        let closing = (at..at + 16).find(|at| view.get(*at) == Some(')'))?;
+        at = blank(closing + 1).unwrap_or(view.len());
+    }
+    let has_mark = matches!(view.get(at), Some(':' | '：' | '='));
+    if has_mark {
+        at += 1;
+        if view.get(at) == Some('>') {
+            at += 1;
+        }
+    }
+    let line_end = blank(at).unwrap_or(view.len());
+    let ends_line = matches!(view.get(line_end), Some('\n' | BLOCK));
+    let value = view.skip_space(at);
+    let holds_many = is_plural || ends_line || matches!(view.get(value), Some('[' | '{'));
+    ((has_mark && holds_many) || (is_plural && ends_line)).then_some(value)
+}
