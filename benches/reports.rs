@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use pcsid_watch::clock;
 use pcsid_watch::domain::activity::State;
-use pcsid_watch::store::{ActivityFilter, DeliveryFilter, DeliveryStatus, EventFilter, Report, Store};
+use pcsid_watch::domain::catalogue::Owner;
+use pcsid_watch::store::{
+    ActivityFilter, ActivityOrder, DeliveryFilter, DeliveryStatus, EventFilter, Report, Store, Total,
+};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
@@ -61,13 +64,14 @@ async fn run(n_activities: u64) {
         ("overdue", Report::Overdue { registered_until }),
         ("deliveries", Report::Deliveries),
     ] {
-        measure(name, || async { store.report(report).await.unwrap().rows.len() }).await;
+        measure(name, || async { store.report(report, None).await.unwrap().0.rows.len() }).await;
     }
 
     println!("\n{:<72} {:>9} {:>9}", "a slice of 100", "median", "worst");
     let limit = Some(100);
     let all = ActivityFilter { limit, ..ActivityFilter::default() };
     let first = store.list_activities(&all).await.unwrap();
+    let part = |text: &str| Some(text.to_owned());
     let vat = pcsid_watch::domain::activity::Vat::parse("310000000000073").unwrap();
     for (name, filter) in [
         ("activities", all.clone()),
@@ -77,10 +81,36 @@ async fn run(n_activities: u64) {
         ("activities of a VAT", ActivityFilter { vat: Some(vat.clone()), ..all.clone() }),
         (
             "activities of a VAT that failed",
-            ActivityFilter { vat: Some(vat), states: vec![State::Failed], ..all.clone() },
+            ActivityFilter { vat: Some(vat.clone()), states: vec![State::Failed], ..all.clone() },
         ),
+        (
+            "activities that wait",
+            ActivityFilter { states: vec![State::Pending, State::InProgress], ..all.clone() },
+        ),
+        (
+            "activities, the latest ended first",
+            ActivityFilter { order: ActivityOrder::LatestEnded, ..all.clone() },
+        ),
+        ("activities with a part of a name", ActivityFilter { search: part("77"), ..all.clone() }),
+        (
+            "activities with a part that none has",
+            ActivityFilter { search: part("no-such-part"), ..all.clone() },
+        ),
+        (
+            "activities of a VAT with a part that none has",
+            ActivityFilter { search: part("no-such-part"), vat: Some(vat), ..all.clone() },
+        ),
+        ("failures that ZATCA must act on", ActivityFilter { owner: Some(Owner::Zatca), ..all.clone() }),
+        ("activities with a frequent rule", ActivityFilter { rule: part("BR-KSA-17"), ..all.clone() }),
+        ("activities with a rule that none broke", ActivityFilter { rule: part("BR-NONE"), ..all.clone() }),
     ] {
         measure(name, || async { store.list_activities(&filter).await.unwrap().table.rows.len() }).await;
+        measure("  how many there are in all", || async {
+            match store.count_activities(&filter).await.unwrap() {
+                Total::Exactly(n) | Total::MoreThan(n) => usize::try_from(n).unwrap(),
+            }
+        })
+        .await;
     }
     let events = EventFilter { limit, ..EventFilter::default() };
     measure("events", || async { store.list_events(&events).await.unwrap().table.rows.len() }).await;
@@ -92,7 +122,9 @@ async fn run(n_activities: u64) {
 
     println!("\n{:<72} {:>9} {:>9}", "the status page", "median", "worst");
     measure("overview", || async { store.overview(clock::wall_now()).await.unwrap().states.len() }).await;
-    measure("statistics", || async { store.statistics(clock::wall_now()).await.unwrap().days.len() }).await;
+    let zone = pcsid_watch::words::Zone::default();
+    let statistics = async || store.statistics(clock::wall_now(), &zone).await.unwrap().days.len();
+    measure("statistics", statistics).await;
     store.close().await;
 }
 
@@ -150,6 +182,12 @@ async fn fill(pool: &SqlitePool, n_activities: u64) {
                     {now} - 34560000000 / {n_activities} * ({n_activities} - n)
              FROM n"
         )];
+        transaction.push(format!(
+            "INSERT INTO search_texts
+             SELECT registered_at, id, lower(activity_id || char(10) || coalesce(device_id, '') || char(10) ||
+                    coalesce(reference, '') || char(10) || (SELECT vat FROM vats WHERE vats.id = vat_id))
+             FROM activities WHERE id BETWEEN {from} AND {until}"
+        ));
         transaction.push(format!(
             "INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms, poll_count, last_polled_at)
              SELECT id, vat_id, CASE WHEN id / {VATS} % 100 < 2 THEN {now} + id % 300000 END, 5000, 1 + id % 40, {now}

@@ -18,7 +18,9 @@ use super::named::Named;
 use super::parameters::{Parameters, with_cursor};
 use super::problem::{Mistake, Problem};
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
+use crate::domain::catalogue::Language;
 use crate::store::{ActivityFilter, ActivityRef, ActivityView, RegisterOutcome, Slice, StoreError};
+use crate::words::Words;
 
 /// Activities in one body.
 const MAX_ACTIVITIES: usize = 10_000;
@@ -82,8 +84,13 @@ async fn register_one(api: &Api, item: Value) -> Result<Response, Problem> {
         _ => StatusCode::OK,
     };
     let location = format!("/v1/activities/{}?vat={}", registration.activity_id, registration.vat);
+    let warnings = warnings(std::slice::from_ref(&registration));
     let wanted = ActivityRef { activity_id: registration.activity_id, vat: Some(registration.vat) };
-    let mut response = (status, Json(one(api, &wanted).await?)).into_response();
+    let mut activity = one(api, &wanted).await?;
+    if !warnings.is_empty() {
+        activity.insert("warnings".to_owned(), json!(warnings));
+    }
+    let mut response = (status, Json(activity)).into_response();
     // Both ids are made of characters that a header may hold.
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(LOCATION, location);
@@ -120,9 +127,24 @@ async fn register_many(api: &Api, items: Vec<Value>) -> Result<Response, Problem
         })
         .collect();
     let status = if n_new > 0 { StatusCode::CREATED } else { StatusCode::OK };
-    let body = json!({"new": n_new, "known": outcomes.len() - n_new, "items": items});
+    let mut body = json!({"new": n_new, "known": outcomes.len() - n_new, "items": items});
+    let warnings = warnings(&registrations);
+    if !warnings.is_empty() {
+        body["warnings"] = json!(warnings);
+    }
     Ok((status, Json(body)).into_response())
 }
+
+/// What was taken but is probably a mistake: once for each VAT of an unusual shape.
+fn warnings(registrations: &[Registration]) -> Vec<String> {
+    let unusual: BTreeSet<&Vat> =
+        registrations.iter().map(|one| &one.vat).filter(|vat| !vat.has_saudi_shape()).collect();
+    let words = Words::of(Language::English);
+    unusual.into_iter().take(MAX_WARNINGS).map(|vat| words.vat_shape_rule(vat.as_str()).to_string()).collect()
+}
+
+/// Most warnings in one answer.
+const MAX_WARNINGS: usize = 100;
 
 /// `at`: where the object stands in the body, as a JSON pointer.
 fn parse(item: Value, at: &str) -> Result<Registration, Mistake> {
@@ -180,13 +202,13 @@ pub(super) async fn list(
     let filter = ActivityFilter {
         states,
         vat: parameters.vat()?,
-        named: None,
         device_id: parameters.one("device_id")?,
         reference: parameters.one("reference")?,
         registered: parameters.span("registered_from", "registered_until")?,
         concluded: parameters.span("concluded_from", "concluded_until")?,
         after: parameters.cursor()?,
         limit: Some(limit),
+        ..ActivityFilter::default()
     };
     parameters.finish()?;
     let slice = api.store.list_activities(&filter).await?;

@@ -43,6 +43,7 @@ use crate::domain::serving::Serving;
 use crate::monitor::Monitor;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::words::Zone;
 use crate::worker::Wakers;
 use problem::Problem;
 
@@ -65,8 +66,12 @@ pub struct Api {
     stalled_after: Duration,
     catalogue: Arc<Catalogue>,
     renewal: Renewal,
-    /// What explanations are told in where nobody chose.
+    /// The pages' language where nobody chose and no browser asks for one.
     language: Language,
+    /// Where people read times.
+    zone: Zone,
+    /// All sinks that are configured.
+    sinks: Vec<String>,
     /// Host names besides `localhost` and addresses.
     hosts: Vec<String>,
     token: Option<HttpToken>,
@@ -104,6 +109,8 @@ impl Api {
             catalogue: Arc::clone(&settings.policy.catalogue),
             renewal: settings.policy.renewal.clone(),
             language: settings.language,
+            zone: settings.zone.clone(),
+            sinks: settings.routes().into_iter().map(|route| route.sink).collect(),
             hosts: settings.http.hosts.clone(),
             token: parts.token,
             form_token: uuid::Uuid::new_v4().simple().to_string(),

@@ -9,9 +9,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, REFRESH};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use jiff::civil::Date;
 use maud::Markup;
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
@@ -24,17 +25,33 @@ use super::parameters::Parameters;
 use super::problem::Problem;
 use super::visit::Visit;
 use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
+use crate::domain::catalogue::Owner;
 use crate::evidence::{self, Material};
-use crate::page::{self, Frame, Refresh, Said, Search};
-use crate::store::{ActivityFilter, ActivityRef};
+use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search, Sort};
+use crate::spreadsheet;
+use crate::store::{
+    ActivityFilter, ActivityRef, DeliveryFilter, DeliveryPosition, DeliveryStatus, Redelivery, Span, Table,
+    Total,
+};
+use crate::words::{Words, folded};
 
-/// Activities on a page of the list.
+/// Rows on a page of a list.
 const ROWS: u32 = 50;
+
+/// Rows of each status where deliveries of all are shown.
+const ROWS_OF_PART: u32 = 20;
+
+/// Rows of a file for a spreadsheet, at most, and how many are read at a time.
+const MAX_CSV_ROWS: usize = 50_000;
+const CSV_SLICE: u32 = 5_000;
 
 pub(super) fn router() -> Router<Arc<Api>> {
     Router::new()
         .route("/", get(overview))
         .route("/activities", get(activities))
+        .route("/activities.csv", get(activities_csv))
+        .route("/deliveries", get(deliveries))
+        .route("/deliveries/redeliver", post(redeliver_all))
         .route("/activities/{activity_id}", get(activity))
         .route("/activities/{activity_id}/poll", post(poll))
         .route("/activities/{activity_id}/cancel", post(cancel))
@@ -62,7 +79,8 @@ fn drawn(api: &Api, visit: &Visit, draw: impl FnOnce(&Frame<'_>) -> Result<Marku
         form_token: &api.form_token,
         stalled_after: api.stalled_after,
         catalogue: &api.catalogue,
-        language: visit.language,
+        words: Words::of(visit.language),
+        zone: &api.zone,
         other_language_at: &visit.other_language_at,
     };
     let mut response = match draw(&frame) {
@@ -80,65 +98,178 @@ fn drawn(api: &Api, visit: &Visit, draw: impl FnOnce(&Frame<'_>) -> Result<Marku
 
 async fn overview(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
-        let mut parameters = Parameters::new(Some(&visit.query));
-        let refresh = match parameters.one("refresh")?.as_deref() {
-            Some("off") => Refresh::Off,
-            _ => Refresh::On,
-        };
-        parameters.finish()?;
+        Parameters::new(Some(&visit.query)).finish()?;
         let now = api.clock.now();
-        Ok((refresh, api.store.overview(now).await?, api.store.statistics(now).await?))
+        Ok((api.store.overview(now).await?, api.store.statistics(now, &api.zone).await?))
     };
     let read: Result<_, Problem> = read.await;
-    drawn(&api, &visit, |frame| {
-        let (refresh, overview, statistics) = read?;
-        Ok(page::overview(frame, &overview, &statistics, refresh))
-    })
+    let mut response = drawn(&api, &visit, |frame| {
+        let (overview, statistics) = read?;
+        Ok(page::overview(frame, &overview, &statistics, visit.refresh))
+    });
+    if visit.refresh == Refresh::On {
+        // A header, so that a page that is read has nothing in it that takes it away.
+        response.headers_mut().insert(REFRESH, HeaderValue::from(page::REFRESH_S));
+    }
+    response
+}
+
+/// What was looked for, as a form sends it: its fields are empty where nothing was chosen.
+fn search(api: &Api, visit: &Visit) -> Result<(Search, ActivityFilter), Problem> {
+    let mut parameters = Parameters::new(Some(&visit.query));
+    let mut chosen = |name| -> Result<Option<String>, Problem> {
+        Ok(parameters.one(name)?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+    };
+    let not_listed = |_: ()| Problem::bad_parameter("There is no such choice; choose one from the list.");
+    let q = chosen("q")?.unwrap_or_default();
+    let states = match chosen("state")? {
+        Some(label) => Search::states_from_label(&label).ok_or(()).map_err(not_listed)?,
+        None => Vec::new(),
+    };
+    // Typed with whatever digits the keyboard has.
+    let vat = chosen("vat")?.map(|text| Vat::parse(&with_ascii_digits(&text))).transpose()?;
+    let owner = match chosen("owner")? {
+        Some(label) => {
+            Some(Owner::ALL.into_iter().find(|owner| owner.label() == label).ok_or(()).map_err(not_listed)?)
+        }
+        None => None,
+    };
+    let rule = chosen("rule")?.unwrap_or_default();
+    let date = |text: Option<String>| -> Result<Option<Date>, Problem> {
+        let parsed = text.map(|text| text.parse::<Date>()).transpose();
+        parsed.map_err(|_| Problem::bad_parameter("A date is written as 2026-05-26."))
+    };
+    let (from, until) = (date(chosen("from")?)?, date(chosen("until")?)?);
+    let sort = match chosen("sort")? {
+        Some(label) => Sort::from_label(&label).ok_or(()).map_err(not_listed)?,
+        None => Sort::default(),
+    };
+    let after = parameters.cursor()?;
+    parameters.finish()?;
+    let filter = ActivityFilter {
+        states: states.clone(),
+        vat: vat.clone(),
+        search: Some(q.clone()).filter(|q| !q.is_empty()),
+        owner,
+        // Codes are stored in their official spelling.
+        rule: Some(rule.as_str())
+            .filter(|rule| !rule.is_empty())
+            .map(|rule| api.catalogue.codes().official(rule).unwrap_or(rule).to_owned()),
+        registered: Span {
+            from: from.and_then(|date| api.zone.start_of(date)),
+            until: until.and_then(|date| api.zone.start_of(date.tomorrow().ok()?)),
+        },
+        order: sort.0,
+        after,
+        ..ActivityFilter::default()
+    };
+    let vat = vat.map(|vat| vat.to_string()).unwrap_or_default();
+    let search = Search { q, states, vat, owner, rule, from, until, sort, is_continued: after.is_some() };
+    Ok((search, filter))
+}
+
+/// Arabic-Indic digits as ASCII ones, and nothing else changed.
+fn with_ascii_digits(text: &str) -> String {
+    text.chars().map(|c| if c.is_numeric() { folded(&c.to_string()) } else { c.to_string() }).collect()
 }
 
 async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
-        let mut parameters = Parameters::new(Some(&visit.query));
-        // A form sends its fields empty where nothing was chosen.
-        let chosen = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-        let q = chosen(parameters.one("q")?).map(|q| q.trim().to_owned());
-        let state = chosen(parameters.one("state")?);
-        let state = state
-            .map(|label| {
-                ActivityState::from_label(&label).ok_or_else(|| {
-                    Problem::bad_parameter("There is no such state; choose one from the list.")
-                })
-            })
-            .transpose()?;
-        let vat = match chosen(parameters.one("vat")?) {
-            Some(text) => Some(Vat::parse(&text)?),
-            None => None,
-        };
-        let after = parameters.cursor()?;
-        parameters.finish()?;
-        let filter = ActivityFilter {
-            states: state.into_iter().collect(),
-            vat: vat.clone(),
-            named: q.clone(),
-            after,
-            limit: Some(ROWS),
-            ..ActivityFilter::default()
-        };
+        let (search, filter) = search(&api, &visit)?;
+        let filter = ActivityFilter { limit: Some(ROWS), ..filter };
         let slice = api.store.list_activities(&filter).await?;
-        let more = slice.last.filter(|_| slice.has_more);
-        let search = Search {
-            q: q.unwrap_or_default(),
-            state,
-            vat: vat.map(|vat| vat.to_string()).unwrap_or_default(),
-            is_continued: after.is_some(),
+        let total = match slice.has_more || search.is_continued {
+            true => api.store.count_activities(&filter).await?,
+            false => Total::Exactly(slice.table.rows.len() as u64),
         };
-        let next = more.map(|last| last.to_string());
-        Ok((search, slice.table, next))
+        let failures = match search.states.as_slice() {
+            [ActivityState::Failed] => api.store.failures(&slice.table).await?,
+            _ => Vec::new(),
+        };
+        let next = slice.last.filter(|_| slice.has_more).map(|last| last.to_string());
+        Ok((search, Found { table: slice.table, failures, total, next }))
     };
     let read: Result<_, Problem> = read.await;
     drawn(&api, &visit, |frame| {
-        let (search, table, next) = read?;
-        Ok(page::activities(frame, &search, &table, next.as_deref()))
+        let (search, found) = read?;
+        Ok(page::activities(frame, &search, &found))
+    })
+}
+
+/// What was found, as a file for a spreadsheet: the columns of `report_activities`, the first [`MAX_CSV_ROWS`] rows.
+async fn activities_csv(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+    let read = async {
+        let (_, mut filter) = search(&api, &visit)?;
+        filter.limit = Some(CSV_SLICE);
+        let mut all = Table::default();
+        loop {
+            let slice = api.store.list_activities(&filter).await?;
+            all.columns = slice.table.columns;
+            all.rows.extend(slice.table.rows);
+            if !slice.has_more || all.rows.len() >= MAX_CSV_ROWS {
+                break;
+            }
+            filter.after = slice.last;
+        }
+        let mut bytes = Vec::new();
+        spreadsheet::write_csv(&mut bytes, &all)
+            .map_err(|_| Problem::bad_parameter("The table can't be written."))?;
+        Ok(bytes)
+    };
+    let read: Result<_, Problem> = read.await;
+    match read {
+        Ok(bytes) => {
+            let headers = [
+                (CONTENT_TYPE, "text/csv; charset=utf-8"),
+                (CONTENT_DISPOSITION, "attachment; filename=\"activities.csv\""),
+            ];
+            (headers, bytes).into_response()
+        }
+        Err(problem) => drawn(&api, &visit, |_| Err(problem)),
+    }
+}
+
+/// Deliveries with one status, or all: what failed first.
+async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+    let read = async {
+        let mut parameters = Parameters::new(Some(&visit.query));
+        let all = [DeliveryStatus::Dead, DeliveryStatus::Pending, DeliveryStatus::Delivered];
+        let chosen = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let status = chosen(parameters.one("status")?)
+            .map(|label| {
+                all.into_iter().find(|status| status.label() == label).ok_or_else(|| {
+                    Problem::bad_parameter("There is no such choice; choose one from the list.")
+                })
+            })
+            .transpose()?;
+        let sink = chosen(parameters.one("sink")?);
+        let said = parameters.one("said")?.and_then(|label| Said::from_label(&label));
+        let after: Option<DeliveryPosition> = parameters.cursor()?;
+        parameters.finish()?;
+        let mut parts = Vec::new();
+        for one in all.into_iter().filter(|one| status.is_none_or(|status| status == *one)) {
+            let filter = DeliveryFilter {
+                status: Some(one),
+                sink: sink.clone(),
+                after: after.clone(),
+                limit: Some(if status.is_some() { ROWS } else { ROWS_OF_PART }),
+                ..DeliveryFilter::default()
+            };
+            let slice = api.store.list_deliveries(&filter).await?;
+            let next = slice.last.filter(|_| slice.has_more).map(|last| last.to_string());
+            parts.push(OutboxPart { status: one, table: slice.table, next });
+        }
+        let undelivered = api.store.overview(api.clock.now()).await?.outbox;
+        let mut sinks = api.sinks.clone();
+        sinks.extend(
+            undelivered.iter().map(|sink| sink.sink.clone()).filter(|sink| !api.sinks.contains(sink)),
+        );
+        Ok((Outbox { status, sink, sinks, undelivered, parts, is_continued: after.is_some() }, said))
+    };
+    let read: Result<_, Problem> = read.await;
+    drawn(&api, &visit, |frame| {
+        let (outbox, said) = read?;
+        Ok(page::outbox(frame, &outbox, said))
     })
 }
 
@@ -186,7 +317,11 @@ async fn evidence(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
         Err(problem) => return drawn(&api, &visit, |_| Err(problem)),
     };
     let (text, media_type, ending) = match is_html {
-        true => (evidence::render(&bundle, visit.language).into_string(), "text/html; charset=utf-8", "html"),
+        true => (
+            evidence::render(&bundle, Words::of(visit.language), &api.zone).into_string(),
+            "text/html; charset=utf-8",
+            "html",
+        ),
         false => (bundle.to_string(), "application/json", "json"),
     };
     // An id is made of characters that a file's name may hold.
@@ -194,16 +329,22 @@ async fn evidence(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
     ([(CONTENT_TYPE, media_type.to_owned()), (CONTENT_DISPOSITION, name)], text).into_response()
 }
 
-/// What the forms of an activity's page send.
+/// What the forms of pages send.
 #[derive(Debug, Default)]
 struct Action {
     form_token: String,
     vat: Option<String>,
     activity_id: String,
     webhook: Option<String>,
+    back_to_deliveries: bool,
 }
 
 impl Action {
+    /// Whether a page of this daemon made the form.
+    fn is_ours(&self, api: &Api) -> bool {
+        self.form_token.as_bytes().ct_eq(api.form_token.as_bytes()).into()
+    }
+
     fn read(body: &[u8]) -> Self {
         let mut action = Self::default();
         for (name, value) in form_urlencoded::parse(body).into_owned() {
@@ -212,6 +353,7 @@ impl Action {
                 "vat" => action.vat = Some(value),
                 "activity_id" => action.activity_id = value,
                 "webhook" => action.webhook = Some(value),
+                "back" => action.back_to_deliveries = value == "deliveries",
                 _ => {}
             }
         }
@@ -238,13 +380,46 @@ async fn retry(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, bo
         .await
 }
 
+/// One event again, from an activity's page or from the list of deliveries.
 async fn redeliver(api: State<Arc<Api>>, visit: Visit, Named(event_id): Named, body: Bytes) -> Response {
     let action = Action::read(&body);
     let webhook = action.webhook.clone();
-    act(&api, &visit, &action.activity_id, &action, Said::Redelivered, async |_| {
-        redeliver_now(&api, event_id, webhook).await.map(|_| ())
+    let again = async || redeliver_now(&api, event_id, webhook).await.map(|_| ());
+    match action.back_to_deliveries {
+        true => act_on_deliveries(&api, &visit, &action, again).await,
+        false => {
+            act(&api, &visit, &action.activity_id, &action, Said::Redelivered, async |_| again().await).await
+        }
+    }
+}
+
+/// All events again that were given up.
+async fn redeliver_all(api: State<Arc<Api>>, visit: Visit, body: Bytes) -> Response {
+    let action = Action::read(&body);
+    let which = Redelivery::Dead { sink: action.webhook.clone(), since: None };
+    act_on_deliveries(&api, &visit, &action, async || {
+        api.store.redeliver(&which, api.clock.now()).await?;
+        api.wakers.wake_sinks();
+        Ok(())
     })
     .await
+}
+
+/// Does what a form on the list of deliveries asks for, if it is one of ours, and leads back to what failed.
+async fn act_on_deliveries(
+    api: &Api,
+    visit: &Visit,
+    action: &Action,
+    what: impl AsyncFnOnce() -> Result<(), Problem>,
+) -> Response {
+    let done = match action.is_ours(api) {
+        true => what().await,
+        false => Err(Problem::stale_form()),
+    };
+    match done {
+        Ok(()) => Redirect::to("/deliveries?said=redelivered").into_response(),
+        Err(problem) => drawn(api, visit, |_| Err(problem)),
+    }
 }
 
 /// Does what a form asks for, if it is one of ours, and leads back to the activity.
@@ -257,8 +432,7 @@ async fn act(
     what: impl AsyncFnOnce(&ActivityRef) -> Result<(), Problem>,
 ) -> Response {
     let done = async {
-        let is_ours: bool = action.form_token.as_bytes().ct_eq(api.form_token.as_bytes()).into();
-        if !is_ours {
+        if !action.is_ours(api) {
             return Err(Problem::stale_form());
         }
         let vat = action.vat.as_deref().map(Vat::parse).transpose()?;

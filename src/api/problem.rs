@@ -200,6 +200,10 @@ impl From<StoreError> for Problem {
                 let detail = format!("Event {event_id} is not known{to_sink}.");
                 Self::new(StatusCode::NOT_FOUND, "unknown-event", "There is no such event", detail)
             }
+            StoreError::TooSlow => {
+                let detail = "The search takes too long. Narrow it by VAT, state or dates.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The search takes too long", detail)
+            }
             err => {
                 tracing::error!(error = &err as &dyn std::error::Error, "a request over HTTP failed: {err}");
                 Self::unavailable()

@@ -1,10 +1,11 @@
-//! What a page's request brings along besides its own parameters: the language it is to be told in.
+//! What a page's request brings along besides its own parameters: the language it is to be told in, and whether the
+//! status page loads itself anew.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
@@ -12,57 +13,73 @@ use url::form_urlencoded;
 
 use super::Api;
 use crate::domain::catalogue::Language;
+use crate::page::Refresh;
 
-/// The cookie that keeps a reader's choice.
-const COOKIE_NAME: &str = "pcsid-watch-lang";
+/// The cookie that keeps a reader's language.
+const LANGUAGE_COOKIE: &str = "pcsid-watch-lang";
+
+/// The cookie that keeps whether the status page loads itself anew.
+const REFRESH_COOKIE: &str = "pcsid-watch-refresh";
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Visit {
-    /// The query without the language.
+    /// The query without these choices.
     pub(super) query: String,
-    /// What explanations are told in: as chosen now, else as chosen before, else as configured.
+    /// As chosen now, else as chosen before, else as the browser asks for, else as configured.
     pub(super) language: Language,
+    /// As chosen now, else as chosen before, else off.
+    pub(super) refresh: Refresh,
     /// The same page in the other language.
     pub(super) other_language_at: String,
-    /// Whether it was chosen now, and has to be kept.
-    is_chosen: bool,
+    /// Choices that were made now and have to be kept, by their cookies.
+    chosen: Vec<(&'static str, &'static str)>,
 }
 
 impl Visit {
-    fn read(uri: &Uri, cookies: Option<&str>, configured: Language) -> Self {
-        let (mut chosen, mut query) = (None, form_urlencoded::Serializer::new(String::new()));
+    fn read(uri: &Uri, cookies: Option<&str>, accepted: Option<&str>, configured: Language) -> Self {
+        let (mut language, mut refresh) = (None, None);
+        let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             // A language that there is none of is another parameter that is not known.
-            match Language::from_label(&value).filter(|_| name == "lang") {
-                Some(language) => chosen = Some(language),
-                None => {
+            match (name.as_ref(), Language::from_label(&value), Refresh::from_label(&value)) {
+                ("lang", Some(chosen), _) => language = Some(chosen),
+                ("refresh", _, Some(chosen)) => refresh = Some(chosen),
+                _ => {
                     query.append_pair(&name, &value);
                 }
             }
         }
         let query = query.finish();
-        let kept = cookies.into_iter().flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
-            let (name, value) = cookie.trim().split_once('=')?;
-            Language::from_label(value).filter(|_| name == COOKIE_NAME)
-        });
-        let language = chosen.or(kept).unwrap_or(configured);
+        let kept = |wanted: &str| {
+            cookies.into_iter().flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
+                let (name, value) = cookie.trim().split_once('=')?;
+                (name == wanted).then_some(value)
+            })
+        };
+        let chosen = [
+            language.map(|language| (LANGUAGE_COOKIE, language.label())),
+            refresh.map(|refresh| (REFRESH_COOKIE, refresh.label())),
+        ];
+        let language = language
+            .or_else(|| kept(LANGUAGE_COOKIE).and_then(Language::from_label))
+            .or_else(|| accepted.and_then(accepted_language))
+            .unwrap_or(configured);
+        let refresh =
+            refresh.or_else(|| kept(REFRESH_COOKIE).and_then(Refresh::from_label)).unwrap_or(Refresh::Off);
         let other = match language {
             Language::English => Language::Arabic,
             Language::Arabic => Language::English,
         };
         let joint = if query.is_empty() { "" } else { "&" };
         let other_language_at = format!("{}?{query}{joint}lang={}", uri.path(), other.label());
-        Self { query, language, other_language_at, is_chosen: chosen.is_some() }
+        Self { query, language, refresh, other_language_at, chosen: chosen.into_iter().flatten().collect() }
     }
 
-    /// Has the browser keep the choice, where one was made.
+    /// Has the browser keep the choices that were made.
     pub(super) fn keep(&self, response: &mut Response) {
-        if self.is_chosen {
-            let cookie = format!(
-                "{COOKIE_NAME}={}; Path=/; Max-Age=31536000; SameSite=Strict; HttpOnly",
-                self.language.label()
-            );
+        for (name, value) in &self.chosen {
+            let cookie = format!("{name}={value}; Path=/; Max-Age=31536000; SameSite=Strict; HttpOnly");
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
@@ -70,12 +87,30 @@ impl Visit {
     }
 }
 
+/// The language of ours that `Accept-Language` prefers; the first of those it prefers alike.
+fn accepted_language(header: &str) -> Option<Language> {
+    let mut best: Option<(f32, Language)> = None;
+    for range in header.split(',').take(32) {
+        let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let primary = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
+        let Some(language) = Language::from_label(&primary) else { continue };
+        let quality =
+            parameters.trim().strip_prefix("q=").map_or(Some(1.0), |q| q.trim().parse::<f32>().ok());
+        let quality = quality.filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0);
+        if quality > best.map_or(0.0, |(best, _)| best) {
+            best = Some((quality, language));
+        }
+    }
+    best.map(|(_, language)| language)
+}
+
 impl FromRequestParts<Arc<Api>> for Visit {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Infallible> {
         let cookies = parts.headers.get(COOKIE).and_then(|value| value.to_str().ok());
-        Ok(Self::read(&parts.uri, cookies, api.language))
+        let accepted = parts.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Ok(Self::read(&parts.uri, cookies, accepted, api.language))
     }
 }
 
@@ -84,18 +119,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_language_is_the_one_chosen_now_or_before_or_configured() {
-        for (uri, cookies, language, query, other) in [
-            ("/", None, Language::English, "", "/?lang=ar"),
-            ("/?lang=ar", None, Language::Arabic, "", "/?lang=en"),
-            ("/?refresh=off&lang=ar", None, Language::Arabic, "refresh=off", "/?refresh=off&lang=en"),
-            ("/a/b?vat=3", Some("x=y; pcsid-watch-lang=ar"), Language::Arabic, "vat=3", "/a/b?vat=3&lang=en"),
-            ("/?lang=en", Some("pcsid-watch-lang=ar"), Language::English, "", "/?lang=ar"),
-            ("/?lang=fr", Some("pcsid-watch-lang=fr"), Language::English, "lang=fr", "/?lang=fr&lang=ar"),
+    fn the_language_is_the_one_chosen_now_or_before_or_accepted_or_configured() {
+        use Language::{Arabic, English};
+        let cookie = |value| Some(value);
+        for (uri, cookies, accepted, language, query, other) in [
+            ("/", None, None, English, "", "/?lang=ar"),
+            ("/?lang=ar", None, None, Arabic, "", "/?lang=en"),
+            ("/?refresh=off&lang=ar", None, None, Arabic, "", "/?lang=en"),
+            ("/a/b?vat=3", cookie("x=y; pcsid-watch-lang=ar"), None, Arabic, "vat=3", "/a/b?vat=3&lang=en"),
+            ("/?lang=en", cookie("pcsid-watch-lang=ar"), Some("ar"), English, "", "/?lang=ar"),
+            ("/", cookie("pcsid-watch-lang=en"), Some("ar-SA"), English, "", "/?lang=ar"),
+            ("/", None, Some("ar-SA,ar;q=0.9,en;q=0.8"), Arabic, "", "/?lang=en"),
+            ("/", None, Some("fr, en;q=0.4, ar;q=0.6"), Arabic, "", "/?lang=en"),
+            ("/", None, Some("fr;q=1, ar;q=0, *;q=0.1"), English, "", "/?lang=ar"),
+            ("/?lang=fr", cookie("pcsid-watch-lang=fr"), None, English, "lang=fr", "/?lang=fr&lang=ar"),
         ] {
-            let visit = Visit::read(&uri.parse().unwrap(), cookies, Language::English);
-            assert_eq!((visit.language, visit.query.as_str()), (language, query), "{uri}");
+            let visit = Visit::read(&uri.parse().unwrap(), cookies, accepted, English);
+            assert_eq!((visit.language, visit.query.as_str()), (language, query), "{uri} {accepted:?}");
             assert_eq!(visit.other_language_at, other);
         }
+    }
+
+    #[test]
+    fn the_status_page_stands_still_until_somebody_chooses_otherwise() {
+        let refresh =
+            |uri: &str, cookies| Visit::read(&uri.parse().unwrap(), cookies, None, Language::English).refresh;
+        assert_eq!(refresh("/", None), Refresh::Off);
+        assert_eq!(refresh("/?refresh=on", None), Refresh::On);
+        assert_eq!(refresh("/", Some("pcsid-watch-refresh=on")), Refresh::On);
+        assert_eq!(refresh("/?refresh=off", Some("pcsid-watch-refresh=on")), Refresh::Off);
     }
 }

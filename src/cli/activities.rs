@@ -4,12 +4,15 @@ use std::io::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::output::{self, Format};
+use super::output::{self, Eyes, Format};
 use super::{CliError, CliResult, complain, open};
 use crate::clock;
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
+use crate::domain::catalogue::Language;
+use crate::page::state_word;
 use crate::settings::Settings;
-use crate::store::{ActivityFilter, ActivityRef, RegisterOutcome};
+use crate::store::{ActivityFilter, ActivityRef, Cell, RegisterOutcome, Store, Table};
+use crate::words::Words;
 
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
@@ -29,14 +32,14 @@ pub(super) struct AddArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Only activities in this state
+    /// Only activities in this state; may be given several times
     #[arg(long, value_enum, ignore_case = true)]
-    state: Option<StateArg>,
+    state: Vec<StateArg>,
     /// Only activities of this VAT
     #[arg(long)]
     vat: Option<String>,
-    /// At most so many
-    #[arg(long)]
+    /// At most so many [default: 200 in a table, all in json and csv]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
@@ -71,7 +74,8 @@ impl ValueEnum for StateArg {
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(self.0.label()))
+        let word = state_word(Words::of(Language::English), self.0).to_string();
+        Some(clap::builder::PossibleValue::new(self.0.label()).help(word))
     }
 }
 
@@ -92,22 +96,34 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
         .iter()
         .map(|id| Registration::parse(&args.vat, id, args.device_id.as_deref(), args.reference.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
-    let outcomes = register(settings, &registrations).await?;
-    let mut out = std::io::stdout().lock();
-    for (registration, outcome) in registrations.iter().zip(outcomes) {
-        let said = match outcome {
-            RegisterOutcome::New => "is watched from now on",
-            RegisterOutcome::Known => "was known already, nothing changed",
-        };
-        writeln!(out, "{} of VAT {} {said}", registration.activity_id, registration.vat)?;
+    let outcomes = register(settings, &registrations, |_| {}).await?;
+    let words = Words::of(settings.language);
+    {
+        let mut out = std::io::stdout().lock();
+        for (registration, outcome) in registrations.iter().zip(outcomes) {
+            let (id, vat) = (registration.activity_id.as_str(), registration.vat.as_str());
+            match outcome {
+                RegisterOutcome::New => writeln!(out, "{}", words.add_new(id, vat))?,
+                RegisterOutcome::Known => writeln!(out, "{}", words.add_known(id, vat))?,
+            }
+        }
     }
+    say_if_stopped(settings);
     Ok(())
 }
 
-/// Registers all or none. A VAT that no credential serves is refused: its activities would never be polled.
+/// Rows that are registered in one transaction. Between two of them the daemon has its turn.
+const CHUNK: usize = 1_000;
+
+/// How long the daemon has for it.
+const TURN: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Registers all, in chunks, and says after each how many are done. A VAT that no credential serves is refused before
+/// anything is written: its activities would never be polled.
 pub(super) async fn register(
     settings: &Settings,
     registrations: &[Registration],
+    mut progress: impl FnMut(usize),
 ) -> Result<Vec<RegisterOutcome>, CliError> {
     let serving = settings.serving();
     let mut vats: Vec<&Vat> = registrations.iter().map(|registration| &registration.vat).collect();
@@ -123,45 +139,80 @@ pub(super) async fn register(
         }
     }
     let store = open(settings).await?;
-    let outcomes = store
-        .register(
-            registrations,
-            &settings.upstream.base_url,
-            &serving,
-            settings.policy.backoff.initial_interval(),
-            clock::wall_now(),
-        )
-        .await?;
+    let mut outcomes = Vec::with_capacity(registrations.len());
+    // An empty file has a chunk as well, so that the database belongs to its upstream from then on.
+    let chunks = registrations.chunks(CHUNK).chain(registrations.is_empty().then_some(registrations));
+    for (nth, chunk) in chunks.enumerate() {
+        if nth > 0 {
+            tokio::time::sleep(TURN).await;
+        }
+        let registered = store
+            .register(
+                chunk,
+                &settings.upstream.base_url,
+                &serving,
+                settings.policy.backoff.initial_interval(),
+                clock::wall_now(),
+            )
+            .await?;
+        outcomes.extend(registered);
+        progress(outcomes.len());
+    }
     store.close().await;
     for vat in vats.iter().filter(|vat| !vat.has_saudi_shape()) {
-        complain(&format!("warning: VAT {vat} is not 15 digits between two 3s, as Saudi VAT numbers are"));
+        complain(&Words::of(settings.language).vat_shape(vat.as_str()).to_string());
     }
     Ok(outcomes)
 }
 
+/// Says so where no daemon runs: nothing happens until one does.
+pub(super) fn say_if_stopped(settings: &Settings) {
+    if !Store::is_served(&settings.database) {
+        complain(&Words::of(settings.language).nothing_until_it_runs("pcsid-watch run").to_string());
+    }
+}
+
 pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
+    let mut states: Vec<State> = args.state.iter().map(|state| state.0).collect();
+    states.sort();
+    states.dedup();
     let filter = ActivityFilter {
-        states: args.state.map(|state| state.0).into_iter().collect(),
+        states,
         vat: args.vat.as_deref().map(Vat::parse).transpose()?,
-        limit: args.limit,
+        limit: args.format.limit(args.limit),
         ..ActivityFilter::default()
     };
+    let eyes = Eyes::new(settings);
     let store = open(settings).await?;
-    let table = store.list_activities(&filter).await?.table;
+    let mut slice = store.list_activities(&filter).await?;
     store.close().await;
-    let shown = [
-        "vat",
-        "activity_id",
-        "state",
-        "device_id",
-        "reference",
-        "concluded_at",
-        "next_poll_at",
-        "poll_count",
-        "last_error",
-        "registered_at",
-    ];
-    Ok(output::print(&table, args.format, &shown)?)
+    if args.format == Format::Table {
+        add_standing(&mut slice.table, &eyes);
+    }
+    let shown = ["activity_id", "vat", "state", "device_id", "reference", "registered_at", "standing"];
+    Ok(output::print(&slice.table, args.format, &shown, &eyes, slice.has_more)?)
+}
+
+/// How each activity stands, for eyes: when it ended, or when it is asked for and what was wrong last.
+fn add_standing(table: &mut Table, eyes: &Eyes) {
+    let column = |name: &str| table.columns.iter().position(|column| column == name);
+    let at = ["concluded_at", "next_poll_at", "last_error"].map(column);
+    for row in &mut table.rows {
+        let [ended, next, error] =
+            at.map(|at| at.and_then(|at| row.get(at)).map(output::text).unwrap_or_default());
+        let words = eyes.words;
+        let mut standing = match (ended.is_empty(), next.is_empty()) {
+            (false, _) => words.ended_when(eyes.time(&ended)).to_string(),
+            (true, false) => words.next_poll_when(eyes.time(&next)).to_string(),
+            (true, true) => String::new(),
+        };
+        if ended.is_empty() && !error.is_empty() {
+            let error: String = eyes.stored(&error).chars().take(80).collect();
+            standing = format!("{standing}; {error}");
+        }
+        row.push(Cell::Text(standing));
+    }
+    table.columns.push("standing".to_owned());
 }
 
 pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
@@ -171,7 +222,10 @@ pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
     store.require_upstream(&settings.upstream.base_url, now).await?;
     let vat = store.poll_now(&activity, now).await?;
     store.close().await;
-    Ok(writeln!(std::io::stdout(), "{} of VAT {vat} is due now", activity.activity_id)?)
+    let words = Words::of(settings.language);
+    writeln!(std::io::stdout(), "{}", words.poll_due(activity.activity_id.as_str(), vat.as_str()))?;
+    say_if_stopped(settings);
+    Ok(())
 }
 
 pub(super) async fn cancel(settings: &Settings, args: ActivityArgs) -> CliResult {
@@ -179,7 +233,8 @@ pub(super) async fn cancel(settings: &Settings, args: ActivityArgs) -> CliResult
     let store = open(settings).await?;
     let vat = store.cancel(&activity, clock::wall_now()).await?;
     store.close().await;
-    Ok(writeln!(std::io::stdout(), "{} of VAT {vat} is cancelled", activity.activity_id)?)
+    let words = Words::of(settings.language);
+    Ok(writeln!(std::io::stdout(), "{}", words.cancel_done(activity.activity_id.as_str(), vat.as_str()))?)
 }
 
 pub(super) async fn retry(settings: &Settings, args: ActivityArgs) -> CliResult {
@@ -189,11 +244,10 @@ pub(super) async fn retry(settings: &Settings, args: ActivityArgs) -> CliResult 
     let retried =
         store.retry(&activity, &settings.upstream.base_url, initial_interval, clock::wall_now()).await?;
     store.close().await;
-    Ok(writeln!(
-        std::io::stdout(),
-        "{} of VAT {} was {} and is watched again",
-        activity.activity_id,
-        retried.vat,
-        retried.from
-    )?)
+    let words = Words::of(settings.language);
+    let (id, vat) = (activity.activity_id.as_str(), retried.vat.as_str());
+    let from = state_word(words, retried.from);
+    writeln!(std::io::stdout(), "{}", words.retry_done(from, id, vat))?;
+    say_if_stopped(settings);
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::output::{self, Format};
+use super::output::{self, Eyes, Format};
 use super::{CliResult, complain};
 use crate::daemon::Prepared;
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub(super) fn config(settings: &Settings, command: ConfigCommand) -> CliResult {
         ConfigCommand::Show { format } => {
             let mut rows = Vec::new();
             flatten("", &settings.shown, &mut rows);
-            Ok(output::print(&Table::new(&["key", "value"], rows), format, &[])?)
+            Ok(output::print(&Table::new(&["key", "value"], rows), format, &[], &Eyes::new(settings), false)?)
         }
     }
 }

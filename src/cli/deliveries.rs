@@ -4,12 +4,13 @@ use std::io::Write;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::output::{self, Format};
+use super::output::{self, Eyes, Format};
 use super::{CliError, CliResult, open};
 use crate::clock;
 use crate::domain::time::Timestamp;
 use crate::settings::Settings;
 use crate::store::{DeliveryFilter, DeliveryStatus, Redelivery};
+use crate::words::Words;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -19,8 +20,8 @@ pub(super) struct DeliveriesArgs {
     /// Only deliveries with this status
     #[arg(long, value_enum)]
     status: Option<StatusArg>,
-    /// At most so many
-    #[arg(long)]
+    /// At most so many [default: 200 in a table, all in json and csv]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
@@ -66,21 +67,21 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
         StatusArg::Dead => DeliveryStatus::Dead,
     });
     let store = open(settings).await?;
-    let filter = DeliveryFilter { status, limit: args.limit, ..DeliveryFilter::default() };
-    let table = store.list_deliveries(&filter).await?.table;
+    let filter = DeliveryFilter { status, limit: args.format.limit(args.limit), ..DeliveryFilter::default() };
+    let slice = store.list_deliveries(&filter).await?;
     store.close().await;
     let shown = [
         "event_id",
+        "activity_id",
+        "type",
         "sink",
         "status",
         "attempts",
-        "activity_id",
-        "type",
         "next_attempt_at",
         "last_error",
         "delivered_at",
     ];
-    Ok(output::print(&table, args.format, &shown)?)
+    Ok(output::print(&slice.table, args.format, &shown, &Eyes::new(settings), slice.has_more)?)
 }
 
 async fn redeliver(settings: &Settings, args: RedeliverArgs) -> CliResult {
@@ -101,7 +102,7 @@ async fn redeliver(settings: &Settings, args: RedeliverArgs) -> CliResult {
             )));
         }
     }
-    Ok(writeln!(std::io::stdout(), "{n_due} deliveries are due now")?)
+    Ok(writeln!(std::io::stdout(), "{}", Words::of(settings.language).redeliver_done(n_due))?)
 }
 
 fn since(text: &str) -> Result<Timestamp, CliError> {

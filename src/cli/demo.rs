@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::output::for_eyes;
+use super::output::{Eyes, for_eyes};
 use super::run::on_signals;
-use super::{CliError, CliResult};
+use super::{CliError, CliResult, LanguageArg};
 use crate::clock;
 use crate::daemon;
 use crate::domain::activity::Registration;
+use crate::domain::catalogue::Language;
 use crate::sandbox::{self, Sandbox};
 use crate::settings::{LogFormat, LogSettings, Settings};
 use crate::shutdown::Hangup;
@@ -44,23 +45,21 @@ const ACTIVITIES: [(&str, &str, &str); 13] = [
 /// The activity that an operator cancels while the demo runs.
 const CANCELLED: &str = "never-cancelled";
 
-pub(super) async fn demo() -> CliResult {
+pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
     let _log = telemetry::init(&LogSettings { format: LogFormat::Text, level: "error".to_owned() });
     let signals = on_signals(Hangup::Stop)?;
     let folder = Scratch::new()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let upstream = format!("http://{}", listener.local_addr()?);
-    let settings = Settings::from_sources(None, &configuration(&folder, &upstream), [])?;
+    let mut settings = Settings::from_sources(None, &configuration(&folder, &upstream), [])?;
+    settings.language = LanguageArg::or(lang, settings.language);
+    let eyes = Eyes::new(&settings);
 
     let shutdown = Shutdown::default();
     let stop = shutdown.stop.clone();
     let sandbox =
         tokio::spawn(sandbox::serve(listener, Sandbox::new(), async move { stop.cancelled().await }));
-    writeln!(
-        std::io::stdout(),
-        "A sandbox of ClearTax on {upstream}, a daemon, and {} devices to watch.\n",
-        ACTIVITIES.len()
-    )?;
+    writeln!(std::io::stdout(), "{}\n", eyes.words.demo_begin(ACTIVITIES.len() as u64, &upstream))?;
 
     let store = Store::open(&settings.database, settings.routes()).await?;
     register(&store, &settings).await?;
@@ -68,7 +67,7 @@ pub(super) async fn demo() -> CliResult {
     let mut daemon = tokio::spawn(async move { daemon::run(&daemon_settings, daemon_shutdown).await });
 
     let watched = tokio::select! {
-        watched = watch(&store) => watched,
+        watched = watch(&store, &eyes) => watched,
         () = signals.stop.cancelled() => Err(CliError::failed("the demo was interrupted")),
         ended = &mut daemon => Err(match ended {
             Ok(Err(err)) => err.into(),
@@ -82,7 +81,7 @@ pub(super) async fn demo() -> CliResult {
     }
     let _ = sandbox.await;
     watched?;
-    let printed = print_report(&store).await;
+    let printed = print_report(&store, &eyes).await;
     store.close().await;
     printed
 }
@@ -146,7 +145,7 @@ async fn register(store: &Store, settings: &Settings) -> CliResult {
 
 /// Shows the activities until all have concluded: a table that is drawn anew on a terminal, a line for each
 /// change elsewhere.
-async fn watch(store: &Store) -> CliResult {
+async fn watch(store: &Store, eyes: &Eyes) -> CliResult {
     let is_terminal = std::io::stdout().is_terminal();
     let began_at = Instant::now();
     let mut n_drawn_lines = 0;
@@ -156,9 +155,9 @@ async fn watch(store: &Store) -> CliResult {
         let table = store.list_activities(&ActivityFilter::default()).await?.table;
         let states = column(&table, "state");
         if is_terminal {
-            n_drawn_lines = redraw(table, n_drawn_lines)?;
+            n_drawn_lines = redraw(table, n_drawn_lines, eyes)?;
         } else {
-            print_changes(&table, &mut seen)?;
+            print_changes(&table, &mut seen, eyes)?;
         }
         if states.iter().all(|state| !matches!(state.as_str(), "PENDING" | "IN_PROGRESS")) {
             return Ok(());
@@ -175,9 +174,9 @@ async fn watch(store: &Store) -> CliResult {
     }
 }
 
-const SHOWN: [&str; 5] = ["vat", "activity_id", "state", "poll_count", "last_error"];
+const SHOWN: [&str; 5] = ["activity_id", "vat", "state", "poll_count", "last_error"];
 
-fn redraw(mut table: Table, n_drawn_lines: usize) -> std::io::Result<usize> {
+fn redraw(mut table: Table, n_drawn_lines: usize, eyes: &Eyes) -> std::io::Result<usize> {
     let mut out = std::io::stdout().lock();
     // One line a row, so that the table stays within the screen that it is drawn over.
     let last_error = table.columns.iter().position(|column| column == "last_error");
@@ -186,7 +185,7 @@ fn redraw(mut table: Table, n_drawn_lines: usize) -> std::io::Result<usize> {
             text.truncate(text.find(':').unwrap_or(text.len()));
         }
     }
-    let drawn = for_eyes(&table, &SHOWN);
+    let drawn = for_eyes(&table, &SHOWN, eyes);
     if n_drawn_lines > 0 {
         // Up to the first line of the former table, and clear what follows.
         write!(out, "\u{1b}[{n_drawn_lines}A\u{1b}[J")?;
@@ -196,11 +195,11 @@ fn redraw(mut table: Table, n_drawn_lines: usize) -> std::io::Result<usize> {
     Ok(drawn.lines().count())
 }
 
-fn print_changes(table: &Table, seen: &mut Vec<String>) -> std::io::Result<()> {
+fn print_changes(table: &Table, seen: &mut Vec<String>, eyes: &Eyes) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let (ids, vats, states) = (column(table, "activity_id"), column(table, "vat"), column(table, "state"));
     for ((id, vat), state) in ids.iter().zip(&vats).zip(&states).rev() {
-        let line = format!("{state:<12} {id} of VAT {vat}");
+        let line = format!("{:<12} {id} · {}", eyes.state(state), eyes.words.vat_named(vat));
         if !seen.contains(&line) {
             writeln!(out, "{line}")?;
             seen.push(line);
@@ -218,23 +217,30 @@ fn column(table: &Table, name: &str) -> Vec<String> {
     table.rows.iter().map(cell).collect()
 }
 
-async fn print_report(store: &Store) -> CliResult {
+async fn print_report(store: &Store, eyes: &Eyes) -> CliResult {
+    let words = eyes.words;
     let mut out = std::io::stdout().lock();
     for (title, report) in [
-        ("How they ended, by VAT", Report::Summary),
-        ("The six compliance checks, by VAT: ✔ succeeded, ✘ failed, – not reported", Report::Checks),
-        ("ZATCA's rules that failed", Report::Rules),
+        (words.demo_summary(), Report::Summary),
+        (words.demo_checks(), Report::Checks),
+        (words.rules_title(), Report::Rules),
     ] {
-        let mut table = store.report(report).await?;
+        let (mut table, _) = store.report(report, None).await?;
         if report == Report::Checks {
             table = matrix(&table);
         }
-        writeln!(out, "\n{title}\n{}", for_eyes(&table, &[]))?;
+        let shown: &[&str] = match (report, words.language()) {
+            (Report::Rules, Language::English) => {
+                &["rule", "check_name", "activities", "owner", "meaning", "remedy"]
+            }
+            (Report::Rules, Language::Arabic) => {
+                &["rule", "check_name", "activities", "owner", "meaning_ar", "remedy_ar"]
+            }
+            _ => &[],
+        };
+        writeln!(out, "\n{title}\n{}", for_eyes(&table, shown, eyes))?;
     }
-    writeln!(
-        out,
-        "\nThat was the sandbox. For the real thing see config/pcsid-watch.toml, then `pcsid-watch run`."
-    )?;
+    writeln!(out, "\n{}", words.demo_end("config/pcsid-watch.toml", "pcsid-watch run"))?;
     Ok(out.flush()?)
 }
 

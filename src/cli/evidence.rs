@@ -5,11 +5,12 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 
 use super::activities::activity_ref;
-use super::{CliResult, LanguageArg, open, output};
+use super::{CliResult, open, output};
 use crate::clock;
 use crate::evidence::{self, Material};
 use crate::settings::Settings;
 use crate::store::StoreError;
+use crate::words::Words;
 
 #[derive(Debug, Args)]
 pub(super) struct EvidenceArgs {
@@ -21,9 +22,6 @@ pub(super) struct EvidenceArgs {
     /// json for programs, html to be read and printed
     #[arg(long, value_enum, default_value_t)]
     format: EvidenceFormat,
-    /// The language of explanations in html [default: ui.language]
-    #[arg(long, value_enum)]
-    lang: Option<LanguageArg>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -45,8 +43,8 @@ pub(super) async fn evidence(settings: &Settings, args: EvidenceArgs) -> CliResu
     match args.format {
         EvidenceFormat::Json => output::print_json(&mut out, &bundle)?,
         EvidenceFormat::Html => {
-            let language = LanguageArg::or(args.lang, settings.language);
-            out.write_all(evidence::render(&bundle, language).into_string().as_bytes())?;
+            let words = Words::of(settings.language);
+            out.write_all(evidence::render(&bundle, words, &settings.zone).into_string().as_bytes())?;
         }
     }
     Ok(out.flush()?)

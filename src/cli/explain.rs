@@ -1,15 +1,15 @@
 //! `explain`: what a rule means, whose data breaks it and what to do.
 
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Read, Write};
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{self, Format, printable};
-use super::{CliError, CliResult, LanguageArg};
+use super::output::{self, Eyes, Format, cells, labelled, printable};
+use super::{CliError, CliResult};
 use crate::domain::catalogue::{Catalogue, Explanation, Language, Severity};
 use crate::domain::rules::split;
+use crate::page::owner_word;
 use crate::settings::Settings;
 use crate::store::{Cell, Table};
 
@@ -25,9 +25,6 @@ pub(super) struct ExplainArgs {
     /// input
     #[arg(long, conflicts_with = "codes", allow_hyphen_values = true)]
     text: Option<String>,
-    /// The language to explain in [default: ui.language]
-    #[arg(long, value_enum)]
-    lang: Option<LanguageArg>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -51,14 +48,15 @@ pub(super) fn explain(settings: &Settings, args: ExplainArgs) -> CliResult {
             .map(|explanation| Explained { message: None, severity: explanation.severity, explanation })
             .collect(),
     };
-    let language = LanguageArg::or(args.lang, settings.language);
+    let eyes = Eyes::new(settings);
+    let language = settings.language;
     let mut out = std::io::stdout().lock();
     match args.format {
-        Format::Table => out.write_all(for_eyes(&explained, language).as_bytes())?,
+        Format::Table => out.write_all(for_eyes(&explained, &eyes).as_bytes())?,
         Format::Json => output::print_json(&mut out, &Value::Array(explained.iter().map(as_json).collect()))?,
         Format::Csv => {
             drop(out);
-            return Ok(output::print(&table(&explained, language), Format::Csv, &[])?);
+            return Ok(output::print(&table(&explained, language), Format::Csv, &[], &eyes, false)?);
         }
     }
     Ok(out.flush()?)
@@ -123,30 +121,34 @@ fn table(explained: &[Explained], language: Language) -> Table {
     Table::new(&["rule", "message", "is_known", "severity", "owner", "meaning", "remedy"], rows)
 }
 
-/// A few lines a rule. Writing to a `String` can't fail.
-fn for_eyes(explained: &[Explained], language: Language) -> String {
+/// A block a rule.
+fn for_eyes(explained: &[Explained], eyes: &Eyes) -> String {
+    let words = eyes.words;
     if explained.is_empty() {
-        return "The text is empty: there is nothing to explain.\n".to_owned();
+        return format!("{}\n", words.nothing_to_explain());
     }
-    let mut text = String::new();
+    let labels =
+        [words.col_severity(), words.col_owner(), words.col_message(), words.col_meaning(), words.col_todo()];
+    let labels = labels.map(|label| label.to_string());
+    let width_of_labels = labels.iter().map(|label| cells(label)).max().unwrap_or(0);
+    let [of_severity, of_owner, of_message, of_meaning, of_remedy] = labels;
+    let mut lines = Vec::new();
     for Explained { message, severity, explanation } in explained {
-        let rule = explanation.rule.as_deref().unwrap_or("no rule code");
-        let owner = match language {
-            Language::English => explanation.owner.label().to_owned(),
-            Language::Arabic => explanation.owner.told().ar,
+        let rule = explanation.rule.as_deref().map_or_else(|| words.no_rule_code().to_string(), printable);
+        let owner = explanation.owner.label();
+        let owner_named = owner_word(words, owner).map_or_else(|| owner.to_owned(), |word| word.to_string());
+        lines.push(rule);
+        let mut fact = |label: &str, value: &str| {
+            lines.extend(labelled(label, value, 2, width_of_labels, eyes.width));
         };
-        let told = match language {
-            Language::English => "owner",
-            Language::Arabic => "المعنيّ",
-        };
-        let severity = severity.told();
-        let _ = writeln!(text, "{} ({told}: {owner}, {})", printable(rule), severity.of(language));
+        fact(&of_severity, severity.told().of(words.language()));
+        fact(&of_owner, &format!("{owner_named} ({owner})"));
         if let Some(message) = message {
-            let _ = writeln!(text, "  message   {}", printable(message));
+            fact(&of_message, &printable(message));
         }
-        let _ = writeln!(text, "  meaning   {}", explanation.meaning.of(language));
-        let _ = writeln!(text, "  remedy    {}\n", explanation.remedy.of(language));
+        fact(&of_meaning, explanation.meaning.of(words.language()));
+        fact(&of_remedy, explanation.remedy.of(words.language()));
+        lines.push(String::new());
     }
-    text.pop();
-    text
+    lines.join("\n")
 }

@@ -27,6 +27,7 @@ use crate::domain::catalogue::Language;
 use crate::settings::{LogFormat, Settings, SettingsError};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
+use crate::words::Words;
 use webhook::WebhookCommand;
 
 pub use output::Format;
@@ -40,6 +41,9 @@ pub struct Cli {
     /// /etc/pcsid-watch/pcsid-watch.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The language that people are answered in [default: ui.language]
+    #[arg(long, global = true, value_enum)]
+    lang: Option<LanguageArg>,
     #[command(subcommand)]
     command: Command,
 }
@@ -190,6 +194,19 @@ pub async fn main() -> u8 {
             return 2;
         }
     };
+    let (config, lang, is_daemon) = (cli.config.clone(), cli.lang, matches!(cli.command, Command::Run));
+    // A sentence of ours in the language that was asked for; what else went wrong, in English.
+    let told = |err: &anyhow::Error| {
+        let configured =
+            || Settings::load(config.as_deref()).map_or_else(|_| Language::English, |read| read.language);
+        let language = lang.map_or_else(configured, |lang| LanguageArg::or(Some(lang), Language::English));
+        let sentence = sentence(err);
+        // What stands in a log is in English.
+        if is_daemon {
+            return sentence;
+        }
+        Words::of(language).stored(&sentence).unwrap_or(sentence)
+    };
     // A daemon's last word belongs to its log, also where the configuration can't be used; other commands talk to people.
     let format = match &cli.command {
         Command::Run => Settings::log_format(cli.config.as_deref()),
@@ -200,11 +217,11 @@ pub async fn main() -> u8 {
         // A reader that closes the pipe, as `head` does, has what it wanted.
         Err(CliError::Failed(err)) if is_broken_pipe(&err) => 0,
         Err(CliError::Failed(err)) => {
-            telemetry::complain(format, &sentence(&err));
+            telemetry::complain(format, &told(&err));
             1
         }
         Err(CliError::Unusable(err)) => {
-            telemetry::complain(format, &sentence(&err));
+            telemetry::complain(format, &told(&err));
             2
         }
     }
@@ -233,9 +250,13 @@ fn is_broken_pipe(err: &anyhow::Error) -> bool {
 }
 
 async fn dispatch(cli: Cli) -> CliResult {
-    let settings = || Settings::load(cli.config.as_deref());
+    let settings = || -> Result<Settings, SettingsError> {
+        let mut settings = Settings::load(cli.config.as_deref())?;
+        settings.language = LanguageArg::or(cli.lang, settings.language);
+        Ok(settings)
+    };
     match cli.command {
-        Command::Demo => demo::demo().await,
+        Command::Demo => demo::demo(cli.lang).await,
         Command::Sandbox(args) => run::sandbox(args).await,
         Command::Webhook(WebhookCommand::Verify(args)) => webhook::check(&args),
         Command::Webhook(WebhookCommand::Test { name }) => webhook::test(&settings()?, &name).await,

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{self, Format, printable};
-use super::{CliError, CliResult, LanguageArg, complain};
+use super::output::{self, Eyes, Format, printable};
+use super::{CliError, CliResult, complain};
 use crate::clock;
 use crate::domain::catalogue::Language;
 use crate::domain::preflight::{self, Context, Device, Finding, Known, MAX_BYTES, Severity};
 use crate::settings::Settings;
+use crate::spreadsheet::write_csv;
 use crate::store::{Cell, Store, StoreError, Table};
 
 #[derive(Debug, Args)]
@@ -24,9 +25,6 @@ pub(super) struct PreflightArgs {
     /// Print a filled file instead, to start from; with `--format csv` as CSV
     #[arg(long, conflicts_with = "file")]
     example: bool,
-    /// The language of findings in a table [default: ui.language]
-    #[arg(long, value_enum)]
-    lang: Option<LanguageArg>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -50,14 +48,14 @@ pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliRe
         .zip(devices)
         .map(|(findings, device)| Checked { device, findings })
         .collect();
-    let language = LanguageArg::or(args.lang, settings.language);
+    let language = settings.language;
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Table => out.write_all(for_eyes(&name, &checked, language).as_bytes())?,
         Format::Json => output::print_json(&mut out, &Value::Array(rows(&checked)))?,
         Format::Csv => {
             drop(out);
-            output::print(&table(&checked), Format::Csv, &[])?;
+            output::print(&table(&checked), Format::Csv, &[], &Eyes::new(settings), false)?;
             return verdict(&name, &checked);
         }
     }
@@ -88,10 +86,9 @@ fn example(format: Format) -> CliResult {
     match format {
         Format::Table | Format::Json => output::print_json(&mut out, &preflight::example())?,
         Format::Csv => {
-            drop(out);
             let [columns, row] = preflight::example_rows();
             let row = row.into_iter().map(|value| Cell::Text(value.to_owned())).collect();
-            return Ok(output::print(&Table::new(&columns, vec![row]), Format::Csv, &[])?);
+            write_csv(&mut out, &Table::new(&columns, vec![row]))?;
         }
     }
     Ok(out.flush()?)

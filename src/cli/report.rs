@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::output::{self, Format};
-use super::{CliResult, LanguageArg, open};
+use super::output::{self, Eyes, Format};
+use super::{CliResult, open};
 use crate::clock;
-use crate::domain::catalogue::{Language, Owner, Severity};
+use crate::domain::catalogue::Language;
 use crate::settings::{Settings, parse_span};
-use crate::store::{Cell, Report, Table};
+use crate::store::Report;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// Which one
     name: ReportName,
-    /// The language of explanations [default: ui.language]
-    #[arg(long, value_enum)]
-    lang: Option<LanguageArg>,
+    /// At most so many rows [default: 200 in a table, all in json and csv]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// Of renewals: certificates that end within this time, such as 90d
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = time)]
     within: Duration,
@@ -62,38 +62,28 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ReportName::Renewals => Report::Renewals { now: clock::wall_now(), within: args.within },
     };
     let store = open(settings).await?;
-    let mut table = store.report(report).await?;
+    let (table, has_more) = store.report(report, args.format.limit(args.limit)).await?;
     store.close().await;
-    let language = LanguageArg::or(args.lang, settings.language);
-    if args.format == Format::Table && language == Language::Arabic {
-        tell_in_arabic(&mut table);
-    }
-    let shown: &[&str] = match (report, language) {
+    let shown: &[&str] = match (report, settings.language) {
         (Report::Rules, Language::English) => {
             &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning", "remedy"]
         }
         (Report::Rules, Language::Arabic) => {
             &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning_ar", "remedy_ar"]
         }
+        (Report::Overdue { .. }, _) => &[
+            "activity_id",
+            "vat",
+            "device_id",
+            "reference",
+            "state",
+            "registered_at",
+            "last_polled_at",
+            "next_poll_at",
+            "poll_count",
+            "last_error",
+        ],
         _ => &[],
     };
-    Ok(output::print(&table, args.format, shown)?)
-}
-
-/// Says owners and severities in Arabic, for people; data keeps the names.
-fn tell_in_arabic(table: &mut Table) {
-    for (at, column) in table.columns.iter().enumerate() {
-        let told = |label: &str| match column.as_str() {
-            "owner" | "last_failure_owner" => Owner::from_label(label).map(Owner::told),
-            "severity" => Severity::from_label(label).map(Severity::told),
-            _ => None,
-        };
-        for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
-            if let Cell::Text(label) = cell
-                && let Some(told) = told(label)
-            {
-                *cell = Cell::Text(told.ar);
-            }
-        }
-    }
+    Ok(output::print(&table, args.format, shown, &Eyes::new(settings), has_more)?)
 }

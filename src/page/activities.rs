@@ -1,145 +1,299 @@
-//! The list of activities, and the search for one.
+//! The list of activities, and the search for some.
 
+use jiff::civil::Date;
 use maud::{Markup, html};
 
-use super::marks::chip_of;
+use super::marks::{chip_of, owner_word, state_word};
 use super::rows::{Row, text, text_of, time};
-use super::words::{cut, encoded, moment_stacked, theirs};
-use super::{Frame, Here, layout, link_to, link_to_vat, nothing_registered};
+use super::text::{cut, encoded, moment_stacked, stacked, stored, theirs};
+use super::{Frame, Here, failures, layout, link_to_device, link_to_vat, nothing_registered};
 use crate::domain::activity::State;
-use crate::store::Table;
+use crate::domain::catalogue::Owner;
+use crate::store::{ActivityOrder, Failure, Table, Total};
+use crate::words::{Said, Words};
+
+/// The name of "still waiting" among the states to choose from.
+const WAITING: &str = "WAITING";
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sort(pub ActivityOrder);
+
+impl Sort {
+    const ALL: [Sort; 4] = [
+        Sort(ActivityOrder::LatestAdded),
+        Sort(ActivityOrder::FirstAdded),
+        Sort(ActivityOrder::LatestEnded),
+        Sort(ActivityOrder::FirstEnded),
+    ];
+
+    /// The word in addresses.
+    pub const fn label(self) -> &'static str {
+        match self.0 {
+            ActivityOrder::LatestAdded => "newest",
+            ActivityOrder::FirstAdded => "oldest",
+            ActivityOrder::LatestEnded => "ended",
+            ActivityOrder::FirstEnded => "ended-first",
+        }
+    }
+
+    /// What this word stands for.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| sort.label() == label)
+    }
+
+    fn word(self, words: Words) -> Said<'static> {
+        match self.0 {
+            ActivityOrder::LatestAdded => words.sort_newest(),
+            ActivityOrder::FirstAdded => words.sort_oldest(),
+            ActivityOrder::LatestEnded => words.sort_ended(),
+            ActivityOrder::FirstEnded => words.sort_ended_first(),
+        }
+    }
+}
 
 /// What was looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Search {
-    /// An activity id, device id, reference or VAT, as it was typed; empty: anything.
+    /// Parts of an activity id, device id, reference or VAT, as they were typed; empty: anything.
     pub q: String,
-    /// Only in this state.
-    pub state: Option<State>,
+    /// Only in one of these states; empty: in any.
+    pub states: Vec<State>,
     /// Only of this VAT, as it was typed; empty: of any.
     pub vat: String,
+    /// Only failures that this owner must act on.
+    pub owner: Option<Owner>,
+    /// Only with this rule in a check; empty: with any.
+    pub rule: String,
+    /// Only added on this day or later.
+    pub from: Option<Date>,
+    /// Only added on this day or before.
+    pub until: Option<Date>,
+    /// In which order.
+    pub sort: Sort,
     /// Whether the list goes on where another page of it ended.
     pub is_continued: bool,
 }
 
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Found {
+    /// Rows with the columns of `report_activities`.
+    pub table: Table,
+    /// The same rows as failures, where only failures were looked for.
+    pub failures: Vec<Failure>,
+    /// How many there are in all.
+    pub total: Total,
+    /// The cursor of what comes after these.
+    pub next: Option<String>,
+}
+
 impl Search {
+    /// The states that a word of an address stands for; `None`: it is none.
+    pub fn states_from_label(label: &str) -> Option<Vec<State>> {
+        match label {
+            WAITING => Some(vec![State::Pending, State::InProgress]),
+            label => State::from_label(label).map(|state| vec![state]),
+        }
+    }
+
+    fn states_label(&self) -> &'static str {
+        match self.states.as_slice() {
+            [] => "",
+            [state] => state.label(),
+            _ => WAITING,
+        }
+    }
+
     fn is_for_anything(&self) -> bool {
-        self.q.is_empty() && self.state.is_none() && self.vat.is_empty()
+        *self == Self { is_continued: self.is_continued, sort: self.sort, ..Self::default() }
     }
 
     /// The address of this search, from its beginning or from a cursor on.
-    fn address(&self, cursor: Option<&str>) -> String {
-        let state = self.state.map_or("", State::label);
-        let parts: Vec<String> =
-            [("q", self.q.as_str()), ("state", state), ("vat", &self.vat), ("cursor", cursor.unwrap_or(""))]
-                .into_iter()
-                .filter(|(_, value)| !value.is_empty())
-                .map(|(key, value)| format!("{key}={}", encoded(value)))
-                .collect();
-        if parts.is_empty() { "/activities".to_owned() } else { format!("/activities?{}", parts.join("&")) }
+    fn address(&self, path: &str, cursor: Option<&str>) -> String {
+        let date = |date: Option<Date>| date.map_or_else(String::new, |date| date.to_string());
+        let sort = if self.sort == Sort::default() { "" } else { self.sort.label() };
+        let (from, until) = (date(self.from), date(self.until));
+        let parts: Vec<String> = [
+            ("q", self.q.as_str()),
+            ("state", self.states_label()),
+            ("vat", &self.vat),
+            ("owner", self.owner.map_or("", Owner::label)),
+            ("rule", &self.rule),
+            ("from", &from),
+            ("until", &until),
+            ("sort", sort),
+            ("cursor", cursor.unwrap_or("")),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key}={}", encoded(value)))
+        .collect();
+        if parts.is_empty() { path.to_owned() } else { format!("{path}?{}", parts.join("&")) }
     }
 }
 
-/// The list: `table` with the columns of `report_activities`, `next` the cursor of what comes after it.
-pub fn activities(frame: &Frame<'_>, search: &Search, table: &Table, next: Option<&str>) -> Markup {
-    let rows = table.objects();
-    let title = search.state.map_or_else(|| "Activities".to_owned(), |state| format!("{state} activities"));
+/// The list, with the form that filters it.
+pub fn activities(frame: &Frame<'_>, search: &Search, found: &Found) -> Markup {
+    let words = frame.words;
+    let rows = found.table.objects();
+    let title = match search.states.as_slice() {
+        [state] => words.activities_in(state_word(words, *state)).to_string(),
+        _ => words.nav_activities().to_string(),
+    };
     let main = html! {
         h1 { (title) }
-        (form(search))
-        @if rows.is_empty() && search.is_for_anything() && !search.is_continued { (nothing_registered()) }
+        (form(frame, search))
+        @if rows.is_empty() && search.is_for_anything() && !search.is_continued { (nothing_registered(frame)) }
         @else if rows.is_empty() {
-            p.empty {
-                "Nothing found. Ids, references and VATs are compared whole and letter by letter. "
-                a href="/activities" { "Show all activities" }
-            }
+            p.empty { (words.nothing_found()) " " a href="/activities" { (words.show_all()) } }
         } @else {
-            (list(frame, &rows))
+            div.titled {
+                p.total { strong { (total(frame, found.total)) } " " span.soft { (search.sort.word(words)) } }
+                a href=(search.address("/activities.csv", None)) download { (words.as_csv()) }
+            }
+            @if found.failures.is_empty() { (list(frame, &rows)) }
+            @else { (failures::table(frame, &found.failures, &title)) }
         }
-        @if next.is_some() || search.is_continued {
-            nav.pages aria-label="Pages of the list" {
-                @if search.is_continued { a href=(search.address(None)) { "← Latest" } }
-                @if let Some(cursor) = next { a rel="next" href=(search.address(Some(cursor))) { "Older →" } }
+        @if found.next.is_some() || search.is_continued {
+            nav.pages aria-label=(words.pages_of_list()) {
+                @if search.is_continued { a href=(search.address("/activities", None)) { (words.page_first()) } }
+                @if let Some(cursor) = &found.next {
+                    a rel="next" href=(search.address("/activities", Some(cursor))) { (words.page_next()) }
+                }
             }
         }
     };
-    layout(frame, &title, Here::Activities, None, &main)
+    layout(frame, &title, Here::Activities, &main)
 }
 
-fn form(search: &Search) -> Markup {
+fn total(frame: &Frame<'_>, total: Total) -> Said<'static> {
+    match total {
+        Total::Exactly(n) => frame.words.n_activities(n),
+        Total::MoreThan(n) => frame.words.more_than_n_activities(n),
+    }
+}
+
+fn form(frame: &Frame<'_>, search: &Search) -> Markup {
+    let words = frame.words;
+    let date = |date: Option<Date>| date.map_or_else(String::new, |date| date.to_string());
+    let is_narrowed =
+        search.owner.is_some() || !search.rule.is_empty() || search.until.or(search.from).is_some();
     html! {
         form.search role="search" action="/activities" method="get" {
             div.field.wide {
-                label for="q" { "Activity id, device id, reference or VAT" }
-                input #q name="q" type="search" value=(search.q) maxlength="256" autocomplete="off"
-                    spellcheck="false" dir="auto";
+                label for="q" { (words.find_label()) }
+                input #q name="q" type="search" value=(search.q) maxlength="256" autocomplete="off" spellcheck="false"
+                    dir="auto";
             }
             div.field {
-                label for="state" { "State" }
+                label for="state" { (words.col_state()) }
                 select #state name="state" {
-                    option value="" selected[search.state.is_none()] { "any" }
+                    option value="" { (words.any()) }
+                    option value=(WAITING) selected[search.states.len() > 1] { (words.state_open()) }
                     @for state in State::ALL {
-                        option value=(state.label()) selected[search.state == Some(state)] { (state.label()) }
+                        option value=(state.label()) selected[search.states == [state]] { (state_word(words, state)) }
                     }
                 }
             }
             div.field {
-                label for="vat" { "VAT" }
-                input #vat name="vat" value=(search.vat) maxlength="32" autocomplete="off" spellcheck="false";
+                label for="vat" { (words.col_vat()) }
+                input #vat name="vat" value=(search.vat) maxlength="32" autocomplete="off" spellcheck="false" dir="ltr";
+            }
+            div.field {
+                label for="sort" { (words.sort_label()) }
+                select #sort name="sort" {
+                    @for sort in Sort::ALL {
+                        option value=(sort.label()) selected[search.sort == sort] { (sort.word(words)) }
+                    }
+                }
+            }
+            details.narrow open[is_narrowed] {
+                summary { (words.more_filters()) }
+                div.fields {
+                    div.field {
+                        label for="owner" { (words.col_owner()) }
+                        select #owner name="owner" {
+                            option value="" { (words.any()) }
+                            @for owner in Owner::ALL {
+                                option value=(owner.label()) selected[search.owner == Some(owner)] {
+                                    @if let Some(word) = owner_word(words, owner.label()) { (word) }
+                                }
+                            }
+                        }
+                    }
+                    div.field {
+                        label for="rule" { (words.col_rule()) }
+                        input #rule name="rule" value=(search.rule) maxlength="64" autocomplete="off"
+                            spellcheck="false" dir="ltr" placeholder="BR-KSA-37";
+                    }
+                    div.field {
+                        label for="from" { (words.added_from()) }
+                        input #from name="from" type="date" value=(date(search.from));
+                    }
+                    div.field {
+                        label for="until" { (words.added_until()) }
+                        input #until name="until" type="date" value=(date(search.until));
+                    }
+                }
             }
             div.field.buttons {
-                button type="submit" { "Find" }
-                @if !search.is_for_anything() { a href="/activities" { "Clear" } }
+                button type="submit" { (words.find_button()) }
+                @if !search.is_for_anything() { a href="/activities" { (words.clear()) } }
             }
         }
     }
 }
 
 fn list(frame: &Frame<'_>, rows: &[Row]) -> Markup {
+    let words = frame.words;
+    let (state, vat, reference, added, standing_) =
+        (words.col_state(), words.col_vat(), words.col_reference(), words.col_added(), words.col_standing());
     html! {
         table.folds.fixed {
-            caption.note { "The latest registered first" }
-            colgroup { col.w-id; col.w-state; col.w-vat; col; col; col.w-time; col.w-time; }
+            caption.unseen { (words.nav_activities()) }
+            colgroup { col.w-id; col.w-state; col.w-vat; col; col.w-time; col.w-standing; }
             thead {
                 tr {
-                    @for title in ["Activity", "State", "VAT", "Device", "Reference", "Registered", "Standing"] {
+                    @for title in [&words.col_device(), &state, &vat, &reference, &added, &standing_] {
                         th scope="col" { (title) }
                     }
                 }
             }
-            tbody { @for row in rows { (line(frame, row)) } }
-        }
-    }
-}
-
-fn line(frame: &Frame<'_>, row: &Row) -> Markup {
-    let vat = text_of(row, "vat");
-    html! {
-        tr {
-            th scope="row" { (link_to(vat, text_of(row, "activity_id"))) }
-            td data-label="State" { (chip_of(text_of(row, "state"))) }
-            td data-label="VAT" { (link_to_vat(vat)) }
-            td data-label="Device" { @if let Some(device) = text(row, "device_id") { (theirs(&cut(device, 64))) } }
-            td data-label="Reference" { @if let Some(reference) = text(row, "reference") { (theirs(&cut(reference, 64))) } }
-            td data-label="Registered" {
-                @if let Some(at) = time(row, "registered_at") { (moment_stacked("", frame.now, at)) }
+            tbody {
+                @for row in rows {
+                    @let of_vat = text_of(row, "vat");
+                    tr {
+                        th scope="row" { (link_to_device(of_vat, text_of(row, "activity_id"), text(row, "device_id"))) }
+                        td data-label=(state) { (chip_of(frame, text_of(row, "state"))) }
+                        td data-label=(vat) { (link_to_vat(of_vat)) }
+                        td data-label=(reference) {
+                            @if let Some(own) = text(row, "reference") { (theirs(&cut(own, 64))) }
+                        }
+                        td data-label=(added) {
+                            @if let Some(at) = time(row, "registered_at") { (moment_stacked(frame, at)) }
+                        }
+                        td data-label=(standing_) { (standing(frame, row)) }
+                    }
+                }
             }
-            td data-label="Standing" { (standing(frame, row)) }
         }
     }
 }
 
-/// How it stands, in a few words: when it concluded, or when it is asked for and what was wrong last.
+/// How it stands, in a few words: when it ended, or when it is asked for and what was wrong last.
 fn standing(frame: &Frame<'_>, row: &Row) -> Markup {
-    let concluded_at = time(row, "concluded_at");
+    let words = frame.words;
+    let ended_at = time(row, "concluded_at");
     html! {
-        @if let Some(at) = concluded_at { (moment_stacked("concluded ", frame.now, at)) }
+        @if let Some(at) = ended_at { (stacked(frame, words.ended_when(words.distance(frame.now, at)), at)) }
         @else if let Some(at) = time(row, "next_poll_at") {
-            @if at <= frame.now { "due now" } @else { (moment_stacked("next poll ", frame.now, at)) }
+            @if at <= frame.now { (words.due_now()) }
+            @else { (stacked(frame, words.next_poll_when(words.distance(frame.now, at)), at)) }
         }
-        @if concluded_at.is_none() {
-            @if time(row, "stalled_at").is_some() { " " span.tag { "stalled" } }
-            @if let Some(error) = text(row, "last_error") { " " span.bad { (theirs(&cut(error, 100))) } }
+        @if ended_at.is_none() {
+            @if time(row, "stalled_at").is_some() { " " span.tag { (words.late()) } }
+            @if let Some(error) = text(row, "last_error") { " " span.bad { (stored(frame, error, 100)) } }
         }
     }
 }
@@ -150,16 +304,23 @@ mod tests {
 
     #[test]
     fn addresses_carry_what_was_looked_for() {
-        assert_eq!(Search::default().address(None), "/activities");
+        assert_eq!(Search::default().address("/activities", None), "/activities");
         let search = Search {
             q: "a&b=ص".to_owned(),
-            state: Some(State::InProgress),
+            states: vec![State::InProgress],
             vat: "3-1".to_owned(),
+            owner: Some(Owner::Device),
+            sort: Sort(ActivityOrder::LatestEnded),
             is_continued: true,
+            ..Search::default()
         };
         assert_eq!(
-            search.address(Some("x/y")),
-            "/activities?q=a%26b%3D%D8%B5&state=IN_PROGRESS&vat=3-1&cursor=x%2Fy"
+            search.address("/activities.csv", Some("x/y")),
+            "/activities.csv?q=a%26b%3D%D8%B5&state=IN_PROGRESS&vat=3-1&owner=device&sort=ended&cursor=x%2Fy"
         );
+        assert_eq!(Search::states_from_label("WAITING"), Some(vec![State::Pending, State::InProgress]));
+        for sort in Sort::ALL {
+            assert_eq!(Sort::from_label(sort.label()), Some(sort));
+        }
     }
 }

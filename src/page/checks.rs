@@ -3,70 +3,73 @@
 use maud::{Markup, html};
 
 use super::plot::share;
-use super::words::{counted, number, percent, theirs};
-use super::{Frame, link_to_vat, scrolling, told};
+use super::text::code;
+use super::{Frame, check_word, link_to_vat, owner_word, scrolling};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{CheckTally, ChecksByVat, FailingRules};
+use crate::words::{Said, Words};
 
-/// The six checks' names in short, in the order of [`CHECK_NAMES`]: the kind of invoice, and the document.
-pub(super) const SHORT_NAMES: [(&str, &str); 6] = [
-    ("Standard", "Invoice"),
-    ("Standard", "Credit"),
-    ("Standard", "Debit"),
-    ("Simplified", "Invoice"),
-    ("Simplified", "Credit"),
-    ("Simplified", "Debit"),
-];
+/// From which share of failed checks on a cell has each shade, in hundredths, and its class.
+const SHADES: [(u64, &str); 5] = [(50, "h5"), (25, "h4"), (10, "h3"), (5, "h2"), (0, "h1")];
 
-/// From which share of failed checks on a cell has each shade, in hundredths; its class, and what a legend says.
-const SHADES: [(u64, &str, &str); 5] = [
-    (50, "h5", "50% or more"),
-    (25, "h4", "from 25%"),
-    (10, "h3", "from 10%"),
-    (5, "h2", "from 5%"),
-    (0, "h1", "under 5%"),
-];
+/// The document that a check is about, by its place in [`CHECK_NAMES`]: three of each kind of invoice.
+fn document(words: Words, nth: usize) -> Said<'static> {
+    match nth % 3 {
+        0 => words.document_invoice(),
+        1 => words.document_credit(),
+        _ => words.document_debit(),
+    }
+}
 
 /// The six checks by VAT as a heat map; each cell says its number too.
-pub(super) fn by_vat(checks: &ChecksByVat) -> Markup {
+pub(super) fn by_vat(frame: &Frame<'_>, checks: &ChecksByVat) -> Markup {
+    let words = frame.words;
     html! {
         section aria-labelledby="checks" {
-            h2 #checks { "Failed checks by VAT" }
-            @if checks.vats.is_empty() { p.empty { "Upstream has not reported on any check yet." } }
+            h2 #checks { (words.checks_title()) }
+            @if checks.vats.is_empty() { p.empty { (words.checks_none()) } }
             @else {
                 p.note {
-                    "Share of the reported checks that failed; the VATs with the most failed checks first"
+                    (words.checks_note())
                     @if checks.n_more_failing > 0 {
-                        ". " (counted(checks.n_more_failing, "more VAT has", "more VATs have")) " failed checks: "
-                        code { "pcsid-watch report checks" } " lists all"
+                        " " (words.checks_more(code("pcsid-watch report checks"), checks.n_more_failing))
                     }
                 }
-                (scrolling("Failed checks by VAT", &heat_map(checks)))
+                (scrolling(&words.checks_title(), &heat_map(frame, checks)))
                 ul.legend {
-                    li { span.cell.h0 {} " none" }
-                    @for (_, class, share) in SHADES.iter().rev() {
-                        li { span class={ "cell " (class) } {} " " (share) }
+                    li { span.cell.h0 {} " " (words.shade_none()) }
+                    @for (nth, (from, class)) in SHADES.iter().enumerate().rev() {
+                        li {
+                            span class={ "cell " (class) } {} " "
+                            @if nth == SHADES.len() - 1 { (words.shade_under(percent_sign(5))) }
+                            @else { (words.shade_from(percent_sign(*from))) }
+                        }
                     }
-                    li { span.cell.unreported { "–" } " not reported" }
+                    li { span.cell.unreported { "–" } " " (words.not_reported()) }
                 }
             }
         }
     }
 }
 
-fn heat_map(checks: &ChecksByVat) -> Markup {
+fn percent_sign(n: u64) -> Markup {
+    html! { bdi dir="ltr" { (n) "%" } }
+}
+
+fn heat_map(frame: &Frame<'_>, checks: &ChecksByVat) -> Markup {
+    let words = frame.words;
     html! {
         table.heat {
-            caption.unseen { "Share of failed checks by VAT and check" }
+            caption.unseen { (words.checks_note()) }
             thead {
                 tr {
-                    th scope="col" rowspan="2" { "VAT" }
-                    th scope="colgroup" colspan="3" { "Standard tax invoice" }
-                    th scope="colgroup" colspan="3" { "Simplified tax invoice" }
+                    th scope="col" rowspan="2" { (words.col_vat()) }
+                    th scope="colgroup" colspan="3" { (words.standard_invoice()) }
+                    th scope="colgroup" colspan="3" { (words.simplified_invoice()) }
                 }
                 tr {
-                    @for (name, (_, document)) in CHECK_NAMES.iter().zip(SHORT_NAMES) {
-                        th scope="col" { abbr title=(name) { (document) } }
+                    @for (nth, name) in CHECK_NAMES.iter().enumerate() {
+                        th scope="col" { abbr title=(name) { (document(words, nth)) } }
                     }
                 }
             }
@@ -74,7 +77,7 @@ fn heat_map(checks: &ChecksByVat) -> Markup {
                 @for vat in &checks.vats {
                     tr {
                         th scope="row" { (link_to_vat(&vat.vat)) }
-                        @for check in &vat.checks { (cell(*check)) }
+                        @for check in &vat.checks { (cell(frame, *check)) }
                     }
                 }
             }
@@ -82,14 +85,15 @@ fn heat_map(checks: &ChecksByVat) -> Markup {
     }
 }
 
-fn cell(check: CheckTally) -> Markup {
+fn cell(frame: &Frame<'_>, check: CheckTally) -> Markup {
+    let words = frame.words;
     let reported = check.n_failed.saturating_add(check.n_succeeded);
     html! {
-        @if reported == 0 { td.cell.unreported { "–" span.unseen { " not reported" } } }
+        @if reported == 0 { td.cell.unreported { "–" span.unseen { " " (words.not_reported()) } } }
         @else {
             td class={ "cell " (shade(check.n_failed, reported)) } {
-                strong { (percent(check.n_failed, reported)) } " "
-                span.of { (number(check.n_failed)) " of " (number(reported)) }
+                strong dir="ltr" { (words.percent(check.n_failed, reported)) } " "
+                span.of { (words.n_of(words.number(check.n_failed), words.number(reported))) }
             }
         }
     }
@@ -102,31 +106,28 @@ fn shade(failed: u64, reported: u64) -> &'static str {
     // Rounded as the number in the cell is, so that the two agree.
     let doubled = u128::from(failed) * 200 + u128::from(reported);
     let reaches = |hundredths: u64| doubled >= u128::from(reported) * 2 * u128::from(hundredths);
-    SHADES.iter().find(|(from, ..)| reaches(*from)).map_or("h0", |(_, class, _)| class)
+    SHADES.iter().find(|(from, _)| reaches(*from)).map_or("h0", |(_, class)| class)
 }
 
 /// The rules that fail most, as bars that say their numbers.
 pub(super) fn rules(frame: &Frame<'_>, rules: &FailingRules) -> Markup {
+    let words = frame.words;
     let most = rules.rules.iter().map(|rule| rule.n_failed_checks).max().unwrap_or(0);
+    let (failed, owner, inside) = (words.col_failed_checks(), words.col_owner(), words.col_in());
     html! {
         section aria-labelledby="rules" {
-            h2 #rules { "Rules that fail most" }
-            @if rules.rules.is_empty() { p.empty { "No check has failed by a rule yet." } }
+            h2 #rules { (words.rules_title()) }
+            @if rules.rules.is_empty() { p.empty { (words.rules_none()) } }
             @else {
                 p.note {
-                    "Failed checks that name the rule"
-                    @if rules.n_more > 0 {
-                        ". " (counted(rules.n_more, "more rule fails: ", "more rules fail: "))
-                        code { "pcsid-watch report rules" } " lists all"
-                    }
+                    (words.rules_note())
+                    @if rules.n_more > 0 { " " (words.rules_more(code("pcsid-watch report rules"), rules.n_more)) }
                 }
                 table.bars {
-                    caption.unseen { "Rules by the number of checks that failed with them" }
+                    caption.unseen { (words.rules_title()) }
                     thead {
                         tr {
-                            th scope="col" { "Rule" }
-                            th scope="col" { "Failed checks" }
-                            th scope="col" { "In" }
+                            @for title in [&words.col_rule(), &failed, &owner, &inside] { th scope="col" { (title) } }
                         }
                     }
                     tbody {
@@ -134,14 +135,17 @@ pub(super) fn rules(frame: &Frame<'_>, rules: &FailingRules) -> Markup {
                             tr {
                                 @let explained = frame.catalogue.explain(Some(&rule.rule));
                                 th scope="row" {
-                                    code { (theirs(&rule.rule)) }
-                                    span.meaning { (told(frame, explained.meaning.of(frame.language))) }
+                                    (code(&super::cut(&rule.rule, 60)))
+                                    span.meaning { (super::cut(explained.meaning.of(words.language()), 300)) }
                                 }
                                 td.measured {
-                                    span.n { (number(rule.n_failed_checks)) }
-                                    (share(rule.n_failed_checks, most))
+                                    span.n { (words.number(rule.n_failed_checks)) } " "
+                                    (share(words, rule.n_failed_checks, most))
                                 }
-                                td.in { (kinds(&rule.checks)) }
+                                td.owner {
+                                    @if let Some(owner) = owner_word(words, explained.owner.label()) { (owner) }
+                                }
+                                td.in { (kinds(frame, &rule.checks)) }
                             }
                         }
                     }
@@ -151,22 +155,35 @@ pub(super) fn rules(frame: &Frame<'_>, rules: &FailingRules) -> Markup {
     }
 }
 
-/// Checks in short: `Standard: Invoice, Credit`.
-fn kinds(checks: &[usize]) -> Markup {
-    let of = |kind: &str| -> Vec<&str> {
-        let names = checks.iter().filter_map(|at| SHORT_NAMES.get(*at));
-        names.filter(|(of, _)| *of == kind).map(|(_, document)| *document).collect()
+/// Checks by their names.
+fn kinds(frame: &Frame<'_>, checks: &[usize]) -> Markup {
+    let words = frame.words;
+    let of = |simplified: bool| -> Vec<String> {
+        let places = checks.iter().filter(|at| (**at >= 3) == simplified && **at < CHECK_NAMES.len());
+        places.map(|at| document(words, *at).to_string()).collect()
     };
-    let (standard, simplified) = (of("Standard"), of("Simplified"));
+    let (standard, simplified) = (of(false), of(true));
+    let comma = format!("{} ", words.list_comma());
     html! {
-        @if !standard.is_empty() { span.kind { "Standard: " (standard.join(", ")) } }
-        @if !simplified.is_empty() { " " span.kind { "Simplified: " (simplified.join(", ")) } }
+        @if !standard.is_empty() { span.kind { (words.kind_standard(standard.join(&comma))) } }
+        @if !simplified.is_empty() { " " span.kind { (words.kind_simplified(simplified.join(&comma))) } }
+    }
+}
+
+/// A check's name in words, with its public name in the data.
+pub(super) fn check_name(words: Words, name: &str) -> Markup {
+    html! {
+        @match check_word(words, name) {
+            Some(word) => span data-check=(name) { (word) },
+            None => (super::theirs(name)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::tests::frame;
     use crate::store::VatChecks;
 
     #[test]
@@ -178,9 +195,9 @@ mod tests {
             vats: vec![VatChecks { vat: "310122393500003".to_owned(), checks }],
             n_more_failing: 2,
         };
-        let drawn = by_vat(&checks).into_string();
-        assert!(drawn.contains("<strong>25%</strong> <span class=\"of\">1,000 of 4,000</span>"), "{drawn}");
-        assert!(drawn.contains("<strong>0%</strong> <span class=\"of\">0 of 7</span>"), "{drawn}");
+        let drawn = by_vat(&frame(), &checks).into_string();
+        assert!(drawn.contains("25%</strong> <span class=\"of\">1,000 of 4,000</span>"), "{drawn}");
+        assert!(drawn.contains("0%</strong> <span class=\"of\">0 of 7</span>"), "{drawn}");
         assert_eq!(drawn.matches("not reported</span>").count(), 4, "{drawn}");
         assert!(drawn.contains("2 more VATs have failed checks"), "{drawn}");
         for name in CHECK_NAMES {
@@ -204,8 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn checks_are_named_in_short() {
-        let named = kinds(&[0, 2, 4]).into_string();
+    fn checks_are_named_by_kind() {
+        let named = kinds(&frame(), &[0, 2, 4]).into_string();
         assert!(named.contains("Standard: Invoice, Debit"), "{named}");
         assert!(named.contains("Simplified: Credit"), "{named}");
     }

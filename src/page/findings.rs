@@ -3,11 +3,12 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::marks::{Sign, sign};
+use super::checks::check_name;
+use super::marks::{Sign, chip_of, owner_word, sign};
 use super::rows::{Row, below, text, text_of};
-use super::words::{counted, cut, theirs, visible};
-use super::{Frame, direction, link_to, told};
-use crate::domain::catalogue::{Language, Owner, Severity};
+use super::text::{code, cut, theirs, visible};
+use super::{Frame, link_to};
+use crate::domain::catalogue::{Language, Severity};
 use crate::domain::report::CHECK_NAMES;
 use crate::domain::rules::page_as_sentence;
 
@@ -26,8 +27,8 @@ pub(super) fn n_failed(history: &Row) -> usize {
 pub(super) fn checks(frame: &Frame<'_>, history: &Row, is_concluded: bool) -> Markup {
     html! {
         section aria-labelledby="checks" {
-            h2 #checks { "Checks" }
-            @if !is_concluded { p.note { "Upstream reports on them with its conclusion." } }
+            h2 #checks { (frame.words.findings_title()) }
+            @if !is_concluded { p.note { (frame.words.findings_later()) } }
             ul.checks {
                 @for name in CHECK_NAMES {
                     @let check = below(history, "checks").find(|check| text_of(check, "check_name") == name);
@@ -39,22 +40,24 @@ pub(super) fn checks(frame: &Frame<'_>, history: &Row, is_concluded: bool) -> Ma
 }
 
 fn one(frame: &Frame<'_>, name: &str, check: Option<&Row>, is_concluded: bool) -> Markup {
+    let words = frame.words;
     let outcome = check.map_or("", |check| text_of(check, "outcome"));
     let (class, mark, word) = match outcome {
-        "SUCCEEDED" => ("succeeded", Sign::Good, "succeeded"),
-        "FAILED" => ("failed", Sign::Bad, "failed"),
-        _ if is_concluded => ("unreported", Sign::Nothing, "not reported"),
-        _ => ("unreported", Sign::Waiting, "not known yet"),
+        "SUCCEEDED" => ("succeeded", Sign::Good, words.outcome_succeeded()),
+        "FAILED" => ("failed", Sign::Bad, words.outcome_failed()),
+        _ if is_concluded => ("unreported", Sign::Nothing, words.not_reported()),
+        _ => ("unreported", Sign::Waiting, words.outcome_unknown()),
     };
     html! {
         li class=(class) {
-            p.check { span class={ "chip " (class) } { (sign(mark)) (name) } " " span.soft { (word) } }
+            p.check { span class={ "chip " (class) } { (sign(mark)) (check_name(words, name)) } " " span.soft { (word) } }
             @if let Some(check) = check.filter(|_| outcome == "FAILED") { (failure(frame, check)) }
         }
     }
 }
 
 fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
+    let words = frame.words;
     let errors: Vec<&Row> = below(check, "errors").collect();
     let n_more = errors.len().saturating_sub(MAX_ERRORS) as u64;
     html! {
@@ -62,22 +65,22 @@ fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
             ul.errors {
                 @for error in errors.iter().take(MAX_ERRORS) {
                     li {
-                        @if let Some(rule) = text(error, "rule") { code.rule { (theirs(rule)) } }
-                        @else { span.rule.soft { "no rule code" } }
+                        @if let Some(rule) = text(error, "rule") { span.rule { (code(rule)) } }
+                        @else { span.rule.soft { (words.no_rule_code()) } }
                         (severity(frame, error))
-                        span.message dir="auto" { (visible(&cut(text_of(error, "message"), MAX_MESSAGE_CHARS))) }
+                        span.message { (theirs(&cut(text_of(error, "message"), MAX_MESSAGE_CHARS))) }
                         (why(frame, error))
                     }
                 }
             }
-            @if n_more > 0 { p.soft { "And " (counted(n_more, "more error", "more errors")) " in the text." } }
+            @if n_more > 0 { p.soft { (words.more_errors(n_more)) } }
         }
         @if let Some(message) = text(check, "message") {
             details open[errors.is_empty()] {
-                summary { "The message as ClearTax wrote it" }
+                summary { (words.message_as_written()) }
                 pre.verbatim dir="auto" tabindex="0" { (visible(message)) }
             }
-        } @else if errors.is_empty() { p.soft { "Without a message." } }
+        } @else if errors.is_empty() { p.soft { (words.no_message()) } }
     }
 }
 
@@ -85,26 +88,23 @@ fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
 fn severity(frame: &Frame<'_>, error: &Row) -> Markup {
     let severity = Severity::from_label(text_of(error, "severity")).unwrap_or(Severity::Unknown);
     html! {
-        span class={ "severity " (severity.label()) } lang=(frame.language.label()) dir=(direction(frame)) {
-            (severity.told().of(frame.language))
-        }
+        span class={ "severity " (severity.label()) } { (severity.told().of(frame.words.language())) }
     }
 }
 
-/// What an error means, and what to do about it.
+/// What an error means, whose data it is about and what to do about it.
 fn why(frame: &Frame<'_>, error: &Row) -> Markup {
-    let keys = match frame.language {
+    let keys = match frame.words.language() {
         Language::English => ("meaning", "remedy"),
         Language::Arabic => ("meaning_ar", "remedy_ar"),
     };
-    let owner = Owner::from_label(text_of(error, "owner")).map(Owner::told);
     html! {
         @if let Some(meaning) = text(error, keys.0) {
-            div.why lang=(frame.language.label()) dir=(direction(frame)) {
-                p { (told(frame, meaning)) }
+            div.why {
+                p { (visible(meaning)) }
                 p.soft {
-                    @if let Some(owner) = owner { span.owner { (owner.of(frame.language)) } }
-                    @if let Some(remedy) = text(error, keys.1) { (told(frame, remedy)) }
+                    @if let Some(owner) = owner_word(frame.words, text_of(error, "owner")) { span.owner { (owner) } " " }
+                    @if let Some(remedy) = text(error, keys.1) { (visible(remedy)) }
                 }
             }
         }
@@ -112,26 +112,29 @@ fn why(frame: &Frame<'_>, error: &Row) -> Markup {
 }
 
 /// How the device's attempt before this one ended, and what has become of its errors.
-pub(super) fn former_attempt(history: &Row) -> Markup {
+pub(super) fn former_attempt(frame: &Frame<'_>, history: &Row) -> Markup {
+    let words = frame.words;
     let Some(former) = history.get("former_attempt").and_then(Value::as_object) else { return html! {} };
     let (vat, id) = (text_of(history, "vat"), text_of(former, "activity_id"));
     let rules = former.get("rules").and_then(Value::as_object);
+    let kinds =
+        [("fixed", words.rules_fixed()), ("remaining", words.rules_remaining()), ("new", words.rules_new())];
     html! {
         section aria-labelledby="former" {
-            h2 #former { "The device’s attempt before" }
-            p { (link_to(vat, id)) " ended as " strong { (theirs(text_of(former, "state"))) } "." }
+            h2 #former { (words.former_title()) }
+            p { (link_to(vat, id)) " " (chip_of(frame, text_of(former, "state"))) }
             @if let Some(rules) = rules {
                 dl.compared {
-                    @for (key, label) in [("fixed", "No longer broken"), ("remaining", "Still broken"), ("new", "Newly broken")] {
+                    @for (key, label) in kinds {
                         @let codes: Vec<&str> = rules.get(key).and_then(Value::as_array).into_iter().flatten()
                             .filter_map(Value::as_str).collect();
                         div {
                             dt { (label) }
                             dd {
-                                @if codes.is_empty() { "none" }
-                                @for (at, code) in codes.iter().enumerate() {
-                                    @if at > 0 { ", " }
-                                    code { (theirs(code)) }
+                                @if codes.is_empty() { (words.none()) }
+                                @for (at, rule) in codes.iter().enumerate() {
+                                    @if at > 0 { (words.list_comma()) " " }
+                                    (code(rule))
                                 }
                             }
                         }
@@ -146,7 +149,9 @@ pub(super) fn former_attempt(history: &Row) -> Markup {
 ///
 /// An entry that names several rules is there once for each.
 pub(super) fn listed_errors(frame: &Frame<'_>, history: &Row) -> Markup {
+    let words = frame.words;
     let errors: Vec<&Row> = below(history, "errors").collect();
+    let (source_, message_) = (words.col_source(), words.col_message());
     let is_first = |at: usize| {
         let entry = |at: usize| errors.get(at).and_then(|error| error.get("entry"));
         at == 0 || entry(at - 1) != entry(at)
@@ -154,25 +159,26 @@ pub(super) fn listed_errors(frame: &Frame<'_>, history: &Row) -> Markup {
     html! {
         @if !errors.is_empty() {
             section aria-labelledby="errors" {
-                h2 #errors { "Errors ClearTax listed" }
+                h2 #errors { (words.listed_errors_title()) }
                 table.folds {
-                    caption.unseen { "Errors ClearTax listed" }
+                    caption.unseen { (words.listed_errors_title()) }
                     thead {
-                        tr { th scope="col" { "Code" } th scope="col" { "Source" } th scope="col" { "Message" } }
+                        tr { @for title in [&words.col_code(), &source_, &message_] { th scope="col" { (title) } } }
                     }
                     tbody {
                         @for (at, error) in errors.iter().enumerate().take(MAX_ERRORS) {
                             tr {
                                 th scope="row" {
-                                    code { (theirs(text(error, "rule").or(text(error, "error_code")).unwrap_or("–"))) }
+                                    (code(text(error, "rule").or(text(error, "error_code")).unwrap_or("–")))
                                     " " (severity(frame, error))
                                 }
-                                td data-label="Source" {
+                                td data-label=(source_) {
                                     @if let Some(source) = text(error, "error_source") { (theirs(source)) }
                                 }
-                                td data-label="Message" {
+                                td data-label=(message_) {
                                     @if let Some(message) = text(error, "error_message").filter(|_| is_first(at)) {
-                                        (theirs(page_as_sentence(message).as_deref().unwrap_or(message)))
+                                        @let said = page_as_sentence(message);
+                                        (theirs(&cut(said.as_deref().unwrap_or(message), MAX_MESSAGE_CHARS)))
                                     }
                                     (why(frame, error))
                                 }
@@ -181,7 +187,7 @@ pub(super) fn listed_errors(frame: &Frame<'_>, history: &Row) -> Markup {
                     }
                 }
                 @if let Some(n_more @ 1..) = errors.len().checked_sub(MAX_ERRORS) {
-                    p.soft { "And " (counted(n_more as u64, "more", "more")) "." }
+                    p.soft { (words.and_more(n_more as u64)) }
                 }
             }
         }

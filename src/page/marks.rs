@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::Frame;
 use crate::domain::activity::State;
+use crate::words::{Said, Words};
 
 /// A small picture, drawn in the colour of the text around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,15 +83,103 @@ pub(super) const fn class_of(state: State) -> &'static str {
     }
 }
 
-/// A state's sign and name.
-pub(super) fn chip(state: State) -> Markup {
-    html! { span class={ "chip " (class_of(state)) } { (sign(sign_of(state))) (state.label()) } }
+/// A state in the words that people use.
+pub(crate) fn state_word(words: Words, state: State) -> Said<'static> {
+    match state {
+        State::Pending => words.state_pending(),
+        State::InProgress => words.state_in_progress(),
+        State::Succeeded => words.state_succeeded(),
+        State::Failed => words.state_failed(),
+        State::Rejected => words.state_rejected(),
+        State::Expired => words.state_expired(),
+        State::Cancelled => words.state_cancelled(),
+    }
+}
+
+/// A state's sign and word. Its public label is in the data.
+pub(super) fn chip(frame: &Frame<'_>, state: State) -> Markup {
+    html! {
+        span class={ "chip " (class_of(state)) } data-state=(state.label()) {
+            (sign(sign_of(state))) (state_word(frame.words, state))
+        }
+    }
 }
 
 /// The same where the state came as text; one that is not known is shown as it is.
-pub(super) fn chip_of(label: &str) -> Markup {
+pub(super) fn chip_of(frame: &Frame<'_>, label: &str) -> Markup {
     match State::from_label(label) {
-        Some(state) => chip(state),
-        None => super::words::theirs(label),
+        Some(state) => chip(frame, state),
+        None => super::text::theirs(label),
+    }
+}
+
+/// Who must act, in the words that people use; nothing for an owner that is not known.
+pub(crate) fn owner_word(words: Words, label: &str) -> Option<Said<'static>> {
+    match label {
+        "registration" => Some(words.owner_registration()),
+        "device" => Some(words.owner_device()),
+        "cleartax" => Some(words.owner_cleartax()),
+        "zatca" => Some(words.owner_zatca()),
+        _ => None,
+    }
+}
+
+/// How a delivery stands, in the words that people use, with class and sign.
+pub(crate) fn delivery_word(words: Words, status: &str) -> Option<Said<'static>> {
+    match status {
+        "pending" => Some(words.delivery_pending()),
+        "delivered" => Some(words.delivery_delivered()),
+        "dead" => Some(words.delivery_dead()),
+        _ => None,
+    }
+}
+
+/// A delivery's sign and word.
+pub(super) fn delivery_chip(frame: &Frame<'_>, status: &str) -> Markup {
+    let (class, mark) = match status {
+        "delivered" => ("succeeded", Sign::Good),
+        "dead" => ("failed", Sign::Bad),
+        _ => ("pending", Sign::Waiting),
+    };
+    html! {
+        span class={ "chip " (class) } data-status=(status) {
+            (sign(mark))
+            @match delivery_word(frame.words, status) { Some(word) => (word), None => (super::text::theirs(status)) }
+        }
+    }
+}
+
+/// An event's type in the words that people use; one that is not known is shown as it is.
+pub(crate) fn event_word(words: Words, kind: &str) -> String {
+    match kind {
+        "pcsid.generation.succeeded" => words.event_succeeded(),
+        "pcsid.generation.failed" => words.event_failed(),
+        "pcsid.activity.rejected" => words.event_rejected(),
+        "pcsid.activity.expired" => words.event_expired(),
+        "pcsid.activity.cancelled" => words.event_cancelled(),
+        "pcsid.activity.stalled" => words.event_stalled(),
+        "upstream.credential.held" => words.event_credential_held(),
+        "upstream.credential.restored" => words.event_credential_restored(),
+        "upstream.vat.held" => words.event_vat_held(),
+        "upstream.vat.restored" => words.event_vat_restored(),
+        "pcsid.certificate.renewal_due" => words.event_renewal_due(),
+        "pcsid.certificate.expired" => words.event_certificate_expired(),
+        other => return other.to_owned(),
+    }
+    .to_string()
+}
+
+/// A check by its public name, in the words that people use.
+pub(crate) fn check_word(words: Words, name: &str) -> Option<Said<'static>> {
+    match name {
+        "StandardTaxInvoice" => Some(words.check_standard_invoice()),
+        "StandardTaxInvoiceCredit" => Some(words.check_standard_credit()),
+        "StandardTaxInvoiceDebit" => Some(words.check_standard_debit()),
+        "SimplifiedTaxInvoice" => Some(words.check_simplified_invoice()),
+        "SimplifiedTaxInvoiceCredit" => Some(words.check_simplified_credit()),
+        "SimplifiedTaxInvoiceDebit" => Some(words.check_simplified_debit()),
+        // Where reports count entries of ErrorList beside the checks.
+        "ErrorList" => Some(words.check_listed()),
+        _ => None,
     }
 }

@@ -4,42 +4,52 @@
 //! their own style sheet alone. Text from upstream and from users is escaped, keeps its direction to itself, and
 //! shows what would otherwise be invisible in it. No state is told by colour alone.
 //!
-//! Functions here take values and return markup: they read no clock and no database.
+//! Every text of ours comes from [`Words`], so that a page is whole in each language, and runs in its direction: the
+//! style sheet has logical properties alone, and plots are mirrored.
+//!
+//! Functions here take values and return markup: they read no clock and no database. A part of a page is a function of
+//! [`Frame`] and of what is to be shown, and a page is a function that hands its parts to `layout`.
 
 mod activities;
 mod activity;
 mod checks;
 mod choice;
 mod deliveries;
+mod failures;
 mod findings;
 mod health;
 mod marks;
+mod outbox;
 mod overview;
 mod plot;
 mod rows;
 #[cfg(test)]
 mod tests;
-mod words;
+mod text;
 
 use std::time::Duration;
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, Render, html};
 
 use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::gate::Outage;
 use crate::domain::time::Timestamp;
+use crate::words::{Words, Zone};
 use marks::{Sign, sign};
-use words::{encoded, theirs, utc};
+use text::{clock, code, encoded};
 
-pub use activities::{Search, activities};
+pub use activities::{Found, Search, Sort, activities};
 pub use activity::{Said, activity};
 pub use choice::choose_vat;
-pub use overview::{Refresh, overview};
+pub(crate) use marks::{check_word, delivery_word, event_word, owner_word, state_word};
+pub use outbox::{Outbox, OutboxPart, outbox};
+pub use overview::{REFRESH_S, Refresh, overview};
+pub(crate) use text::{cut, is_reordering, theirs, visible};
 
 /// The pages' style sheet, served at `/style.css`.
 pub const CSS: &str = include_str!("page.css");
 
-/// What every page knows of the daemon.
+/// What every page knows of the daemon and its reader.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
     /// The time that the page tells of.
@@ -60,20 +70,24 @@ pub struct Frame<'a> {
     pub stalled_after: Duration,
     /// What rules mean.
     pub catalogue: &'a Catalogue,
-    /// What explanations are told in.
-    pub language: Language,
-    /// The address of the same page with explanations in the other language.
+    /// The reader's language.
+    pub words: Words,
+    /// The reader's clocks.
+    pub zone: &'a Zone,
+    /// The address of the same page in the other language.
     pub other_language_at: &'a str,
 }
 
 /// A page that only says why there is no other.
 pub fn refusal(frame: &Frame<'_>, title: &str, sentence: &str) -> Markup {
+    let words = frame.words;
+    let title = words.stored(title).unwrap_or_else(|| title.to_owned());
     let main = html! {
-        h1 { (theirs(title)) }
-        p.lead { (theirs(sentence)) }
-        p { a href="/" { "Overview" } " · " a href="/activities" { "All activities" } }
+        h1 { (theirs(&title)) }
+        p.lead { (text::stored(frame, sentence, 2_000)) }
+        p { a href="/" { (words.nav_overview()) } " · " a href="/activities" { (words.nav_activities()) } }
     };
-    layout(frame, title, Here::Elsewhere, None, &main)
+    layout(frame, &title, Here::Elsewhere, &main)
 }
 
 /// Which entry of the navigation the page is.
@@ -81,50 +95,53 @@ pub fn refusal(frame: &Frame<'_>, title: &str, sentence: &str) -> Markup {
 enum Here {
     Overview,
     Activities,
+    Deliveries,
     Elsewhere,
 }
 
-/// A whole page; one that refreshes itself does so after so many seconds.
-fn layout(frame: &Frame<'_>, title: &str, here: Here, refresh_s: Option<u32>, main: &Markup) -> Markup {
+/// A whole page.
+fn layout(frame: &Frame<'_>, title: &str, here: Here, main: &Markup) -> Markup {
+    let words = frame.words;
     let current = |entry: Here| (here == entry).then_some("page");
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(words.language().label()) dir=(words.direction()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="robots" content="noindex";
-                @if let Some(seconds) = refresh_s { meta http-equiv="refresh" content=(seconds); }
-                title { (words::visible(title)) " · pcsid-watch" }
+                title { (visible(title)) " · pcsid-watch" }
                 link rel="stylesheet" href="/style.css";
             }
             body {
-                a.skip href="#main" { "Skip to the content" }
+                a.skip href="#main" { (words.skip_to_content()) }
                 header.top {
-                    a.name href="/" { "pcsid-watch" }
-                    nav aria-label="Pages" {
-                        a href="/" aria-current=[current(Here::Overview)] { "Overview" }
-                        a href="/activities" aria-current=[current(Here::Activities)] { "Activities" }
+                    a.name href="/" dir="ltr" { "pcsid-watch" }
+                    nav aria-label=(words.nav_pages()) {
+                        a href="/" aria-current=[current(Here::Overview)] { (words.nav_overview()) }
+                        a href="/activities" aria-current=[current(Here::Activities)] { (words.nav_activities()) }
+                        a href="/deliveries" aria-current=[current(Here::Deliveries)] { (words.nav_deliveries()) }
                     }
-                    (language_switch(frame))
                     @if here != Here::Activities {
                         form.find role="search" action="/activities" method="get" {
-                            label.unseen for="find" { "Find by activity id, device id, reference or VAT" }
-                            input #find name="q" type="search" placeholder="Activity, device, reference or VAT"
+                            label.unseen for="find" { (words.find_label()) }
+                            input #find name="q" type="search" placeholder=(words.find_placeholder())
                                 maxlength="256" autocomplete="off" spellcheck="false" dir="auto";
-                            button type="submit" { "Find" }
+                            button type="submit" { (words.find_button()) }
                         }
                     }
+                    (language_switch(frame))
                 }
                 @if here != Here::Overview && !frame.troubles.is_empty() {
-                    p.banner.ill { (sign(Sign::Bad)) span { "Not ready: " a href="/" { "see the overview" } "." } }
+                    p.banner.ill { (sign(Sign::Bad)) span { (words.banner_ill(html! { a href="/" { (words.nav_overview()) } })) } }
                 }
                 main #main tabindex="-1" { (main) }
                 footer {
                     p {
-                        "pcsid-watch " (frame.version) " · upstream " (theirs(frame.upstream)) " · as of "
-                        time datetime=(frame.now) { (utc(frame.now)) }
+                        span { bdi dir="ltr" { "pcsid-watch " (frame.version) } }
+                        " · " span { "ClearTax: " (code(frame.upstream)) }
+                        @if here != Here::Overview { " · " (as_of(frame)) }
                     }
                 }
             }
@@ -132,27 +149,23 @@ fn layout(frame: &Frame<'_>, title: &str, here: Here, refresh_s: Option<u32>, ma
     }
 }
 
-/// A link to the same page with explanations in the other language, in that language.
-fn language_switch(frame: &Frame<'_>) -> Markup {
-    let (label, name, title) = match frame.language {
-        Language::English => ("ar", "العربية", "الشرح بالعربية"),
-        Language::Arabic => ("en", "English", "Explanations in English"),
+/// The time that a page tells of, with the zone of all its times.
+fn as_of(frame: &Frame<'_>) -> Markup {
+    let offset = html! { bdi dir="ltr" { (frame.zone.offset(frame.now)) } };
+    let zone = match frame.zone.name() {
+        Zone::DEFAULT => frame.words.zone_riyadh(offset).render(),
+        name => frame.words.zone_other(html! { bdi dir="ltr" { (name) } }, offset).render(),
     };
-    html! { a.language href=(frame.other_language_at) lang=(label) hreflang=(label) title=(title) { (name) } }
+    html! { span.asof { (frame.words.as_of(clock(frame, frame.now), zone)) } }
 }
 
-/// A text of ours in the reader's language.
-fn told(frame: &Frame<'_>, text: &str) -> Markup {
-    let language = frame.language.label();
-    html! { span lang=(language) dir=(direction(frame)) { (text) } }
-}
-
-/// Which way the reader's language runs.
-fn direction(frame: &Frame<'_>) -> &'static str {
-    match frame.language {
-        Language::English => "ltr",
-        Language::Arabic => "rtl",
-    }
+/// A link to the same page in the other language, in that language.
+fn language_switch(frame: &Frame<'_>) -> Markup {
+    let (label, direction, name) = match frame.words.language() {
+        Language::English => ("ar", "rtl", "العربية"),
+        Language::Arabic => ("en", "ltr", "English"),
+    };
+    html! { a.language href=(frame.other_language_at) lang=(label) hreflang=(label) dir=(direction) { (name) } }
 }
 
 /// The path of an activity's page.
@@ -162,28 +175,57 @@ fn path_of(vat: &str, activity_id: &str) -> String {
 
 /// A link to an activity's page.
 fn link_to(vat: &str, activity_id: &str) -> Markup {
-    html! { a href=(path_of(vat, activity_id)) { code { (theirs(activity_id)) } } }
+    html! { a href=(path_of(vat, activity_id)) { (code(activity_id)) } }
+}
+
+/// A link to an activity's page by the name that its user gave the device, with the id below it; by the id where it has
+/// no name.
+fn link_to_device(vat: &str, activity_id: &str, device_id: Option<&str>) -> Markup {
+    html! {
+        @match device_id {
+            Some(device) => {
+                a href=(path_of(vat, activity_id)) { (theirs(&cut(device, 64))) } " "
+                span.under { (code(activity_id)) }
+            }
+            None => (link_to(vat, activity_id)),
+        }
+    }
 }
 
 /// A link to a VAT's activities.
 fn link_to_vat(vat: &str) -> Markup {
-    html! { a href={ "/activities?vat=" (encoded(vat)) } { code { (theirs(vat)) } } }
+    html! { a href={ "/activities?vat=" (encoded(vat)) } { (code(vat)) } }
 }
 
 /// A box for something wide: it scrolls by itself, by keyboard too, and the page does not.
-fn scrolling(label: &str, wide: &Markup) -> Markup {
-    html! { div.scroll role="region" aria-label=(label) tabindex="0" { (wide) } }
+fn scrolling(label: &impl ToString, wide: &Markup) -> Markup {
+    html! { div.scroll role="group" aria-label=(label.to_string()) tabindex="0" { (wide) } }
+}
+
+/// A form's hidden fields and its one button.
+fn action(frame: &Frame<'_>, path: &str, carried: &[(&str, &str)], button: &Markup) -> Markup {
+    html! {
+        form method="post" action=(path) {
+            input type="hidden" name="form_token" value=(frame.form_token);
+            @for (name, value) in carried { input type="hidden" name=(name) value=(value); }
+            (button)
+        }
+    }
 }
 
 /// What is said where no activity has been registered.
-fn nothing_registered() -> Markup {
+fn nothing_registered(frame: &Frame<'_>) -> Markup {
+    let words = frame.words;
     html! {
         div.empty {
-            p { "Nothing has been registered yet. Add the activity that ClearTax answered a device’s onboarding with:" }
-            pre { "pcsid-watch add --vat VAT ACTIVITY_ID" }
-            p {
-                "or " code { "pcsid-watch import FILE.csv" } " for many, or " code { "POST /v1/activities" }
-                " from another program."
+            h2 { (words.first_title()) }
+            ol {
+                li { (words.first_register(code("PcsidGenerationActivityId"))) }
+                li { (words.first_add()) pre dir="ltr" { "pcsid-watch add --vat VAT ACTIVITY_ID" } }
+                li {
+                    (words.first_many(code("pcsid-watch import FILE.csv"), code("POST /v1/activities")))
+                }
+                li { (words.first_then()) }
             }
         }
     }

@@ -2,18 +2,21 @@
 //!
 //! Everything is drawn in a box of [`WIDTH`] by [`HEIGHT`] that the page scales. Text in it is larger on a
 //! phone, where the box is small, so there is more room left for it than a wide page needs.
+//!
+//! Geometry is worked out from left to right. Where the reader's language runs the other way, what is drawn is mirrored:
+//! time and magnitude run with the reading direction.
 
 use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::marks::class_of;
-use super::words::{compact, counted, duration, number};
+use super::marks::{class_of, state_word};
 use crate::domain::activity::State;
 use crate::store::{Bucket, Day, Durations};
+use crate::words::Words;
 
 const WIDTH: f64 = 480.0;
-const HEIGHT: f64 = 220.0;
+const HEIGHT: f64 = 168.0;
 const LEFT: f64 = 50.0;
 const RIGHT: f64 = WIDTH - 6.0;
 const BOTTOM: f64 = HEIGHT - 28.0;
@@ -46,26 +49,31 @@ struct Tick {
 }
 
 /// Conclusions per day as stacked bars.
-pub(super) fn conclusions(days: &[Day], summary: &str) -> Markup {
+pub(super) fn conclusions(words: Words, days: &[Day], summary: &str) -> Markup {
     const TOP: f64 = 10.0;
     let axis = Axis::up_to(days.iter().map(Day::total).max().unwrap_or(0));
     let column = (RIGHT - LEFT) / days.len().max(1) as f64;
-    let bars = stacks(days, &axis, TOP);
-    let ticks = day_ticks(days, column);
+    let bars = stacks(words, days, &axis, TOP);
+    let ticks = day_ticks(words, days, column);
     html! {
         svg.plot viewBox=(view_box()) role="img" aria-label=(summary) {
-            (grid(&axis, TOP))
+            (grid(words, &axis, TOP))
             @for bar in &bars {
                 g {
                     title { (bar.title) }
-                    (rectangle(bar, bar.class))
+                    (rectangle(words, bar, bar.class))
                     // The same once more, hatched, for eyes that don't tell the colours apart.
-                    (rectangle(bar, &format!("hatch-{}", bar.class)))
+                    (rectangle(words, bar, &format!("hatch-{}", bar.class)))
                 }
             }
-            (below(&ticks))
+            (below(words, &ticks))
         }
     }
+}
+
+/// Where a point is drawn across the box.
+fn across(words: Words, x: f64) -> f64 {
+    rounded(if words.is_rtl() { WIDTH - x } else { x })
 }
 
 /// The hatchings, once for a page. They are named by class, so that a style sheet has no need to.
@@ -95,26 +103,29 @@ pub(super) fn swatch(state: State) -> Markup {
     let bar = Bar { class: class_of(state), x: 0.0, y: 0.0, width: 14.0, height: 14.0, title: String::new() };
     html! {
         svg.swatch viewBox="0 0 14 14" width="14" height="14" aria-hidden="true" focusable="false" {
-            (rectangle(&bar, bar.class)) (rectangle(&bar, &format!("hatch-{}", bar.class)))
+            (drawn(&bar, 0.0, bar.class)) (drawn(&bar, 0.0, &format!("hatch-{}", bar.class)))
         }
     }
 }
 
 /// A share of a whole as a bar that lies.
-pub(super) fn share(part: u64, whole: u64) -> Markup {
+pub(super) fn share(words: Words, part: u64, whole: u64) -> Markup {
     let hundredths = if whole == 0 { 0.0 } else { (part as f64 / whole as f64 * 100.0).clamp(0.5, 100.0) };
+    let x = if words.is_rtl() { 100.0 - hundredths } else { 0.0 };
     html! {
-        svg.share aria-hidden="true" focusable="false" { rect width={ (rounded(hundredths)) "%" } height="100%" {} }
+        svg.share aria-hidden="true" focusable="false" {
+            rect x={ (rounded(x)) "%" } width={ (rounded(hundredths)) "%" } height="100%" {}
+        }
     }
 }
 
 /// Durations as a histogram on a logarithmic axis, with median and 95th percentile.
-pub(super) fn durations(durations: &Durations, summary: &str) -> Markup {
-    const TOP: f64 = 50.0;
+pub(super) fn durations(words: Words, durations: &Durations, summary: &str) -> Markup {
+    const TOP: f64 = 46.0;
     let axis = Axis::up_to(durations.buckets.iter().map(|bucket| bucket.n).max().unwrap_or(0));
     let scale = LogScale::over(&durations.buckets);
-    let bars = histogram(&durations.buckets, &axis, &scale, TOP);
-    let mark = |name: &str, value: Option<Duration>, row: f64, prefers_left: bool| {
+    let bars = histogram(words, &durations.buckets, &axis, &scale, TOP);
+    let mark = |name: String, value: Option<Duration>, row: f64, prefers_left: bool| {
         let Some(value) = value else { return html! {} };
         let x = scale.x(value);
         // As wide as the longest label is on a phone.
@@ -122,18 +133,18 @@ pub(super) fn durations(durations: &Durations, summary: &str) -> Markup {
         let left = if prefers_left { x - LEFT > room } else { RIGHT - x < room };
         let (anchor, text_x) = if left { ("end", x - 5.0) } else { ("start", x + 5.0) };
         html! {
-            line.mark x1=(rounded(x)) x2=(rounded(x)) y1=(rounded(row - 11.0)) y2=(BOTTOM) {}
-            text.mark-label x=(rounded(text_x)) y=(row) text-anchor=(anchor) { (name) " " (duration(value)) }
+            line.mark x1=(across(words, x)) x2=(across(words, x)) y1=(rounded(row - 11.0)) y2=(BOTTOM) {}
+            text.mark-label x=(across(words, text_x)) y=(row) text-anchor=(anchor) { (name) " " (words.duration(value)) }
         }
     };
     html! {
         svg.plot viewBox=(view_box()) role="img" aria-label=(summary) {
-            (grid(&axis, TOP))
-            @for bar in &bars { g { title { (bar.title) } (rectangle(bar, bar.class)) } }
-            (below(&scale.ticks()))
+            (grid(words, &axis, TOP))
+            @for bar in &bars { g { title { (bar.title) } (rectangle(words, bar, bar.class)) } }
+            (below(words, &scale.ticks(words)))
             // The upper label may stand above the lower mark, but not the other way round.
-            (mark("p95", durations.p95, 16.0, false))
-            (mark("median", durations.median, 38.0, true))
+            (mark(words.plot_p95().to_string(), durations.p95, 14.0, false))
+            (mark(words.plot_median().to_string(), durations.median, 34.0, true))
         }
     }
 }
@@ -142,18 +153,22 @@ fn view_box() -> String {
     format!("0 0 {WIDTH} {HEIGHT}")
 }
 
-fn rectangle(bar: &Bar, fill: &str) -> Markup {
+fn rectangle(words: Words, bar: &Bar, fill: &str) -> Markup {
+    drawn(bar, if words.is_rtl() { WIDTH - bar.x - bar.width } else { bar.x }, fill)
+}
+
+fn drawn(bar: &Bar, x: f64, fill: &str) -> Markup {
     let hatched = fill.starts_with("hatch-");
     html! {
         @if !hatched || fill != "hatch-succeeded" {
             rect class=[(!hatched).then_some(format!("bar {fill}"))] fill=[hatched.then(|| format!("url(#{fill})"))]
-                x=(rounded(bar.x)) y=(rounded(bar.y)) width=(rounded(bar.width)) height=(rounded(bar.height)) {}
+                x=(rounded(x)) y=(rounded(bar.y)) width=(rounded(bar.width)) height=(rounded(bar.height)) {}
         }
     }
 }
 
 /// The bars of each day.
-fn stacks(days: &[Day], axis: &Axis, top: f64) -> Vec<Bar> {
+fn stacks(words: Words, days: &[Day], axis: &Axis, top: f64) -> Vec<Bar> {
     let column = (RIGHT - LEFT) / days.len().max(1) as f64;
     let gap = (column * 0.18).min(4.0);
     let mut bars = Vec::new();
@@ -172,7 +187,9 @@ fn stacks(days: &[Day], axis: &Axis, top: f64) -> Vec<Bar> {
                 y: bottom,
                 width: column - gap,
                 height,
-                title: format!("{}: {} {}", day.date, number(*n), state.label()),
+                title: words
+                    .days_bar(day.date.to_string(), words.number(*n), state_word(words, *state))
+                    .to_string(),
             });
         }
     }
@@ -192,7 +209,7 @@ fn heights(counts: &[(State, u64)], axis: &Axis, top: f64) -> Vec<f64> {
 }
 
 /// Today and each week before it.
-fn day_ticks(days: &[Day], column: f64) -> Vec<Tick> {
+fn day_ticks(words: Words, days: &[Day], column: f64) -> Vec<Tick> {
     let last = days.len().saturating_sub(1);
     let weekly = days.iter().enumerate().filter(|(nth, _)| (last - nth).is_multiple_of(7));
     weekly
@@ -201,13 +218,13 @@ fn day_ticks(days: &[Day], column: f64) -> Vec<Tick> {
             Tick {
                 x: LEFT + column * (nth as f64 + if at_the_end { 1.0 } else { 0.5 }),
                 anchor: if at_the_end { "end" } else { "middle" },
-                text: day.date.strftime("%-d %b").to_string(),
+                text: format!("{} {}", day.date.day(), words.month(day.date.month())),
             }
         })
         .collect()
 }
 
-fn histogram(buckets: &[Bucket], axis: &Axis, scale: &LogScale, top: f64) -> Vec<Bar> {
+fn histogram(words: Words, buckets: &[Bucket], axis: &Axis, scale: &LogScale, top: f64) -> Vec<Bar> {
     let bar = |bucket: &Bucket| {
         let (from, until) = (scale.x(bucket.from), scale.x(bucket.until));
         let height = axis.height(bucket.n, top).max(LEAST);
@@ -217,12 +234,13 @@ fn histogram(buckets: &[Bucket], axis: &Axis, scale: &LogScale, top: f64) -> Vec
             y: BOTTOM - height,
             width: (until - from - 1.0).max(0.5),
             height,
-            title: format!(
-                "{} to {}: {}",
-                duration(bucket.from),
-                duration(bucket.until),
-                counted(bucket.n, "activity", "activities")
-            ),
+            title: words
+                .durations_bar(
+                    words.n_activities(bucket.n),
+                    words.duration(bucket.from),
+                    words.duration(bucket.until),
+                )
+                .to_string(),
         }
     };
     buckets.iter().filter(|bucket| bucket.n > 0).map(bar).collect()
@@ -251,21 +269,22 @@ impl Axis {
     }
 }
 
-fn grid(axis: &Axis, top: f64) -> Markup {
+fn grid(words: Words, axis: &Axis, top: f64) -> Markup {
     html! {
         @for nth in 0..=axis.n_steps {
             @let n = axis.step.saturating_mul(nth);
             @let y = BOTTOM - (BOTTOM - top) * nth as f64 / axis.n_steps as f64;
-            line class=(if nth == 0 { "base" } else { "grid" }) x1=(LEFT) x2=(RIGHT) y1=(rounded(y)) y2=(rounded(y)) {}
-            text.tick x=(LEFT - 6.0) y=(rounded(y + 4.0)) text-anchor="end" { (compact(n)) }
+            line class=(if nth == 0 { "base" } else { "grid" }) x1=(across(words, LEFT)) x2=(across(words, RIGHT))
+                y1=(rounded(y)) y2=(rounded(y)) {}
+            text.tick x=(across(words, LEFT - 6.0)) y=(rounded(y + 4.0)) text-anchor="end" { (words.compact(n)) }
         }
     }
 }
 
-fn below(ticks: &[Tick]) -> Markup {
+fn below(words: Words, ticks: &[Tick]) -> Markup {
     html! {
         @for tick in ticks {
-            text.tick x=(rounded(tick.x)) y=(HEIGHT - 8.0) text-anchor=(tick.anchor) { (tick.text) }
+            text.tick x=(across(words, tick.x)) y=(HEIGHT - 8.0) text-anchor=(tick.anchor) { (tick.text) }
         }
     }
 }
@@ -292,7 +311,7 @@ impl LogScale {
     }
 
     /// As many familiar durations as there is room for, tens of a unit before what is between them.
-    fn ticks(&self) -> Vec<Tick> {
+    fn ticks(&self, words: Words) -> Vec<Tick> {
         const ROOM: f64 = 66.0;
         const S: u64 = 1_000;
         const MIN: u64 = 60 * S;
@@ -309,7 +328,7 @@ impl LogScale {
             let has_room =
                 x <= RIGHT - ROOM / 2.0 + 6.0 && ticks.iter().all(|tick| (tick.x - x).abs() >= ROOM);
             if is_inside && has_room {
-                ticks.push(Tick { x, anchor: "middle", text: duration(at) });
+                ticks.push(Tick { x, anchor: "middle", text: words.duration(at) });
             }
         }
         ticks
@@ -333,6 +352,10 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
+    use crate::domain::catalogue::Language;
+
+    const EN: Words = Words::of(Language::English);
+    const AR: Words = Words::of(Language::Arabic);
 
     fn day(nth: i8, states: &[(State, u64)]) -> Day {
         Day { date: date(2026, 5, nth), states: states.iter().copied().collect::<BTreeMap<_, _>>() }
@@ -352,16 +375,18 @@ mod tests {
 
     fn check_days(days: &[Day], n_bars: usize) {
         let axis = Axis::up_to(days.iter().map(Day::total).max().unwrap_or(0));
-        let bars = stacks(days, &axis, 10.0);
+        let bars = stacks(EN, days, &axis, 10.0);
         assert_eq!(bars.len(), n_bars);
         assert_in_box(&bars, 10.0);
         let column = (RIGHT - LEFT) / days.len().max(1) as f64;
-        for tick in day_ticks(days, column) {
+        for tick in day_ticks(EN, days, column) {
             assert!((0.0..=WIDTH).contains(&tick.x), "{tick:?}");
         }
-        let drawn = conclusions(days, "all").into_string();
-        assert!(drawn.contains("viewBox"), "{drawn}");
-        assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+        for words in [EN, AR] {
+            let drawn = conclusions(words, days, "all").into_string();
+            assert!(drawn.contains("viewBox"), "{drawn}");
+            assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+        }
     }
 
     #[test]
@@ -400,13 +425,13 @@ mod tests {
     fn check_durations(durations_: &Durations) {
         let axis = Axis::up_to(durations_.buckets.iter().map(|bucket| bucket.n).max().unwrap_or(0));
         let scale = LogScale::over(&durations_.buckets);
-        assert_in_box(&histogram(&durations_.buckets, &axis, &scale, 50.0), 50.0);
-        let ticks = scale.ticks();
+        assert_in_box(&histogram(EN, &durations_.buckets, &axis, &scale, 50.0), 50.0);
+        let ticks = scale.ticks(EN);
         assert!(!ticks.is_empty(), "{scale:?}");
         for tick in ticks {
             assert!((LEFT..=RIGHT).contains(&tick.x), "{tick:?}");
         }
-        let drawn = durations(durations_, "all").into_string();
+        let drawn = durations(EN, durations_, "all").into_string();
         assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
     }
 
@@ -434,6 +459,7 @@ mod tests {
     #[test]
     fn median_and_percentile_are_marked_with_their_values() {
         let drawn = durations(
+            EN,
             &Durations {
                 n: 3,
                 median: Some(Duration::from_secs(252)),
@@ -443,15 +469,28 @@ mod tests {
             "all",
         )
         .into_string();
-        assert!(drawn.contains("median 4 min 12 s"), "{drawn}");
-        assert!(drawn.contains("p95 1 h 1 min"), "{drawn}");
+        assert!(drawn.contains("half within 4 min 12 s"), "{drawn}");
+        assert!(drawn.contains("95% within 1 h 1 min"), "{drawn}");
     }
 
     #[test]
     fn a_share_fills_at_most_its_bar() {
         for (part, whole, width) in [(0, 0, "0%"), (1, 2, "50%"), (5, 2, "100%"), (1, u64::MAX, "0.5%")] {
-            let drawn = share(part, whole).into_string();
+            let drawn = share(EN, part, whole).into_string();
             assert!(drawn.contains(&format!("width=\"{width}\"")), "{drawn}");
         }
+    }
+
+    #[test]
+    fn time_and_magnitude_run_with_the_reading_direction() {
+        let days = [day(1, &[(State::Succeeded, 1)]), day(2, &[]), day(3, &[])];
+        let x_of_bar = |words| -> f64 {
+            let drawn = conclusions(words, &days, "all").into_string();
+            let (_, bar) = drawn.split_once("class=\"bar succeeded\"").unwrap();
+            bar.split("x=\"").nth(1).and_then(|x| x.split('"').next()).unwrap().parse().unwrap()
+        };
+        assert!(x_of_bar(EN) < WIDTH / 2.0);
+        assert!(x_of_bar(AR) > WIDTH / 2.0);
+        assert!(share(AR, 1, 4).into_string().contains("x=\"75%\" width=\"25%\""));
     }
 }

@@ -15,13 +15,14 @@ use crate::domain::gate::{Outage, Trouble};
 use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{
-    Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, Durations, EndingCounts, FailingRule,
-    FailingRules, Overview, Statistics, Table, Undelivered, UnservedVats, VatChecks, Waiting,
+    Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, DeliveryStatus, Durations,
+    EndingCounts, FailingRule, FailingRules, Failure, Overview, Statistics, Table, Total, Undelivered,
+    UnservedVats, VatChecks, Waiting,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_779_786_131_000);
 
-fn frame() -> Frame<'static> {
+pub(super) fn frame() -> Frame<'static> {
     Frame {
         now: NOW,
         version: "0.1.0",
@@ -32,9 +33,19 @@ fn frame() -> Frame<'static> {
         form_token: "t0k3n",
         stalled_after: Duration::from_secs(3_600),
         catalogue: builtin(),
-        language: Language::English,
+        words: Words::of(Language::English),
+        zone: riyadh(),
         other_language_at: "/?lang=ar",
     }
+}
+
+fn arabic() -> Frame<'static> {
+    Frame { words: Words::of(Language::Arabic), other_language_at: "/?lang=en", ..frame() }
+}
+
+fn riyadh() -> &'static Zone {
+    static RIYADH: LazyLock<Zone> = LazyLock::new(Zone::default);
+    &RIYADH
 }
 
 fn builtin() -> &'static Catalogue {
@@ -65,6 +76,22 @@ fn conclusion(text: &str, state: State) -> Conclusion {
     }
 }
 
+fn failure(text: &str) -> Failure {
+    let given = || Some(text.to_owned());
+    Failure {
+        vat: text.to_owned(),
+        activity_id: text.to_owned(),
+        device_id: given(),
+        reference: given(),
+        concluded_at: Some(NOW),
+        rules: vec![text.to_owned(), text.to_owned()],
+        message: given(),
+        reason: given(),
+        next_step: given(),
+        next_step_ar: given(),
+    }
+}
+
 fn full_overview(text: &str) -> (Overview, Statistics) {
     let gate = |credential: Option<&str>, vat: Option<&str>, reason: Option<&str>| ClosedGate {
         credential: credential.map(str::to_owned),
@@ -90,6 +117,7 @@ fn full_overview(text: &str) -> (Overview, Statistics) {
         ending: EndingCounts { expired: 1, within: [2, 3, 4, 5] },
     };
     let statistics = Statistics {
+        failures: vec![failure(text)],
         days: vec![Day { date: date(2026, 5, 26), states: BTreeMap::from([(State::Failed, 7)]) }],
         durations: Durations {
             n: 1,
@@ -149,26 +177,75 @@ fn table(text: &str) -> Table {
     Table::new(&columns, vec![columns.iter().map(|_| Cell::Text(text.to_owned())).collect()])
 }
 
-/// Every kind of page, with this text wherever somebody else's may stand.
+fn outbox_of(text: &str) -> Outbox {
+    let columns =
+        ["event_id", "type", "vat", "activity_id", "sink", "status", "last_error", "last_attempt_at"];
+    let row: Vec<Cell> = columns.iter().map(|_| Cell::Text(text.to_owned())).collect();
+    let part = |status| {
+        let table = Table::new(&columns, vec![row.clone()]);
+        OutboxPart { status, table, next: Some("0".to_owned()) }
+    };
+    Outbox {
+        status: None,
+        sink: Some(text.to_owned()),
+        sinks: vec![text.to_owned(), "log".to_owned()],
+        undelivered: vec![Undelivered { sink: text.to_owned(), pending: 3, dead: 2 }],
+        parts: vec![
+            part(DeliveryStatus::Dead),
+            part(DeliveryStatus::Pending),
+            part(DeliveryStatus::Delivered),
+        ],
+        is_continued: true,
+    }
+}
+
+/// Every kind of page in both languages, with this text wherever somebody else's may stand.
 fn every_page(text: &str) -> Vec<(String, String)> {
+    let both = [frame(), arabic()].map(|frame| every_page_in(&frame, text));
+    both.into_iter().flatten().collect()
+}
+
+fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
     let troubles = [text.to_owned()];
-    let sad = Frame { upstream: text, troubles: &troubles, form_token: text, ..frame() };
-    let search = Search { q: text.to_owned(), state: None, vat: text.to_owned(), is_continued: true };
+    let sad = Frame { upstream: text, troubles: &troubles, form_token: text, ..*frame };
+    let search = Search {
+        q: text.to_owned(),
+        vat: text.to_owned(),
+        rule: text.to_owned(),
+        is_continued: true,
+        ..Search::default()
+    };
+    let found = Found {
+        table: table(text),
+        failures: Vec::new(),
+        total: Total::MoreThan(10),
+        next: Some(text.to_owned()),
+    };
+    let failed = Found { failures: vec![failure(text)], ..found.clone() };
     let (full, statistics) = full_overview(text);
     let empty = Overview::default();
     let mut pages = vec![
         ("overview", overview(&sad, &full, &statistics, Refresh::On)),
-        ("empty overview", overview(&frame(), &empty, &Statistics::default(), Refresh::Off)),
-        ("activities", activities(&sad, &search, &table(text), Some(text))),
-        ("nothing found", activities(&frame(), &search, &Table::default(), None)),
-        ("no activities", activities(&frame(), &Search::default(), &Table::default(), None)),
+        ("empty overview", overview(frame, &empty, &Statistics::default(), Refresh::Off)),
+        ("activities", activities(&sad, &search, &found)),
+        ("failures", activities(&sad, &search, &failed)),
+        ("nothing found", activities(frame, &search, &Found::default())),
+        ("no activities", activities(frame, &Search::default(), &Found::default())),
+        ("deliveries", outbox(&sad, &outbox_of(text), Some(Said::Redelivered))),
+        ("no deliveries", outbox(frame, &Outbox::default(), None)),
         ("choice", choose_vat(&sad, &[history(text, text), history("FAILED", text)])),
         ("refusal", refusal(&sad, text, text)),
     ];
     for state in State::ALL.map(State::label).into_iter().chain([text]) {
         pages.push((state, activity(&sad, &history(state, text), Some(Said::Due))));
     }
-    pages.into_iter().map(|(name, page)| (name.chars().take(20).collect(), page.into_string())).collect()
+    let language = frame.words.language().label();
+    pages
+        .into_iter()
+        .map(|(name, page)| {
+            (format!("{language} {}", name.chars().take(20).collect::<String>()), page.into_string())
+        })
+        .collect()
 }
 
 #[test]
@@ -233,9 +310,7 @@ fn no_page_needs_more_than_its_own_style_sheet() {
 fn every_page_has_landmarks_a_title_and_one_headline() {
     for (name, page) in every_page("text") {
         assert_eq!(page.matches("<h1").count(), 1, "{name}");
-        for part in
-            ["<html lang=\"en\">", "<main id=\"main\"", "href=\"#main\"", "<nav", "<footer", "<title>"]
-        {
+        for part in ["<main id=\"main\"", "href=\"#main\"", "<nav", "<footer", "<title>"] {
             assert!(page.contains(part), "{name} lacks {part}");
         }
         let n_tables = page.matches("<table").count();
@@ -254,7 +329,7 @@ fn all_six_checks_are_there_whatever_is_known_of_them() {
             history.insert("checks".to_owned(), checks);
             let page = activity(&frame(), &history, None).into_string();
             for name in CHECK_NAMES {
-                assert!(page.contains(&format!("</svg>{name}</span>")), "{state}: {name}");
+                assert!(page.contains(&format!("data-check=\"{name}\"")), "{state}: {name}");
             }
         }
     }
@@ -268,7 +343,9 @@ fn a_state_offers_what_can_be_done_in_it() {
         assert_eq!(offers("poll"), !state.is_concluded(), "{state}");
         assert_eq!(offers("cancel"), !state.is_concluded(), "{state}");
         assert_eq!(offers("retry"), next_state(Some(state), Happening::Retried).is_ok(), "{state}");
-        assert!(page.contains(&format!("<title>{state} act-1")), "{state}");
+        let word = state_word(frame().words, state);
+        assert!(page.contains(&format!("<title>{word} · act-1")), "{state}");
+        assert!(page.contains(&format!("<h1 data-state=\"{state}\"")), "{state}");
         let forms = page.matches("method=\"post\"").count();
         assert_eq!(page.matches("name=\"form_token\" value=\"t0k3n\"").count(), forms, "{state}");
         assert_eq!(page.matches("name=\"vat\" value=\"310122393500003\"").count(), forms, "{state}");
@@ -311,15 +388,17 @@ fn the_overview_says_whether_all_is_well() {
         page.split("<title>").nth(1).and_then(|rest| rest.split(" · ").next()).unwrap().to_owned()
     };
     let (full, statistics) = full_overview("text");
-    assert_eq!(title(&frame(), &Overview::default(), &Statistics::default()), "Ready");
-    assert_eq!(title(&frame(), &full, &statistics), "Ready, 6 things need attention");
+    let nothing = Statistics::default();
+    assert!(title(&frame(), &Overview::default(), &nothing).starts_with("Ready"));
+    assert_eq!(title(&frame(), &full, &statistics), "6 things need your attention");
+    assert_eq!(title(&arabic(), &full, &statistics), "6 أمور تحتاج إلى انتباهك");
     let troubles = ["the database cannot be written".to_owned()];
-    assert_eq!(title(&Frame { troubles: &troubles, ..frame() }, &full, &statistics), "Not ready");
+    assert!(title(&Frame { troubles: &troubles, ..frame() }, &full, &statistics).starts_with("Not working"));
 
     let due = Overview { due_since: Some(NOW.shifted(-1_200_000)), ..Overview::default() };
-    assert_eq!(title(&frame(), &due, &Statistics::default()), "Ready");
+    assert!(title(&frame(), &due, &nothing).starts_with("Ready"));
     let silent = Frame { last_answer_at: Some(NOW.shifted(-900_000)), ..frame() };
-    assert_eq!(title(&silent, &due, &Statistics::default()), "Ready, 1 thing needs attention");
+    assert_eq!(title(&silent, &due, &nothing), "1 thing needs your attention");
 }
 
 #[test]
@@ -331,8 +410,8 @@ fn the_overview_says_that_nothing_usable_comes_from_upstream_and_what_to_check()
     let due = Overview { due_since: Some(NOW.shifted(-1_200_000)), ..Overview::default() };
     let page = overview(&frame, &due, &Statistics::default(), Refresh::Off).into_string();
     for part in [
-        "<title>Ready, 1 thing needs attention",
-        "Nothing usable comes from upstream since",
+        "<title>1 thing needs your attention",
+        "No usable answer from ClearTax",
         "HTTP 404: &lt;b&gt;",
         "upstream.base_url",
     ] {
@@ -344,7 +423,7 @@ fn the_overview_says_that_nothing_usable_comes_from_upstream_and_what_to_check()
 fn an_empty_database_says_how_to_fill_it() {
     for page in [
         overview(&frame(), &Overview::default(), &Statistics::default(), Refresh::On),
-        activities(&frame(), &Search::default(), &Table::default(), None),
+        activities(&frame(), &Search::default(), &Found::default()),
     ] {
         let page = page.into_string();
         assert!(page.contains("pcsid-watch add --vat VAT ACTIVITY_ID"), "{page}");
@@ -353,13 +432,74 @@ fn an_empty_database_says_how_to_fill_it() {
 }
 
 #[test]
-fn refreshing_can_be_switched_off_and_on() {
+fn refreshing_can_be_switched_off_and_on_and_no_page_does_it_by_itself() {
     let page =
         |refresh| overview(&frame(), &Overview::default(), &Statistics::default(), refresh).into_string();
-    assert!(page(Refresh::On).contains("<meta http-equiv=\"refresh\" content=\"15\">"));
     assert!(page(Refresh::On).contains("href=\"/?refresh=off\""));
-    assert!(!page(Refresh::Off).contains("http-equiv"));
-    assert!(page(Refresh::Off).contains("href=\"/\">switch on"));
+    assert!(page(Refresh::Off).contains("href=\"/?refresh=on\""));
+    for (name, page) in every_page("text") {
+        assert!(!page.contains("http-equiv"), "{name}");
+    }
+}
+
+#[test]
+fn every_page_has_the_language_and_direction_of_its_reader() {
+    for (name, page) in every_page("text") {
+        let (language, direction) = if name.starts_with("ar") { ("ar", "rtl") } else { ("en", "ltr") };
+        assert!(page.contains(&format!("<html lang=\"{language}\" dir=\"{direction}\">")), "{name}");
+    }
+}
+
+/// English words that stand in an Arabic page for good: names, and what is typed.
+const NAMES: [&str; 12] = [
+    "pcsid",
+    "watch",
+    "cleartax",
+    "pcsid-watch",
+    "http",
+    "vat",
+    "utc",
+    "admin",
+    "csv",
+    "english",
+    "br",
+    "ksa",
+];
+
+#[test]
+fn an_arabic_page_has_no_english_sentence() {
+    for (name, page) in every_page("٧") {
+        if !name.starts_with("ar") {
+            continue;
+        }
+        for text in texts_outside_of_code(&page) {
+            let n_english = text
+                .split(|c: char| !c.is_ascii_alphabetic())
+                .filter(|word| word.len() > 1 && !NAMES.contains(&word.to_ascii_lowercase().as_str()))
+                .count();
+            assert!(n_english == 0, "{name}: {text:?}");
+        }
+    }
+}
+
+/// The texts of a page that are neither code nor marked as of another language or direction.
+fn texts_outside_of_code(page: &str) -> Vec<String> {
+    let body = page.split_once("<body>").map_or("", |(_, body)| body);
+    let (mut texts, mut open): (Vec<String>, Vec<(String, bool)>) = (Vec::new(), Vec::new());
+    for piece in body.split('<').skip(1) {
+        let (tag, text) = piece.split_once('>').unwrap();
+        let name = tag.split([' ', '/']).find(|part| !part.is_empty()).unwrap_or_default();
+        if tag.starts_with('/') {
+            open.pop();
+        } else if !matches!(name, "input" | "br" | "col" | "meta" | "link") {
+            let is_foreign = tag.contains("dir=\"ltr\"") || tag.contains("dir=\"auto\"");
+            open.push((name.to_owned(), is_foreign));
+        }
+        if !text.trim().is_empty() && !open.iter().any(|(_, is_foreign)| *is_foreign) {
+            texts.push(text.to_owned());
+        }
+    }
+    texts
 }
 
 #[test]

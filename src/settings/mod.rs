@@ -13,6 +13,7 @@ use crate::domain::catalogue::Language;
 use crate::domain::decide::Policy;
 use crate::domain::routing::{LOG_SINK, Route};
 use crate::domain::serving::Serving;
+use crate::words::Zone;
 
 pub use secret::{SecretError, SecretSource};
 
@@ -54,8 +55,10 @@ pub struct Settings {
     pub http: HttpSettings,
     /// `[log]`
     pub log: LogSettings,
-    /// `ui.language`: what explanations are told in where nobody asks for another.
+    /// `ui.language`: the language of pages and terminal where nobody asks for another.
     pub language: Language,
+    /// `ui.time_zone`: where people read times.
+    pub zone: Zone,
     /// `retention.concluded_after`
     pub retention: Duration,
     /// The effective values with secrets redacted, as `config show` prints them.

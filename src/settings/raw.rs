@@ -172,7 +172,10 @@ section!(RawLog { format: String = "text".to_owned(), level: String = "info".to_
 
 section!(RawCatalogue { file: Option<String> = None });
 
-section!(RawUi { language: String = "en".to_owned() });
+section!(RawUi {
+    language: String = "en".to_owned(),
+    time_zone: String = crate::words::Zone::DEFAULT.to_owned(),
+});
 
 section!(RawRenewal {
     valid_for: Span = Span(crate::domain::certificate::VALID_FOR),

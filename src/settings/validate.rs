@@ -17,6 +17,7 @@ use crate::domain::decide::{Policy, human};
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::schedule::Backoff;
 use crate::transport::is_loopback;
+use crate::words::Zone;
 
 /// More requests at a time than any quota lets finish; a larger number is a slip of the pen.
 const MAX_IN_FLIGHT: u32 = 4_096;
@@ -72,6 +73,7 @@ pub(super) fn validate(
     let http = http(&raw.http, &mut problems);
     let log = log(&raw, &mut problems);
     let language = language(&raw.ui.language, &mut problems);
+    let zone = zone(&raw.ui.time_zone, &mut problems);
     let retention = problems.span("retention.concluded_after", raw.retention.concluded_after);
     let database = database(&raw.database.url, &mut problems);
     match (upstream, database, problems.found.is_empty()) {
@@ -86,6 +88,7 @@ pub(super) fn validate(
             http,
             log,
             language,
+            zone,
             retention,
             shown,
             warnings,
@@ -454,6 +457,19 @@ fn catalogue(file: Option<&str>, problems: &mut Problems) -> Arc<Catalogue> {
         Err(err) => problems.add("catalogue.file", format!("`{file}` can't be read: {err}")),
     }
     builtin
+}
+
+fn zone(name: &str, problems: &mut Problems) -> Zone {
+    Zone::named(name).unwrap_or_else(|| {
+        problems.add(
+            "ui.time_zone",
+            format!(
+                "`{}` is not usable: it must be a name of the IANA time zone database, such as Asia/Riyadh",
+                name.escape_debug()
+            ),
+        );
+        Zone::default()
+    })
 }
 
 fn language(label: &str, problems: &mut Problems) -> Language {

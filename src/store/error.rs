@@ -154,6 +154,9 @@ pub enum StoreError {
     /// Rows could not be turned into a statement's argument.
     #[error("database: a statement's argument could not be written")]
     Encode(#[source] serde_json::Error),
+    /// A search took longer than anybody waits.
+    #[error("the search takes too long: narrow it by VAT, state or dates")]
+    TooSlow,
 }
 
 impl StoreError {
@@ -187,6 +190,14 @@ impl StoreError {
     /// For `map_err`: wraps a failed statement with what was being done.
     pub(super) fn query(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
         move |source| StoreError::Query { operation, source }
+    }
+
+    /// Whether the database was interrupted in its work.
+    pub(super) fn is_interruption(&self) -> bool {
+        match self {
+            StoreError::Query { source, .. } => source.as_database_error().and_then(primary_code) == Some(9),
+            _ => false,
+        }
     }
 
     /// Whether waiting may mend it: a lock, a disk, the connection. A row that breaks the schema's rules stays wrong.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::helpers::{OTHER_VAT, Ran, Setup, VAT, program};
+use crate::helpers::{OTHER_VAT, Ran, Reply, Server, Setup, VAT, program};
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 
@@ -130,7 +130,16 @@ async fn lists_filter_and_print_in_three_formats() {
     assert_eq!(csv.lines().count(), 4);
     let arabic = setup.ok(&["list", "--format", "csv"]);
     assert!(arabic.starts_with('\u{feff}') && arabic.contains("جدة"), "Excel needs the mark to see Arabic");
-    assert!(setup.ok(&["list"]).contains("activity id"));
+    assert_eq!(ids(&["--state", "cancelled", "--state", "pending", "--limit", "3"]), ["d", "c", "b"]);
+    let table = setup.ok(&["list", "--limit", "2"]);
+    assert!(table.contains("Activity id") && table.contains("first 2 rows"), "{table}");
+    assert!(table.contains("Riyadh time (UTC+3)"), "{table}");
+    let mut wide = setup.command(&["list", "--lang", "ar"]);
+    let table = Ran::from(wide.env("COLUMNS", "300").output().unwrap()).stdout;
+    assert!(
+        table.contains("معرّف النشاط") && table.contains("في الانتظار") && !table.contains("PENDING"),
+        "{table}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -296,4 +305,98 @@ fn each_shell_gets_its_completions() {
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         assert!(ran.stdout.contains(mark) && ran.stdout.contains("redeliver"), "{shell}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_fit_the_terminal_and_leave_nothing_out() {
+    let upstream = Server::start(|_| Reply::failed()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.ok(&[
+        "add",
+        "--vat",
+        VAT,
+        "628f37b61ed71a6638b848e4",
+        "--device-id",
+        "صندوق ١، جدة",
+        "--reference",
+        "PO-4711",
+    ]);
+    let daemon = setup.start().await;
+    setup.reaches("628f37b61ed71a6638b848e4", "FAILED").await;
+    daemon.stop().await;
+    for columns in [None, Some("60"), Some("100"), Some("160")] {
+        let widest = columns.map_or(100, |columns| columns.parse::<usize>().unwrap());
+        for language in ["en", "ar"] {
+            for (arguments, parts) in [
+                (vec!["list"], vec!["628f37b61ed71a6638b848e4", VAT, "PO-4711"]),
+                (vec!["report", "rules"], vec!["BR-KSA-17"]),
+                (vec!["report", "summary"], vec![VAT]),
+                (vec!["deliveries"], vec!["628f37b61ed71a6638b848e4"]),
+                (vec!["show", "628f37b61ed71a6638b848e4"], vec!["BR-KSA-17", "PO-4711"]),
+                (vec!["explain", "BR-KSA-17"], vec!["BR-KSA-17"]),
+            ] {
+                let mut command = setup.command(&[arguments.clone(), vec!["--lang", language]].concat());
+                if let Some(columns) = columns {
+                    command.env("COLUMNS", columns);
+                }
+                let ran = Ran::from(command.output().unwrap());
+                assert_eq!(ran.code, 0, "{}", ran.stderr);
+                for line in ran.stdout.lines() {
+                    // A letter takes a cell; marks, which take none, make a line seem wider at most.
+                    let width = line
+                        .chars()
+                        .filter(|c| !matches!(c, '\u{64b}'..='\u{652}' | '\u{200e}' | '\u{200f}'))
+                        .count();
+                    assert!(width <= widest, "{arguments:?} {language} at {widest}: {line}");
+                }
+                for part in parts {
+                    assert!(
+                        ran.stdout.contains(part),
+                        "{arguments:?} {language} lacks {part}:\n{}",
+                        ran.stdout
+                    );
+                }
+            }
+        }
+    }
+    let rules = setup.ok(&["report", "rules"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(rules.contains("What to do"), "the remedy is the answer: {rules}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_said_that_nothing_happens_until_a_daemon_runs() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let said = "no daemon runs on this database";
+    for arguments in [vec!["add", "--vat", VAT, "act-1"], vec!["poll", "act-1"]] {
+        let ran = setup.run(&arguments);
+        assert!(ran.code == 0 && ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+    }
+    let daemon = setup.start().await;
+    for arguments in [vec!["add", "--vat", VAT, "act-2"], vec!["poll", "act-1"]] {
+        let ran = setup.run(&arguments);
+        assert!(ran.code == 0 && !ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_as_excel_writes_it_in_arabic_is_imported() {
+    let setup = Setup::new(NOWHERE, "");
+    let file = setup.path("excel.csv");
+    // The heading and the device in Windows-1256.
+    let bytes = [
+        b"VAT;Branch;ACTIVITY_ID;Device ID\r\n310122393500003;1;act-1;".as_slice(),
+        &[0xcc, 0xcf, 0xc9],
+        b"\r\n",
+    ];
+    std::fs::write(&file, bytes.concat()).unwrap();
+    let ran = setup.run(&["import", file.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("1 activity is watched from now on"), "{}", ran.stdout);
+    for said in ["Windows-1256", "not used: Branch"] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    let rows = setup.rows("json_array(activity_id, device_id) AS r FROM report_activities").await;
+    assert_eq!(rows, [json!(["act-1", "جدة"])]);
 }

@@ -2,7 +2,7 @@
 
 use reqwest::Response;
 
-use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, VAT, eventually, http_client};
+use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, VAT, eventually, http_client, webhook};
 
 async fn upstream() -> Server {
     Server::start(|seen| match seen.activity_id().split('-').next().unwrap() {
@@ -57,12 +57,9 @@ async fn the_pages_show_what_happened_with_everything_from_elsewhere_escaped() {
         setup.reaches(id, state).await;
     }
     let (_, overview) = get(&daemon, "/").await;
-    for shown in
-        ["BR-KSA-17", "Ready", "http-equiv=\"refresh\"", "bad-1", &format!("/activities/bad-1?vat={VAT}")]
-    {
+    for shown in ["BR-KSA-17", "All is well", "bad-1", &format!("/activities/bad-1?vat={VAT}")] {
         assert!(overview.contains(shown), "{shown}");
     }
-    assert!(!get(&daemon, "/?refresh=off").await.1.contains("http-equiv=\"refresh\""));
 
     let (_, activity) = get(&daemon, &format!("/activities/bad-1?vat={VAT}")).await;
     for shown in ["BR-KSA-17", "&lt;i&gt;", "SimplifiedTaxInvoiceDebit", "pcsid.generation.failed"] {
@@ -81,12 +78,33 @@ async fn the_pages_show_what_happened_with_everything_from_elsewhere_escaped() {
         ("?q=%3Ci%3E%D8%AC%D8%AF%D8%A9%3C%2Fi%3E", 1),
         (&format!("?q={OTHER_VAT}"), 1),
         ("?q=&state=SUCCEEDED", 1),
+        ("?q=AD-1", 1),
+        ("?q=%D8%AC%D8%AF%D9%87", 1),
+        ("?q=bad+%D9%A1", 1),
+        ("?state=WAITING", 2),
+        ("?state=FAILED&rule=br-ksa-17", 1),
+        ("?rule=BR-KSA-999", 0),
+        ("?state=FAILED&owner=zatca", 0),
+        (&format!("?vat={}&sort=oldest", OTHER_VAT.replace('3', "%D9%A3")), 1),
+        ("?from=2020-01-01&sort=ended", 3),
+        ("?until=2020-01-01", 0),
         ("?q=nothing", 0),
     ] {
         let (status, list) = get(&daemon, &format!("/activities{search}")).await;
         assert_eq!((status, list.matches("<tr").count().saturating_sub(1)), (200, n), "{search}");
     }
-    for (path, status) in [("/activities/nobody", 404), ("/activities/a%20b", 400), ("/?colour=red", 400)] {
+    let csv = http_client().get(daemon.url() + "/activities.csv?state=FAILED").send().await.unwrap();
+    assert_eq!(csv.headers()["content-type"], "text/csv; charset=utf-8");
+    let csv = csv.text().await.unwrap();
+    assert!(csv.lines().count() == 2 && csv.contains("bad-1") && csv.contains(",FAILED,"), "{csv}");
+    for (path, status) in [
+        ("/activities/nobody", 404),
+        ("/activities/a%20b", 400),
+        ("/?colour=red", 400),
+        ("/activities?state=DONE", 400),
+        ("/activities?from=yesterday", 400),
+        ("/activities?sort=colour", 400),
+    ] {
         let (said, page) = get(&daemon, path).await;
         assert!(said == status && page.contains("<h1"), "{path}: {said}");
     }
@@ -140,5 +158,65 @@ async fn buttons_act_once_and_only_from_our_own_forms() {
     let again = [("form_token", token.as_str()), ("vat", VAT), ("activity_id", "slow-1"), ("webhook", "log")];
     assert_eq!(send(&daemon, &format!("/events/{id}/redeliver"), &again).await.status(), 303);
     eventually("the line comes again", || async { (daemon.events().len() == 2).then_some(()) }).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_gets_the_language_that_was_asked_for_on_every_page() {
+    let upstream = upstream().await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["bad-1"]);
+    let daemon = setup.start().await;
+    setup.reaches("bad-1", "FAILED").await;
+    for path in
+        ["/", "/activities", "/deliveries", "/activities/bad-1", "/activities/nobody", "/nowhere-here"]
+    {
+        let request =
+            http_client().get(daemon.url() + path).header("accept-language", "ar-SA,ar;q=0.9,en;q=0.8");
+        let page = request.send().await.unwrap().text().await.unwrap();
+        let is_page = page.starts_with("<!DOCTYPE html>");
+        assert!(!is_page || page.contains("<html lang=\"ar\" dir=\"rtl\">"), "{path}: {page}");
+        assert_eq!(is_page, path != "/nowhere-here", "{path}");
+    }
+    let (_, page) = get(&daemon, "/?lang=ar").await;
+    assert!(page.contains("الرياض") && page.contains("UTC+3"), "{page}");
+    let refreshing = http_client().get(daemon.url() + "/?refresh=on").send().await.unwrap();
+    assert_eq!(refreshing.headers()["refresh"], "15");
+    let kept = refreshing.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let again = http_client().get(daemon.url()).header("cookie", kept).send().await.unwrap();
+    assert!(again.headers().contains_key("refresh"));
+    assert!(!http_client().get(daemon.url()).send().await.unwrap().headers().contains_key("refresh"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_delivered_comes_first_and_can_be_sent_again_at_once() {
+    let upstream = upstream().await;
+    let receiver = Server::start(|_| Reply::new(410, "gone")).await;
+    let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+    setup.add(VAT, &["bad-1"]);
+    let daemon = setup.start().await;
+    let page = eventually("its delivery is given up", || async {
+        let (_, page) = get(&daemon, "/deliveries").await;
+        page.contains("data-status=\"dead\"").then_some(page)
+    })
+    .await;
+    let (dead, delivered) = (page.find("data-status=\"dead\""), page.find("data-status=\"delivered\""));
+    assert!(dead < delivered && page.contains("Not delivered") && page.contains("bad-1"), "{page}");
+    let fields = [("form_token", form_token(&page)), ("webhook", "erp".to_owned())];
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let stranger = send(&daemon, "/deliveries/redeliver", &[("webhook", "erp")]).await;
+    assert_eq!(stranger.status(), 403);
+    receiver.answer(|_| Reply::new(200, ""));
+    let done = send(&daemon, "/deliveries/redeliver", &fields).await;
+    assert_eq!(
+        (done.status().as_u16(), done.headers()["location"].to_str().unwrap()),
+        (303, "/deliveries?said=redelivered")
+    );
+    eventually("it is delivered", || async {
+        let (_, page) = get(&daemon, "/deliveries?status=delivered&sink=erp").await;
+        page.contains("bad-1").then_some(())
+    })
+    .await;
     daemon.stop().await;
 }

@@ -158,7 +158,7 @@ async fn gone_is_dead_at_once_and_redelivery_by_hand_revives_it() {
 
     receiver.answer(|_| Reply::new(200, ""));
     let id = listed[0]["event_id"].as_str().unwrap();
-    assert_eq!(setup.ok(&["deliveries", "redeliver", id, "--webhook", "erp"]), "1 deliveries are due now\n");
+    assert_eq!(setup.ok(&["deliveries", "redeliver", id, "--webhook", "erp"]), "1 delivery is due now\n");
     eventually("one is delivered", || async {
         let rows = deliveries(&setup, "erp").await;
         rows.contains(&json!(["delivered", 2, 200])).then_some(())
@@ -172,7 +172,7 @@ async fn gone_is_dead_at_once_and_redelivery_by_hand_revives_it() {
         setup.ok(&["deliveries", "redeliver", "--dead", "--webhook", "other"]),
         "0 deliveries are due now\n"
     );
-    assert_eq!(setup.ok(&["deliveries", "redeliver", "--dead"]), "1 deliveries are due now\n");
+    assert_eq!(setup.ok(&["deliveries", "redeliver", "--dead"]), "1 delivery is due now\n");
     eventually("both are delivered", || async {
         let rows = deliveries(&setup, "erp").await;
         (rows == [json!(["delivered", 2, 200]), json!(["delivered", 2, 200])]).then_some(())

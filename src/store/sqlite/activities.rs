@@ -1,6 +1,6 @@
 //! Registering activities, and what an operator does to one by hand.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::SqliteConnection;
 
@@ -13,6 +13,7 @@ use crate::domain::decide;
 use crate::domain::lifecycle::{self, Happening, IllegalChange, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
+use crate::words::folded;
 
 /// Rows in one set-based statement; larger intakes take several within their one transaction.
 const REGISTER_CHUNK: usize = 10_000;
@@ -264,6 +265,7 @@ async fn insert_activities(
     .await
     .map_err(StoreError::query("registering activities"))?;
     let keys: Vec<i64> = inserted.iter().map(|(key, _, _)| *key).collect();
+    insert_search_texts(connection, registrations, &inserted, now).await?;
     let named: Vec<(String, String)> = sqlx::query_as(
         "INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms)
          SELECT a.id, a.vat_id, ?2, ?3 FROM json_each(?1) j JOIN activities a ON a.id = j.value
@@ -279,4 +281,54 @@ async fn insert_activities(
     let vat_keys: HashSet<i64> = inserted.iter().map(|(_, vat_key, _)| *vat_key).collect();
     refresh_due(connection, &as_json(&vat_keys.into_iter().collect::<Vec<_>>())?).await?;
     Ok(named.into_iter().map(|(vat, id)| (vat.into(), id.into())).collect())
+}
+
+/// What new activities are searched in; `inserted` has their keys, their VATs' keys and their ids.
+async fn insert_search_texts(
+    connection: &mut SqliteConnection,
+    registrations: &[Registration],
+    inserted: &[(i64, i64, String)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // A new activity's id may stand in the batch for several VATs, and twice for one; the first counts.
+    let mut by_id: HashMap<&str, Vec<&Registration>> = HashMap::new();
+    for registration in registrations {
+        by_id.entry(registration.activity_id.as_str()).or_default().push(registration);
+    }
+    let vats: Vec<(i64, String)> =
+        sqlx::query_as("SELECT id, vat FROM vats WHERE id IN (SELECT value FROM json_each(?1))")
+            .bind(as_json(
+                &inserted
+                    .iter()
+                    .map(|(_, vat_id, _)| *vat_id)
+                    .collect::<HashSet<i64>>()
+                    .into_iter()
+                    .collect::<Vec<_>>(),
+            )?)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(StoreError::query("reading VATs"))?;
+    let vats: HashMap<i64, String> = vats.into_iter().collect();
+    let rows: Vec<(i64, String)> = inserted
+        .iter()
+        .filter_map(|(key, vat_id, id)| {
+            let vat = vats.get(vat_id)?;
+            let named =
+                by_id.get(id.as_str())?.iter().find(|registration| registration.vat.as_str() == vat)?;
+            let (device, reference) = (named.device_id.as_deref(), named.reference.as_deref());
+            let text =
+                [id.as_str(), device.unwrap_or_default(), reference.unwrap_or_default(), vat].join("\n");
+            Some((*key, folded(&text)))
+        })
+        .collect();
+    sqlx::query(
+        "INSERT INTO search_texts (registered_at, activity, text)
+         SELECT ?2, value ->> 0, value ->> 1 FROM json_each(?1)",
+    )
+    .bind(as_json(&rows)?)
+    .bind(now.as_millis())
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::query("writing what is searched in"))?;
+    Ok(())
 }

@@ -5,11 +5,22 @@ use std::str::FromStr;
 
 use sqlx::AssertSqlSafe;
 
-use super::Store;
 use super::error::StoreError;
 use super::read::{Argument, Cell, Table};
+use super::{Store, as_json};
 use crate::domain::activity::{State, Vat};
+use crate::domain::catalogue::Owner;
 use crate::domain::time::Timestamp;
+use crate::words::folded;
+
+/// Up to how many activities are counted one by one; beyond, a list says "more than".
+const MAX_COUNTED: u64 = 10_000;
+
+/// Up to how many activities with a rule are looked up by it; with more, the list is walked and each one asked.
+const MAX_BY_RULE: i64 = 20_000;
+
+/// How many parts of names a search may have.
+const MAX_PARTS: usize = 8;
 
 /// A time from `from` on and before `until`; either end may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,15 +31,67 @@ pub struct Span {
     pub until: Option<Timestamp>,
 }
 
-/// Which activities to list, the latest registered first.
+/// The order of a list of activities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ActivityOrder {
+    /// The latest registered first.
+    #[default]
+    LatestAdded,
+    /// The first registered first.
+    FirstAdded,
+    /// The latest concluded first; those that have not concluded are left out.
+    LatestEnded,
+    /// The first concluded first; those that have not concluded are left out.
+    FirstEnded,
+}
+
+impl ActivityOrder {
+    const fn column(self) -> &'static str {
+        match self {
+            ActivityOrder::LatestAdded | ActivityOrder::FirstAdded => "registered_at",
+            ActivityOrder::LatestEnded | ActivityOrder::FirstEnded => "concluded_at",
+        }
+    }
+
+    const fn direction(self) -> &'static str {
+        match self {
+            ActivityOrder::LatestAdded | ActivityOrder::LatestEnded => "DESC",
+            ActivityOrder::FirstAdded | ActivityOrder::FirstEnded => "ASC",
+        }
+    }
+}
+
+/// How many rows a list has in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    /// So many.
+    Exactly(u64),
+    /// More than so many: counting all of them would take too long.
+    MoreThan(u64),
+}
+
+impl Default for Total {
+    fn default() -> Self {
+        Total::Exactly(0)
+    }
+}
+
+/// Which activities to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ActivityFilter {
+    /// Only with all of these parts, separated by white space, in id, `device_id`, `reference` or VAT; letters and digits
+    /// count as [`folded`] writes them.
+    pub search: Option<String>,
+    /// Only failures that this owner must act on.
+    pub owner: Option<Owner>,
+    /// Only with this rule in a check.
+    pub rule: Option<String>,
+    /// In which order.
+    pub order: ActivityOrder,
     /// Only in one of these states; none: in any.
     pub states: Vec<State>,
     /// Only of this VAT.
     pub vat: Option<Vat>,
-    /// Only where this is the id, the `device_id`, the `reference` or the VAT.
-    pub named: Option<String>,
     /// Only with this `device_id`.
     pub device_id: Option<String>,
     /// Only with this `reference`.
@@ -101,8 +164,8 @@ impl DeliveryStatus {
 /// some place in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActivityPosition {
-    /// Epoch milliseconds.
-    registered_at: i64,
+    /// Epoch milliseconds of what the list is ordered by.
+    at: i64,
     activity: i64,
 }
 
@@ -125,7 +188,7 @@ pub struct NoPosition;
 
 impl fmt::Display for ActivityPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.registered_at, self.activity)
+        write!(f, "{:016x}{:016x}", self.at, self.activity)
     }
 }
 
@@ -133,8 +196,8 @@ impl FromStr for ActivityPosition {
     type Err = NoPosition;
 
     fn from_str(text: &str) -> Result<Self, NoPosition> {
-        let (registered_at, activity) = text.split_at_checked(16).ok_or(NoPosition)?;
-        Ok(Self { registered_at: number(registered_at)?, activity: number(activity)? })
+        let (at, activity) = text.split_at_checked(16).ok_or(NoPosition)?;
+        Ok(Self { at: number(at)?, activity: number(activity)? })
     }
 }
 
@@ -201,6 +264,77 @@ struct Conditions<'a> {
     arguments: Vec<Argument<'a>>,
 }
 
+/// What a filter asks of each activity `a`, of `state` where there is one; with `walks_texts` of its search text `s` too.
+fn conditions(
+    filter: &ActivityFilter,
+    state: Option<State>,
+    walks_texts: bool,
+    rule_is_rare: bool,
+) -> Conditions<'static> {
+    let owned = |text: &str| Argument::Owned(Some(text.to_owned()));
+    let mut conditions = Conditions::new();
+    let parts = filter.search.as_deref().map(folded).unwrap_or_default();
+    for part in parts.split_whitespace().take(MAX_PARTS) {
+        let condition = match walks_texts {
+            true => "instr(s.text, ?) > 0",
+            false => {
+                "EXISTS (SELECT 1 FROM search_texts s
+                         WHERE s.registered_at = a.registered_at AND s.activity = a.id AND instr(s.text, ?) > 0)"
+            }
+        };
+        conditions.add(condition, [owned(part)]);
+    }
+    if let Some(state) = state {
+        conditions.add("a.state = ?", [owned(state.label())]);
+    }
+    if let Some(vat) = &filter.vat {
+        conditions.add("a.vat_id = (SELECT id FROM vats WHERE vat = ?)", [owned(vat.as_str())]);
+    }
+    if let Some(owner) = filter.owner {
+        conditions.add("a.next_step_owner = ?", [owned(owner.label())]);
+    }
+    if let Some(rule) = &filter.rule {
+        let condition = match rule_is_rare {
+            true => "a.id IN (SELECT activity FROM check_errors WHERE rule = ?)",
+            false => "EXISTS (SELECT 1 FROM check_errors e WHERE e.activity = a.id AND +e.rule = ?)",
+        };
+        conditions.add(condition, [owned(rule)]);
+    }
+    if let Some(device_id) = &filter.device_id {
+        conditions.add("a.device_id = ?", [owned(device_id)]);
+    }
+    if let Some(reference) = &filter.reference {
+        conditions.add("a.reference = ?", [owned(reference)]);
+    }
+    conditions.span("a.registered_at >= ?", "a.registered_at < ?", filter.registered);
+    conditions.span("a.concluded_at >= ?", "a.concluded_at < ?", filter.concluded);
+    if let Some(after) = filter.after {
+        let condition = match filter.order {
+            ActivityOrder::LatestAdded => "(a.registered_at, a.id) < (?, ?)",
+            ActivityOrder::FirstAdded => "(a.registered_at, a.id) > (?, ?)",
+            ActivityOrder::LatestEnded => "(a.concluded_at, a.id) < (?, ?)",
+            ActivityOrder::FirstEnded => "(a.concluded_at, a.id) > (?, ?)",
+        };
+        conditions.add(condition, [Argument::Integer(after.at), Argument::Integer(after.activity)]);
+        if walks_texts {
+            let condition = match filter.order {
+                ActivityOrder::FirstAdded | ActivityOrder::FirstEnded => "s.registered_at >= ?",
+                ActivityOrder::LatestAdded | ActivityOrder::LatestEnded => "s.registered_at <= ?",
+            };
+            conditions.add(condition, [Argument::Integer(after.at)]);
+        }
+    }
+    if matches!(filter.order, ActivityOrder::LatestEnded | ActivityOrder::FirstEnded) {
+        conditions.add("a.concluded_at IS NOT NULL", []);
+    }
+    conditions
+}
+
+fn states_as_json(states: &[State]) -> Result<String, StoreError> {
+    let labels: Vec<&str> = states.iter().map(|state| state.label()).collect();
+    as_json(&labels)
+}
+
 impl<'a> Conditions<'a> {
     fn new() -> Self {
         Self { text: String::from("WHERE true"), arguments: Vec::new() }
@@ -254,61 +388,120 @@ fn slice<P>(
 }
 
 impl Store {
-    /// Rows of `report_activities`, the latest registered first.
+    /// Rows of `report_activities` in the order asked for.
     ///
     /// # Errors
-    /// Only those of the database.
+    /// [`StoreError::TooSlow`] where a search takes longer than anybody waits; otherwise only those of the database.
     pub async fn list_activities(
         &self,
         filter: &ActivityFilter,
     ) -> Result<Slice<ActivityPosition>, StoreError> {
-        let mut conditions = Conditions::new();
-        let states: Vec<&str> = filter.states.iter().map(|state| state.label()).collect();
-        let states = super::as_json(&states)?;
-        match filter.states.as_slice() {
-            [] => {}
-            // By itself the one state is found in the index in the order that is wanted.
-            [state] => conditions.text("a.state = ?", Some(state.label())),
-            _ => conditions.text("a.state IN (SELECT value FROM json_each(?))", Some(&states)),
-        }
-        conditions
-            .text("a.vat_id = (SELECT id FROM vats WHERE vat = ?)", filter.vat.as_ref().map(Vat::as_str));
-        if let Some(name) = &filter.named {
-            // A union, so that each part is looked up in its own index.
-            conditions.add(
-                "a.id IN (SELECT id FROM activities WHERE activity_id = ?
-                          UNION ALL SELECT id FROM activities WHERE device_id = ?
-                          UNION ALL SELECT id FROM activities WHERE reference = ?
-                          UNION ALL SELECT id FROM activities WHERE vat_id = (SELECT id FROM vats WHERE vat = ?))",
-                std::iter::repeat_n(Argument::Text(Some(name)), 4),
-            );
-        }
-        conditions.text("a.device_id = ?", filter.device_id.as_deref());
-        conditions.text("a.reference = ?", filter.reference.as_deref());
-        conditions.span("a.registered_at >= ?", "a.registered_at < ?", filter.registered);
-        conditions.span("a.concluded_at >= ?", "a.concluded_at < ?", filter.concluded);
-        if let Some(after) = filter.after {
-            let (registered_at, key) =
-                (Argument::Integer(after.registered_at), Argument::Integer(after.activity));
-            conditions.add("(a.registered_at, a.id) < (?, ?)", [registered_at, key]);
-        }
-        let Conditions { text, mut arguments } = conditions;
-        arguments.push(probing_limit(filter.limit));
+        let (column, direction) = (filter.order.column(), filter.order.direction());
+        let (keys, arguments) = self.keys_of(filter, probing_limit(filter.limit)).await?;
         let statement = format!(
-            "SELECT r.*, k.registered_ms, k.id
-             FROM (SELECT a.id, a.vat_id, a.activity_id, a.registered_at AS registered_ms FROM activities a
-                   {text} ORDER BY a.registered_at DESC, a.id DESC LIMIT ?) k
-             CROSS JOIN vats v ON v.id = k.vat_id
-             CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = k.activity_id
-             ORDER BY k.registered_ms DESC, k.id DESC"
+            "SELECT r.*, k.at_ms, k.id
+             FROM ({keys}) k
+             CROSS JOIN activities a ON a.id = k.id
+             CROSS JOIN vats v ON v.id = a.vat_id
+             CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
+             ORDER BY a.{column} {direction}, k.id {direction}"
         );
-        let table = self.table("listing activities", AssertSqlSafe(statement), &arguments).await?;
+        let table = self.bounded_table("listing activities", AssertSqlSafe(statement), &arguments).await?;
         Ok(slice(table, filter.limit, 2, filter.after, |cells| match cells {
-            [Cell::Integer(registered_at), Cell::Integer(activity)] => {
-                Some(ActivityPosition { registered_at: *registered_at, activity: *activity })
+            [Cell::Integer(at), Cell::Integer(activity)] => {
+                Some(ActivityPosition { at: *at, activity: *activity })
             }
             _ => None,
         }))
+    }
+
+    /// How many activities a filter lets through, whatever its limit and where it goes on.
+    ///
+    /// # Errors
+    /// As [`Store::list_activities`].
+    pub async fn count_activities(&self, filter: &ActivityFilter) -> Result<Total, StoreError> {
+        let everything = ActivityFilter { after: None, limit: None, ..filter.clone() };
+        let is_tallied = ActivityFilter {
+            states: filter.states.clone(),
+            vat: filter.vat.clone(),
+            ..ActivityFilter::default()
+        } == everything;
+        let (statement, arguments, is_bounded) = if is_tallied {
+            let states = states_as_json(&filter.states)?;
+            let statement = "SELECT coalesce(sum(n), 0) FROM tally_states
+                 WHERE (?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))
+                   AND (?2 IS NULL OR vat_id = (SELECT id FROM vats WHERE vat = ?2))";
+            let vat = filter.vat.as_ref().map(|vat| vat.to_string());
+            (statement.to_owned(), vec![Argument::Owned(Some(states)), Argument::Owned(vat)], false)
+        } else {
+            let limit = Argument::Integer(i64::try_from(MAX_COUNTED).unwrap_or(i64::MAX) + 1);
+            let (keys, arguments) = self.keys_of(&everything, limit).await?;
+            (format!("SELECT count(*) FROM ({keys})"), arguments, true)
+        };
+        let table = self.bounded_table("counting activities", AssertSqlSafe(statement), &arguments).await?;
+        let n = match table.rows.first().and_then(|row| row.first()) {
+            Some(Cell::Integer(n)) => u64::try_from(*n).unwrap_or(0),
+            _ => 0,
+        };
+        Ok(if is_bounded && n > MAX_COUNTED { Total::MoreThan(MAX_COUNTED) } else { Total::Exactly(n) })
+    }
+
+    /// A statement that yields the activities of a filter as `id` and `at_ms`, in order.
+    async fn keys_of(
+        &self,
+        filter: &ActivityFilter,
+        limit: Argument<'static>,
+    ) -> Result<(String, Vec<Argument<'static>>), StoreError> {
+        let (column, direction) = (filter.order.column(), filter.order.direction());
+        let rule_is_rare = match &filter.rule {
+            Some(rule) => self.activities_with(rule).await? <= MAX_BY_RULE,
+            None => false,
+        };
+        // A search alone is a walk through what is searched in. With a VAT it is one through that VAT's activities.
+        let walks_texts = filter.search.is_some()
+            && filter.vat.is_none()
+            && !rule_is_rare
+            && matches!(filter.order, ActivityOrder::LatestAdded | ActivityOrder::FirstAdded);
+        let from = match walks_texts {
+            true => "search_texts s CROSS JOIN activities a ON a.id = s.activity",
+            false => "activities a",
+        };
+        let order = match walks_texts {
+            true => format!("s.registered_at {direction}, s.activity {direction}"),
+            false => format!("a.{column} {direction}, a.id {direction}"),
+        };
+        let mut arguments = Vec::new();
+        let mut one = |state: Option<State>| -> Result<String, StoreError> {
+            let mut conditions = conditions(filter, state, walks_texts, rule_is_rare);
+            arguments.append(&mut conditions.arguments);
+            arguments.push(limit.clone());
+            let text = conditions.text;
+            Ok(format!("SELECT a.id, a.{column} AS at_ms FROM {from} {text} ORDER BY {order} LIMIT ?"))
+        };
+        // By itself each state is found in its index in the order that is wanted, so several are several walks.
+        let keys = match filter.states.as_slice() {
+            [] => one(None)?,
+            [state] => one(Some(*state))?,
+            states => {
+                let walks: Result<Vec<String>, _> = states
+                    .iter()
+                    .map(|state| one(Some(*state)).map(|walk| format!("SELECT * FROM ({walk})")))
+                    .collect();
+                let walks = walks?.join(" UNION ALL ");
+                arguments.push(limit);
+                format!("SELECT id, at_ms FROM ({walks}) ORDER BY at_ms {direction}, id {direction} LIMIT ?")
+            }
+        };
+        Ok((keys, arguments))
+    }
+
+    /// How many times activities have this rule, by check.
+    async fn activities_with(&self, rule: &str) -> Result<i64, StoreError> {
+        sqlx::query_scalar("SELECT coalesce(sum(n), 0) FROM tally_rules WHERE rule = ?1")
+            .bind(rule)
+            .fetch_one(&self.reports)
+            .await
+            .map_err(StoreError::query("counting a rule"))
     }
 
     /// Rows of `report_events` in the order in which they were recorded.
@@ -368,7 +561,7 @@ impl Store {
              CROSS JOIN report_deliveries r ON r.event_id = e.event_id AND r.sink = k.sink
              ORDER BY k.event DESC, k.sink"
         );
-        let table = self.table("listing deliveries", AssertSqlSafe(statement), &arguments).await?;
+        let table = self.bounded_table("listing deliveries", AssertSqlSafe(statement), &arguments).await?;
         Ok(slice(table, filter.limit, 2, filter.after.clone(), |cells| match cells {
             [Cell::Integer(event), Cell::Text(sink)] => {
                 Some(DeliveryPosition { event: *event, sink: sink.clone() })
@@ -380,14 +573,95 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::activity::Registration;
+    use crate::domain::serving::Serving;
+
+    async fn store_with(registrations: &[Registration]) -> (Store, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("watch.db"), Vec::new()).await.unwrap();
+        let serving = Serving::new([("main", [].as_slice())]);
+        for (nth, registration) in (1_i64..).zip(registrations) {
+            let now = Timestamp::from_millis(nth * 1_000);
+            let one = std::slice::from_ref(registration);
+            store.register(one, "http://127.0.0.1:1", &serving, Duration::from_secs(5), now).await.unwrap();
+        }
+        (store, folder)
+    }
+
+    fn named(vat: &str, id: &str, device: &str, reference: &str) -> Registration {
+        Registration::parse(vat, id, Some(device), Some(reference)).unwrap()
+    }
+
+    async fn found(store: &Store, filter: &ActivityFilter) -> Vec<String> {
+        let rows = store.list_activities(filter).await.unwrap().table.objects();
+        rows.iter().map(|row| row["activity_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn parts_of_names_are_found_in_any_spelling_and_in_every_order() {
+        let (store, _folder) = store_with(&[
+            named("310122393500003", "Act-1", "صندوق ١٢، الإدارة", "PO-7"),
+            named("399999999900003", "act-2", "Till 12", "100% ok"),
+            named("310122393500003", "act-3", "till_7", ""),
+        ])
+        .await;
+        let search =
+            |text: &str| ActivityFilter { search: Some(text.to_owned()), ..ActivityFilter::default() };
+        for (text, ids) in [
+            ("٧", vec!["act-3", "Act-1"]),
+            ("١٢ صندوق", vec!["Act-1"]),
+            ("الاداره", vec!["Act-1"]),
+            ("TILL", vec!["act-3", "act-2"]),
+            ("act- 3101", vec!["act-3", "Act-1"]),
+            ("l_7", vec!["act-3"]),
+            ("0%", vec!["act-2"]),
+            ("po-7\n", vec!["Act-1"]),
+            ("nothing", vec![]),
+            (" ", vec!["act-3", "act-2", "Act-1"]),
+        ] {
+            assert_eq!(found(&store, &search(text)).await, ids, "{text:?}");
+            let n = u64::try_from(ids.len()).unwrap();
+            assert_eq!(store.count_activities(&search(text)).await.unwrap(), Total::Exactly(n), "{text:?}");
+            let of_vat = ActivityFilter { vat: Vat::parse("310122393500003").ok(), ..search(text) };
+            let ids: Vec<&str> = ids.into_iter().filter(|id| *id != "act-2").collect();
+            assert_eq!(found(&store, &of_vat).await, ids, "{text:?}");
+        }
+        let oldest = ActivityFilter { order: ActivityOrder::FirstAdded, limit: Some(1), ..search("act") };
+        let first = store.list_activities(&oldest).await.unwrap();
+        assert!(first.has_more && found(&store, &oldest).await == ["Act-1"]);
+        assert_eq!(found(&store, &ActivityFilter { after: first.last, ..oldest }).await, ["act-2"]);
+        let states = vec![State::Pending, State::InProgress];
+        assert_eq!(found(&store, &ActivityFilter { states, ..search("till") }).await, ["act-3", "act-2"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_there_before_is_searched_in_alike() {
+        let (store, _folder) =
+            store_with(&[named("310122393500003", "Act-1", "صندوق ١٢ الإدارة ۷ـ", "آخِر ى")]).await;
+        let texts = async || -> Vec<String> {
+            let texts = sqlx::query_scalar("SELECT text FROM search_texts").fetch_all(&store.reports).await;
+            // Vowel marks of what was there before stay: hardly anybody writes them in a name.
+            texts.unwrap().into_iter().map(|text: String| text.replace('\u{650}', "")).collect()
+        };
+        let now = texts().await;
+        let migration = include_str!("../../../migrations/0010_finding.sql");
+        let (_, fill) = migration.split_once("INSERT INTO search_texts").unwrap();
+        let (fill, _) = fill.split_once(';').unwrap();
+        for statement in ["DELETE FROM search_texts".to_owned(), format!("INSERT INTO search_texts{fill}")] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&store.writer).await.unwrap();
+        }
+        assert_eq!(texts().await, now);
+    }
 
     proptest! {
         #[test]
         fn every_position_survives_its_text(first in 0..i64::MAX, second in 0..i64::MAX, sink in "[A-Za-z0-9_.-]{1,64}") {
-            let activity = ActivityPosition { registered_at: first, activity: second };
+            let activity = ActivityPosition { at: first, activity: second };
             prop_assert_eq!(activity.to_string().parse(), Ok(activity));
             let event = EventPosition { event: first };
             prop_assert_eq!(event.to_string().parse(), Ok(event));

@@ -52,6 +52,12 @@ impl DatabaseLock {
         }
     }
 
+    /// Whether somebody holds the lock of this database right now. It is taken for a moment to find out, where it is free.
+    pub(super) fn is_held(database: &Path) -> bool {
+        let Ok(file) = File::open(lock_path(database)) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
     /// Writes this process's id into the lock file, for whoever finds it held.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod clock;
 mod deliveries;
 mod events;
 mod explanations;
+mod failures;
 mod footprint;
 mod gates;
 mod history;
@@ -36,11 +37,12 @@ pub use certificates::{
 };
 pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use explanations::FinalAnswer;
+pub use failures::Failure;
 pub use footprint::Footprint;
 pub use gates::StoredGate;
 pub use lists::{
-    ActivityFilter, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus, EventFilter,
-    EventPosition, Slice, Span,
+    ActivityFilter, ActivityOrder, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus,
+    EventFilter, EventPosition, Slice, Span, Total,
 };
 pub use lock::DatabaseLock;
 pub use overview::{ClosedGate, Overview, Undelivered, Waiting};
@@ -82,6 +84,12 @@ impl Store {
     /// it along when the last connection closes.
     pub fn is_in_place(&self) -> bool {
         identity(&self.path) == self.identity
+    }
+
+    /// Whether a daemon runs on this database file.
+    pub fn is_served(path: &Path) -> bool {
+        // The lock is found by the file's name, as the daemon found it.
+        DatabaseLock::is_held(&std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
     }
 
     /// Closes all connections; the last process to do so folds the WAL into the file.

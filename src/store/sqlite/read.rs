@@ -1,13 +1,19 @@
 //! What people look at: the public views, read as tables.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use serde_json::{Map, Value};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
 
 use super::error::StoreError;
 use super::{ActivityRef, Store};
 use crate::domain::activity::Vat;
 use crate::domain::time::Timestamp;
+
+/// Longest time that a list may be looked for. On a million activities searches take a fraction of it.
+const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
 /// One value of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,13 +170,8 @@ impl Report {
             Report::Devices => {
                 "SELECT * FROM report_devices ORDER BY pcsid_at IS NOT NULL, attempts DESC, vat, device_id"
             }
-            Report::Overdue { .. } => {
-                "SELECT vat, activity_id, device_id, reference, state, registered_at, stalled_at, last_polled_at,
-                        next_poll_at, poll_count, consecutive_errors, last_error
-                 FROM report_activities
-                 WHERE state IN ('PENDING', 'IN_PROGRESS') AND registered_at <= ?1
-                 ORDER BY registered_at, activity_id"
-            }
+            // It has a walk of its own.
+            Report::Overdue { .. } => "",
             Report::Renewals { .. } => {
                 "SELECT vat, device_id, activity_id,
                         strftime('%Y-%m-%dT%H:%M:%fZ', obtained_at / 1000.0, 'unixepoch') AS obtained_at,
@@ -211,20 +212,51 @@ impl Store {
         self.table("reading an activity", view.statement(), &arguments).await
     }
 
-    /// A report of the command line.
+    /// A report of the command line, at most `limit` rows of it; and whether there are more.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn report(&self, report: Report) -> Result<Table, StoreError> {
-        let registered_until = match report {
-            Report::Overdue { registered_until } => Some(registered_until.to_string()),
-            _ => None,
+    pub async fn report(&self, report: Report, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
+        let probing = limit.map_or(-1, |limit| i64::from(limit) + 1);
+        let mut table = match report {
+            Report::Overdue { registered_until } => self.overdue_rows(registered_until, probing).await?,
+            _ => {
+                let statement = format!("{} LIMIT {probing}", report.statement());
+                let arguments = match report {
+                    Report::Renewals { now, within } => {
+                        [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
+                    }
+                    _ => Vec::new(),
+                };
+                self.table("reading a report", AssertSqlSafe(statement), &arguments).await?
+            }
         };
-        let mut arguments: Vec<_> = registered_until.iter().map(|time| Argument::Text(Some(time))).collect();
-        if let Report::Renewals { now, within } = report {
-            arguments.extend([now, now + within].map(|time| Argument::Integer(time.as_millis())));
-        }
-        self.table("reading a report", report.statement(), &arguments).await
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let has_more = table.rows.len() > limit;
+        table.rows.truncate(limit);
+        Ok((table, has_more))
+    }
+
+    /// Walks each waiting state's index, so that it costs what it prints.
+    async fn overdue_rows(&self, registered_until: Timestamp, limit: i64) -> Result<Table, StoreError> {
+        let statement =
+            "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
+                    r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
+             FROM (SELECT id, registered_at FROM (
+                       SELECT * FROM (SELECT id, registered_at FROM activities
+                                      WHERE state = 'PENDING' AND registered_at <= ?1
+                                      ORDER BY registered_at, id LIMIT ?2)
+                       UNION ALL
+                       SELECT * FROM (SELECT id, registered_at FROM activities
+                                      WHERE state = 'IN_PROGRESS' AND registered_at <= ?1
+                                      ORDER BY registered_at, id LIMIT ?2))
+                   ORDER BY registered_at, id LIMIT ?2) k
+             CROSS JOIN activities a ON a.id = k.id
+             CROSS JOIN vats v ON v.id = a.vat_id
+             CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
+             ORDER BY k.registered_at, k.id";
+        let arguments = [Argument::Integer(registered_until.as_millis()), Argument::Integer(limit)];
+        self.table("reading a report", statement, &arguments).await
     }
 
     /// Reads a table; its columns are known even where it has no rows.
@@ -234,18 +266,59 @@ impl Store {
         statement: impl SqlSafeStr,
         arguments: &[Argument<'_>],
     ) -> Result<Table, StoreError> {
+        let mut connection = self.reports.acquire().await.map_err(StoreError::query(operation))?;
+        Self::table_by(&mut connection, operation, statement, arguments).await
+    }
+
+    /// As [`Store::table`], for what a reader chose freely: the database is interrupted after [`LONGEST_SEARCH`].
+    ///
+    /// # Errors
+    /// [`StoreError::TooSlow`] where that happens; otherwise only those of the database.
+    pub(super) async fn bounded_table(
+        &self,
+        operation: &'static str,
+        statement: impl SqlSafeStr,
+        arguments: &[Argument<'_>],
+    ) -> Result<Table, StoreError> {
+        /// Between two looks at the clock: a millisecond or so.
+        const STEPS: std::ffi::c_int = 20_000;
         let failed = StoreError::query;
         let mut connection = self.reports.acquire().await.map_err(failed(operation))?;
+        let until = Instant::now() + LONGEST_SEARCH;
+        // The connection is used again. Its next user is not interrupted, not even where this one went away.
+        let waiting = Arc::new(());
+        let waited_for = Arc::downgrade(&waiting);
+        connection
+            .lock_handle()
+            .await
+            .map_err(failed(operation))?
+            .set_progress_handler(STEPS, move || waited_for.upgrade().is_none() || Instant::now() < until);
+        let table = Self::table_by(&mut connection, operation, statement, arguments).await;
+        drop(waiting);
+        if let Ok(mut handle) = connection.lock_handle().await {
+            handle.remove_progress_handler();
+        }
+        table.map_err(|err| if err.is_interruption() { StoreError::TooSlow } else { err })
+    }
+
+    async fn table_by(
+        connection: &mut SqliteConnection,
+        operation: &'static str,
+        statement: impl SqlSafeStr,
+        arguments: &[Argument<'_>],
+    ) -> Result<Table, StoreError> {
+        let failed = StoreError::query;
         let prepared = connection.prepare(statement.into_sql_str()).await.map_err(failed(operation))?;
         let columns = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
         let mut query = prepared.query();
         for argument in arguments {
             query = match argument {
                 Argument::Text(text) => query.bind(*text),
+                Argument::Owned(text) => query.bind(text.as_deref()),
                 Argument::Integer(number) => query.bind(*number),
             };
         }
-        let rows = query.fetch_all(&mut *connection).await.map_err(failed(operation))?;
+        let rows = query.fetch_all(connection).await.map_err(failed(operation))?;
         let rows = rows.iter().map(cells).collect::<Result<_, _>>().map_err(failed(operation))?;
         Ok(Table { columns, rows })
     }
@@ -255,6 +328,7 @@ impl Store {
 #[derive(Debug, Clone)]
 pub(super) enum Argument<'a> {
     Text(Option<&'a str>),
+    Owned(Option<String>),
     Integer(i64),
 }
 

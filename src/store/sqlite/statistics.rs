@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::civil::{Date, date};
+use jiff::civil::Date;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row};
 
 use super::error::StoreError;
-use super::{Store, as_json};
+use super::{ActivityFilter, Failure, Store, as_json};
 use crate::domain::activity::State;
 use crate::domain::report::CHECK_NAMES;
 use crate::domain::time::Timestamp;
+use crate::words::Zone;
 
 /// How many days of conclusions are told.
 const N_DAYS: i64 = 30;
@@ -32,11 +33,16 @@ const N_RULES: i64 = 10;
 /// How many conclusions are told of.
 const N_LATEST: i64 = 15;
 
+/// How many failures are told of.
+const N_FAILURES: u32 = 8;
+
 /// What has been happening, in numbers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Statistics {
-    /// The last 30 days of Riyadh, the oldest first and today last; also those without a conclusion.
+    /// The last 30 days of the reader's zone, the oldest first and today last; also those without a conclusion.
     pub days: Vec<Day>,
+    /// The latest failures with what to do about them.
+    pub failures: Vec<Failure>,
     /// From registration to PCSID, concluded in the running month of UTC or the two before it.
     pub durations: Durations,
     /// The checks of the VATs with the most failed ones.
@@ -49,7 +55,7 @@ pub struct Statistics {
     pub unserved: UnservedVats,
 }
 
-/// A day of Riyadh.
+/// A day of the reader's zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Day {
     /// The day.
@@ -175,9 +181,10 @@ impl Store {
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn statistics(&self, now: Timestamp) -> Result<Statistics, StoreError> {
+    pub async fn statistics(&self, now: Timestamp, zone: &Zone) -> Result<Statistics, StoreError> {
         Ok(Statistics {
-            days: self.conclusions_by_day(now).await?,
+            days: self.conclusions_by_day(now, zone).await?,
+            failures: self.latest_failures().await?,
             durations: self.durations(now).await?,
             checks: self.checks_by_vat().await?,
             rules: self.failing_rules().await?,
@@ -186,27 +193,42 @@ impl Store {
         })
     }
 
-    async fn conclusions_by_day(&self, now: Timestamp) -> Result<Vec<Day>, StoreError> {
-        // Riyadh is three hours ahead all year round, and the tally's hours are whole ones.
-        const AHEAD_H: i64 = 3;
-        let today = (now.as_millis().div_euclid(3_600_000) + AHEAD_H).div_euclid(24);
-        let first = today - (N_DAYS - 1);
+    async fn latest_failures(&self) -> Result<Vec<Failure>, StoreError> {
+        let filter = ActivityFilter {
+            states: vec![State::Failed],
+            limit: Some(N_FAILURES),
+            ..ActivityFilter::default()
+        };
+        self.failures(&self.list_activities(&filter).await?.table).await
+    }
+
+    async fn conclusions_by_day(&self, now: Timestamp, zone: &Zone) -> Result<Vec<Day>, StoreError> {
+        let today = zone.date(now);
+        // In which hour each day begins, and the one after the last. The tally's hours are whole ones of UTC, so in a
+        // zone that is half an hour off a day's first half hour counts for the day before.
+        let hours: Vec<(Date, i64)> = (-(N_DAYS - 1)..=1)
+            .filter_map(|nth| {
+                let date = today.saturating_add(jiff::Span::new().days(nth));
+                Some((date, zone.start_of(date)?.as_millis().div_euclid(3_600_000)))
+            })
+            .collect();
+        let (Some((_, first)), Some((_, end))) = (hours.first(), hours.last()) else { return Ok(Vec::new()) };
         let rows: Vec<(i64, String, i64)> = sqlx::query_as(
-            "SELECT (hour + ?1) / 24 AS day, state, sum(n) FROM tally_conclusions
-             WHERE hour >= ?2 AND hour < ?3 GROUP BY day, state HAVING sum(n) > 0",
+            "SELECT hour, state, n FROM tally_conclusions WHERE hour >= ?1 AND hour < ?2 AND n > 0",
         )
-        .bind(AHEAD_H)
-        .bind(first * 24 - AHEAD_H)
-        .bind((today + 1) * 24 - AHEAD_H)
+        .bind(first)
+        .bind(end)
         .fetch_all(&self.reports)
         .await
         .map_err(StoreError::query("counting conclusions"))?;
+        let empty = |(date, _): &(Date, i64)| Day { date: *date, states: BTreeMap::new() };
         let mut days: Vec<Day> =
-            (first..=today).map(|day| Day { date: date_of(day), states: BTreeMap::new() }).collect();
-        for (day, label, n) in rows {
+            hours.split_last().map_or_else(Vec::new, |(_, days)| days.iter().map(empty).collect());
+        for (hour, label, n) in rows {
             let state = state("tally_conclusions.state", label)?;
-            if let Some(day) = usize::try_from(day - first).ok().and_then(|nth| days.get_mut(nth)) {
-                day.states.insert(state, count(n));
+            let nth = hours.partition_point(|(_, begins)| *begins <= hour).saturating_sub(1);
+            if let Some(day) = days.get_mut(nth) {
+                *day.states.entry(state).or_insert(0) += count(n);
             }
         }
         Ok(days)
@@ -425,11 +447,6 @@ fn bucket_edge(nth: i32) -> Duration {
         .unwrap_or(Duration::MAX)
 }
 
-/// The date so many days after 1970 began; out of a calendar's bounds the bound.
-fn date_of(day: i64) -> Date {
-    date(1970, 1, 1).saturating_add(jiff::SignedDuration::from_hours(day.saturating_mul(24)))
-}
-
 /// A check's place in [`CHECK_NAMES`].
 fn check_at(position: i64) -> Option<usize> {
     usize::try_from(position - 1).ok().filter(|at| *at < CHECK_NAMES.len())
@@ -445,6 +462,8 @@ fn state(column: &'static str, label: String) -> Result<State, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::civil::date;
+
     use super::*;
     use crate::domain::activity::Registration;
     use crate::domain::serving::Serving;
@@ -508,7 +527,7 @@ mod tests {
         }
 
         async fn statistics(&self) -> Statistics {
-            self.store.statistics(NOW).await.unwrap()
+            self.store.statistics(NOW, &Zone::default()).await.unwrap()
         }
     }
 

@@ -1,0 +1,206 @@
+//! Deliveries of all activities: what failed first, and a button that sends it again.
+
+use maud::{Markup, html};
+
+use super::activity::{Said as Done, banner};
+use super::marks::{delivery_chip, delivery_word, event_word};
+use super::rows::{Row, count, text, text_of, time};
+use super::text::{cut, encoded, moment_stacked, stacked, stored, theirs};
+use super::{Frame, Here, action, layout, link_to};
+use crate::store::{DeliveryStatus, Table, Undelivered};
+
+/// What is shown, and of what.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outbox {
+    /// Only with this status; `None`: all, those that failed first.
+    pub status: Option<DeliveryStatus>,
+    /// Only to this sink.
+    pub sink: Option<String>,
+    /// All sinks that are configured or have undelivered events.
+    pub sinks: Vec<String>,
+    /// How many are undelivered.
+    pub undelivered: Vec<Undelivered>,
+    /// Lists in their order.
+    pub parts: Vec<OutboxPart>,
+    /// Whether the list goes on where another page of it ended.
+    pub is_continued: bool,
+}
+
+/// One list of deliveries with the same status.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboxPart {
+    /// Their status.
+    pub status: DeliveryStatus,
+    /// Rows with the columns of `report_deliveries` and their events' type, VAT and activity.
+    pub table: Table,
+    /// The cursor of what comes after these.
+    pub next: Option<String>,
+}
+
+impl Outbox {
+    fn address(&self, status: Option<DeliveryStatus>, cursor: Option<&str>) -> String {
+        let parts: Vec<String> = [
+            ("status", status.map_or("", DeliveryStatus::label)),
+            ("sink", self.sink.as_deref().unwrap_or("")),
+            ("cursor", cursor.unwrap_or("")),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key}={}", encoded(value)))
+        .collect();
+        if parts.is_empty() { "/deliveries".to_owned() } else { format!("/deliveries?{}", parts.join("&")) }
+    }
+
+    fn n_dead(&self) -> u64 {
+        let of_sink = |sink: &&Undelivered| self.sink.as_ref().is_none_or(|wanted| *wanted == sink.sink);
+        self.undelivered.iter().filter(of_sink).map(|sink| sink.dead).sum()
+    }
+}
+
+/// The page.
+pub fn outbox(frame: &Frame<'_>, outbox: &Outbox, said: Option<Done>) -> Markup {
+    let words = frame.words;
+    let is_empty = outbox.parts.iter().all(|part| part.table.rows.is_empty());
+    let n_dead = outbox.n_dead();
+    let main = html! {
+        (banner(frame, said))
+        h1 { (words.nav_deliveries()) }
+        p.lead { (words.deliveries_lead()) }
+        (form(frame, outbox))
+        @if n_dead > 0 {
+            div.resend-all {
+                p { (words.deliveries_dead(n_dead)) }
+                @let carried = outbox.sink.as_deref().map(|sink| ("webhook", sink));
+                (action(frame, "/deliveries/redeliver", carried.as_slice(),
+                    &html! { button type="submit" { (words.do_redeliver_all()) } }))
+            }
+        }
+        @if is_empty { p.empty { (words.deliveries_none()) } }
+        @for part in outbox.parts.iter().filter(|part| !part.table.rows.is_empty()) {
+            section {
+                @if let Some(word) = delivery_word(words, part.status.label()) { h2 { (word) } }
+                (list(frame, part))
+                @if part.next.is_some() || outbox.is_continued {
+                    nav.pages aria-label=(words.pages_of_list()) {
+                        @if outbox.is_continued { a href=(outbox.address(outbox.status, None)) { (words.page_first()) } }
+                        @if let Some(cursor) = &part.next {
+                            a rel="next" href=(outbox.address(Some(part.status), Some(cursor))) { (words.page_next()) }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    layout(frame, &words.nav_deliveries().to_string(), Here::Deliveries, &main)
+}
+
+fn form(frame: &Frame<'_>, outbox: &Outbox) -> Markup {
+    let words = frame.words;
+    let all = [DeliveryStatus::Dead, DeliveryStatus::Pending, DeliveryStatus::Delivered];
+    html! {
+        form.search action="/deliveries" method="get" {
+            div.field {
+                label for="status" { (words.col_state()) }
+                select #status name="status" {
+                    option value="" { (words.any_failed_first()) }
+                    @for status in all {
+                        option value=(status.label()) selected[outbox.status == Some(status)] {
+                            @if let Some(word) = delivery_word(words, status.label()) { (word) }
+                        }
+                    }
+                }
+            }
+            div.field {
+                label for="sink" { (words.col_sink()) }
+                select #sink name="sink" {
+                    option value="" { (words.any()) }
+                    @for sink in &outbox.sinks {
+                        option value=(sink) dir="auto" selected[outbox.sink.as_ref() == Some(sink)] { (super::visible(sink)) }
+                    }
+                }
+            }
+            div.field.buttons { button type="submit" { (words.find_button()) } }
+        }
+    }
+}
+
+fn list(frame: &Frame<'_>, part: &OutboxPart) -> Markup {
+    let words = frame.words;
+    let (state, sink, activity, when, error_) =
+        (words.col_state(), words.col_sink(), words.col_activity(), words.col_when(), words.col_error());
+    html! {
+        table.folds.fixed.outbox {
+            caption.unseen { (words.nav_deliveries()) }
+            colgroup { col.w-event; col.w-sink; col.w-state; col.w-id; col.w-time; col; col.w-button; }
+            thead {
+                tr {
+                    @for title in [&words.col_event(), &sink, &state, &activity, &when, &error_] {
+                        th scope="col" { (title) }
+                    }
+                    th scope="col" { span.unseen { (words.do_redeliver()) } }
+                }
+            }
+            tbody {
+                @for row in part.table.objects() {
+                    tr {
+                        th scope="row" data-event=(text_of(&row, "type")) {
+                            (theirs(&event_word(words, text_of(&row, "type"))))
+                        }
+                        td data-label=(sink) { (theirs(text_of(&row, "sink"))) }
+                        td data-label=(state) { (delivery_chip(frame, text_of(&row, "status"))) }
+                        td data-label=(activity) {
+                            @if let (Some(vat), Some(id)) = (text(&row, "vat"), text(&row, "activity_id")) {
+                                (link_to(vat, id))
+                            }
+                        }
+                        td data-label=(when) { (when_of(frame, part.status, &row)) }
+                        td data-label=(error_) {
+                            @if part.status != DeliveryStatus::Delivered {
+                                @if let Some(error) = text(&row, "last_error") {
+                                    span.bad { (stored(frame, &cut(error, 400), 200)) } " "
+                                }
+                            }
+                            @if let Some(n) = count(&row, "attempts") { span.soft { (words.n_attempts(n)) } }
+                        }
+                        td.act { (resend(frame, part.status, &row)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn when_of(frame: &Frame<'_>, status: DeliveryStatus, row: &Row) -> Markup {
+    let words = frame.words;
+    html! {
+        @match status {
+            DeliveryStatus::Delivered => {
+                @if let Some(at) = time(row, "delivered_at") { (moment_stacked(frame, at)) }
+            }
+            DeliveryStatus::Dead => {
+                @if let Some(at) = time(row, "last_attempt_at") { (moment_stacked(frame, at)) }
+            }
+            DeliveryStatus::Pending => {
+                @if let Some(at) = time(row, "next_attempt_at") {
+                    @if at <= frame.now { (words.due_now()) }
+                    @else { (stacked(frame, words.next_try(words.distance(frame.now, at)), at)) }
+                }
+            }
+        }
+    }
+}
+
+fn resend(frame: &Frame<'_>, status: DeliveryStatus, row: &Row) -> Markup {
+    let words = frame.words;
+    let button = html! {
+        button.small type="submit" {
+            (words.do_redeliver()) span.unseen { " " (words.delivery_target(text_of(row, "sink"))) }
+        }
+    };
+    let path = format!("/events/{}/redeliver", encoded(text_of(row, "event_id")));
+    html! {
+        @if status != DeliveryStatus::Pending {
+            (action(frame, &path, &[("webhook", text_of(row, "sink")), ("back", "deliveries")], &button))
+        }
+    }
+}

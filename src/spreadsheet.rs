@@ -1,0 +1,45 @@
+//! Tables as CSV that a spreadsheet opens without harm.
+
+use std::io::Write;
+
+use crate::store::{Cell, Table};
+
+/// A header row and a row each, with CR LF; with a byte order mark where the text needs one, so that Excel reads it. Text
+/// that a spreadsheet would calculate has an apostrophe before it.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn write_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
+    let rows: Vec<Vec<String>> =
+        table.rows.iter().map(|row| row.iter().map(|cell| no_formula(text(cell))).collect()).collect();
+    if !rows.iter().flatten().all(|cell| cell.is_ascii()) {
+        out.write_all("\u{feff}".as_bytes())?;
+    }
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+    let io = |err: csv::Error| match err.into_kind() {
+        csv::ErrorKind::Io(err) => err,
+        other => std::io::Error::other(format!("{other:?}")),
+    };
+    writer.write_record(&table.columns).map_err(io)?;
+    for row in rows {
+        writer.write_record(row).map_err(io)?;
+    }
+    writer.flush()
+}
+
+/// A cell as text; nothing for null.
+pub fn text(cell: &Cell) -> String {
+    match cell {
+        Cell::Null => String::new(),
+        Cell::Integer(number) => number.to_string(),
+        Cell::Real(number) => number.to_string(),
+        Cell::Text(text) => text.clone(),
+    }
+}
+
+/// Text that a spreadsheet would calculate, with an apostrophe before it: somebody else wrote it. What is made of
+/// an id's characters alone is no formula.
+fn no_formula(text: String) -> String {
+    let is_id = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_id { format!("'{text}") } else { text }
+}

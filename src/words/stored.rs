@@ -1,0 +1,129 @@
+//! Sentences that the database keeps in English, said in another language.
+//!
+//! Reasons of transitions, last errors and holds are public text: views, events and logs have them in English. The
+//! messages whose keys begin with `stored-` have the same wording, so a stored sentence is matched with them piece by
+//! piece, and what stood in their places is put into the other language's message. A sentence that matches none is
+//! somebody else's or of a former version, and is shown as it is.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use fluent_bundle::FluentArgs;
+use fluent_syntax::ast::{Entry, Expression, InlineExpression, PatternElement};
+
+use super::{ENGLISH, STORED, Words, formatted};
+use crate::domain::activity::State;
+use crate::domain::catalogue::Language;
+use crate::page::state_word;
+
+/// A message as it is recognised: texts, and the names of what stands between them.
+struct Template {
+    key: &'static str,
+    pieces: Vec<Piece>,
+}
+
+enum Piece {
+    Text(&'static str),
+    Name(&'static str),
+}
+
+static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
+    // What could be read of a file that has mistakes will do; a test finds them.
+    let resource = match fluent_syntax::parser::parse(ENGLISH) {
+        Ok(resource) | Err((resource, _)) => resource,
+    };
+    let mut templates: Vec<Template> = resource
+        .body
+        .into_iter()
+        .filter_map(|entry| {
+            let Entry::Message(message) = entry else { return None };
+            let key = STORED.iter().find(|key| **key == message.id.name)?;
+            let pieces = message.value?.elements.into_iter().filter_map(|element| match element {
+                PatternElement::TextElement { value } => Some(Piece::Text(value)),
+                PatternElement::Placeable {
+                    expression: Expression::Inline(InlineExpression::VariableReference { id }),
+                } => Some(Piece::Name(id.name)),
+                PatternElement::Placeable { .. } => None,
+            });
+            Some(Template { key, pieces: pieces.collect() })
+        })
+        .collect();
+    // The one that says most itself is tried first.
+    let fixed = |template: &Template| -> usize {
+        let texts =
+            template.pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 });
+        texts.sum()
+    };
+    templates.sort_by_key(|template| std::cmp::Reverse(fixed(template)));
+    templates
+});
+
+impl Words {
+    /// A sentence of ours that was stored in English, in this language; `None`: it stays as it is.
+    pub fn stored(self, sentence: &str) -> Option<String> {
+        if self.language == Language::English {
+            return None;
+        }
+        let Some((key, found)) = recognised(sentence) else {
+            // Some sentences have their full stop in one place and none in another.
+            let with_stop = (!sentence.ends_with('.')).then(|| format!("{sentence}."))?;
+            let (key, found) = recognised(&with_stop)?;
+            let said = self.with(key, found);
+            return Some(said.strip_suffix('.').map(str::to_owned).unwrap_or(said));
+        };
+        Some(self.with(key, found))
+    }
+
+    /// A message with what stood in a stored sentence.
+    fn with(self, key: &str, found: Vec<(&'static str, &str)>) -> String {
+        let mut arguments = FluentArgs::new();
+        for (name, value) in found {
+            // A part may be a sentence of ours again.
+            let value = match name {
+                "state" => State::from_label(value)
+                    .map_or_else(|| value.to_owned(), |state| state_word(self, state).to_string()),
+                "span" => span(value).map_or_else(|| value.to_owned(), |span| self.roughly(span)),
+                "detail" => self.stored(value).unwrap_or_else(|| value.to_owned()),
+                _ => value.to_owned(),
+            };
+            arguments.set(name, value);
+        }
+        formatted(self.language, key, &arguments)
+    }
+}
+
+/// A span as sentences have it: `24h`, `6s`.
+fn span(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit_ms).map(Duration::from_millis)
+}
+
+fn recognised(sentence: &str) -> Option<(&'static str, Vec<(&'static str, &str)>)> {
+    TEMPLATES.iter().find_map(|template| Some((template.key, matched(&template.pieces, sentence)?)))
+}
+
+/// What stands in the places of a template, the shortest that fits; `None` where it does not fit.
+fn matched<'s>(pieces: &[Piece], sentence: &'s str) -> Option<Vec<(&'static str, &'s str)>> {
+    match pieces {
+        [] => sentence.is_empty().then(Vec::new),
+        [Piece::Text(text), rest @ ..] => matched(rest, sentence.strip_prefix(text)?),
+        [Piece::Name(name)] => (!sentence.is_empty()).then(|| vec![(*name, sentence)]),
+        [Piece::Name(name), Piece::Text(text), rest @ ..] => {
+            sentence.match_indices(text).filter(|(at, _)| *at > 0).find_map(|(at, text)| {
+                let mut found = matched(rest, sentence.get(at + text.len()..)?)?;
+                found.insert(0, (*name, sentence.get(..at)?));
+                Some(found)
+            })
+        }
+        [Piece::Name(_), ..] => None,
+    }
+}

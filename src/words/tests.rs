@@ -1,0 +1,142 @@
+//! What has to hold for the files of messages, and for what is made of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fluent_syntax::ast::{Entry, Expression, InlineExpression, Pattern, PatternElement, VariantKey};
+
+use super::*;
+
+type Arguments = BTreeMap<String, BTreeSet<String>>;
+
+const AR: Words = Words::of(Language::Arabic);
+const EN: Words = Words::of(Language::English);
+
+/// Every message with its arguments; with the plural forms that it has.
+fn messages(text: &str) -> (Arguments, Arguments) {
+    let resource = fluent_syntax::parser::parse(text).expect("a file without mistakes");
+    let (mut arguments, mut forms) = (Arguments::new(), Arguments::new());
+    for entry in resource.body {
+        let Entry::Message(message) = entry else { continue };
+        let key = message.id.name.to_owned();
+        let pattern = message.value.expect("a message has a text");
+        let (mut names, mut plurals) = (BTreeSet::new(), BTreeSet::new());
+        collect(&pattern, &mut names, &mut plurals);
+        assert!(arguments.insert(key.clone(), names).is_none(), "{key} stands twice");
+        forms.insert(key, plurals);
+    }
+    (arguments, forms)
+}
+
+fn collect(pattern: &Pattern<&str>, names: &mut BTreeSet<String>, forms: &mut BTreeSet<String>) {
+    fn variable(inline: &InlineExpression<&str>, names: &mut BTreeSet<String>) {
+        if let InlineExpression::VariableReference { id } = inline {
+            names.insert(id.name.to_owned());
+        }
+    }
+    for element in &pattern.elements {
+        match element {
+            PatternElement::Placeable { expression: Expression::Inline(inline) } => variable(inline, names),
+            PatternElement::Placeable { expression: Expression::Select { selector, variants } } => {
+                variable(selector, names);
+                for variant in variants {
+                    if let VariantKey::Identifier { name } = variant.key {
+                        forms.insert(name.to_owned());
+                    }
+                    collect(&variant.value, names, forms);
+                }
+            }
+            PatternElement::TextElement { .. } => {}
+        }
+    }
+}
+
+#[test]
+fn every_message_is_there_in_both_languages_with_the_same_arguments() {
+    let ((english, _), (arabic, _)) = (messages(ENGLISH), messages(ARABIC));
+    let keys = |messages: &Arguments| messages.keys().cloned().collect::<BTreeSet<_>>();
+    let (of_english, of_arabic) = (keys(&english), keys(&arabic));
+    assert_eq!(
+        of_english.difference(&of_arabic).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "missing in Arabic"
+    );
+    assert_eq!(
+        of_arabic.difference(&of_english).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "used by nobody"
+    );
+    for (key, arguments) in &english {
+        assert_eq!(arabic.get(key), Some(arguments), "{key}");
+    }
+}
+
+#[test]
+fn an_arabic_plural_has_all_six_forms() {
+    let (_, forms) = messages(ARABIC);
+    let six: BTreeSet<String> =
+        ["zero", "one", "two", "few", "many", "other"].into_iter().map(str::to_owned).collect();
+    for (key, forms) in forms.iter().filter(|(_, forms)| !forms.is_empty()) {
+        assert_eq!(forms, &six, "{key}");
+    }
+}
+
+#[test]
+fn arabic_plurals_are_chosen_by_number() {
+    for (n, text) in [
+        (0, "لا أنشطة"),
+        (1, "نشاط واحد"),
+        (2, "نشاطان"),
+        (3, "3 أنشطة"),
+        (10, "10 أنشطة"),
+        (11, "11 نشاطًا"),
+        (99, "99 نشاطًا"),
+        (100, "100 نشاط"),
+        (102, "102 نشاط"),
+        (1_103, "1,103 أنشطة"),
+        (1_111, "1,111 نشاطًا"),
+        (u64::MAX, "18,446,744,073,709,551,615 نشاطًا"),
+    ] {
+        assert_eq!(AR.n_activities(n).to_string(), text);
+    }
+    assert_eq!(EN.n_activities(1).to_string(), "1 activity");
+    assert_eq!(EN.n_activities(1_000).to_string(), "1,000 activities");
+}
+
+#[test]
+fn what_others_wrote_is_escaped_and_isolated_in_a_page_and_plain_on_a_terminal() {
+    let said = AR.vat_named("<b>\u{202e}3\u{f8f0}0\u{f8f1}");
+    assert_eq!(said.to_string(), "الرقم الضريبي <b>\u{202e}3\u{f8f0}0\u{f8f1}");
+    let html = said.render().into_string();
+    assert!(html.starts_with("الرقم الضريبي <bdi dir=\"auto\">&lt;b&gt;⟦U+202E⟧3"), "{html}");
+    assert_eq!(EN.listed(&["a".to_owned(), "b".to_owned(), "c".to_owned()]), "a, b and c");
+    assert_eq!(AR.listed(&["أ".to_owned(), "ب".to_owned(), "ج".to_owned()]), "أ، ب وج");
+}
+
+#[test]
+fn stored_sentences_are_said_in_arabic_and_others_are_not_touched() {
+    for (sentence, arabic) in [
+        ("upstream reports FAILED", "أفادت ClearTax بالفشل"),
+        (
+            "upstream refused the id 3 times in a row: E1 no such activity",
+            "رفضت ClearTax المعرّف 3 مرات متتالية: E1 no such activity",
+        ),
+        ("not concluded 23h after watching began", "لم ينتهِ خلال 23 ساعة من بدء المتابعة"),
+        (
+            "invalid_response: the body is not JSON; body starts `<html>: x`",
+            "رد غير صالح: النص ليس JSON؛ يبدأ النص بـ `<html>: x`",
+        ),
+        ("gateway: HTTP 502: `bad`", "خطأ في البوابة: HTTP 502: `bad`"),
+        ("no_reply: no connection: refused", "لم يصل رد: لا اتصال: refused"),
+        (
+            "Activity a of VAT 3 is FAILED: only one that is being watched can be polled.",
+            "حالة النشاط a للرقم الضريبي 3 هي فشل: لا يُستعلم إلا عن نشاط قيد المتابعة.",
+        ),
+        ("Activity a is not known", "النشاط a غير معروف"),
+    ] {
+        assert_eq!(AR.stored(sentence).as_deref(), Some(arabic), "{sentence}");
+        assert_eq!(EN.stored(sentence), None, "{sentence}");
+    }
+    for others in ["", "Something that nobody says here", "upstream reports FAILED twice"] {
+        assert_eq!(AR.stored(others), None, "{others}");
+    }
+}
