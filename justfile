@@ -1,7 +1,7 @@
 # What a change has to pass; the same steps as .ci/run.
 
 # Everything.
-check: fmt clippy doc deny machete demo openapi deploy package test
+check: fmt clippy doc deny machete demo openapi page deploy package test
 
 # Formatting.
 fmt:
@@ -18,6 +18,10 @@ demo:
 # The API by its own description; needs Python 3.
 openapi:
     .ci/openapi
+
+# Every page in Chromium: axe-core, both languages, themes, three widths; installs what it needs.
+page:
+    .ci/page
 
 # The unit, the manifests, alerts and dashboard; installs what it needs by apt.
 deploy:
