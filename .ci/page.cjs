@@ -14,6 +14,8 @@ const pages = {
     failures: `${full}/activities?state=FAILED`,
     "nothing-found": `${full}/activities?q=nothing-at-all`,
     deliveries: `${full}/deliveries`,
+    certificates: `${full}/renewals`,
+    preflight: `${full}/preflight`,
     failed: `${full}/activities/failed-after-1-polls?vat=${vat}`,
     waiting: `${full}/activities/never-1?vat=399999999900003`,
     choice: `${full}/activities/same`,

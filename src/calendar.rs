@@ -1,6 +1,6 @@
 //! The days on which certificates end, as an iCalendar feed (RFC 5545).
 //!
-//! Each current certificate is an all-day event on the day in Riyadh on which it ends, with an alarm for each reminder.
+//! Each current certificate is an all-day event on the day on which it ends by the configured clocks, with an alarm for each reminder.
 //! One that is superseded is no longer in the feed, so that it goes from subscribers' calendars.
 
 use std::fmt::Write as _;
@@ -12,8 +12,9 @@ use uuid::Uuid;
 use crate::domain::catalogue::Language;
 use crate::domain::certificate::{self, Renewal};
 use crate::domain::next_step::NextStep;
-use crate::domain::time::{RIYADH, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::store::Ending;
+use crate::words::Zone;
 
 /// Namespace of the entries' ids. It must never change: calendars know entries by them.
 const NAMESPACE: Uuid = Uuid::from_u128(0x27c5_91e8_6d0a_5f3b_8c46_b1f2_30da_97e4);
@@ -22,7 +23,13 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x27c5_91e8_6d0a_5f3b_8c46_b1f2_30da_97e
 const MAX_LINE: usize = 75;
 
 /// The feed; nothing in it hangs on the time but `now`, the stamp of each entry.
-pub fn feed(endings: &[Ending], renewal: &Renewal, now: Timestamp, language: Language) -> String {
+pub fn feed(
+    endings: &[Ending],
+    renewal: &Renewal,
+    now: Timestamp,
+    language: Language,
+    zone: &Zone,
+) -> String {
     let name = match language {
         Language::English => "Certificates that end",
         Language::Arabic => "شهادات تنتهي",
@@ -34,20 +41,27 @@ pub fn feed(endings: &[Ending], renewal: &Renewal, now: Timestamp, language: Lan
     feed.line("CALSCALE", "GREGORIAN");
     feed.line("METHOD", "PUBLISH");
     feed.text("X-WR-CALNAME", name);
-    feed.line("X-WR-TIMEZONE", "Asia/Riyadh");
+    feed.line("X-WR-TIMEZONE", zone.name());
     feed.line("REFRESH-INTERVAL;VALUE=DURATION", "PT12H");
     feed.line("X-PUBLISHED-TTL", "PT12H");
     for ending in endings {
-        entry(&mut feed, ending, renewal, now, language);
+        entry(&mut feed, ending, renewal, now, language, zone);
     }
     feed.line("END", "VCALENDAR");
     feed.0
 }
 
-fn entry(feed: &mut Feed, ending: &Ending, renewal: &Renewal, now: Timestamp, language: Language) {
+fn entry(
+    feed: &mut Feed,
+    ending: &Ending,
+    renewal: &Renewal,
+    now: Timestamp,
+    language: Language,
+    zone: &Zone,
+) {
     let Ending { vat, device_id, activity_id, expires_at, .. } = ending;
-    // What can't be written as a day is in no calendar.
-    let Some(day) = ending.expires_at.day_at(RIYADH) else { return };
+    let day = zone.date(*expires_at);
+    // A day that none follows is in no calendar.
     let Ok(next_day) = day.tomorrow() else { return };
     let identity = certificate::identity(vat, device_id.as_deref(), activity_id.as_deref(), *expires_at);
     let device = device_id.as_deref().or(activity_id.as_deref()).unwrap_or(vat);
@@ -154,6 +168,7 @@ mod tests {
             &Renewal::default(),
             Timestamp::parse_lenient("2026-11-26T03:15:00Z").unwrap(),
             language,
+            &Zone::default(),
         )
     }
 

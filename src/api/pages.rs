@@ -26,6 +26,7 @@ use super::problem::Problem;
 use super::visit::Visit;
 use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
 use crate::domain::catalogue::Owner;
+use crate::domain::preflight::{self, Device, FIELDS};
 use crate::evidence::{self, Material};
 use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search, Sort};
 use crate::spreadsheet;
@@ -58,6 +59,8 @@ pub(super) fn router() -> Router<Arc<Api>> {
         .route("/activities/{activity_id}/retry", post(retry))
         .route("/activities/{activity_id}/evidence", get(evidence))
         .route("/events/{event_id}/redeliver", post(redeliver))
+        .route("/renewals", get(renewals))
+        .route("/preflight", get(preflight_form).post(preflight))
         .route("/style.css", get(style))
 }
 
@@ -290,6 +293,51 @@ async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
             histories => page::choose_vat(frame, histories),
         })
     })
+}
+
+async fn renewals(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+    let read = async {
+        Parameters::new(Some(&visit.query)).finish()?;
+        let now = api.clock.now();
+        Ok(api.store.ending(now, api.zone.offset_ms(now)).await?)
+    };
+    let read: Result<_, Problem> = read.await;
+    drawn(&api, &visit, |frame| Ok(page::renewals(frame, &read?)))
+}
+
+async fn preflight_form(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+    let read = Parameters::new(Some(&visit.query)).finish();
+    drawn(&api, &visit, |frame| {
+        read?;
+        Ok(page::preflight(frame, &page::Entered::default(), &page::Outcome::Empty))
+    })
+}
+
+/// Checks what the form was sent with and draws it again. It changes nothing, so it needs no token, and it answers with
+/// the page itself: a value must not get into an address.
+async fn preflight(State(api): State<Arc<Api>>, visit: Visit, body: Bytes) -> Response {
+    let mut entered = page::Entered::default();
+    for (name, value) in form_urlencoded::parse(&body).into_owned() {
+        match name.as_str() {
+            "text" => entered.text = value,
+            name if FIELDS.iter().any(|spec| spec.path == name) => {
+                entered.values.insert(name.to_owned(), value);
+            }
+            _ => {}
+        }
+    }
+    let devices = match entered.text.trim().is_empty() {
+        true => {
+            let pairs = entered.values.iter().map(|(path, value)| (path.as_str(), value.as_str()));
+            Ok(vec![Device::from_pairs(pairs)])
+        }
+        false => preflight::from_text(entered.text.as_bytes()),
+    };
+    let outcome = match devices {
+        Ok(devices) => super::preflight::checked(&api, devices).await.map(page::Outcome::Checked),
+        Err(err) => Ok(page::Outcome::Unreadable(err.to_string())),
+    };
+    drawn(&api, &visit, |frame| Ok(page::preflight(frame, &entered, &outcome?)))
 }
 
 /// The evidence as a file to keep: json, or html to be read and printed.

@@ -26,7 +26,7 @@ pub(super) async fn calendar(
     parameters.finish()?;
     let now = api.clock.now();
     let endings = api.store.calendar(now - PAST, vat.as_ref()).await?;
-    let text = calendar::feed(&endings, &api.renewal, now, api.language);
+    let text = calendar::feed(&endings, &api.renewal, now, api.language, &api.zone);
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/calendar; charset=utf-8")),
         (CONTENT_DISPOSITION, HeaderValue::from_static("inline; filename=\"renewals.ics\"")),

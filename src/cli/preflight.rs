@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use super::output::{self, Eyes, Format, printable};
 use super::{CliError, CliResult, complain};
 use crate::clock;
-use crate::domain::catalogue::Language;
 use crate::domain::preflight::{self, Context, Device, Finding, Known, MAX_BYTES, Severity};
 use crate::settings::Settings;
 use crate::spreadsheet::write_csv;
 use crate::store::{Cell, Store, StoreError, Table};
+use crate::words::Words;
 
 #[derive(Debug, Args)]
 pub(super) struct PreflightArgs {
@@ -48,10 +48,9 @@ pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliRe
         .zip(devices)
         .map(|(findings, device)| Checked { device, findings })
         .collect();
-    let language = settings.language;
     let mut out = std::io::stdout().lock();
     match args.format {
-        Format::Table => out.write_all(for_eyes(&name, &checked, language).as_bytes())?,
+        Format::Table => out.write_all(for_eyes(&name, &checked, Words::of(settings.language)).as_bytes())?,
         Format::Json => output::print_json(&mut out, &Value::Array(rows(&checked)))?,
         Format::Csv => {
             drop(out);
@@ -181,11 +180,11 @@ fn table(checked: &[Checked]) -> Table {
 }
 
 /// A few lines a finding, errors first. Writing to a `String` can't fail.
-fn for_eyes(name: &str, checked: &[Checked], language: Language) -> String {
+fn for_eyes(name: &str, checked: &[Checked], words: Words) -> String {
     let mut text = String::new();
     for (nth, Checked { device, findings }) in checked.iter().enumerate() {
         let place = match device.line {
-            Some(line) => format!("{name}, {} {line}", words(language, "device or line", "الجهاز أو السطر")),
+            Some(line) => format!("{name}, {}", words.preflight_device(line)),
             None => name.to_owned(),
         };
         let called = device.name().map_or_else(String::new, |name| format!(" ({})", printable(&name)));
@@ -194,34 +193,23 @@ fn for_eyes(name: &str, checked: &[Checked], language: Language) -> String {
         }
         let _ = writeln!(text, "{}{called}", printable(&place));
         if findings.iter().all(|finding| finding.severity == Severity::Note) {
-            let _ = writeln!(text, "  ✔ {}", words(language, "nothing is wrong", "لا يوجد خطأ"));
+            let _ = writeln!(text, "  ✔ {}", words.preflight_nothing());
         }
         for finding in findings {
-            line(&mut text, finding, language);
+            line(&mut text, finding, words);
         }
-        let (n_known, unknown) = (device.recognised().len(), device.unknown());
-        let _ = writeln!(
-            text,
-            "  {}: {n_known}; {}: {}",
-            words(language, "keys recognised", "مفاتيح معروفة"),
-            words(language, "not recognised", "غير معروفة"),
-            unknown.len()
-        );
+        let (n_known, n_unknown) = (device.recognised().len() as u64, device.unknown().len() as u64);
+        let _ = writeln!(text, "  {}", words.preflight_keys(n_known, n_unknown));
     }
-    let _ = writeln!(
-        text,
-        "\n{} {}, {} {}, {} {}",
-        checked.len(),
-        words(language, "device(s)", "جهاز"),
-        count(checked, Severity::Error),
-        words(language, "error(s)", "خطأ"),
-        count(checked, Severity::Warning),
-        words(language, "warning(s)", "تنبيه"),
-    );
+    let n = |severity| count(checked, severity) as u64;
+    let (errors, warnings) = (n(Severity::Error), n(Severity::Warning));
+    let comma = words.list_comma();
+    let _ =
+        writeln!(text, "\n{}{comma} {}", words.preflight_errors(errors), words.preflight_warnings(warnings));
     text
 }
 
-fn line(text: &mut String, finding: &Finding, language: Language) {
+fn line(text: &mut String, finding: &Finding, words: Words) {
     let mark = match finding.severity {
         Severity::Error => "✘",
         Severity::Warning => "!",
@@ -231,18 +219,11 @@ fn line(text: &mut String, finding: &Finding, language: Language) {
     let value = finding.value.as_deref().map_or_else(String::new, |value| format!(" = {}", printable(value)));
     let _ = writeln!(text, "  {mark} {}{value}{rule}", printable(&finding.field));
     if let Some(key) = &finding.key {
-        let _ = writeln!(text, "      {} {}", words(language, "given as", "ورد باسم"), printable(key));
+        let _ = writeln!(text, "      {}", words.preflight_given_as(printable(key)));
     }
-    let _ = writeln!(text, "      {}", finding.problem.of(language));
-    let expected = finding.expected.of(language);
+    let _ = writeln!(text, "      {}", finding.problem.of(words.language()));
+    let expected = finding.expected.of(words.language());
     if !expected.is_empty() {
         let _ = writeln!(text, "      → {expected}");
-    }
-}
-
-fn words<'a>(language: Language, en: &'a str, ar: &'a str) -> &'a str {
-    match language {
-        Language::English => en,
-        Language::Arabic => ar,
     }
 }

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// How far the days of Riyadh are ahead of those of UTC; there is no daylight saving.
-pub const RIYADH: Duration = Duration::from_secs(3 * 60 * 60);
-
 /// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// Arithmetic saturates, so no value that came from outside can make it panic.
@@ -41,12 +38,6 @@ impl Timestamp {
                 civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
             })
             .map(|timestamp| Self(timestamp.as_millisecond()))
-    }
-
-    /// The day that it is in, where clocks are so far ahead of UTC; `None` beyond the years that can be written.
-    pub fn day_at(self, ahead: Duration) -> Option<jiff::civil::Date> {
-        let shifted = jiff::Timestamp::from_millisecond((self + ahead).0).ok()?;
-        Some(shifted.to_zoned(jiff::tz::TimeZone::UTC).date())
     }
 
     /// How long after `earlier` this is; zero where it is not after it.

@@ -107,6 +107,7 @@ fn concerns(frame: &Frame<'_>, overview: &Overview, statistics: &Statistics) -> 
         let address = format!("/deliveries?status=dead&sink={}", encoded(&sink.sink));
         Concern::new(Sign::Bad, what, html! { a href=(address) { (words.todo_resend()) } })
     }));
+    concerns.extend(certificates(frame, overview));
     concerns.extend(overview.oldest_waiting.as_ref().and_then(|oldest| {
         let age = frame.now.since(oldest.registered_at);
         (age >= frame.stalled_after).then(|| {
@@ -117,6 +118,18 @@ fn concerns(frame: &Frame<'_>, overview: &Overview, statistics: &Statistics) -> 
         })
     }));
     concerns
+}
+
+/// Certificates that have ended, and those that do so within two weeks.
+fn certificates(frame: &Frame<'_>, overview: &Overview) -> impl Iterator<Item = Concern> {
+    let words = frame.words;
+    let (expired, soon) = (overview.ending.expired, overview.ending.within.first().copied().unwrap_or(0));
+    let action = || html! { a href="/renewals" { (words.todo_see_certificates()) } };
+    let ended =
+        (expired > 0).then(|| Concern::new(Sign::Bad, words.concern_certificates_ended(expired), action()));
+    let ending =
+        (soon > 0).then(|| Concern::new(Sign::Late, words.concern_certificates_soon(soon), action()));
+    ended.into_iter().chain(ending)
 }
 
 fn closed(frame: &Frame<'_>, gate: &ClosedGate) -> Concern {

@@ -22,6 +22,8 @@ mod marks;
 mod outbox;
 mod overview;
 mod plot;
+mod preflight;
+mod renewals;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,8 @@ pub use choice::choose_vat;
 pub(crate) use marks::{check_word, delivery_word, event_word, owner_word, state_word};
 pub use outbox::{Outbox, OutboxPart, outbox};
 pub use overview::{REFRESH_S, Refresh, overview};
+pub use preflight::{Entered, Outcome, preflight};
+pub use renewals::renewals;
 pub(crate) use text::{cut, is_reordering, theirs, visible};
 
 /// The pages' style sheet, served at `/style.css`.
@@ -96,6 +100,8 @@ enum Here {
     Overview,
     Activities,
     Deliveries,
+    Certificates,
+    Preflight,
     Elsewhere,
 }
 
@@ -122,6 +128,8 @@ fn layout(frame: &Frame<'_>, title: &str, here: Here, main: &Markup) -> Markup {
                         a href="/" aria-current=[current(Here::Overview)] { (words.nav_overview()) }
                         a href="/activities" aria-current=[current(Here::Activities)] { (words.nav_activities()) }
                         a href="/deliveries" aria-current=[current(Here::Deliveries)] { (words.nav_deliveries()) }
+                        a href="/renewals" aria-current=[current(Here::Certificates)] { (words.nav_certificates()) }
+                        a href="/preflight" aria-current=[current(Here::Preflight)] { (words.nav_preflight()) }
                     }
                     @if here != Here::Activities {
                         form.find role="search" action="/activities" method="get" {

@@ -15,9 +15,9 @@ use crate::domain::gate::{Outage, Trouble};
 use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{
-    Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, DeliveryStatus, Durations,
-    EndingCounts, FailingRule, FailingRules, Failure, Overview, Statistics, Table, Total, Undelivered,
-    UnservedVats, VatChecks, Waiting,
+    Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, DeliveryStatus, Durations, Ending,
+    EndingCertificates, EndingCounts, FailingRule, FailingRules, Failure, Overview, Statistics, Table, Total,
+    Undelivered, UnservedVats, VatChecks, Waiting,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_779_786_131_000);
@@ -199,6 +199,39 @@ fn outbox_of(text: &str) -> Outbox {
     }
 }
 
+/// Certificates of which one has ended.
+fn ending(text: &str) -> EndingCertificates {
+    let one = |activity_id: Option<&str>, expires_at| Ending {
+        vat: text.to_owned(),
+        device_id: Some(text.to_owned()),
+        activity_id: activity_id.map(str::to_owned),
+        obtained_at: NOW,
+        expires_at,
+        reminded_at: Some(NOW),
+    };
+    EndingCertificates {
+        list: vec![one(None, NOW.shifted(-1_000)), one(Some(text), NOW.shifted(86_400_000))],
+        n_more: 7,
+        days: BTreeMap::from([(date(2026, 6, 1), 3)]),
+        counts: EndingCounts { expired: 1, within: [1, 2, 3, 4] },
+    }
+}
+
+fn entered(text: &str) -> Entered {
+    let path = crate::domain::preflight::FIELDS[1].path.to_owned();
+    // What was pasted comes back as it is, as in every field of a form.
+    let pasted = text.replace(['\u{202e}', '\u{7}'], "");
+    Entered { values: BTreeMap::from([(path, text.to_owned())]), text: pasted }
+}
+
+/// Two devices with this text as their name, and as a key and a value that are not right.
+fn checked(text: &str) -> Outcome {
+    use crate::domain::preflight::{Context, Device, check};
+    let device = Device::from_pairs([("CommonName", text), ("Vat", text), (text, text)]);
+    let findings = check(&device, Context { is_production: true }, &[]);
+    Outcome::Checked(vec![(device.clone(), findings), (device, Vec::new())])
+}
+
 /// Every kind of page in both languages, with this text wherever somebody else's may stand.
 fn every_page(text: &str) -> Vec<(String, String)> {
     let both = [frame(), arabic()].map(|frame| every_page_in(&frame, text));
@@ -235,6 +268,11 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         ("no deliveries", outbox(frame, &Outbox::default(), None)),
         ("choice", choose_vat(&sad, &[history(text, text), history("FAILED", text)])),
         ("refusal", refusal(&sad, text, text)),
+        ("certificates", renewals(&sad, &ending(text))),
+        ("no certificates", renewals(frame, &EndingCertificates::default())),
+        ("preflight", preflight(frame, &Entered::default(), &Outcome::Empty)),
+        ("preflight checked", preflight(&sad, &entered(text), &checked(text))),
+        ("preflight unreadable", preflight(&sad, &entered(text), &Outcome::Unreadable(text.to_owned()))),
     ];
     for state in State::ALL.map(State::label).into_iter().chain([text]) {
         pages.push((state, activity(&sad, &history(state, text), Some(Said::Due))));
@@ -390,8 +428,8 @@ fn the_overview_says_whether_all_is_well() {
     let (full, statistics) = full_overview("text");
     let nothing = Statistics::default();
     assert!(title(&frame(), &Overview::default(), &nothing).starts_with("Ready"));
-    assert_eq!(title(&frame(), &full, &statistics), "6 things need your attention");
-    assert_eq!(title(&arabic(), &full, &statistics), "6 أمور تحتاج إلى انتباهك");
+    assert_eq!(title(&frame(), &full, &statistics), "8 things need your attention");
+    assert_eq!(title(&arabic(), &full, &statistics), "8 أمور تحتاج إلى انتباهك");
     let troubles = ["the database cannot be written".to_owned()];
     assert!(title(&Frame { troubles: &troubles, ..frame() }, &full, &statistics).starts_with("Not working"));
 
@@ -451,7 +489,17 @@ fn every_page_has_the_language_and_direction_of_its_reader() {
 }
 
 /// English words that stand in an Arabic page for good: names, and what is typed.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 22] = [
+    "otp",
+    "tin",
+    "egs",
+    "crn",
+    "mom",
+    "mls",
+    "sag",
+    "oth",
+    "sa",
+    "json",
     "pcsid",
     "watch",
     "cleartax",

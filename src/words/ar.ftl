@@ -674,3 +674,88 @@ stored-cli-ambiguous = النشاط `{ $id }` مسجّل لأكثر من رقم 
 stored-cli-state = حالة النشاط `{ $id }` للرقم الضريبي { $vat } هي { $state }: { $detail }
 stored-detail-ambiguous = النشاط { $id } مسجّل لأكثر من رقم ضريبي ({ $vats }): حدّد أحدها بالوسيط `vat`.
 stored-detail-stale = النموذج ليس من هذا التشغيل للخدمة. عُد وحدّث الصفحة ثم حاول من جديد.
+
+## Certificates
+
+nav-certificates = الشهادات
+certificates-lead = يصدر الجهاز الفواتير ما دامت شهادته (PCSID) سارية، ونجاح لاحق للجهاز نفسه يحل محلها.
+certificates-ended = منتهية
+certificates-within = خلال { $n ->
+    [zero] { $n } يوم
+    [one] يوم واحد
+    [two] يومين
+    [few] { $n } أيام
+    [many] { $n } يومًا
+   *[other] { $n } يوم
+}
+certificates-soon = تنتهي خلال 90 يومًا
+certificates-none = لا شهادة منتهية، ولا شهادة تنتهي قريبًا.
+certificates-more = وغيرها { $n }: { $command }
+certificates-year = الاثنا عشر شهرًا القادمة
+certificates-by-day = الشهادات بحسب يوم انتهائها.
+certificates-subscribe = اشترك في التقويم
+certificates-calendar = تقويم: { $n ->
+    [zero] لا شهادات تنتهي
+    [one] شهادة واحدة تنتهي
+    [two] شهادتان تنتهيان
+    [few] { $n } شهادات تنتهي
+    [many] { $n } شهادة تنتهي
+   *[other] { $n } شهادة تنتهي
+} في الاثني عشر شهرًا القادمة. الأرقام في الجدول أدناه.
+certificate-ends = تنتهي
+certificate-from = صادرة عن
+certificate-reminded = آخر تذكير
+certificate-imported = مستوردة
+certificate-day = اليوم
+concern-certificates-ended = { $n ->
+    [zero] لا شهادات منتهية.
+    [one] انتهت شهادة واحدة: لم يعد جهازها يصدر الفواتير.
+    [two] انتهت شهادتان: لم يعد جهازاهما يصدران الفواتير.
+    [few] انتهت { $n } شهادات: لم تعد أجهزتها تصدر الفواتير.
+    [many] انتهت { $n } شهادة: لم تعد أجهزتها تصدر الفواتير.
+   *[other] انتهت { $n } شهادة: لم تعد أجهزتها تصدر الفواتير.
+}
+concern-certificates-soon = { $n ->
+    [zero] لا شهادات تنتهي خلال 14 يومًا.
+    [one] شهادة واحدة تنتهي خلال 14 يومًا.
+    [two] شهادتان تنتهيان خلال 14 يومًا.
+    [few] { $n } شهادات تنتهي خلال 14 يومًا.
+    [many] { $n } شهادة تنتهي خلال 14 يومًا.
+   *[other] { $n } شهادة تنتهي خلال 14 يومًا.
+}
+todo-see-certificates = اعرضها
+
+## Preflight
+
+nav-preflight = فحص بيانات التسجيل
+preflight-lead = قبل استهلاك رمز التحقق (OTP): هل البيانات كما تريدها ClearTax والهيئة؟ لا يُرسل شيء ولا يُحفظ.
+preflight-found = نتيجة الفحص
+preflight-nothing = لا يوجد خطأ في هذه البيانات.
+preflight-errors = { $n ->
+    [zero] لا أخطاء
+    [one] خطأ واحد
+    [two] خطآن
+    [few] { $n } أخطاء
+    [many] { $n } خطأ
+   *[other] { $n } خطأ
+}
+preflight-warnings = { $n ->
+    [zero] لا تنبيهات
+    [one] تنبيه واحد
+    [two] تنبيهان
+    [few] { $n } تنبيهات
+    [many] { $n } تنبيهًا
+   *[other] { $n } تنبيه
+}
+finding-error = خطأ
+finding-warning = تنبيه
+finding-note = ملاحظة
+preflight-more = وأجهزة أخرى عددها { $n }: { $command }
+preflight-details = البيانات
+preflight-not-given = غير محدد
+preflight-paste = أو الصق ملفًا بصيغة JSON أو CSV
+preflight-paste-note = إذا وُجد نص هنا فلا تُفحص الحقول أعلاه.
+preflight-check = افحص
+preflight-keys = المفاتيح المعروفة: { $n }، وغير المعروفة: { $unknown }
+preflight-device = الجهاز أو السطر { $line }
+preflight-given-as = ورد باسم { $key }

@@ -566,3 +566,64 @@ stored-cli-ambiguous = activity `{ $id }` is registered for several VATs ({ $vat
 stored-cli-state = activity `{ $id }` of VAT { $vat } is { $state }: { $detail }
 stored-detail-ambiguous = Activity { $id } is registered for several VATs ({ $vats }): name one by the parameter `vat`.
 stored-detail-stale = The form is not from this run of the daemon. Go back, reload the page and try again.
+
+## Certificates
+
+nav-certificates = Certificates
+certificates-lead = A device invoices for as long as its certificate (PCSID) is valid. A later success of the same device replaces it.
+certificates-ended = Ended
+certificates-within = Within { $n ->
+    [one] { $n } day
+   *[other] { $n } days
+}
+certificates-soon = Ends in the next 90 days
+certificates-none = None has ended, and none ends soon.
+certificates-more = And { $n } more: { $command }
+certificates-year = The next twelve months
+certificates-by-day = Certificates that end, by day.
+certificates-subscribe = Subscribe as a calendar
+certificates-calendar = Calendar: { $n ->
+    [one] { $n } certificate ends
+   *[other] { $n } certificates end
+} in the next twelve months. The table below has the numbers.
+certificate-ends = Ends
+certificate-from = Obtained by
+certificate-reminded = Reminded
+certificate-imported = imported
+certificate-day = Day
+concern-certificates-ended = { $n ->
+    [one] { $n } certificate has ended: its device no longer invoices.
+   *[other] { $n } certificates have ended: their devices no longer invoice.
+}
+concern-certificates-soon = { $n ->
+    [one] { $n } certificate ends within 14 days.
+   *[other] { $n } certificates end within 14 days.
+}
+todo-see-certificates = Show them
+
+## Preflight
+
+nav-preflight = Check a registration
+preflight-lead = Before a one-time password is spent: are the details as ClearTax and ZATCA want them? Nothing is sent or stored.
+preflight-found = What was found
+preflight-nothing = Nothing is wrong with these details.
+preflight-errors = { $n ->
+    [one] { $n } error
+   *[other] { $n } errors
+}
+preflight-warnings = { $n ->
+    [one] { $n } warning
+   *[other] { $n } warnings
+}
+finding-error = Error
+finding-warning = Warning
+finding-note = Note
+preflight-more = And { $n } more devices: { $command }
+preflight-details = The details
+preflight-not-given = Not given
+preflight-paste = Or paste a file, JSON or CSV
+preflight-paste-note = If something is here, the fields above are not looked at.
+preflight-check = Check
+preflight-keys = Keys recognised: { $n }; not recognised: { $unknown }
+preflight-device = Device or line { $line }
+preflight-given-as = Given as { $key }

@@ -72,6 +72,12 @@ impl Zone {
         }
     }
 
+    /// By how many milliseconds its clocks are ahead of UTC then; negative: behind.
+    pub fn offset_ms(&self, at: Timestamp) -> i64 {
+        let time = jiff::Timestamp::from_millisecond(at.as_millis());
+        time.map_or(0, |time| i64::from(self.zone.to_offset(time).seconds()) * 1_000)
+    }
+
     /// The day that it is then.
     pub fn date(&self, at: Timestamp) -> Date {
         jiff::Timestamp::from_millisecond(at.as_millis())

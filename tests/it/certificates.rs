@@ -325,6 +325,13 @@ async fn what_ends_soon_is_in_the_report_the_page_the_feed_and_the_metrics() {
     ] {
         assert!(metrics.contains(line), "{line}");
     }
+    let page = get("/renewals").await;
+    for shown in ["gone", "near", "next, month", "far", "<svg", "/v1/renewals.ics"] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    assert!(!page.contains("away"), "it ends after 90 days");
+    assert!(get("/renewals?lang=ar").await.contains("الشهادات"));
+    assert!(get("/").await.contains("/renewals"));
     let feed = get("/v1/renewals.ics").await;
     assert_eq!(feed.matches("BEGIN:VEVENT").count(), 5);
     assert!(feed.contains("SUMMARY:Certificate of next\\, month ends"), "{feed}");

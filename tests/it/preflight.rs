@@ -30,7 +30,7 @@ fn the_example_passes_without_a_database_and_leaves_none_behind() {
     let text = setup.ok(&["preflight", "--example"]);
     let passed = check(&setup, &text, &[]);
     assert_eq!(passed.code, 0, "{}", passed.stderr);
-    assert!(passed.stdout.contains("nothing is wrong"), "{}", passed.stdout);
+    assert!(passed.stdout.contains("Nothing is wrong"), "{}", passed.stdout);
     let csv = setup.ok(&["preflight", "--example", "--format", "csv"]);
     let mut command = setup.command(&["preflight", "-", "--format", "json"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -105,7 +105,7 @@ async fn post(daemon: &Daemon, media_type: &str, body: String) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_says_the_same_and_knows_what_the_database_does() {
+async fn the_api_and_the_page_say_the_same_and_know_what_the_database_does() {
     let upstream = Server::start(|seen| match seen.activity_id() {
         "good" => Reply::succeeded(),
         _ => Reply::in_progress(),
@@ -150,6 +150,30 @@ async fn the_api_says_the_same_and_knows_what_the_database_does() {
         assert_eq!(said, status, "{body}: {problem}");
         assert!(problem["detail"].as_str().unwrap().ends_with('.'), "{problem}");
     }
+
+    let client = http_client();
+    let form = client.get(daemon.url() + "/preflight").send().await.unwrap().text().await.unwrap();
+    assert!(
+        form.contains("name=\"DeviceDetails.EgsSerialNumber\"") && !form.contains("name=\"Otp\""),
+        "{form}"
+    );
+    let fields = [("DeviceDetails.CommonName", "<b>till</b>"), ("OrganizationDetails.Vat", "12")];
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let request =
+        client.post(daemon.url() + "/preflight").header("content-type", "application/x-www-form-urlencoded");
+    let page = request.body(body).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let page = page.text().await.unwrap();
+    assert!(
+        page.contains("BR-KSA-40") && page.contains("&lt;b&gt;till") && !page.contains("<b>till"),
+        "{page}"
+    );
+    let pasted = url::form_urlencoded::Serializer::new(String::new()).append_pair("text", "{\"x\"").finish();
+    let request = client
+        .post(daemon.url() + "/preflight?lang=ar")
+        .header("content-type", "application/x-www-form-urlencoded");
+    let page = request.body(pasted).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("not valid JSON") && page.contains("فحص"), "{page}");
 
     eventually("nothing was stored", || async {
         (setup.number("SELECT count(*) FROM report_activities").await == n_stored).then_some(())

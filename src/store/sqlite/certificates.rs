@@ -273,15 +273,11 @@ impl Store {
         Ok(imported)
     }
 
-    /// What ends when, for people. Days begin `utc_offset` after those of UTC.
+    /// What ends when, for people. Their clocks are `utc_offset_ms` ahead of UTC.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn ending(
-        &self,
-        now: Timestamp,
-        utc_offset: Duration,
-    ) -> Result<EndingCertificates, StoreError> {
+    pub async fn ending(&self, now: Timestamp, utc_offset_ms: i64) -> Result<EndingCertificates, StoreError> {
         let soon = now + Duration::from_secs(u64::from(WITHIN_DAYS[WITHIN_DAYS.len() - 1]) * 86_400);
         let list = self.endings(Timestamp::from_millis(i64::MIN), soon, None, N_LISTED).await?;
         let n_soon: i64 = sqlx::query_scalar(
@@ -291,7 +287,7 @@ impl Store {
         .fetch_one(&self.reports)
         .await
         .map_err(StoreError::query("counting certificates"))?;
-        let offset = millis(utc_offset);
+        let offset = utc_offset_ms;
         let today = (now.as_millis() + offset).div_euclid(86_400_000);
         let rows: Vec<(i64, i64)> = sqlx::query_as(
             "SELECT (expires_at + ?1) / 86400000 AS day, count(*) FROM certificates
