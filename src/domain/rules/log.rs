@@ -62,6 +62,13 @@ fn prefix(view: &View, line: Range<usize>, known: &KnownCodes) -> Option<(Option
         (start..after_time).filter(|at| view.get(*at).is_some_and(|ch| ch.is_ascii_digit())).count() >= 6
             && (start..after_time).any(|at| view.get(at) == Some(':'));
     let mut at = if has_time { after_time } else { start };
+    // The thread may stand before the level.
+    if has_time && view.get(at) == Some('[') {
+        let closing = (at..limit).find(|at| view.get(*at) == Some(']'))?;
+        if Level::of(&view.render(at + 1..closing).to_ascii_lowercase()).is_none() {
+            at = skip(closing + 1, &is_space);
+        }
+    }
     let is_bracketed = view.get(at) == Some('[');
     at += usize::from(is_bracketed);
     let word_end = skip(at, &|ch| ch.is_ascii_alphabetic());
