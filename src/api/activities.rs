@@ -17,6 +17,7 @@ use super::Api;
 use super::named::Named;
 use super::parameters::{Parameters, with_cursor};
 use super::problem::{Mistake, Problem};
+use super::shape::shaped;
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
 use crate::domain::catalogue::Language;
 use crate::store::{ActivityFilter, ActivityRef, ActivityView, RegisterOutcome, Slice, StoreError};
@@ -212,7 +213,7 @@ pub(super) async fn list(
     };
     parameters.finish()?;
     let slice = api.store.list_activities(&filter).await?;
-    let items = slice.table.objects();
+    let items: Vec<_> = slice.table.objects().into_iter().map(shaped).collect();
     Ok(sliced("/v1/activities", query.as_deref(), &slice, items))
 }
 
@@ -248,7 +249,7 @@ pub(super) async fn show(
     Named(activity_id): Named,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
-    Ok(Json(history(&api, &wanted(&activity_id, query.as_deref())?).await?))
+    Ok(Json(shaped(history(&api, &wanted(&activity_id, query.as_deref())?).await?)))
 }
 
 /// `POST /v1/activities/{activity_id}/poll`
@@ -310,9 +311,9 @@ fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem
     Ok(ActivityRef { activity_id: ActivityId::parse(activity_id)?, vat })
 }
 
-/// The activity's row of `report_activities`.
+/// The activity's row of `report_activities`, as `/v1` has it.
 async fn one(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    Ok(StoreError::only(api.store.rows_of(ActivityView::Activity, wanted).await?.objects(), wanted)?)
+    Ok(shaped(StoreError::only(api.store.rows_of(ActivityView::Activity, wanted).await?.objects(), wanted)?))
 }
 
 /// The activity with everything that belongs to it.

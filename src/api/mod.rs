@@ -21,6 +21,7 @@ mod probes;
 mod problem;
 mod renewals;
 mod server;
+mod shape;
 mod token;
 mod visit;
 

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use pcsid_watch::domain::event::EventKind;
+
 use crate::helpers::{
     Daemon, OTHER_VAT, Reply, Server, Setup, VAT, WEBHOOK_SECRET, eventually, http_client, webhook,
 };
@@ -507,10 +509,44 @@ async fn the_description_names_every_operation_and_the_rows_as_they_are() {
     let history = json_of(&daemon, "/v1/activities/bad-1").await;
     assert_eq!(keys(&history), required("History"));
     for (path, schema) in
-        [("/v1/activities", "Activity"), ("/v1/events", "Event"), ("/v1/deliveries", "Delivery")]
+        [("/v1/activities", "Activity"), ("/v1/events", "ActivityEvent"), ("/v1/deliveries", "Delivery")]
     {
         assert_eq!(keys(&json_of(&daemon, path).await["items"][0]), required(schema), "{schema}");
     }
+
+    // What an event tells is described by its type, and has the same names there and in /v1.
+    let data = json_of(&daemon, "/v1/events").await["items"][0]["data"].clone();
+    assert_eq!(keys(&data), required("ActivityEventData"));
+    let failed = |of: &Value| {
+        let checks = of["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["outcome"] == "FAILED").unwrap().clone()
+    };
+    for (event, row, schema) in [
+        (&data, &history, "ActivityEventData"),
+        (&data["counts"], &history["counts"], "Counts"),
+        (&failed(&data), &failed(&history), "EventCheck"),
+        (&failed(&data)["errors"][0], &failed(&history)["errors"][0], "EventCheckError"),
+        (&failed(&data)["errors"][0]["meaning"], &failed(&history)["errors"][0]["meaning"], "Text"),
+        (&data["errors"][0], &history["errors"][0], "EventError"),
+        (&data["next_step"], &history["next_step"], "NextStep"),
+    ] {
+        let (of_event, of_row) = (keys(event), keys(row));
+        for name in required(schema) {
+            assert!(of_event.contains(&name) && of_row.contains(&name), "{schema}.{name}: {event} {row}");
+        }
+    }
+    let listed = json_of(&daemon, "/v1/events").await["items"][0].clone();
+    assert_eq!(keys(&history["events"][0]), ["id", "type", "timestamp"]);
+    assert_eq!(history["events"][0]["id"], listed["id"]);
+
+    // Each type of event is a webhook, and fields may be added everywhere but in what clients send.
+    let types = document["components"]["schemas"]["EventType"]["enum"].as_array().unwrap();
+    let webhooks: BTreeSet<&str> =
+        document["webhooks"].as_object().unwrap().keys().map(String::as_str).collect();
+    let sent = EventKind::ALL.map(EventKind::label).into_iter().chain(["pcsid.test"]);
+    assert_eq!(webhooks, sent.collect());
+    assert!(types.iter().all(|label| webhooks.contains(label.as_str().unwrap())));
+    assert_eq!(document.to_string().matches("\"additionalProperties\":false").count(), 1, "NewActivity");
     daemon.stop().await;
 }
 
