@@ -15,7 +15,7 @@ clippy:
 demo:
     cargo run --quiet --locked -- demo
 
-# The API by its own description; needs Python 3.
+# Clients generated from the API's description, and the API by it; installs what it needs by apt, pip and npm.
 openapi:
     .ci/openapi
 
@@ -23,11 +23,11 @@ openapi:
 page:
     .ci/page
 
-# The unit, the manifests, alerts and dashboard; installs what it needs by apt.
+# The unit, the manifests, compose.yaml, metrics, alerts and dashboard; installs what it needs by apt.
 deploy:
     .ci/deploy
 
-# The release: package, image, bill of materials, and a second build to compare; installs what it needs, best as root.
+# The release: package, tarballs, image, bill of materials, and a second build to compare; installs what it needs, best as root.
 package:
     .ci/package
 

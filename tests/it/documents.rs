@@ -1,5 +1,6 @@
 //! The documentation is true: its commands are run, its queries asked.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use sqlx::Row;
@@ -99,6 +100,33 @@ async fn the_walk_through_of_the_readme_works_as_shown() {
         .await;
     }
     assert!(n_run >= 12, "only {n_run} commands were found");
+}
+
+#[test]
+fn the_picture_of_the_demo_is_what_it_prints() {
+    // Ports, times and counts differ; nothing else does.
+    let shape = |line: &str| -> String {
+        let plain = line.trim_end().chars().map(|ch| if ch.is_ascii_digit() { '0' } else { ch });
+        let mut shape = String::new();
+        for ch in plain {
+            if !(ch == '0' && shape.ends_with('0')) {
+                shape.push(ch);
+            }
+        }
+        shape
+    };
+    let ran = program().arg("demo").output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let printed = String::from_utf8(ran.stdout).unwrap();
+    let shapes: std::collections::BTreeSet<String> = printed.lines().map(shape).collect();
+    let readme = document("README.md");
+    let picture =
+        blocks(&readme, "text").into_iter().find(|block| block.contains("A sandbox of ClearTax")).unwrap();
+    let shown: Vec<&str> = picture.lines().filter(|line| line.trim() != "…").collect();
+    assert!(shown.len() > 15);
+    for line in shown {
+        assert!(shapes.contains(&shape(line)), "the README shows\n{line}\nwhich is not in\n{printed}");
+    }
 }
 
 fn free_port() -> String {
@@ -240,4 +268,130 @@ fn alerts_and_dashboard_name_only_metrics_that_exist_and_every_alert_is_tested_a
         );
         assert!(operations.contains(&format!("<a id=\"{anchor}\">")), "{name}'s runbook leads nowhere");
     }
+}
+
+/// A PostgreSQL server of the test's own, where one is installed.
+struct Postgres {
+    folder: tempfile::TempDir,
+    server: std::process::Child,
+}
+
+impl Postgres {
+    async fn start() -> Option<Self> {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        let programs = versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).max()?;
+        let folder = tempfile::TempDir::new().unwrap();
+        // It refuses to run as root.
+        let is_root = std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+        let run = |program: &str| {
+            if !is_root {
+                return Command::new(programs.join(program));
+            }
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--pdeathsig", "KILL"]);
+            command.arg(programs.join(program));
+            command
+        };
+        if is_root {
+            std::os::unix::fs::chown(folder.path(), Some(65_534), Some(65_534)).unwrap();
+        }
+        let data = folder.path().join("data");
+        let made =
+            run("initdb").args(["-U", "postgres", "-A", "trust", "-N", "-D"]).arg(&data).output().ok()?;
+        if !made.status.success() {
+            return None;
+        }
+        let mut server = run("postgres");
+        server
+            .arg("-D")
+            .arg(&data)
+            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
+            .arg(folder.path());
+        let server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let postgres = Self { folder, server };
+        eventually("PostgreSQL answers", || async {
+            let mut psql = Command::new("psql");
+            let ran = psql.envs(postgres.variables()).args(["-c", "SELECT 1"]).output().unwrap();
+            ran.status.success().then_some(())
+        })
+        .await;
+        Some(postgres)
+    }
+
+    fn variables(&self) -> [(&str, String); 3] {
+        let folder = self.folder.path().display().to_string();
+        [("PGHOST", folder), ("PGUSER", "postgres".to_owned()), ("PGDATABASE", "postgres".to_owned())]
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recipes_do_what_they_say() {
+    let upstream = Server::start(|seen| match seen.activity_id() {
+        "good" => Reply::succeeded(),
+        _ => Reply::failed(),
+    })
+    .await;
+    let setup = Setup::new(&upstream.url(), "[log]\nformat = \"json\"\n");
+    setup.ok(&["add", "--vat", VAT, "good", "--device-id", "صندوق ١"]);
+    setup.ok(&["add", "--vat", OTHER_VAT, "bad", "--device-id", "till 1"]);
+    let daemon = setup.start().await;
+    setup.reaches("good", "SUCCEEDED").await;
+    setup.reaches("bad", "FAILED").await;
+    eventually("both events are written", || async { (daemon.events().len() == 2).then_some(()) }).await;
+    std::fs::write(setup.path("events.jsonl"), daemon.stdout()).unwrap();
+    std::fs::write(setup.path("pcsid-watch.log"), daemon.stderr()).unwrap();
+    if setup.database() != setup.path("pcsid-watch.db") {
+        std::os::unix::fs::symlink(setup.database(), setup.path("pcsid-watch.db")).unwrap();
+    }
+    let postgres = Postgres::start().await;
+    let has = |name: &str| match name {
+        "psql" => postgres.is_some(),
+        name => Command::new(name).arg("--version").output().is_ok(),
+    };
+    let recipes = document("docs/recipes.md").replace("http://127.0.0.1:8088", &daemon.url());
+    let programs = std::path::Path::new(program().get_program()).parent().unwrap().to_owned();
+    let mut n_passed_over = 0;
+    let shown = blocks(&recipes, "console").into_iter().flat_map(commands).collect::<Vec<_>>();
+    for Shown { command, .. } in &shown {
+        if ["jq", "sqlite3", "psql", "curl"].into_iter().any(|name| command.contains(name) && !has(name)) {
+            n_passed_over += 1;
+            continue;
+        }
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", &command.replace("curl -s", "curl --noproxy '*' --fail -s")])
+            .current_dir(setup.folder())
+            .env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()))
+            .env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml"));
+        if let Some(postgres) = &postgres {
+            bash.envs(postgres.variables());
+        }
+        let ran = bash.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(ran.stdout).unwrap();
+        assert!(ran.status.success(), "`{command}`: {}", String::from_utf8_lossy(&ran.stderr));
+        // What goes nowhere else tells of the failed device or of what failed.
+        let is_written = command.contains(" > ") || command.contains("psql -q") || command.contains(" mv ");
+        assert!(is_written || said.contains("bad") || said.contains("failed"), "`{command}`: {said}");
+    }
+    assert!(shown.len() >= 12 && n_passed_over < shown.len(), "{} of {}", n_passed_over, shown.len());
+    let read = |name: &str| std::fs::read_to_string(setup.path(name)).unwrap();
+    assert!(
+        read("devices-for-excel.csv").starts_with("\u{feff}vat,device_id"),
+        "{}",
+        read("devices-for-excel.csv")
+    );
+    assert!(read("devices.csv").contains("صندوق ١") && read("rules.csv").starts_with("rule,"));
+    let reader = setup.reader().await;
+    for query in blocks(&recipes, "sql") {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.to_owned())).fetch_all(&reader).await.unwrap();
+        assert!(!rows.is_empty(), "{query}");
+    }
+    reader.close().await;
+    daemon.stop().await;
 }
