@@ -508,7 +508,7 @@ impl Daemon {
     fn listens(&self, what: &str) -> String {
         let log = self.stderr();
         let rest = log.split(what).nth(1).unwrap_or_else(|| panic!("it does not listen: {log}"));
-        rest.split_whitespace().next().unwrap().trim_end_matches('/').to_owned()
+        rest.split([' ', '\n', '"']).next().unwrap().trim_end_matches('/').to_owned()
     }
 
     pub fn signal(&self, signal: &str) {
