@@ -106,7 +106,8 @@ function measure() {
                         fs.mkdirSync(pictures, { recursive: true });
                         const isFirst = size === "desk" && name === "overview";
                         const file = path.join(pictures, `${name}-${language}-${theme}-${size}.png`);
-                        await tab.screenshot({ path: file, fullPage: !isFirst });
+                        // Beyond its window Chromium draws a short page that runs from right to left at another place.
+                        await tab.screenshot({ path: file, fullPage: !isFirst, captureBeyondViewport: false });
                     }
                     looked += 1;
                 }

@@ -142,7 +142,12 @@ fn for_eyes(explained: &[Explained], eyes: &Eyes) -> String {
             lines.extend(labelled(label, value, 2, width_of_labels, eyes.width));
         };
         fact(&of_severity, severity.told().of(words.language()));
-        fact(&of_owner, &format!("{owner_named} ({owner})"));
+        // In English beside the name that data has.
+        let owner = match words.language() {
+            Language::English => format!("{owner_named} ({owner})"),
+            Language::Arabic => owner_named,
+        };
+        fact(&of_owner, &owner);
         if let Some(message) = message {
             fact(&of_message, &printable(message));
         }

@@ -217,10 +217,11 @@ pub(super) fn for_eyes(table: &Table, shown: &[&str], eyes: &Eyes) -> String {
             let name = table.columns.get(at)?;
             let of_row = |row: &Vec<Cell>| row.get(at).map(|cell| eyes.cell(name, cell)).unwrap_or_default();
             let cells: Vec<String> = table.rows.iter().map(of_row).collect();
-            let is_number = table
-                .rows
-                .iter()
-                .all(|row| matches!(row.get(at), Some(Cell::Integer(_) | Cell::Real(_) | Cell::Null)));
+            let is_number = !table.rows.is_empty()
+                && table
+                    .rows
+                    .iter()
+                    .all(|row| matches!(row.get(at), Some(Cell::Integer(_) | Cell::Real(_) | Cell::Null)));
             let is_empty = !table.rows.is_empty() && cells.iter().all(String::is_empty);
             (!is_empty).then(|| Column { heading: heading(eyes.words, name), cells, is_number })
         })

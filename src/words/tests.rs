@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fluent_syntax::ast::{Entry, Expression, InlineExpression, Pattern, PatternElement, VariantKey};
 
 use super::*;
+use crate::domain::catalogue::Catalogue;
+use crate::domain::classify::{Answer, TransientKind, Verdict, classify};
+use crate::domain::gate::Trouble;
 
 type Arguments = BTreeMap<String, BTreeSet<String>>;
 
@@ -138,5 +141,59 @@ fn stored_sentences_are_said_in_arabic_and_others_are_not_touched() {
     }
     for others in ["", "Something that nobody says here", "upstream reports FAILED twice"] {
         assert_eq!(AR.stored(others), None, "{others}");
+    }
+}
+
+#[test]
+fn whatever_is_wrong_with_an_answer_is_said_in_arabic() {
+    let reply = |http_status, body: &str| Answer::Reply { http_status, retry_after: None, body: body.into() };
+    let no_reply = |cause: &str| Answer::NoReply { http_status: None, cause: cause.to_owned() };
+    let mut answers = vec![
+        reply(200, ""),
+        reply(200, "<html>"),
+        reply(200, "{}"),
+        reply(200, r#"{"Status": 7}"#),
+        reply(200, r#"{"Status": "WHATEVER"}"#),
+        reply(200, r#"{"Status": "SUCCEEDED", "ActivityType": "OTHER"}"#),
+        Answer::Reply { http_status: 200, retry_after: None, body: vec![0xff, 0xfe] },
+        reply(400, "{}"),
+        reply(500, r#"{"Status": "IN_PROGRESS"}"#),
+        reply(500, "oops"),
+    ];
+    answers.extend([301, 307, 404, 418, 502, 503, 504].map(|status| reply(status, "oops")));
+    answers.extend(
+        [
+            "no connection in time: deadline has elapsed",
+            "no answer in time: x",
+            "the host's name could not be resolved: x",
+            "TLS failed: x",
+            "no connection: x",
+            "the connection broke within the answer: x",
+            "the connection broke before an answer: x",
+            "no complete answer within 30s (upstream.request_timeout)",
+            "the answer's body is longer than 256 KiB",
+        ]
+        .map(no_reply),
+    );
+    let catalogue = Catalogue::builtin();
+    for answer in answers {
+        let Verdict::Transient { kind, detail, .. } = classify(&answer, catalogue.codes()).verdict else {
+            panic!("{answer:?} says something");
+        };
+        let stored = format!("{}: {detail}", kind.label());
+        let said = AR.stored(&stored).unwrap_or_else(|| panic!("{stored} is not known"));
+        let (_, rest) = said.split_once(": ").unwrap();
+        let is_arabic = |c: char| ('\u{620}'..='\u{64a}').contains(&c);
+        assert!(rest.contains(is_arabic) || detail.starts_with("HTTP"), "{stored} is {said}");
+    }
+    for trouble in [
+        TransientKind::NoReply,
+        TransientKind::Gateway,
+        TransientKind::ServerError,
+        TransientKind::InvalidResponse,
+        TransientKind::UnexpectedStatus,
+    ] {
+        let advice = Trouble { kind: trouble, cause: String::new() }.advice();
+        assert!(AR.stored(advice).is_some(), "{advice}");
     }
 }

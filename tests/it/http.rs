@@ -104,6 +104,27 @@ async fn an_activity_is_registered_followed_cancelled_and_retried_over_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_vat_of_an_unusual_shape_is_taken_with_a_warning_that_names_the_rule() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let daemon = setup.start().await;
+    let odd = json!({"vat": "GROUP-7", "activity_id": "act-1"});
+    let one = post(&daemon, "/v1/activities", &odd).await;
+    assert_eq!(one.status(), 201);
+    let warnings = one.json::<Value>().await.unwrap()["warnings"].clone();
+    assert!(
+        warnings[0].as_str().is_some_and(|text| text.contains("GROUP-7") && text.contains("BR-KSA-40")),
+        "{warnings}"
+    );
+    let many = json!([odd, {"vat": VAT, "activity_id": "act-2"}, {"vat": "GROUP-7", "activity_id": "act-3"}]);
+    let many: Value = post(&daemon, "/v1/activities", &many).await.json().await.unwrap();
+    assert_eq!((&many["new"], many["warnings"].as_array().map(Vec::len)), (&json!(2), Some(1)));
+    let usual = json!({"vat": VAT, "activity_id": "act-4"});
+    let usual: Value = post(&daemon, "/v1/activities", &usual).await.json().await.unwrap();
+    assert_eq!(usual.get("warnings"), None);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poll_asked_for_comes_at_once() {
     let upstream = upstream().await;
     let schedule = "[schedule]\ninitial_interval = \"1h\"\nmax_interval = \"1h\"\n";
