@@ -30,6 +30,7 @@ from pcsid_watch_client.models import (
     Problem,
     Redelivered,
     Registered,
+    RegisteredActivity,
     State,
 )
 
@@ -52,7 +53,7 @@ def until(what, look):
 
 instance(Health, ready.sync(client=client))
 one = NewActivity(vat=VAT, activity_id="failed-client", device_id="till 1", reference="PO-1")
-activity = instance(Activity, register_activities.sync(client=client, body=one))
+activity = instance(RegisteredActivity, register_activities.sync(client=client, body=one))
 assert (activity.reference, activity.counts.total) == ("PO-1", None)
 many = [NewActivity(vat=VAT, activity_id=id) for id in ["success-client", "never-client"]]
 registered = instance(Registered, register_activities.sync(client=client, body=many))
