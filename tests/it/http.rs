@@ -59,7 +59,9 @@ async fn an_activity_is_registered_followed_cancelled_and_retried_over_http() {
     assert_eq!(created.status(), 201);
     let location = created.headers()["location"].to_str().unwrap().to_owned();
     let body: Value = created.json().await.unwrap();
-    assert_eq!((&body["state"], &body["device_id"]), (&json!("PENDING"), &json!("till ٧")));
+    assert_eq!(body["device_id"], "till ٧");
+    // The daemon may have been faster than the answer.
+    assert!(body["state"] == "PENDING" || body["state"] == "IN_PROGRESS", "{body}");
 
     // Once more, with other labels: no error, and nothing changes.
     let again = json!({"vat": VAT, "activity_id": "slow-1", "device_id": "another"});
