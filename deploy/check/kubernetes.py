@@ -33,15 +33,26 @@ assert set(monitor) == {"selector", "endpoints"}, monitor
 (endpoint,) = monitor["endpoints"]
 assert set(endpoint) <= {"port", "path", "interval", "scrapeTimeout"} and endpoint["path"] == "/metrics", endpoint
 
-stateful_set = one("StatefulSet")
-pod = stateful_set["spec"]["template"]["spec"]
+is_replicated = overlay == "replicated"
+workload = one("Deployment" if is_replicated else "StatefulSet")
+assert ("StatefulSet" in by_kind) != is_replicated
+pod = workload["spec"]["template"]["spec"]
 (container,) = pod["containers"]
-labels = stateful_set["spec"]["template"]["metadata"]["labels"]
+labels = workload["spec"]["template"]["metadata"]["labels"]
 
-# One pod, one volume, and time to end in.
-assert stateful_set["spec"]["replicas"] == 1
-(claim,) = stateful_set["spec"]["volumeClaimTemplates"]
-assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
+if is_replicated:
+    # Several pods without a volume, on different machines, of which an update takes one at a time.
+    assert workload["spec"]["replicas"] == 3 and "volumeClaimTemplates" not in workload["spec"]
+    assert workload["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 1
+    assert all(
+        spread["labelSelector"]["matchLabels"].items() <= labels.items() for spread in pod["topologySpreadConstraints"]
+    )
+else:
+    # One pod, one volume.
+    assert workload["spec"]["replicas"] == 1
+    (claim,) = workload["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
+# Time to end in.
 assert pod["terminationGracePeriodSeconds"] > 10, "the daemon is promised ten seconds"
 
 # Restricted Pod Security, and more than it asks for.
@@ -72,7 +83,7 @@ for volume in pod["volumes"]:
         secret = one("Secret")
         assert secret["metadata"]["name"] == volume["secret"]["secretName"]
 mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-assert set(mounts) == {volume["name"] for volume in pod["volumes"]} | {"data"}
+assert set(mounts) == {volume["name"] for volume in pod["volumes"]} | (set() if is_replicated else {"data"})
 ports = {port["name"]: port["containerPort"] for port in container["ports"]}
 for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
     assert container[probe]["httpGet"]["port"] == "metrics", "probes ask for no token there"
@@ -92,12 +103,22 @@ assert one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= 
 settings = tomllib.loads(configuration["data"]["pcsid-watch.toml"])
 assert settings["http"]["listen"].endswith(f":{ports['http']}")
 assert settings["http"]["metrics_listen"].endswith(f":{ports['metrics']}")
-assert settings["database"]["url"].removeprefix("sqlite://").startswith(mounts["data"] + "/")
+if is_replicated:
+    variables = {variable["name"]: variable for variable in container["env"]}
+    url = variables["PCSID_WATCH__DATABASE__URL"]["valueFrom"]["secretKeyRef"]
+    assert url["name"] == one("Secret")["metadata"]["name"] and url["key"] in one("Secret")["data"]
+    assert any(5432 in [port["port"] for port in rule["ports"]] for rule in policy["egress"]), "the database is out of reach"
+else:
+    assert settings["database"]["url"].removeprefix("sqlite://").startswith(mounts["data"] + "/")
 for file in [settings["http"]["token_file"], settings["credentials"][0]["token_file"]]:
     folder, name = file.rsplit("/", 1)
     assert folder == mounts["secrets"] and name in secret["data"], file
 by_name = {thing["metadata"]["name"]: thing for thing in by_kind["ConfigMap"]}
 environment = by_name[container["envFrom"][0]["configMapRef"]["name"]]["data"]
+if is_replicated:
+    for key in ("PASSWORD_FILE", "CA_FILE"):
+        folder, name = environment[f"PCSID_WATCH__DATABASE__{key}"].rsplit("/", 1)
+        assert folder == mounts["secrets"] and name in secret["data"], key
 upstream = environment["PCSID_WATCH__UPSTREAM__BASE_URL"]
 assert ("api-sandbox" in upstream) == (overlay == "sandbox"), upstream
 # Whoever calls the service by any of its names is answered.
