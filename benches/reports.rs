@@ -13,7 +13,7 @@ use pcsid_watch::clock;
 use pcsid_watch::domain::activity::State;
 use pcsid_watch::domain::catalogue::Owner;
 use pcsid_watch::store::{
-    ActivityFilter, ActivityOrder, DeliveryFilter, DeliveryStatus, EventFilter, Report, Store, Total,
+    ActivityFilter, ActivityOrder, Address, DeliveryFilter, DeliveryStatus, EventFilter, Report, Store, Total,
 };
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -36,7 +36,7 @@ fn main() {
 async fn run(n_activities: u64) {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("bench.db");
-    let store = Store::open(&path, Vec::new()).await.unwrap();
+    let store = Store::open(&Address::Sqlite(path.clone()), Vec::new()).await.unwrap();
     let options = SqliteConnectOptions::new().filename(&path);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
     let began_at = Instant::now();
@@ -64,13 +64,13 @@ async fn run(n_activities: u64) {
         ("overdue", Report::Overdue { registered_until }),
         ("deliveries", Report::Deliveries),
     ] {
-        measure(name, || async { store.report(report, None).await.unwrap().0.rows.len() }).await;
+        measure(name, || async { store.reports().report(report, None).await.unwrap().0.rows.len() }).await;
     }
 
     println!("\n{:<72} {:>9} {:>9}", "a slice of 100", "median", "worst");
     let limit = Some(100);
     let all = ActivityFilter { limit, ..ActivityFilter::default() };
-    let first = store.list_activities(&all).await.unwrap();
+    let first = store.reports().list_activities(&all).await.unwrap();
     let part = |text: &str| Some(text.to_owned());
     let vat = pcsid_watch::domain::activity::Vat::parse("310000000000073").unwrap();
     for (name, filter) in [
@@ -104,26 +104,29 @@ async fn run(n_activities: u64) {
         ("activities with a frequent rule", ActivityFilter { rule: part("BR-KSA-17"), ..all.clone() }),
         ("activities with a rule that none broke", ActivityFilter { rule: part("BR-NONE"), ..all.clone() }),
     ] {
-        measure(name, || async { store.list_activities(&filter).await.unwrap().table.rows.len() }).await;
+        measure(name, || async { store.reports().list_activities(&filter).await.unwrap().table.rows.len() })
+            .await;
         measure("  how many there are in all", || async {
-            match store.count_activities(&filter).await.unwrap() {
+            match store.reports().count_activities(&filter).await.unwrap() {
                 Total::Exactly(n) | Total::MoreThan(n) => usize::try_from(n).unwrap(),
             }
         })
         .await;
     }
     let events = EventFilter { limit, ..EventFilter::default() };
-    measure("events", || async { store.list_events(&events).await.unwrap().table.rows.len() }).await;
+    measure("events", || async { store.reports().list_events(&events).await.unwrap().table.rows.len() })
+        .await;
     let dead = DeliveryFilter { limit, status: Some(DeliveryStatus::Dead), ..DeliveryFilter::default() };
     measure("deliveries that are dead", || async {
-        store.list_deliveries(&dead).await.unwrap().table.rows.len()
+        store.reports().list_deliveries(&dead).await.unwrap().table.rows.len()
     })
     .await;
 
     println!("\n{:<72} {:>9} {:>9}", "the status page", "median", "worst");
-    measure("overview", || async { store.overview(clock::wall_now()).await.unwrap().states.len() }).await;
+    measure("overview", || async { store.reports().overview(clock::wall_now()).await.unwrap().states.len() })
+        .await;
     let zone = pcsid_watch::words::Zone::default();
-    let statistics = async || store.statistics(clock::wall_now(), &zone).await.unwrap().days.len();
+    let statistics = async || store.reports().statistics(clock::wall_now(), &zone).await.unwrap().days.len();
     measure("statistics", statistics).await;
     store.close().await;
 }

@@ -2,7 +2,9 @@
 //!
 //! It never jumps by itself. Where the wall clock does, [`Clock::jump`] says by how much, and the poller moves
 //! the schedule along before it adopts the new time: a wrong clock must neither expire anything nor put it off.
+//! Where the database is a server's, the time is the server's ([`Clock::follow`]), so that all daemons on it agree.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +21,8 @@ pub const LONGEST_ABSENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[derive(Debug)]
 pub struct Clock {
     anchor: Mutex<(Instant, Timestamp)>,
+    /// Whether the time is another machine's, which says by itself when it jumps.
+    is_following: AtomicBool,
 }
 
 /// The wall clock, which only this module reads.
@@ -36,7 +40,7 @@ pub fn wall_now() -> Timestamp {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { anchor: Mutex::new((Instant::now(), wall_now())) }
+        Self { anchor: Mutex::new((Instant::now(), wall_now())), is_following: AtomicBool::new(false) }
     }
 }
 
@@ -49,12 +53,21 @@ impl Clock {
 
     /// By how many milliseconds the wall clock differs, if that is a jump. Drift is followed on the way.
     pub fn jump(&self) -> Option<i64> {
+        if self.is_following.load(Ordering::Relaxed) {
+            return None;
+        }
         let delta = wall_now().as_millis().saturating_sub(self.now().as_millis());
         if delta.abs() > DRIFT_MS {
             return Some(delta);
         }
         self.adopt_wall();
         None
+    }
+
+    /// Takes a server's time for the truth, from now on instead of the wall clock.
+    pub fn follow(&self, now: Timestamp) {
+        self.is_following.store(true, Ordering::Relaxed);
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);
     }
 
     /// Takes the wall clock's time for the truth.

@@ -3,6 +3,8 @@
 //! The tasks report what they did, where it is certain; nobody counts on their behalf. What the database knows is
 //! not counted here again but read when it is asked for.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +24,7 @@ use crate::domain::gate::Outage;
 use crate::domain::report::{CHECK_NAMES, CheckOutcome};
 use crate::domain::time::Timestamp;
 use crate::process::Usage;
-use crate::store::{ClosedGate, Footprint, Overview, WITHIN_DAYS};
+use crate::store::{ClosedGate, Footprint, Overview, Piece, StoreError, WITHIN_DAYS};
 
 /// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
@@ -118,6 +120,12 @@ pub struct Monitor {
 
 #[derive(Debug)]
 struct Health {
+    /// What this daemon holds, as people name it; a database that is a file is held whole.
+    held: BTreeSet<String>,
+    /// How many pollers there are.
+    n_pollers: usize,
+    /// Why the database can't be reached.
+    lost: Option<String>,
     poller_at: Instant,
     recorder_at: Instant,
     is_readable: bool,
@@ -168,6 +176,9 @@ impl Monitor {
             sinks,
             started_at: now,
             health: Mutex::new(Health {
+                held: BTreeSet::new(),
+                n_pollers: 0,
+                lost: None,
                 poller_at: Instant::now(),
                 recorder_at: Instant::now(),
                 is_readable: true,
@@ -281,6 +292,49 @@ impl Monitor {
         );
     }
 
+    /// This daemon holds a piece of work, or no longer does.
+    pub fn holds(&self, piece: &Piece, is_held: bool) {
+        let mut health = self.health();
+        if matches!(piece, Piece::Polling { .. }) {
+            health.n_pollers =
+                if is_held { health.n_pollers + 1 } else { health.n_pollers.saturating_sub(1) };
+            health.poller_at = Instant::now();
+        }
+        match is_held {
+            true => health.held.insert(piece.to_string()),
+            false => health.held.remove(&piece.to_string()),
+        };
+    }
+
+    /// What this daemon holds.
+    pub fn held(&self) -> Vec<String> {
+        self.health().held.iter().cloned().collect()
+    }
+
+    /// The database is lost, and with it all that was held.
+    pub fn lost(&self, cause: &StoreError) {
+        let mut health = self.health();
+        health.held.clear();
+        health.n_pollers = 0;
+        let mut text = cause.to_string();
+        let mut source = std::error::Error::source(cause);
+        while let Some(cause) = source {
+            let _ = write!(text, ": {cause}");
+            source = cause.source();
+        }
+        health.lost = Some(text);
+    }
+
+    /// The database is reached.
+    pub fn works_again(&self) {
+        let mut health = self.health();
+        health.lost = None;
+        (health.is_readable, health.is_writable) = (true, true);
+        health.committed_at = Instant::now();
+        health.recorder_at = Instant::now();
+        health.poller_at = Instant::now();
+    }
+
     /// The poller goes round.
     pub fn poller_lives(&self) {
         self.health().poller_at = Instant::now();
@@ -300,7 +354,8 @@ impl Monitor {
     /// the disk counts as moving.
     pub fn moved_since(&self, then: Instant) -> bool {
         let health = self.health();
-        health.recorder_at > then && (health.poller_at > then || !health.is_writable)
+        let polls = health.poller_at > then || health.n_pollers == 0 || !health.is_writable;
+        health.lost.is_some() || (health.recorder_at > then && polls)
     }
 
     /// Whether the tasks still go round, so that a new start would mend nothing.
@@ -378,6 +433,9 @@ impl Monitor {
     /// Why the daemon is not ready, in sentences; none: it is.
     pub fn troubles(&self) -> Vec<String> {
         let health = self.health();
+        if let Some(lost) = &health.lost {
+            return vec![lost.clone()];
+        }
         let mut troubles = Vec::new();
         if !health.is_writable || health.committed_at.elapsed() > UNWRITTEN_AFTER {
             troubles.push(
@@ -388,7 +446,8 @@ impl Monitor {
             troubles
                 .push("the database can't be read; the log says why, and it is tried until it works".into());
         }
-        for (task, at) in [("poller", health.poller_at), ("recorder", health.recorder_at)] {
+        let tasks = [("poller", health.poller_at), ("recorder", health.recorder_at)];
+        for (task, at) in tasks.into_iter().filter(|(task, _)| *task != "poller" || health.n_pollers > 0) {
             // A recorder that waits for the disk is not stuck, and has been named already.
             if at.elapsed() > STUCK_AFTER && health.is_writable {
                 troubles.push(format!("the {task} has not moved for {} s", at.elapsed().as_secs()));
@@ -577,7 +636,7 @@ fn epoch_seconds(at: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEAD_AFTER, Duration, Instant, Monitor, STUCK_AFTER, Timestamp};
+    use super::{DEAD_AFTER, Duration, Instant, Monitor, Piece, STUCK_AFTER, Timestamp};
 
     fn long_ago() -> Instant {
         Instant::now() - DEAD_AFTER - Duration::from_secs(1)
@@ -586,6 +645,7 @@ mod tests {
     #[test]
     fn it_is_alive_until_the_poller_or_the_recorder_stands_still() {
         let monitor = Monitor::new(Vec::new(), Vec::new(), Timestamp::from_millis(0));
+        monitor.holds(&Piece::Polling { credentials: Vec::new(), has_unserved: true }, true);
         assert!(monitor.is_alive());
         monitor.health().poller_at = Instant::now() - STUCK_AFTER - Duration::from_secs(1);
         assert!(monitor.is_alive() && !monitor.troubles().is_empty(), "not ready is not dead");
@@ -600,6 +660,7 @@ mod tests {
     #[test]
     fn a_recorder_that_tries_to_write_keeps_a_poller_alive_that_waits_for_it() {
         let monitor = Monitor::new(Vec::new(), Vec::new(), Timestamp::from_millis(0));
+        monitor.holds(&Piece::Polling { credentials: Vec::new(), has_unserved: true }, true);
         monitor.not_committed();
         monitor.health().poller_at = long_ago();
         assert!(monitor.is_alive());

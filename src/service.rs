@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::activity::State;
 use crate::monitor::Monitor;
-use crate::store::{Overview, Store};
+use crate::store::{Overview, Reports};
 
 /// How often the status line is made anew.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const LOOKS_A_PERIOD: u32 = 4;
 /// Tells the service manager how it goes, for as long as the daemon runs.
 #[derive(Debug)]
 pub struct ServiceWatch {
-    store: Store,
+    reports: Reports,
     clock: Arc<Clock>,
     monitor: Arc<Monitor>,
     fed_at: Instant,
@@ -70,8 +70,8 @@ fn tell(states: &[NotifyState<'_>]) {
 
 impl ServiceWatch {
     /// A watch that has not begun yet.
-    pub fn new(store: Store, clock: Arc<Clock>, monitor: Arc<Monitor>) -> Self {
-        Self { store, clock, monitor, fed_at: Instant::now(), told: String::new() }
+    pub fn new(reports: Reports, clock: Arc<Clock>, monitor: Arc<Monitor>) -> Self {
+        Self { reports, clock, monitor, fed_at: Instant::now(), told: String::new() }
     }
 
     /// Tells until `stop`; returns then only, also where nobody listens.
@@ -105,7 +105,7 @@ impl ServiceWatch {
     }
 
     async fn tell_status(&mut self) {
-        let overview = tokio::time::timeout(STATUS_PATIENCE, self.store.overview(self.clock.now())).await;
+        let overview = tokio::time::timeout(STATUS_PATIENCE, self.reports.overview(self.clock.now())).await;
         // A database that can't be read is among the troubles; one that is slow leaves the line as it is.
         let overview = match overview {
             Ok(read) => read.ok(),

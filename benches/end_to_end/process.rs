@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pcsid_watch::clock;
-use pcsid_watch::store::Store;
+use pcsid_watch::store::{Address, Store};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
@@ -37,7 +37,11 @@ impl Setup {
             folder.path().display()
         );
         std::fs::write(folder.path().join("bench.toml"), text).unwrap();
-        Store::open(&folder.path().join("bench.db"), Vec::new()).await.unwrap().close().await;
+        Store::open(&Address::Sqlite(folder.path().join("bench.db")), Vec::new())
+            .await
+            .unwrap()
+            .close()
+            .await;
         Self { folder }
     }
 

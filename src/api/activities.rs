@@ -187,7 +187,7 @@ async fn store(api: &Api, registrations: &[Registration]) -> Result<Vec<Register
     }
     let now = api.clock.now();
     let outcomes =
-        api.store.register(registrations, &api.base_url, &api.serving, api.initial_interval, now).await?;
+        api.intake.register(registrations, &api.base_url, &api.serving, api.initial_interval, now).await?;
     api.wakers.wake_all();
     Ok(outcomes)
 }
@@ -212,7 +212,7 @@ pub(super) async fn list(
         ..ActivityFilter::default()
     };
     parameters.finish()?;
-    let slice = api.store.list_activities(&filter).await?;
+    let slice = api.reports.list_activities(&filter).await?;
     let items: Vec<_> = slice.table.objects().into_iter().map(shaped).collect();
     Ok(sliced("/v1/activities", query.as_deref(), &slice, items))
 }
@@ -286,19 +286,19 @@ pub(super) async fn retry(
 }
 
 pub(super) async fn poll_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
-    api.store.poll_now(wanted, api.clock.now()).await?;
+    api.intake.poll_now(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(())
 }
 
 pub(super) async fn cancel_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
-    api.store.cancel(wanted, api.clock.now()).await?;
+    api.intake.cancel(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(())
 }
 
 pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
-    api.store.retry(wanted, &api.base_url, api.initial_interval, api.clock.now()).await?;
+    api.intake.retry(wanted, &api.base_url, api.initial_interval, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(())
 }
@@ -313,10 +313,13 @@ fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem
 
 /// The activity's row of `report_activities`, as `/v1` has it.
 async fn one(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    Ok(shaped(StoreError::only(api.store.rows_of(ActivityView::Activity, wanted).await?.objects(), wanted)?))
+    Ok(shaped(StoreError::only(
+        api.reports.rows_of(ActivityView::Activity, wanted).await?.objects(),
+        wanted,
+    )?))
 }
 
 /// The activity with everything that belongs to it.
 pub(super) async fn history(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    Ok(StoreError::only(api.store.histories(wanted).await?, wanted)?)
+    Ok(StoreError::only(api.reports.histories(wanted).await?, wanted)?)
 }

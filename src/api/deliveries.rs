@@ -36,7 +36,7 @@ pub(super) async fn list(
         limit: Some(limit),
     };
     parameters.finish()?;
-    let slice = api.store.list_deliveries(&filter).await?;
+    let slice = api.reports.list_deliveries(&filter).await?;
     let items = slice.table.objects();
     Ok(sliced("/v1/deliveries", query.as_deref(), &slice, items))
 }

@@ -35,7 +35,7 @@ pub(super) async fn list(
         limit: Some(limit),
     };
     parameters.finish()?;
-    let slice = api.store.list_events(&filter).await?;
+    let slice = api.reports.list_events(&filter).await?;
     let items = payloads(&slice.table)?;
     Ok(sliced("/v1/events", query.as_deref(), &slice, items))
 }
@@ -75,7 +75,7 @@ pub(super) async fn redeliver(
 }
 
 pub(super) async fn redeliver_now(api: &Api, event_id: String, sink: Option<String>) -> Result<u64, Problem> {
-    let n_due = api.store.redeliver(&Redelivery::Event { event_id, sink }, api.clock.now()).await?;
+    let n_due = api.intake.redeliver(&Redelivery::Event { event_id, sink }, api.clock.now()).await?;
     api.wakers.wake_sinks();
     Ok(n_due)
 }

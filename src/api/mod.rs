@@ -43,7 +43,7 @@ use crate::domain::certificate::Renewal;
 use crate::domain::serving::Serving;
 use crate::monitor::Monitor;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Files, Intake, Reports, Store};
 use crate::words::Zone;
 use crate::worker::Wakers;
 use problem::Problem;
@@ -57,7 +57,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the handlers share.
 #[derive(Debug)]
 pub struct Api {
-    store: Store,
+    reports: Reports,
+    intake: Intake,
+    files: Option<Files>,
+    /// Whether other daemons work on the same database.
+    is_shared: bool,
     clock: Arc<Clock>,
     monitor: Arc<Monitor>,
     wakers: Wakers,
@@ -99,7 +103,10 @@ impl Api {
     /// An API on these parts.
     pub fn new(settings: &Settings, parts: ApiParts) -> Arc<Self> {
         Arc::new(Self {
-            store: parts.store,
+            reports: parts.store.reports(),
+            intake: parts.store.intake(),
+            files: parts.store.files(),
+            is_shared: parts.store.is_shared(),
             clock: parts.clock,
             monitor: parts.monitor,
             wakers: parts.wakers,

@@ -103,7 +103,7 @@ async fn overview(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
         Parameters::new(Some(&visit.query)).finish()?;
         let now = api.clock.now();
-        Ok((api.store.overview(now).await?, api.store.statistics(now, &api.zone).await?))
+        Ok((api.reports.overview(now).await?, api.reports.statistics(now, &api.zone).await?))
     };
     let read: Result<_, Problem> = read.await;
     let mut response = drawn(&api, &visit, |frame| {
@@ -180,13 +180,13 @@ async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
         let (search, filter) = search(&api, &visit)?;
         let filter = ActivityFilter { limit: Some(ROWS), ..filter };
-        let slice = api.store.list_activities(&filter).await?;
+        let slice = api.reports.list_activities(&filter).await?;
         let total = match slice.has_more || search.is_continued {
-            true => api.store.count_activities(&filter).await?,
+            true => api.reports.count_activities(&filter).await?,
             false => Total::Exactly(slice.table.rows.len() as u64),
         };
         let failures = match search.states.as_slice() {
-            [ActivityState::Failed] => api.store.failures(&slice.table).await?,
+            [ActivityState::Failed] => api.reports.failures(&slice.table).await?,
             _ => Vec::new(),
         };
         let next = slice.last.filter(|_| slice.has_more).map(|last| last.to_string());
@@ -206,7 +206,7 @@ async fn activities_csv(State(api): State<Arc<Api>>, visit: Visit) -> Response {
         filter.limit = Some(CSV_SLICE);
         let mut all = Table::default();
         loop {
-            let slice = api.store.list_activities(&filter).await?;
+            let slice = api.reports.list_activities(&filter).await?;
             all.columns = slice.table.columns;
             all.rows.extend(slice.table.rows);
             if !slice.has_more || all.rows.len() >= MAX_CSV_ROWS {
@@ -258,11 +258,11 @@ async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
                 limit: Some(if status.is_some() { ROWS } else { ROWS_OF_PART }),
                 ..DeliveryFilter::default()
             };
-            let slice = api.store.list_deliveries(&filter).await?;
+            let slice = api.reports.list_deliveries(&filter).await?;
             let next = slice.last.filter(|_| slice.has_more).map(|last| last.to_string());
             parts.push(OutboxPart { status: one, table: slice.table, next });
         }
-        let undelivered = api.store.overview(api.clock.now()).await?.outbox;
+        let undelivered = api.reports.overview(api.clock.now()).await?.outbox;
         let mut sinks = api.sinks.clone();
         sinks.extend(
             undelivered.iter().map(|sink| sink.sink.clone()).filter(|sink| !api.sinks.contains(sink)),
@@ -283,7 +283,7 @@ async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
         let said = parameters.one("said")?.and_then(|label| Said::from_label(&label));
         parameters.finish()?;
         let wanted = ActivityRef { activity_id: ActivityId::parse(&activity_id)?, vat };
-        Ok((api.store.histories(&wanted).await?, said))
+        Ok((api.reports.histories(&wanted).await?, said))
     };
     let read: Result<_, Problem> = read.await;
     drawn(&api, &visit, |frame| {
@@ -299,7 +299,7 @@ async fn renewals(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
         Parameters::new(Some(&visit.query)).finish()?;
         let now = api.clock.now();
-        Ok(api.store.ending(now, api.zone.offset_ms(now)).await?)
+        Ok(api.reports.ending(now, api.zone.offset_ms(now)).await?)
     };
     let read: Result<_, Problem> = read.await;
     drawn(&api, &visit, |frame| Ok(page::renewals(frame, &read?)))
@@ -354,7 +354,7 @@ async fn evidence(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
         let wanted = ActivityRef { activity_id: ActivityId::parse(&activity_id)?, vat };
         let material = Material {
             history: super::activities::history(&api, &wanted).await?,
-            final_answer: api.store.final_answer(&wanted).await?,
+            final_answer: api.reports.final_answer(&wanted).await?,
             base_url: api.base_url.clone(),
         };
         Ok((wanted, evidence::bundle(material, api.clock.now()), is_html))
@@ -446,7 +446,7 @@ async fn redeliver_all(api: State<Arc<Api>>, visit: Visit, body: Bytes) -> Respo
     let action = Action::read(&body);
     let which = Redelivery::Dead { sink: action.webhook.clone(), since: None };
     act_on_deliveries(&api, &visit, &action, async || {
-        api.store.redeliver(&which, api.clock.now()).await?;
+        api.intake.redeliver(&which, api.clock.now()).await?;
         api.wakers.wake_sinks();
         Ok(())
     })

@@ -69,7 +69,7 @@ pub(super) async fn check(
 
 /// Each device with all that is found about it, what the database knows included.
 pub(super) async fn checked(api: &Api, devices: Vec<Device>) -> Result<Vec<(Device, Vec<Finding>)>, Problem> {
-    let known = api.store.known_devices(&devices, api.clock.now()).await?;
+    let known = api.reports.known_devices(&devices, api.clock.now()).await?;
     let findings = preflight::check_all(&devices, Context::of_upstream(&api.base_url), &known);
     Ok(devices.into_iter().zip(findings).collect())
 }

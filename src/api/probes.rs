@@ -35,6 +35,9 @@ async fn alive(State(api): State<Arc<Api>>) -> Response {
 async fn ready(State(api): State<Arc<Api>>) -> Response {
     let troubles = api.monitor.troubles();
     match troubles.is_empty() {
+        true if api.is_shared => {
+            Json(json!({"status": "ready", "holds": api.monitor.held()})).into_response()
+        }
         true => Json(json!({"status": "ready"})).into_response(),
         false => {
             let body = Json(json!({"status": "not ready", "reasons": troubles}));
@@ -46,7 +49,7 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
 /// Everything that is counted, for Prometheus, in the format that it asks for.
 pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let now = api.clock.now();
-    let overview = match api.store.overview(now).await {
+    let overview = match api.reports.overview(now).await {
         Ok(overview) => Some(overview),
         // The scrape tells of it by `ready`; what the database can't tell is left out.
         Err(err) => {
@@ -54,7 +57,10 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> 
             None
         }
     };
-    let footprint = api.store.footprint().await;
+    let footprint = match &api.files {
+        Some(files) => files.footprint().await,
+        None => None,
+    };
     match api.monitor.metrics(overview.as_ref(), footprint, now) {
         Ok(text) => {
             let format = Exposition::wanted(&headers);

@@ -25,7 +25,7 @@ pub(super) async fn calendar(
     let vat = parameters.vat()?;
     parameters.finish()?;
     let now = api.clock.now();
-    let endings = api.store.calendar(now - PAST, vat.as_ref()).await?;
+    let endings = api.reports.calendar(now - PAST, vat.as_ref()).await?;
     let text = calendar::feed(&endings, &api.renewal, now, api.language, &api.zone);
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/calendar; charset=utf-8")),

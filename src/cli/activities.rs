@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 
 use super::output::{self, Eyes, Format};
 use super::{CliError, CliResult, complain, open};
-use crate::clock;
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::catalogue::Language;
 use crate::page::state_word;
@@ -147,12 +146,13 @@ pub(super) async fn register(
             tokio::time::sleep(TURN).await;
         }
         let registered = store
+            .intake()
             .register(
                 chunk,
                 &settings.upstream.base_url,
                 &serving,
                 settings.policy.backoff.initial_interval(),
-                clock::wall_now(),
+                store.now().await?,
             )
             .await?;
         outcomes.extend(registered);
@@ -184,7 +184,7 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
     };
     let eyes = Eyes::new(settings);
     let store = open(settings).await?;
-    let mut slice = store.list_activities(&filter).await?;
+    let mut slice = store.reports().list_activities(&filter).await?;
     store.close().await;
     if args.format == Format::Table {
         add_standing(&mut slice.table, &eyes);
@@ -218,9 +218,9 @@ fn add_standing(table: &mut Table, eyes: &Eyes) {
 pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
     let activity = args.parse()?;
     let store = open(settings).await?;
-    let now = clock::wall_now();
-    store.require_upstream(&settings.upstream.base_url, now).await?;
-    let vat = store.poll_now(&activity, now).await?;
+    let now = store.now().await?;
+    store.upkeep().require_upstream(&settings.upstream.base_url, now).await?;
+    let vat = store.intake().poll_now(&activity, now).await?;
     store.close().await;
     let words = Words::of(settings.language);
     writeln!(std::io::stdout(), "{}", words.poll_due(activity.activity_id.as_str(), vat.as_str()))?;
@@ -231,7 +231,7 @@ pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
 pub(super) async fn cancel(settings: &Settings, args: ActivityArgs) -> CliResult {
     let activity = args.parse()?;
     let store = open(settings).await?;
-    let vat = store.cancel(&activity, clock::wall_now()).await?;
+    let vat = store.intake().cancel(&activity, store.now().await?).await?;
     store.close().await;
     let words = Words::of(settings.language);
     Ok(writeln!(std::io::stdout(), "{}", words.cancel_done(activity.activity_id.as_str(), vat.as_str()))?)
@@ -241,8 +241,10 @@ pub(super) async fn retry(settings: &Settings, args: ActivityArgs) -> CliResult 
     let activity = args.parse()?;
     let store = open(settings).await?;
     let initial_interval = settings.policy.backoff.initial_interval();
-    let retried =
-        store.retry(&activity, &settings.upstream.base_url, initial_interval, clock::wall_now()).await?;
+    let retried = store
+        .intake()
+        .retry(&activity, &settings.upstream.base_url, initial_interval, store.now().await?)
+        .await?;
     store.close().await;
     let words = Words::of(settings.language);
     let (id, vat) = (activity.activity_id.as_str(), retried.vat.as_str());

@@ -9,7 +9,7 @@ use super::output::{self, Eyes, Format};
 use super::{CliResult, complain};
 use crate::daemon::Prepared;
 use crate::settings::Settings;
-use crate::store::{Cell, Table};
+use crate::store::{Cell, Store, Table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -23,10 +23,13 @@ pub(super) enum ConfigCommand {
     },
 }
 
-pub(super) fn config(settings: &Settings, command: ConfigCommand) -> CliResult {
+pub(super) async fn config(settings: &Settings, command: ConfigCommand) -> CliResult {
     match command {
         ConfigCommand::Check => {
             Prepared::new(settings)?;
+            if let Some(store) = Store::on_server(&settings.database, settings.routes())? {
+                writeln!(std::io::stdout(), "{store}: {}", store.reach().await?)?;
+            }
             for warning in &settings.warnings {
                 complain(&format!("warning: {}: {warning}", settings.origin()));
             }

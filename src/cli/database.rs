@@ -1,4 +1,4 @@
-//! `db adopt`, `db backup`, `db check`, `db prune`.
+//! `db adopt`, `db backup`, `db check`, `db copy`, `db prune`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::{CliError, CliResult, open};
 use crate::clock;
 use crate::settings::Settings;
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DbCommand {
@@ -20,6 +21,12 @@ pub(super) enum DbCommand {
     },
     /// Check that the database is whole
     Check,
+    /// Copy the SQLite database, which no daemon may run on, whole into an empty PostgreSQL database
+    Copy {
+        /// The target, as in database.url; the password comes from database.password_file or PGPASSFILE
+        #[arg(long, value_name = "URL")]
+        to: String,
+    },
     /// Remove concluded activities older than retention.concluded_after now
     Prune,
 }
@@ -29,6 +36,7 @@ pub(super) async fn db(settings: &Settings, command: DbCommand) -> CliResult {
         DbCommand::Adopt => adopt(settings).await,
         DbCommand::Backup { file } => backup(settings, &file).await,
         DbCommand::Check => check(settings).await,
+        DbCommand::Copy { to } => copy(settings, &to).await,
         DbCommand::Prune => prune(settings).await,
     }
 }
@@ -42,7 +50,12 @@ async fn backup(settings: &Settings, file: &Path) -> CliResult {
     partial.push(format!(".partial-{}", std::process::id()));
     let partial = PathBuf::from(partial);
     let store = open(settings).await?;
-    let copied = store.backup(&partial).await;
+    let Some(files) = store.files() else {
+        return Err(CliError::failed(format!(
+            "{store} is no file: take a backup with its server's pg_dump, or of the whole server with pg_basebackup"
+        )));
+    };
+    let copied = files.backup(&partial).await;
     store.close().await;
     let named = copied.map_err(CliError::from).and_then(|()| {
         let named = std::fs::File::open(&partial)
@@ -54,7 +67,7 @@ async fn backup(settings: &Settings, file: &Path) -> CliResult {
     // Under its own name or not at all; a part of a copy is of no use.
     let _ = std::fs::remove_file(&partial);
     named?;
-    Ok(writeln!(std::io::stdout(), "{} is a copy of {}", file.display(), store.path().display())?)
+    Ok(writeln!(std::io::stdout(), "{} is a copy of {}", file.display(), store)?)
 }
 
 /// Gives a file its name in one step, unless another has appeared under it meanwhile.
@@ -76,23 +89,37 @@ fn flush_folder_of(file: &Path) -> std::io::Result<()> {
 
 async fn check(settings: &Settings) -> CliResult {
     let store = open(settings).await?;
-    let problems = store.problems().await?;
+    let problems = store.upkeep().problems().await?;
     store.close().await;
     if problems.is_empty() {
-        return Ok(writeln!(std::io::stdout(), "{} is whole", store.path().display())?);
+        return Ok(writeln!(std::io::stdout(), "{} is whole", store)?);
     }
-    Err(CliError::failed(format!(
-        "{} is damaged, restore a backup:\n  {}",
-        store.path().display(),
-        problems.join("\n  ")
-    )))
+    Err(CliError::failed(format!("{} is damaged, restore a backup:\n  {}", store, problems.join("\n  "))))
+}
+
+async fn copy(settings: &Settings, to: &str) -> CliResult {
+    let address = settings.database_at(to).map_err(|err| CliError::unusable(format!("--to: {err}")))?;
+    // As a daemon, so that none runs on it meanwhile.
+    let store = Store::open_as_daemon(&settings.database, settings.routes()).await?;
+    let target = Store::open(&address, settings.routes()).await?;
+    let copied = store.copy_to(&target).await;
+    store.close().await;
+    target.close().await;
+    let copied = copied?;
+    let n_rows: u64 = copied.iter().map(|table| table.n_rows).sum();
+    let mut out = std::io::stdout();
+    for table in copied.iter().filter(|table| table.n_rows > 0) {
+        writeln!(out, "{:>12} {}", table.n_rows, table.name)?;
+    }
+    writeln!(out, "{n_rows} rows of {} tables were copied to {target} and compared.", copied.len())?;
+    Ok(writeln!(out, "Now set database.url = \"{target}\" in {} and start the daemon.", settings.origin())?)
 }
 
 async fn prune(settings: &Settings) -> CliResult {
     let store = open(settings).await?;
-    let now = clock::wall_now();
-    let jump = store.last_beat().await?.and_then(|beat| clock::jump_since(beat, now));
-    if jump.is_some() || !store.may_prune(now).await? {
+    let now = store.now().await?;
+    let jump = store.upkeep().last_beat().await?.and_then(|beat| clock::jump_since(beat, now));
+    if jump.is_some() || !store.upkeep().may_prune(now).await? {
         return Err(CliError::failed(
             "nothing was pruned, for the clock has jumped, and what looks old may be of yesterday: see that this \
              machine's time is right; pruning goes on 30 days after a daemon has noticed",
@@ -101,7 +128,7 @@ async fn prune(settings: &Settings) -> CliResult {
     let before = now - settings.retention;
     let mut n_pruned = 0;
     loop {
-        match store.prune(before).await? {
+        match store.upkeep().prune(before).await? {
             0 => break,
             n => n_pruned += n,
         }
@@ -113,7 +140,7 @@ async fn prune(settings: &Settings) -> CliResult {
 async fn adopt(settings: &Settings) -> CliResult {
     let store = open(settings).await?;
     let base_url = &settings.upstream.base_url;
-    let former = store.adopt_upstream(base_url, clock::wall_now()).await?;
+    let former = store.upkeep().adopt_upstream(base_url, store.now().await?).await?;
     store.close().await;
     let mut out = std::io::stdout();
     match former {

@@ -6,7 +6,6 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{self, Eyes, Format};
 use super::{CliError, CliResult, open};
-use crate::clock;
 use crate::domain::time::Timestamp;
 use crate::settings::Settings;
 use crate::store::{DeliveryFilter, DeliveryStatus, Redelivery};
@@ -68,7 +67,7 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
     });
     let store = open(settings).await?;
     let filter = DeliveryFilter { status, limit: args.format.limit(args.limit), ..DeliveryFilter::default() };
-    let slice = store.list_deliveries(&filter).await?;
+    let slice = store.reports().list_deliveries(&filter).await?;
     store.close().await;
     let shown = [
         "event_id",
@@ -91,7 +90,7 @@ async fn redeliver(settings: &Settings, args: RedeliverArgs) -> CliResult {
         None => Redelivery::Dead { sink: args.webhook, since },
     };
     let store = open(settings).await?;
-    let n_due = store.redeliver(&which, clock::wall_now()).await?;
+    let n_due = store.intake().redeliver(&which, store.now().await?).await?;
     store.close().await;
     if let (Redelivery::Dead { sink: Some(sink), .. }, 0) = (&which, n_due) {
         let sinks: Vec<String> = settings.routes().into_iter().map(|route| route.sink).collect();

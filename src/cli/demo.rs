@@ -138,6 +138,7 @@ async fn register(store: &Store, settings: &Settings) -> CliResult {
     let initial_interval = settings.policy.backoff.initial_interval();
     let base_url = &settings.upstream.base_url;
     store
+        .intake()
         .register(&registrations, base_url, &settings.serving(), initial_interval, clock::wall_now())
         .await?;
     Ok(())
@@ -152,7 +153,7 @@ async fn watch(store: &Store, eyes: &Eyes) -> CliResult {
     let mut seen: Vec<String> = Vec::new();
     let mut is_cancelled = false;
     loop {
-        let table = store.list_activities(&ActivityFilter::default()).await?.table;
+        let table = store.reports().list_activities(&ActivityFilter::default()).await?.table;
         let states = column(&table, "state");
         if is_terminal {
             n_drawn_lines = redraw(table, n_drawn_lines, eyes)?;
@@ -167,7 +168,7 @@ async fn watch(store: &Store, eyes: &Eyes) -> CliResult {
         }
         if !is_cancelled && began_at.elapsed() > Duration::from_secs(3) {
             let activity = super::activities::activity_ref(CANCELLED, None)?;
-            store.cancel(&activity, clock::wall_now()).await?;
+            store.intake().cancel(&activity, clock::wall_now()).await?;
             is_cancelled = true;
         }
         tokio::time::sleep(REDRAW_EVERY).await;
@@ -225,7 +226,7 @@ async fn print_report(store: &Store, eyes: &Eyes) -> CliResult {
         (words.demo_checks(), Report::Checks),
         (words.rules_title(), Report::Rules),
     ] {
-        let (mut table, _) = store.report(report, None).await?;
+        let (mut table, _) = store.reports().report(report, None).await?;
         if report == Report::Checks {
             table = matrix(&table);
         }

@@ -34,9 +34,9 @@ enum EvidenceFormat {
 pub(super) async fn evidence(settings: &Settings, args: EvidenceArgs) -> CliResult {
     let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
     let store = open(settings).await?;
-    let history = StoreError::only(store.histories(&wanted).await?, &wanted)?;
-    let final_answer = store.final_answer(&wanted).await?;
-    let base_url = store.upstream().await?.unwrap_or_else(|| settings.upstream.base_url.clone());
+    let history = StoreError::only(store.reports().histories(&wanted).await?, &wanted)?;
+    let final_answer = store.reports().final_answer(&wanted).await?;
+    let base_url = store.reports().upstream().await?.unwrap_or_else(|| settings.upstream.base_url.clone());
     store.close().await;
     let bundle = evidence::bundle(Material { history, final_answer, base_url }, clock::wall_now());
     let mut out = std::io::stdout().lock();

@@ -12,7 +12,6 @@ use clap::Args;
 
 use super::activities::{register, say_if_stopped};
 use super::{CliError, CliResult, complain, open};
-use crate::clock;
 use crate::domain::activity::Registration;
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::lines::Lines;
@@ -83,7 +82,7 @@ async fn import_certificates(settings: &Settings, name: &str, text: &str) -> Cli
         file.rows.into_iter().map(|(_, certificate)| certificate).collect();
     let store = open(settings).await?;
     let base_url = &settings.upstream.base_url;
-    let imported = store.import_certificates(&certificates, base_url, clock::wall_now()).await?;
+    let imported = store.intake().import_certificates(&certificates, base_url, store.now().await?).await?;
     store.close().await;
     let odd = certificates.iter().map(|one| &one.vat).filter(|vat| !vat.has_saudi_shape());
     for vat in odd.collect::<BTreeSet<_>>() {

@@ -276,7 +276,7 @@ async fn dispatch(cli: Cli) -> CliResult {
         Command::Completions { shell } => completions(shell),
         Command::Man { folder } => manual(&folder),
         Command::Health(args) => health::health(&settings()?, args).await,
-        Command::Config(command) => config::config(&settings()?, command),
+        Command::Config(command) => config::config(&settings()?, command).await,
         Command::Db(command) => database::db(&settings()?, command).await,
     }
 }

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::output::{self, Eyes, Format, printable};
 use super::{CliError, CliResult, complain};
-use crate::clock;
 use crate::domain::preflight::{self, Context, Device, Finding, Known, MAX_BYTES, Severity};
 use crate::settings::Settings;
 use crate::spreadsheet::write_csv;
@@ -109,12 +108,12 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
 /// rest is checked all the same.
 async fn known(settings: &Settings, devices: &[Device]) -> Vec<Vec<Known>> {
     let nothing = || devices.iter().map(|_| Vec::new()).collect();
-    if !std::fs::metadata(&settings.database).is_ok_and(|file| file.len() > 0) {
+    if settings.database.is_absent() {
         return nothing();
     }
     let looked = async {
         let store = Store::open(&settings.database, settings.routes()).await?;
-        let known = store.known_devices(devices, clock::wall_now()).await;
+        let known = store.reports().known_devices(devices, store.now().await?).await;
         store.close().await;
         known
     };

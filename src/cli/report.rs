@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 
 use super::output::{self, Eyes, Format};
 use super::{CliResult, open};
-use crate::clock;
 use crate::domain::catalogue::Language;
 use crate::settings::{Settings, parse_span};
 use crate::store::Report;
@@ -42,6 +41,8 @@ enum ReportName {
     Deliveries,
     /// Certificates that end soon or have ended, the first to end first
     Renewals,
+    /// The daemons on a PostgreSQL database: since when, their last sign of life, what each holds
+    Replicas,
 }
 
 /// A time as the configuration writes it.
@@ -50,19 +51,20 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
+    let store = open(settings).await?;
     let report = match args.name {
         ReportName::Summary => Report::Summary,
         ReportName::Checks => Report::Checks,
         ReportName::Rules => Report::Rules,
         ReportName::Devices => Report::Devices,
         ReportName::Overdue => {
-            Report::Overdue { registered_until: clock::wall_now() - settings.policy.stalled_after }
+            Report::Overdue { registered_until: store.now().await? - settings.policy.stalled_after }
         }
         ReportName::Deliveries => Report::Deliveries,
-        ReportName::Renewals => Report::Renewals { now: clock::wall_now(), within: args.within },
+        ReportName::Renewals => Report::Renewals { now: store.now().await?, within: args.within },
+        ReportName::Replicas => Report::Replicas,
     };
-    let store = open(settings).await?;
-    let (table, has_more) = store.report(report, args.format.limit(args.limit)).await?;
+    let (table, has_more) = store.reports().report(report, args.format.limit(args.limit)).await?;
     store.close().await;
     let shown: &[&str] = match (report, settings.language) {
         (Report::Rules, Language::English) => {

@@ -36,13 +36,13 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
     let eyes = Eyes::new(settings);
     let store = open(settings).await?;
     if args.format == Format::Csv {
-        let table = store.rows_of(ActivityView::Activity, &wanted).await?;
+        let table = store.reports().rows_of(ActivityView::Activity, &wanted).await?;
         if table.rows.is_empty() {
             return Err(StoreError::unknown(&wanted).into());
         }
         return Ok(output::print(&table, Format::Csv, &[], &eyes, false)?);
     }
-    let activities = store.histories(&wanted).await?;
+    let activities = store.reports().histories(&wanted).await?;
     store.close().await;
     let mut out = std::io::stdout().lock();
     match args.format {

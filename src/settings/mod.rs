@@ -13,6 +13,7 @@ use crate::domain::catalogue::Language;
 use crate::domain::decide::Policy;
 use crate::domain::routing::{LOG_SINK, Route};
 use crate::domain::serving::Serving;
+use crate::store::{Address, UnusableAddress};
 use crate::words::Zone;
 
 pub use secret::{SecretError, SecretSource};
@@ -39,8 +40,12 @@ pub struct SettingsError {
 pub struct Settings {
     /// The file they come from; `None`: defaults and environment alone.
     pub file: Option<PathBuf>,
-    /// The file that `database.url` names.
-    pub database: PathBuf,
+    /// The database that `database.url` names.
+    pub database: Address,
+    /// `database.password_file`
+    pub password_file: Option<PathBuf>,
+    /// `database.ca_file`
+    pub database_ca_file: Option<PathBuf>,
     /// `[upstream]`
     pub upstream: UpstreamSettings,
     /// `[[credentials]]`
@@ -147,6 +152,14 @@ pub fn parse_span(text: &str) -> Option<Duration> {
 }
 
 impl Settings {
+    /// Another database, with the password and the root of this configuration.
+    ///
+    /// # Errors
+    /// Where the URL is not usable.
+    pub fn database_at(&self, url: &str) -> Result<Address, UnusableAddress> {
+        Address::parse(url, self.password_file.clone(), self.database_ca_file.clone())
+    }
+
     /// Reads and validates the configuration: from `explicit` where given, else from the file that
     /// [`CONFIG_VARIABLE`] names, else from the first default file that exists.
     ///

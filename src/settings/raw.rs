@@ -118,7 +118,11 @@ section!(RawSettings {
     renewal: RawRenewal = RawRenewal::default(),
 });
 
-section!(RawDatabase { url: String = "sqlite://pcsid-watch.db".to_owned() });
+section!(RawDatabase {
+    url: String = "sqlite://pcsid-watch.db".to_owned(),
+    password_file: Option<String> = None,
+    ca_file: Option<String> = None,
+});
 
 section!(RawUpstream {
     base_url: String = "https://api-sandbox.cleartax.com/middle-east/ksa/einvoicing".to_owned(),

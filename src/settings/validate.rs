@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::raw::{Origins, RawCredential, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span};
+use super::raw::{
+    Origins, RawCredential, RawDatabase, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span,
+};
 use super::{
     CredentialSettings, HttpSettings, LogFormat, LogSettings, SecretSource, Settings, SettingsError,
     UpstreamSettings, WebhookSettings,
@@ -16,6 +18,7 @@ use crate::domain::certificate::Renewal;
 use crate::domain::decide::{Policy, human};
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::schedule::Backoff;
+use crate::store::Address;
 use crate::transport::is_loopback;
 use crate::words::Zone;
 
@@ -75,11 +78,13 @@ pub(super) fn validate(
     let language = language(&raw.ui.language, &mut problems);
     let zone = zone(&raw.ui.time_zone, &mut problems);
     let retention = problems.span("retention.concluded_after", raw.retention.concluded_after);
-    let database = database(&raw.database.url, &mut problems);
+    let database = database(&raw.database, &mut problems);
     match (upstream, database, problems.found.is_empty()) {
         (Some(upstream), Some(database), true) => Ok(Settings {
             file,
             database,
+            password_file: password_file(&raw.database),
+            database_ca_file: raw.database.ca_file.as_ref().map(PathBuf::from),
             upstream,
             credentials,
             policy,
@@ -97,21 +102,18 @@ pub(super) fn validate(
     }
 }
 
-/// The file that `database.url` names.
-fn database(url: &str, problems: &mut Problems) -> Option<PathBuf> {
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
-    let rule = match path {
-        None => "it must begin with sqlite://",
-        Some(path) if path.is_empty() || path.contains(":memory:") => {
-            "it must name a file, for the database has to outlive the process"
-        }
-        Some(path) if path.contains('?') => {
-            "it must name a file and nothing else; parameters after `?` are not supported"
-        }
-        Some(path) => return Some(PathBuf::from(path)),
-    };
-    problems.add("database.url", format!("`{url}` is not usable: {rule}"));
-    None
+/// The database that `database.url` names.
+fn database(raw: &RawDatabase, problems: &mut Problems) -> Option<Address> {
+    Address::parse(&raw.url, password_file(raw), raw.ca_file.as_ref().map(PathBuf::from))
+        .map_err(|err| problems.add("database.url", err))
+        .ok()
+}
+
+fn password_file(raw: &RawDatabase) -> Option<PathBuf> {
+    match SecretSource::file(raw.password_file.as_deref()?) {
+        SecretSource::File(path) => Some(path),
+        SecretSource::Inline(_) => None,
+    }
 }
 
 fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamSettings> {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use crate::settings::SecretError;
+
 /// An error of the database or of what it was asked to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -68,11 +70,11 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// A migration failed; the file is as it was before it.
-    #[error("database `{}` can't be migrated", path.display())]
+    /// A migration failed; the database is as it was before it.
+    #[error("database `{database}` can't be migrated")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        database: String,
         /// Why.
         #[source]
         source: Box<sqlx::migrate::MigrateError>,
@@ -84,6 +86,78 @@ pub enum StoreError {
         path: PathBuf,
         /// The setting as SQLite reports it.
         setting: String,
+    },
+    /// The file was taken away beneath the daemon.
+    #[error(
+        "database `{}` was removed or replaced while the daemon ran; what was recorded since is lost with it: put the \
+         file back or restore a backup, remove what is left beside it under the same name with -wal and -shm, then start \
+         again",
+        path.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The server can't be reached, or lets this user not in.
+    #[error("database `{address}` can't be reached{}", hint(.source))]
+    Connect {
+        /// The URL.
+        address: String,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// There is no password for the server where it should be.
+    #[error("database.password_file has no usable password")]
+    Password(#[source] SecretError),
+    /// What answers there may not be used.
+    #[error("database `{address}` can't be used: {rule}")]
+    Server {
+        /// The URL.
+        address: String,
+        /// Why not, and what to do.
+        rule: String,
+    },
+    /// A newer version of this program has migrated the schema.
+    #[error(
+        "database `{address}` has schema {found}, this version knows up to {known}: install the version that wrote it"
+    )]
+    NewerSchema {
+        /// The URL.
+        address: String,
+        /// Its schema.
+        found: i64,
+        /// Our newest.
+        known: i64,
+    },
+    /// The user may not do what has to be done.
+    #[error("database `{address}`: rights are missing; as the owner run: {grant}")]
+    Rights {
+        /// The URL.
+        address: String,
+        /// The statement that gives them.
+        grant: String,
+    },
+    /// The connection that held this daemon's work has ended, and with it all that it held.
+    #[error("the database is lost to this daemon: {cause}")]
+    Lost {
+        /// How it ended.
+        cause: String,
+    },
+    /// This daemon does not hold the work that it was about to do.
+    #[error("this daemon does not hold that work now")]
+    NotHeld,
+    /// A copy is not what it was made of.
+    #[error("the copy of `{table}` differs from the source, and was undone: please report this")]
+    CopyDiffers {
+        /// The table, or a column that the target lacks.
+        table: String,
+    },
+    /// There is no such thing with this database.
+    #[error("{what} needs PostgreSQL: a SQLite database has one daemon")]
+    NeedsServer {
+        /// What was asked for.
+        what: &'static str,
     },
     /// The database belongs to another upstream.
     #[error(
@@ -203,8 +277,12 @@ impl StoreError {
     /// Whether waiting may mend it: a lock, a disk, the connection. A row that breaks the schema's rules stays wrong.
     pub fn may_pass(&self) -> bool {
         match self {
-            StoreError::Query { source, .. } => match source.as_database_error().and_then(primary_code) {
-                Some(code) => !matches!(code, 18 | 19 | 20 | 25),
+            StoreError::Query { source, .. } => match source.as_database_error() {
+                Some(err) => match primary_code(err) {
+                    Some(code) => !matches!(code, 18 | 19 | 20 | 25),
+                    // Of a server's classes data, integrity and syntax stay wrong.
+                    None => !err.code().is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "42"))),
+                },
                 None => !matches!(source, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. }),
             },
             StoreError::Encode(_) | StoreError::Damaged { .. } => false,
@@ -212,9 +290,31 @@ impl StoreError {
         }
     }
 
+    /// Whether a daemon that can't begin yet may wait for it to pass: the server is not there, or not ready.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            StoreError::Connect { source, .. } => match source.as_database_error() {
+                // Starting up, shutting down, too many connections; a wrong password or an unknown database stays.
+                Some(err) => err.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("53")),
+                None => matches!(
+                    source,
+                    sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut
+                ),
+            },
+            StoreError::Lost { .. } => true,
+            StoreError::Query { source, .. } => matches!(source, sqlx::Error::Io(_)),
+            _ => false,
+        }
+    }
+
+    /// Whether the connection that held the work has ended.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, StoreError::Lost { .. } | StoreError::NotHeld)
+    }
+
     /// Whether the configuration is to blame rather than the work.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, StoreError::OtherUpstream { .. })
+        matches!(self, StoreError::OtherUpstream { .. } | StoreError::Password(_))
     }
 }
 
@@ -230,9 +330,10 @@ fn for_sink(sink: &Option<String>) -> String {
     sink.as_ref().map_or_else(String::new, |sink| format!(" for webhook {sink}"))
 }
 
-/// SQLite's primary result code: extended ones keep it in their low byte.
+/// SQLite's primary result code: extended ones keep it in their low byte. `None`: it is not SQLite's.
 fn primary_code(err: &dyn sqlx::error::DatabaseError) -> Option<i32> {
-    err.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+    use sqlx::error::DatabaseError as _;
+    err.try_downcast_ref::<sqlx::sqlite::SqliteError>()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
 }
 
 /// What to do about the SQLite results that an operator can do something about.
@@ -243,6 +344,30 @@ fn hint(source: &sqlx::Error) -> &'static str {
         Some(10) => ": the disk reports an error",
         Some(11 | 26) => ": the file is damaged, restore a backup",
         Some(13) => ": the disk is full",
+        Some(_) => "",
+        None => server_hint(source),
+    }
+}
+
+/// What to do about what a server says.
+fn server_hint(source: &sqlx::Error) -> &'static str {
+    match source {
+        sqlx::Error::Tls(_) => {
+            ": TLS failed; database.ca_file names the server's root, `?sslmode=` in database.url another mode"
+        }
+        sqlx::Error::Database(err) => match err.code().as_deref() {
+            Some("28P01" | "28000") => {
+                ": the server refuses this user; see database.password_file and the server's pg_hba.conf"
+            }
+            Some("3D000") => ": there is no such database; create it, owned by this user",
+            Some("42501") => ": this user lacks the right",
+            Some("53100") => ": the server's disk is full",
+            Some("53300") => ": the server has no connection left",
+            Some("57P03") => ": the server is starting or stopping",
+            Some("25006") => ": it is a standby, which takes no writes",
+            _ => "",
+        },
+        sqlx::Error::PoolTimedOut => ": no connection within the time for it; is the server there?",
         _ => "",
     }
 }

@@ -1,9 +1,272 @@
 //! The database: the only place with SQL.
 //!
-//! Its functions are named after what the program does, so that nothing outside knows which database it is.
+//! [`Store`] is an opened one. What may be done with it is divided into faces, so that a caller sees only what it may
+//! do:
+//!
+//! | face | for |
+//! |---|---|
+//! | [`Reports`] | reading: reports, lists, the overview, one activity's history |
+//! | [`Intake`] | what people and other programs order: register, cancel, retry, poll now, redeliver |
+//! | [`Work`] | what only a daemon that holds work does: claims, and records of what came of them |
+//! | [`Member`] | a daemon's part in the work: what it holds, what others changed, or that the database is lost |
+//! | [`Upkeep`] | pruning, checking, the ties to an upstream |
+//! | [`Files`] | what only a database that is a file has: its size, the room left for it, a copy of it |
+//!
+//! Which database it is, and with that paths, locks and journals, is known in the module of each alone.
 
+mod activities;
+mod address;
+mod certificates;
+mod deliveries;
 mod error;
+mod explanations;
+mod failures;
+mod files;
+mod gates;
+mod history;
+mod in_flight;
+mod intake;
+mod lists;
+mod member;
+mod overview;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod read;
+mod record;
+mod reports;
+mod schedule;
 mod sqlite;
+mod statistics;
+mod upkeep;
+mod work;
 
+use std::fmt;
+use std::sync::Arc;
+
+pub use activities::{ActivityRef, RegisterOutcome, Retried};
+pub use address::{Address, UnusableAddress};
+pub use certificates::{
+    Ending, EndingCertificates, EndingCounts, ImportedCertificates, Reminded, WITHIN_DAYS,
+};
+pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use error::StoreError;
-pub use sqlite::*;
+pub use explanations::FinalAnswer;
+pub use failures::Failure;
+pub use files::{Files, Footprint};
+pub use gates::StoredGate;
+pub use intake::Intake;
+pub use lists::{
+    ActivityFilter, ActivityOrder, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus,
+    EventFilter, EventPosition, Slice, Span, Total,
+};
+pub use member::{Happening, Member, Piece, Wanted};
+pub use overview::{ClosedGate, Overview, Undelivered, Waiting};
+pub use read::{ActivityView, Cell, Report, Table};
+pub use record::{PollRecord, Record, Recorded};
+pub use reports::Reports;
+pub use schedule::{Claimed, Sweep};
+pub use statistics::{
+    Bucket, CheckTally, ChecksByVat, Conclusion, Day, Durations, FailingRule, FailingRules, Statistics,
+    UnservedVats, VatChecks,
+};
+pub use upkeep::Upkeep;
+pub use work::{Deliveries, Polls, Work};
+
+use crate::clock::Clock;
+use crate::domain::routing::Route;
+use crate::domain::time::Timestamp;
+
+/// A table that was copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopiedTable {
+    /// Its name.
+    pub name: String,
+    /// How many rows it has.
+    pub n_rows: u64,
+}
+
+/// An opened database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    backend: Backend,
+}
+
+/// Which database it is.
+#[derive(Debug, Clone)]
+enum Backend {
+    Sqlite(sqlite::Store),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Store),
+}
+
+/// Calls the same function of whichever database it is.
+macro_rules! on {
+    ($backend:expr, $store:ident => $call:expr) => {
+        match $backend {
+            Backend::Sqlite($store) => $call,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres($store) => $call,
+        }
+    };
+}
+use on;
+
+impl Store {
+    /// Opens the database for a command, creating or migrating it as needed. New events go to `routes`.
+    ///
+    /// # Errors
+    /// Where it is not ours (another program's, a newer schema, damaged) it is left untouched.
+    pub async fn open(address: &Address, routes: Vec<Route>) -> Result<Self, StoreError> {
+        let backend = match address {
+            Address::Sqlite(path) => Backend::Sqlite(sqlite::Store::open(path, routes).await?),
+            #[cfg(feature = "postgres")]
+            Address::Postgres(address) => Backend::Postgres(postgres::Store::open(address, routes).await?),
+        };
+        Ok(Self { backend })
+    }
+
+    /// Whether a daemon runs on the database, as far as that can be told without connecting: a server's daemons are not
+    /// asked for, and count as running.
+    pub fn is_served(address: &Address) -> bool {
+        match address {
+            Address::Sqlite(path) => sqlite::Store::is_served(path),
+            #[cfg(feature = "postgres")]
+            Address::Postgres(_) => true,
+        }
+    }
+
+    /// Opens the database for a daemon. A file is kept from a second daemon for as long as this or a clone of it lives; a
+    /// server is looked at when the daemon joins.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`StoreError::InUse`] where another daemon runs on the file.
+    pub async fn open_as_daemon(address: &Address, routes: Vec<Route>) -> Result<Self, StoreError> {
+        let backend = match address {
+            Address::Sqlite(path) => Backend::Sqlite(sqlite::Store::open_as_daemon(path, routes).await?),
+            #[cfg(feature = "postgres")]
+            Address::Postgres(address) => Backend::Postgres(postgres::Store::new(address, routes)?),
+        };
+        Ok(Self { backend })
+    }
+
+    /// The database on a server, without asking it anything yet; `None` where it is a file.
+    ///
+    /// # Errors
+    /// Where the password's file can't be read.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "there are files alone"))]
+    pub fn on_server(address: &Address, routes: Vec<Route>) -> Result<Option<Self>, StoreError> {
+        match address {
+            Address::Sqlite(_) => Ok(None),
+            #[cfg(feature = "postgres")]
+            Address::Postgres(address) => {
+                let backend = Backend::Postgres(postgres::Store::new(address, routes)?);
+                Ok(Some(Self { backend }))
+            }
+        }
+    }
+
+    /// Connects, changes nothing, and says in words what is there.
+    ///
+    /// # Errors
+    /// Where it can't be reached, or may not be used.
+    pub async fn reach(&self) -> Result<&'static str, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok("a file"),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(store) => store.reach().await,
+        }
+    }
+
+    /// Takes part in the work, for a daemon.
+    ///
+    /// # Errors
+    /// Where the database can't be used now; [`StoreError::is_absence`] tells whether that may pass.
+    pub async fn join(&self, wanted: &Wanted, clock: &Arc<Clock>) -> Result<Member, StoreError> {
+        Member::join(&self.backend, wanted, clock).await
+    }
+
+    /// The time by which this database's work goes: a server's own, where it is one.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(crate::clock::wall_now()),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(store) => store.now().await,
+        }
+    }
+
+    /// Whether other daemons may work on it at the same time.
+    pub fn is_shared(&self) -> bool {
+        match &self.backend {
+            Backend::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => true,
+        }
+    }
+
+    /// Reading.
+    pub fn reports(&self) -> Reports {
+        Reports(self.backend.clone())
+    }
+
+    /// Orders of people and programs.
+    pub fn intake(&self) -> Intake {
+        Intake(self.backend.clone())
+    }
+
+    /// Looking after it.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep(self.backend.clone())
+    }
+
+    /// What only a file has; `None` where the database is none.
+    pub fn files(&self) -> Option<Files> {
+        match &self.backend {
+            Backend::Sqlite(store) => Some(Files(store.clone())),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => None,
+        }
+    }
+
+    /// The work, for tests of the store itself: with a server it has to be joined.
+    #[doc(hidden)]
+    pub fn work(&self) -> Work {
+        Work::new(self.backend.clone())
+    }
+
+    /// Copies this database, a file that no daemon works on, whole into an empty one on a server. Interrupted, it leaves
+    /// that one empty.
+    ///
+    /// # Errors
+    /// Where one of the two is of another kind, or the target is not empty.
+    pub async fn copy_to(&self, target: &Store) -> Result<Vec<CopiedTable>, StoreError> {
+        match (&self.backend, &target.backend) {
+            #[cfg(feature = "postgres")]
+            (Backend::Sqlite(from), Backend::Postgres(to)) => postgres::copy(from, to).await,
+            _ => Err(StoreError::NeedsServer { what: "`db copy`" }),
+        }
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        on!(&self.backend, store => store.close().await);
+    }
+}
+
+/// Where it is, as people name it.
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.backend {
+            Backend::Sqlite(store) => store.path().display().fmt(f),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(store) => store.address().fmt(f),
+        }
+    }
+}
+
+/// A duration as the whole milliseconds that columns hold.
+fn millis(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -28,12 +28,12 @@ pub enum TokenError {
 }
 
 /// The current token of each credential. A token shows up in no `Debug` output and no log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tokens {
     tokens: BTreeMap<String, Token>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Token {
     source: SecretSource,
     header: HeaderValue,
@@ -60,6 +60,12 @@ impl Tokens {
     /// The credentials' names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tokens.keys().map(String::as_str)
+    }
+
+    /// The tokens of these credentials alone.
+    pub fn of(&self, credentials: &[String]) -> Self {
+        let of = self.tokens.iter().filter(|(name, _)| credentials.contains(name));
+        Self { tokens: of.map(|(name, token)| (name.clone(), token.clone())).collect() }
     }
 
     /// The header to send for a credential.

@@ -10,12 +10,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::{InFlight, RecorderHandle};
+use super::RecorderHandle;
 use crate::clock::Clock;
 use crate::domain::schedule::Backoff;
 use crate::domain::time::Timestamp;
 use crate::monitor::{Attempted, Monitor};
-use crate::store::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Record, Store};
+use crate::store::{ClaimedDelivery, Deliveries, DeliveryOutcome, DeliveryRecord, Record};
 use crate::webhook::{Attempt, Disposition, Sender};
 
 /// Requests to one webhook at the same time.
@@ -110,14 +110,12 @@ pub struct DispatcherParts {
     pub retry_for: Duration,
     /// How long what is due is still sent when stopping.
     pub drain_for: Duration,
-    /// Where the outbox is read.
-    pub store: Store,
+    /// The sink's part of the outbox.
+    pub deliveries: Deliveries,
     /// The daemon's time.
     pub clock: Arc<Clock>,
     /// Writes what came of attempts.
     pub recorder: RecorderHandle,
-    /// Rows whose attempts are not committed yet.
-    pub in_flight: Arc<InFlight>,
     /// Woken where there may be something to send.
     pub wake: Arc<Notify>,
     /// Is told what came of attempts.
@@ -131,10 +129,9 @@ pub struct Dispatcher {
     sink: Arc<Sink>,
     retry_for: Duration,
     drain_for: Duration,
-    store: Store,
+    deliveries: Deliveries,
     clock: Arc<Clock>,
     recorder: RecorderHandle,
-    in_flight: Arc<InFlight>,
     wake: Arc<Notify>,
     monitor: Arc<Monitor>,
     ready: VecDeque<ClaimedDelivery>,
@@ -153,10 +150,9 @@ impl Dispatcher {
             sink: Arc::new(parts.sink),
             retry_for: parts.retry_for,
             drain_for: parts.drain_for,
-            store: parts.store,
+            deliveries: parts.deliveries,
             clock: parts.clock,
             recorder: parts.recorder,
-            in_flight: parts.in_flight,
             wake: parts.wake,
             monitor: parts.monitor,
             ready: VecDeque::new(),
@@ -181,7 +177,7 @@ impl Dispatcher {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = self.attempts.join_next() => self.settle(ended?).await,
-                () = self.in_flight.released() => self.look_at = Instant::now(),
+                () = self.deliveries.released() => self.look_at = Instant::now(),
                 () = self.wake.notified() => self.look_at = Instant::now(),
                 _ = tending.tick() => self.tend().await,
                 () = tokio::time::sleep_until(next), if self.has_room() => {}
@@ -228,11 +224,10 @@ impl Dispatcher {
 
     async fn claim(&mut self) {
         let now = self.clock.now();
-        let in_flight = self.in_flight.keys();
         let limit = if self.is_down() { 1 } else { READY };
-        let claimed = self.store.claim_deliveries(&self.name, now, limit, &in_flight).await;
+        let claimed = self.deliveries.claim(now, limit).await;
         let next_at = match &claimed {
-            Ok(claimed) if claimed.is_empty() => self.store.next_delivery_at(&self.name, &in_flight).await,
+            Ok(claimed) if claimed.is_empty() => self.deliveries.next_at().await,
             _ => Ok(None),
         };
         match (claimed, next_at) {
@@ -243,10 +238,7 @@ impl Dispatcher {
                     None => TEND_EVERY,
                 };
                 self.look_at = Instant::now() + wait.min(TEND_EVERY);
-                for delivery in claimed {
-                    self.in_flight.insert(delivery.event_key);
-                    self.ready.push_back(delivery);
-                }
+                self.ready.extend(claimed);
             }
             (Err(err), _) | (_, Err(err)) => {
                 tracing::debug!(sink = %self.name, error = &err as &dyn std::error::Error, "the outbox can't be read");
@@ -318,7 +310,7 @@ impl Dispatcher {
                     self.down_interval = step.next_interval;
                     self.not_before = Instant::now() + step.wait;
                     // What was claimed ahead stays due; nothing holds its payload in memory meanwhile.
-                    self.in_flight.release(self.ready.drain(..).map(|delivery| delivery.event_key));
+                    self.deliveries.put_back(self.ready.drain(..));
                 }
             }
         }
@@ -337,7 +329,7 @@ impl Dispatcher {
     async fn give_up(&self) {
         // A little later than their own last try would be, so that it is not taken from them.
         let tried_before = self.clock.now() - self.retry_for - LONGEST_DOWN_PROBE;
-        match self.store.give_up(&self.name, tried_before).await {
+        match self.deliveries.give_up(tried_before).await {
             Ok(0) => {}
             Ok(n_dead) => {
                 self.monitor.gave_up(&self.name, n_dead);

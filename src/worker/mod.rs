@@ -1,11 +1,10 @@
 //! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends, the
 //! renewer reminds of certificates that end, the pruner forgets.
 //!
-//! Each runs alone and owns its state. They meet in the database and in two small things: records go to the
-//! recorder over a bounded channel, and [`InFlight`] holds the keys of rows whose record is not committed yet.
+//! Each runs alone and owns its state. They meet in the database, and records go to the recorder over a bounded
+//! channel. What is claimed and not committed yet the store knows.
 
 mod deliver;
-mod in_flight;
 mod poll;
 mod prune;
 mod record;
@@ -13,7 +12,6 @@ mod renew;
 mod wake;
 
 pub use deliver::{Dispatcher, DispatcherParts, LogSink, Sink};
-pub use in_flight::InFlight;
 pub use poll::{Poller, PollerParts};
 pub use prune::Pruner;
 pub use record::{Recorder, RecorderHandle, RecorderParts};

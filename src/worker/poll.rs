@@ -19,8 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::RecorderHandle;
 use super::record::QUEUE;
-use super::{InFlight, RecorderHandle};
 use crate::clock::Clock;
 use crate::domain::classify::{Observation, classify};
 use crate::domain::decide::{Decision, Input, Policy, decide, human};
@@ -30,7 +30,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::turns::{BY_AGE, Found, LOOK, Turn, Turns, Wanted};
 use crate::monitor::Monitor;
 use crate::service;
-use crate::store::{Claimed, PollRecord, Record, Store, StoreError, Sweep};
+use crate::store::{Claimed, PollRecord, Polls, Record, StoreError, Sweep};
 use crate::upstream::{Client, MIN_REDACTED_BYTES, Tokens};
 
 /// Where no more than so many claimed activities wait for a request, the next are looked for: a look takes a few
@@ -59,7 +59,7 @@ pub struct PollerParts {
     /// How long requests on their way are waited for when stopping.
     pub drain_for: Duration,
     /// Where the schedule is read.
-    pub store: Store,
+    pub polls: Polls,
     /// Asks upstream.
     pub client: Client,
     /// What it asks with.
@@ -70,8 +70,6 @@ pub struct PollerParts {
     pub gates: Gates,
     /// Writes decisions.
     pub recorder: RecorderHandle,
-    /// Rows whose decisions are not committed yet.
-    pub in_flight: Arc<InFlight>,
     /// Woken where another process changed the database.
     pub wake: Arc<Notify>,
     /// Asks to read the tokens again at once.
@@ -90,6 +88,8 @@ pub struct Poller {
     ready: VecDeque<Turn<Claimed>>,
     /// The look at the database that is under way.
     looking: Option<Looking>,
+    /// Whether something may have come up since the look that is under way began.
+    is_outdated: bool,
     /// When the next one begins, if none is under way.
     look_at: Instant,
     /// By credential, when a request was last noted.
@@ -128,6 +128,7 @@ impl Poller {
             requests: JoinSet::new(),
             ready: VecDeque::new(),
             looking: None,
+            is_outdated: false,
             look_at: Instant::now(),
             noted_at: HashMap::new(),
             sweep: Sweep::default(),
@@ -154,7 +155,7 @@ impl Poller {
                 () = stop.cancelled() => break,
                 Some(finished) = self.requests.join_next() => self.finish(finished?).await?,
                 found = end_of(&mut self.looking) => self.looked(found?),
-                () = self.parts.in_flight.released() => self.look_again(),
+                () = self.parts.polls.released() => self.look_again(),
                 () = self.parts.wake.notified() => self.begin_again(),
                 _ = tending.tick() => self.tend().await,
                 () = self.parts.reload.notified() => self.reload().await,
@@ -165,7 +166,9 @@ impl Poller {
     }
 
     fn is_full(&self) -> bool {
-        self.parts.gates.free_slots() == 0 || self.parts.in_flight.len() >= QUEUE / 2
+        self.parts.gates.free_slots() == 0
+            || self.parts.polls.n_out() >= QUEUE / 2
+            || !self.parts.polls.is_held()
     }
 
     /// Puts requests on their way while there is room and something to ask for.
@@ -177,7 +180,7 @@ impl Poller {
     }
 
     fn may_look(&self) -> bool {
-        self.looking.is_none() && self.ready.len() <= READY_LOW && self.parts.in_flight.len() < QUEUE / 2
+        self.looking.is_none() && self.ready.len() <= READY_LOW && self.parts.polls.n_out() < QUEUE / 2
     }
 
     /// Begins to look for what is due, if it is time.
@@ -197,9 +200,9 @@ impl Poller {
         if wanted.is_empty() {
             return;
         }
-        let (store, in_flight) = (self.parts.store.clone(), self.parts.in_flight.keys());
+        let polls = self.parts.polls.clone();
         let looking = async move {
-            let found = store.look(&wanted, &in_flight, now).await?;
+            let found = polls.look(&wanted, now).await?;
             Ok(wanted.into_iter().zip(found).collect())
         };
         self.looking = Some(AbortOnDropHandle::new(tokio::spawn(looking)));
@@ -212,9 +215,13 @@ impl Poller {
             Ok(looked) => {
                 self.is_readable = true;
                 let turns = self.turns.plan(looked, &mut self.parts.gates, self.parts.clock.now());
+                if std::mem::take(&mut self.is_outdated) {
+                    // What the look has not seen it must not put off.
+                    self.turns.look_again();
+                }
                 // Others may have taken an activity up during the look.
-                let in_flight = &self.parts.in_flight;
-                self.ready.extend(turns.into_iter().filter(|turn| in_flight.insert(turn.activity.key)));
+                let polls = &self.parts.polls;
+                self.ready.extend(turns.into_iter().filter(|turn| polls.take_up(&turn.activity)));
                 // Whether there is more, and when, the turns know.
                 self.look_at = Instant::now();
             }
@@ -237,7 +244,7 @@ impl Poller {
         let has_quota = self.parts.gates.quota_available(&credential, Instant::now().into_std()) > 0;
         let token = self.parts.tokens.header(&credential).cloned();
         let (true, true, Some(token)) = (is_open, has_quota, token) else {
-            self.parts.in_flight.release([claimed.key]);
+            self.parts.polls.put_back([claimed]);
             return;
         };
         let mut ticket = self.parts.gates.take(vat, &credential, now);
@@ -319,6 +326,7 @@ impl Poller {
     /// Something may be due, or may be asked for, that was not.
     fn look_again(&mut self) {
         self.turns.look_again();
+        self.is_outdated = self.looking.is_some();
         self.look_at = Instant::now();
     }
 
@@ -331,7 +339,7 @@ impl Poller {
     /// Forgets what was claimed and not sent, and what is just being claimed.
     fn put_back(&mut self) {
         self.looking = None;
-        self.parts.in_flight.release(self.ready.drain(..).map(|turn| turn.activity.key));
+        self.parts.polls.put_back(self.ready.drain(..).map(|turn| turn.activity));
     }
 
     /// Reads the tokens again because somebody asked for it, and says when that has been done.
@@ -378,10 +386,9 @@ impl Poller {
         let now = self.parts.clock.now();
         let policy = &self.parts.policy;
         let (stalled_before, expired_before) = (now - policy.stalled_after, now - policy.give_up_after);
-        let (closed, in_flight) = (self.parts.gates.closed_credentials(now), self.parts.in_flight.keys());
+        let closed = self.parts.gates.closed_credentials(now);
         let sweep = &mut self.sweep;
-        let overdue =
-            self.parts.store.overdue(sweep, &closed, stalled_before, expired_before, &in_flight).await;
+        let overdue = self.parts.polls.overdue(sweep, &closed, stalled_before, expired_before).await;
         // A database in trouble has been reported by the look.
         for claimed in overdue.unwrap_or_default() {
             let vat = &claimed.activity.vat;
@@ -390,7 +397,7 @@ impl Poller {
                 // Its gate has opened since: it has a turn of its own.
                 continue;
             }
-            self.parts.in_flight.insert(claimed.key);
+            self.parts.polls.take_up(&claimed);
             let withheld = self.parts.gates.withholding(vat, credential);
             let decision = decide(now, &claimed.activity, Input::Withheld(withheld), policy, 0.5);
             self.decided(claimed, now, decision).await;

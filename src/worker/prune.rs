@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::store::{StoreError, Upkeep};
 
 /// How often it looks. What is pruned is hundreds of days old, so an hour is soon.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -17,15 +17,15 @@ const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 /// See the module.
 #[derive(Debug)]
 pub struct Pruner {
-    store: Store,
+    upkeep: Upkeep,
     clock: Arc<Clock>,
     keep_for: Duration,
 }
 
 impl Pruner {
     /// A pruner that has not begun yet; it keeps concluded activities for `keep_for`.
-    pub fn new(store: Store, clock: Arc<Clock>, keep_for: Duration) -> Self {
-        Self { store, clock, keep_for }
+    pub fn new(upkeep: Upkeep, clock: Arc<Clock>, keep_for: Duration) -> Self {
+        Self { upkeep, clock, keep_for }
     }
 
     /// Prunes once an hour until `stop`.
@@ -52,8 +52,8 @@ impl Pruner {
     async fn prune(&self) -> Result<u64, StoreError> {
         let now = self.clock.now();
         let mut n_pruned = 0;
-        while self.store.may_prune(now).await? {
-            match self.store.prune(now - self.keep_for).await? {
+        while self.upkeep.may_prune(now).await? {
+            match self.upkeep.prune(now - self.keep_for).await? {
                 0 => break,
                 n => n_pruned += n,
             }

@@ -1,19 +1,18 @@
 //! The recorder: writes what polls and deliveries come to. What arrives during a commit is the next batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 
-use super::{InFlight, Wakers};
+use super::Wakers;
 use crate::clock::Clock;
 use crate::domain::activity::State;
 use crate::domain::report::Findings;
 use crate::monitor::Monitor;
-use crate::store::{PollRecord, Record, Store, StoreError};
+use crate::store::{PollRecord, Record, StoreError, Work};
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
 pub const QUEUE: usize = 8_192;
@@ -28,8 +27,8 @@ const BUSY_COMMITS_EVERY: Duration = Duration::from_millis(5);
 /// Records in one commit from which on the next may wait. An answer that comes alone never does.
 const BUSY_BATCH: usize = 32;
 
-/// How often the file is looked at for what other processes wrote.
-const WATCH_EVERY: Duration = Duration::from_millis(200);
+/// How often it shows that it goes round where there is nothing to write.
+const ROUND_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the daemon notes that it lives.
 const BEAT_EVERY: Duration = Duration::from_secs(10);
@@ -73,19 +72,13 @@ impl RecorderHandle {
 #[derive(Debug)]
 pub struct RecorderParts {
     /// Where it writes.
-    pub store: Store,
+    pub work: Work,
     /// The daemon's time.
     pub clock: Arc<Clock>,
-    /// Rows of the poller.
-    pub polls: Arc<InFlight>,
-    /// Rows of each sink's dispatcher.
-    pub sinks: BTreeMap<String, Arc<InFlight>>,
     /// Wakes the tasks when another process changed the database, and dispatchers when there is a new event.
     pub wakers: Wakers,
     /// Is told what was written.
     pub monitor: Arc<Monitor>,
-    /// Told when the database's file is no longer the one that was opened.
-    pub gone: CancellationToken,
 }
 
 /// See the module.
@@ -93,8 +86,6 @@ pub struct RecorderParts {
 pub struct Recorder {
     parts: RecorderParts,
     submissions: mpsc::Receiver<Submission>,
-    data_version: Option<i64>,
-    watched_at: Instant,
     beat_at: Option<Instant>,
 }
 
@@ -102,14 +93,13 @@ impl Recorder {
     /// A recorder and the first handle to it.
     pub fn new(parts: RecorderParts) -> (Self, RecorderHandle) {
         let (sender, submissions) = mpsc::channel(QUEUE);
-        let recorder =
-            Self { parts, submissions, data_version: None, watched_at: Instant::now(), beat_at: None };
+        let recorder = Self { parts, submissions, beat_at: None };
         (recorder, RecorderHandle { submissions: sender })
     }
 
     /// Writes until the last handle is gone and everything is committed.
     pub async fn run(mut self) {
-        let mut ticks = tokio::time::interval(WATCH_EVERY);
+        let mut ticks = tokio::time::interval(ROUND_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut submissions = Vec::new();
         let mut next_commit_at = Instant::now();
@@ -128,11 +118,9 @@ impl Recorder {
                 }
                 _ = ticks.tick() => {}
             }
-            if self.watched_at.elapsed() >= WATCH_EVERY {
-                self.watch().await;
-            }
+            self.beat().await;
         }
-        self.commit_and_release(&[Record::Heartbeat(self.parts.clock.now())]).await;
+        self.commit_or_leave_out(&[Record::Heartbeat(self.parts.clock.now())]).await;
     }
 
     async fn write(&mut self, submissions: impl Iterator<Item = Submission>) {
@@ -145,7 +133,7 @@ impl Recorder {
             }
         }
         if !batch.is_empty() {
-            self.commit_and_release(&batch).await;
+            self.commit_or_leave_out(&batch).await;
         }
         for done in flushes {
             // Who asked may have stopped waiting.
@@ -153,17 +141,16 @@ impl Recorder {
         }
     }
 
-    /// Commits a batch and lets its rows go. Where one of its records can't be written at all, a defect, the
+    /// Commits a batch. Where one of its records can't be written at all, a defect, the
     /// others are: that one is reported, and its row stays taken up, so that it is not asked for in a loop.
-    async fn commit_and_release(&mut self, batch: &[Record]) {
+    async fn commit_or_leave_out(&mut self, batch: &[Record]) {
         match self.commit(batch).await {
-            Ok(()) => self.release(batch),
+            Ok(()) => {}
             Err(_) if batch.len() > 1 => {
                 for record in batch {
                     let alone = std::slice::from_ref(record);
-                    match self.commit(alone).await {
-                        Ok(()) => self.release(alone),
-                        Err(err) => report_unwritable_record(&err, record),
+                    if let Err(err) = self.commit(alone).await {
+                        report_unwritable_record(&err, record);
                     }
                 }
             }
@@ -178,7 +165,7 @@ impl Recorder {
         loop {
             self.parts.monitor.recorder_lives();
             let began_at = Instant::now();
-            match self.parts.store.record(batch).await {
+            match self.parts.work.record(batch).await {
                 Ok(recorded) => {
                     self.parts.monitor.committed(batch.len(), began_at.elapsed());
                     if n_failures > 0 {
@@ -203,6 +190,11 @@ impl Recorder {
                     }
                     return Ok(());
                 }
+                // Everything that was held is being given up, this task too: what it can't write is still due.
+                Err(err) if err.is_lost() => {
+                    tracing::debug!(error = &err as &dyn std::error::Error, "a batch is dropped");
+                    std::future::pending::<()>().await;
+                }
                 Err(err) if !err.may_pass() => return Err(err),
                 Err(err) => {
                     self.parts.monitor.not_committed();
@@ -217,42 +209,11 @@ impl Recorder {
         }
     }
 
-    fn release(&self, batch: &[Record]) {
-        self.parts.polls.release(polls(batch).map(|poll| poll.claimed.key));
-        for (sink, in_flight) in &self.parts.sinks {
-            let mut delivered = batch
-                .iter()
-                .filter_map(|record| match record {
-                    Record::Delivery(delivery) if delivery.sink == *sink => Some(delivery.event_key),
-                    _ => None,
-                })
-                .peekable();
-            if delivered.peek().is_some() {
-                in_flight.release(delivered);
-            }
-        }
-    }
-
-    /// Notices what other processes wrote, and notes that the daemon lives.
-    async fn watch(&mut self) {
-        self.watched_at = Instant::now();
+    /// Notes that the daemon lives.
+    async fn beat(&mut self) {
         if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
             self.beat_at = Some(Instant::now());
-            self.commit_and_release(&[Record::Heartbeat(self.parts.clock.now())]).await;
-        }
-        if !self.parts.store.is_in_place() {
-            self.parts.gone.cancel();
-        }
-        match self.parts.store.data_version().await {
-            Ok(version) if self.data_version == Some(version) => {}
-            Ok(version) => {
-                self.data_version = Some(version);
-                self.parts.wakers.wake_all();
-            }
-            // A database in trouble is reported where it is written.
-            Err(err) => {
-                tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be watched")
-            }
+            self.commit_or_leave_out(&[Record::Heartbeat(self.parts.clock.now())]).await;
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Wakers;
 use crate::clock::Clock;
 use crate::domain::certificate::Renewal;
-use crate::store::{Store, StoreError};
+use crate::store::{StoreError, Upkeep};
 
 /// How often it looks. Events of certificates are promised within ten seconds.
 const EVERY: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 /// See the module.
 #[derive(Debug)]
 pub struct Renewer {
-    store: Store,
+    upkeep: Upkeep,
     clock: Arc<Clock>,
     renewal: Renewal,
     wakers: Wakers,
@@ -27,8 +27,8 @@ pub struct Renewer {
 
 impl Renewer {
     /// A renewer that has not begun yet.
-    pub fn new(store: Store, clock: Arc<Clock>, renewal: Renewal, wakers: Wakers) -> Self {
-        Self { store, clock, renewal, wakers }
+    pub fn new(upkeep: Upkeep, clock: Arc<Clock>, renewal: Renewal, wakers: Wakers) -> Self {
+        Self { upkeep, clock, renewal, wakers }
     }
 
     /// Looks every two seconds until `stop`.
@@ -58,7 +58,7 @@ impl Renewer {
 
     async fn look(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         while !stop.is_cancelled() {
-            let reminded = self.store.remind(&self.renewal, self.clock.now()).await?;
+            let reminded = self.upkeep.remind(&self.renewal, self.clock.now()).await?;
             if reminded.n_events > 0 {
                 let n_events = reminded.n_events;
                 tracing::info!(n_events, "{n_events} reminders and ends of certificates were announced");

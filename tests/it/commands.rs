@@ -194,6 +194,10 @@ async fn a_vat_that_no_credential_serves_is_refused_at_intake() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_not_ours_are_refused_untouched() {
+    if crate::helpers::on_postgres() {
+        // A server has no file.
+        return;
+    }
     let setup = Setup::new(NOWHERE, "");
     let file = setup.database();
     let foreign = setup.path("foreign.db");
@@ -234,6 +238,10 @@ fn the_program_says_what_it_can_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_whole_and_is_taken_beside_a_running_daemon() {
+    if crate::helpers::on_postgres() {
+        // A server has no file.
+        return;
+    }
     let upstream = crate::helpers::Server::start(|_| crate::helpers::Reply::succeeded()).await;
     let setup = Setup::new(&upstream.url(), "");
     setup.add(VAT, &["act-1"]);
@@ -251,6 +259,10 @@ async fn a_backup_is_whole_and_is_taken_beside_a_running_daemon() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_found_out() {
+    if crate::helpers::on_postgres() {
+        // A server has no file.
+        return;
+    }
     let setup = Setup::new(NOWHERE, "");
     let ids: Vec<String> = (0..400).map(|n| format!("act-{n}")).collect();
     setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
@@ -365,6 +377,10 @@ async fn tables_fit_the_terminal_and_leave_nothing_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_said_that_nothing_happens_until_a_daemon_runs() {
+    if crate::helpers::on_postgres() {
+        // A server's daemons are not asked for.
+        return;
+    }
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup = Setup::new(&upstream.url(), "");
     let said = "no daemon runs on this database";

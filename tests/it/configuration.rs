@@ -48,7 +48,11 @@ fn what_cannot_work_is_refused_with_file_key_and_rule() {
             replaced("[upstream]", "[upstream]\nmax_in_flight = 0"),
             vec!["upstream.max_in_flight: 0 is not usable"],
         ),
-        (format!("{good}\n").replace("sqlite://", "postgres://"), vec!["database.url", "sqlite://"]),
+        (format!("{good}\n").replace("sqlite://", "postgres://"), vec!["database.url", "names no user"]),
+        (
+            format!("{good}\n").replace("sqlite://", "mysql://"),
+            vec!["database.url", "sqlite:// or postgres://"],
+        ),
         (good.replace(".db\"", ".db?mode=ro\""), vec!["database.url", "parameters after `?`"]),
         (replaced(NOWHERE, "ftp://example.com"), vec!["upstream.base_url", "https://"]),
         (

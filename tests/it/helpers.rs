@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::cluster::{Cluster, ServerDatabase, in_words_of_postgres};
+
 pub const VAT: &str = "310122393500003";
 pub const OTHER_VAT: &str = "399999999900003";
 pub const TOKEN: &str = "s3cr3t-cleartax-token-for-tests";
@@ -271,6 +273,8 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
 pub struct Setup {
     folder: TempDir,
     database: PathBuf,
+    /// The database on a server, where the tests run on one.
+    server: Option<ServerDatabase>,
     variables: Vec<(String, String)>,
 }
 
@@ -288,7 +292,9 @@ impl Setup {
     /// As [`Setup::new`], with its own `[schedule]`.
     pub fn with(base_url: &str, schedule: &str, more: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let setup = Self { database: folder.path().join("test.db"), folder, variables: Vec::new() };
+        let database = folder.path().join("test.db");
+        let server = on_postgres().then(|| Cluster::shared().new_database());
+        let setup = Self { database, folder, server, variables: Vec::new() };
         std::fs::write(setup.path("token"), format!("{TOKEN}\n")).unwrap();
         let credentials = if more.contains("[[credentials]]") {
             String::new()
@@ -300,8 +306,8 @@ impl Setup {
         };
         let http = if more.contains("[http]") { "" } else { "[http]\nlisten = \"127.0.0.1:0\"\n" };
         setup.configure(&format!(
-            "[database]\nurl = \"sqlite://{}\"\n[upstream]\nbase_url = \"{base_url}\"\n{credentials}{schedule}\n{http}{more}",
-            setup.database().display()
+            "[database]\nurl = \"{}\"\n[upstream]\nbase_url = \"{base_url}\"\n{credentials}{schedule}\n{http}{more}",
+            setup.database_url()
         ));
         setup
     }
@@ -320,6 +326,20 @@ impl Setup {
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// `database.url`
+    pub fn database_url(&self) -> String {
+        match &self.server {
+            Some(server) => server.url.clone(),
+            None => format!("sqlite://{}", self.database.display()),
+        }
+    }
+
+    /// The database on a server; only where the tests run on one.
+    #[allow(dead_code, reason = "the run on SQLite has none")]
+    pub fn server(&self) -> &ServerDatabase {
+        self.server.as_ref().expect("a test for a server")
     }
 
     pub fn database(&self) -> PathBuf {
@@ -384,6 +404,9 @@ impl Setup {
 
     /// The rows of a query as JSON objects.
     pub async fn rows(&self, query: &str) -> Vec<Value> {
+        if let Some(server) = &self.server {
+            return server.rows(query);
+        }
         let reader = self.reader().await;
         let sql = format!("SELECT json_group_array(json(r)) FROM (SELECT {query})");
         let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(&reader).await.unwrap();
@@ -393,6 +416,9 @@ impl Setup {
 
     /// One number.
     pub async fn number(&self, query: &str) -> i64 {
+        if let Some(server) = &self.server {
+            return server.psql(&in_words_of_postgres(query)).parse().unwrap();
+        }
         let reader = self.reader().await;
         let number =
             sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&reader).await.unwrap();
@@ -402,6 +428,10 @@ impl Setup {
 
     /// An activity's state.
     pub async fn state(&self, activity_id: &str) -> String {
+        if let Some(server) = &self.server {
+            return server
+                .psql(&format!("SELECT state FROM report_activities WHERE activity_id = '{activity_id}'"));
+        }
         let reader = self.reader().await;
         let state = sqlx::query_scalar("SELECT state FROM report_activities WHERE activity_id = ?1")
             .bind(activity_id)
@@ -425,6 +455,11 @@ impl Setup {
         let all: Value = serde_json::from_str(&self.ok(&["show", activity_id, "--format", "json"])).unwrap();
         all[0].clone()
     }
+}
+
+/// Whether this is the run of the suite on PostgreSQL: it is compiled twice, once for each database.
+pub fn on_postgres() -> bool {
+    env!("CARGO_CRATE_NAME") == "it_postgres"
 }
 
 /// The program without any configuration of the machine's.

@@ -10,6 +10,8 @@
 mod advice;
 mod certificates;
 mod clock;
+#[allow(dead_code, reason = "what only the run on a server uses")]
+mod cluster;
 mod commands;
 mod configuration;
 mod crashes;

@@ -8,6 +8,9 @@
     reason = "in a test a panic is the verdict"
 )]
 
+#[path = "../it/cluster.rs"]
+#[allow(dead_code, reason = "what only the run on a server uses")]
+mod cluster;
 #[path = "../it/helpers.rs"]
 #[expect(dead_code, reason = "the tests of the whole program share it and use more of it")]
 mod helpers;

@@ -1,7 +1,7 @@
 //! Random histories of answers, commands, crashes, jumps of the clock and changed settings, through the pure core and the
 //! real store, held against a model that fits on a page.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use pcsid_watch::domain::activity::{Registration, State};
@@ -11,7 +11,8 @@ use pcsid_watch::domain::time::Timestamp;
 use pcsid_watch::domain::turns::Wanted;
 use pcsid_watch::settings::Settings;
 use pcsid_watch::store::{
-    ActivityFilter, ActivityRef, Claimed, EventFilter, PollRecord, Record, RegisterOutcome, Store, StoreError,
+    ActivityFilter, ActivityRef, Address, Claimed, EventFilter, PollRecord, Record, RegisterOutcome, Store,
+    StoreError,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -124,7 +125,7 @@ impl World {
             STALLED_AFTER.as_secs()
         );
         let settings = Settings::from_sources(None, &text, []).unwrap();
-        let store = Store::open(&folder.path().join("model.db"), Vec::new()).await.unwrap();
+        let store = Store::open(&Address::Sqlite(folder.path().join("model.db")), Vec::new()).await.unwrap();
         let policy = settings.policy.clone();
         let now = Timestamp::from_millis(1_780_000_000_000);
         Self { folder, settings, store, policy, now, asked: HashMap::new(), models: HashMap::new() }
@@ -136,8 +137,12 @@ impl World {
                 let (vat, id) = ACTIVITIES[nth];
                 let one = [Registration::parse(vat, id, None, None).unwrap()];
                 let serving = self.settings.serving();
-                let outcomes =
-                    self.store.register(&one, BASE_URL, &serving, FIRST_INTERVAL, self.now).await.unwrap();
+                let outcomes = self
+                    .store
+                    .intake()
+                    .register(&one, BASE_URL, &serving, FIRST_INTERVAL, self.now)
+                    .await
+                    .unwrap();
                 let is_new = !self.models.contains_key(&nth);
                 assert_eq!(outcomes, [if is_new { RegisterOutcome::New } else { RegisterOutcome::Known }]);
                 self.models.entry(nth).or_insert_with(|| Model::watched(self.now));
@@ -149,7 +154,7 @@ impl World {
             }
             Step::Answer(nth, says) => self.answer(nth, says).await,
             Step::Cancel(nth) => {
-                let done = self.store.cancel(&reference(nth), self.now).await;
+                let done = self.store.intake().cancel(&reference(nth), self.now).await;
                 if let Some(model) = self.commanded(nth, done, |state| !state.is_concluded()) {
                     model.version += 1;
                     model.state = State::Cancelled;
@@ -158,21 +163,23 @@ impl World {
             }
             Step::Retry(nth) => {
                 let now = self.now;
-                let done = self.store.retry(&reference(nth), BASE_URL, FIRST_INTERVAL, now).await;
+                let done = self.store.intake().retry(&reference(nth), BASE_URL, FIRST_INTERVAL, now).await;
                 if let Some(model) = self.commanded(nth, done, can_be_retried) {
                     let (version, events) = (model.version + 1, std::mem::take(&mut model.events));
                     *model = Model { version, events, ..Model::watched(now) };
                 }
             }
             Step::PollNow(nth) => {
-                let done = self.store.poll_now(&reference(nth), self.now).await;
+                let done = self.store.intake().poll_now(&reference(nth), self.now).await;
                 self.commanded(nth, done, |state| !state.is_concluded());
             }
             Step::Wait(time) => self.now = self.now + time,
             Step::Jump(seconds) => self.jump(seconds * 1_000).await,
             Step::Crash => {
                 self.asked.clear();
-                self.store = Store::open(&self.folder.path().join("model.db"), Vec::new()).await.unwrap();
+                self.store = Store::open(&Address::Sqlite(self.folder.path().join("model.db")), Vec::new())
+                    .await
+                    .unwrap();
             }
             Step::Configure { reject_after, give_up_after } => {
                 self.policy = Policy { reject_after, give_up_after, ..self.policy.clone() };
@@ -194,7 +201,10 @@ impl World {
 
     /// Everything that is due and was not asked yet.
     async fn claim(&self) -> HashMap<usize, Claimed> {
-        let in_flight: HashSet<i64> = self.asked.values().map(|(claimed, _)| claimed.key).collect();
+        let polls = self.store.work().polls(&[], true);
+        for (claimed, _) in self.asked.values() {
+            polls.take_up(claimed);
+        }
         let half = ACTIVITIES.len();
         let wanted = Wanted {
             credential: "main".into(),
@@ -205,7 +215,7 @@ impl World {
             n_probes: 0,
             held_vats: Vec::new(),
         };
-        let found = self.store.look(&[wanted], &in_flight, self.now).await.unwrap().remove(0);
+        let found = polls.look(&[wanted], self.now).await.unwrap().remove(0);
         let all = found.longest_due.into_iter().chain(found.in_turn);
         all.map(|claimed| {
             (nth_of(claimed.activity.vat.as_str(), claimed.activity.activity_id.as_str()), claimed)
@@ -220,7 +230,7 @@ impl World {
             decide(self.now, &claimed.activity, Input::Observed(&observation, None), &self.policy, 0.5);
         let key = claimed.key;
         let poll = Record::Poll(Box::new(PollRecord { claimed, decided_at: self.now, decision }));
-        let recorded = self.store.record(&[poll]).await.unwrap();
+        let recorded = self.store.work().record(&[poll]).await.unwrap();
         let (policy, now) = (&self.policy, self.now);
         let model = self.models.get_mut(&nth).unwrap();
         let counts = model.version == version;
@@ -235,7 +245,7 @@ impl World {
     async fn jump(&mut self, delta_ms: i64) {
         let before = self.now.as_millis();
         self.now = Timestamp::from_millis(before + delta_ms);
-        self.store.record(&[Record::ClockJump { delta_ms, now: self.now }]).await.unwrap();
+        self.store.work().record(&[Record::ClockJump { delta_ms, now: self.now }]).await.unwrap();
         self.asked.clear();
         for model in self.models.values_mut().filter(|model| !model.state.is_concluded()) {
             let from = model.watched_from.as_millis();
@@ -248,7 +258,7 @@ impl World {
     /// State by state and event by event.
     async fn compare(&self) {
         let activities =
-            self.store.list_activities(&ActivityFilter::default()).await.unwrap().table.objects();
+            self.store.reports().list_activities(&ActivityFilter::default()).await.unwrap().table.objects();
         assert_eq!(activities.len(), self.models.len());
         for row in &activities {
             let nth = nth_of(row["vat"].as_str().unwrap(), row["activity_id"].as_str().unwrap());
@@ -263,7 +273,7 @@ impl World {
         let due = due.map(|row| nth_of(row["vat"].as_str().unwrap(), row["activity_id"].as_str().unwrap()));
         let due: BTreeSet<usize> = due.filter(|nth| !self.asked.contains_key(nth)).collect();
         assert_eq!(self.claim().await.into_keys().collect::<BTreeSet<_>>(), due, "what a look finds");
-        let events = self.store.list_events(&EventFilter::default()).await.unwrap().table.objects();
+        let events = self.store.reports().list_events(&EventFilter::default()).await.unwrap().table.objects();
         let mut told: HashMap<usize, Vec<String>> =
             self.models.keys().map(|nth| (*nth, Vec::new())).collect();
         for event in &events {
@@ -284,7 +294,7 @@ impl World {
         due.sort_unstable();
         let watched = |nth: &usize| self.models.get(nth).is_some_and(|model| !model.state.is_concluded());
         assert_eq!(due, (0..ACTIVITIES.len()).filter(watched).collect::<Vec<_>>());
-        assert_eq!(self.store.problems().await.unwrap(), Vec::<String>::new());
+        assert_eq!(self.store.upkeep().problems().await.unwrap(), Vec::<String>::new());
     }
 }
 

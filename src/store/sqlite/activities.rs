@@ -5,45 +5,21 @@ use std::collections::{HashMap, HashSet};
 use sqlx::SqliteConnection;
 
 use super::error::StoreError;
-use super::record::{PollRecord, write_polls};
-use super::schedule::{ACTIVITY, Claimed, claimed, refresh_due};
+use super::record::write_polls;
+use super::schedule::{ACTIVITY, refresh_due};
 use super::{Store, as_json, commit, millis, upstream};
-use crate::domain::activity::{ActivityId, Registration, State, Vat};
+use crate::domain::activity::{Registration, Vat};
 use crate::domain::decide;
-use crate::domain::lifecycle::{self, Happening, IllegalChange, next_state};
+use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
+use crate::store::activities::{ActivityRef, RegisterOutcome, Retried, wrong_state};
+use crate::store::schedule::claimed;
+use crate::store::{Claimed, PollRecord};
 use crate::words::folded;
 
 /// Rows in one set-based statement; larger intakes take several within their one transaction.
 const REGISTER_CHUNK: usize = 10_000;
-
-/// What became of one registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RegisterOutcome {
-    /// It is watched from now on.
-    New,
-    /// It was known already; nothing changed.
-    Known,
-}
-
-/// What names one activity: its id, and its VAT where the id alone is ambiguous.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActivityRef {
-    /// Its id at ClearTax.
-    pub activity_id: ActivityId,
-    /// Its VAT.
-    pub vat: Option<Vat>,
-}
-
-/// An activity that is watched again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retried {
-    /// Its VAT.
-    pub vat: Vat,
-    /// The state it was taken out of.
-    pub from: State,
-}
 
 impl Store {
     /// Registers all of these or, on an error, none. The outcomes are in the order of the registrations.
@@ -178,16 +154,6 @@ impl Store {
         }
         commit(transaction).await?;
         Ok(Retried { vat: claimed.activity.vat, from })
-    }
-}
-
-fn wrong_state(claimed: &Claimed) -> impl FnOnce(IllegalChange) -> StoreError {
-    let activity = &claimed.activity;
-    move |illegal| StoreError::WrongState {
-        activity_id: activity.activity_id.to_string(),
-        vat: activity.vat.to_string(),
-        state: activity.state.label(),
-        rule: illegal.rule(),
     }
 }
 

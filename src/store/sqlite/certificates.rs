@@ -1,99 +1,24 @@
 //! Certificates: written with each success, reminded of, imported, and counted by the day they end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::civil::Date;
 use sqlx::SqliteConnection;
 
 use super::error::StoreError;
 use super::events::{insert, write_events};
-use super::record::PollRecord;
 use super::{Store, as_json, commit, millis, upstream};
 use crate::domain::activity::Vat;
-use crate::domain::certificate::{Certificate, ImportedCertificate, Renewal, due};
+use crate::domain::certificate::{ImportedCertificate, Renewal, due};
 use crate::domain::event::Event;
 use crate::domain::preflight::{Device, Known};
 use crate::domain::time::Timestamp;
-
-/// Certificates that are looked at in one transaction.
-const REMIND_BATCH: i64 = 500;
-
-/// Rows in one set-based statement.
-const IMPORT_CHUNK: usize = 10_000;
-
-/// Within this time certificates count as about to end, for metrics and the page.
-pub const WITHIN_DAYS: [u32; 4] = [14, 30, 60, 90];
-
-/// Days of the calendar.
-const CALENDAR_DAYS: i64 = 366;
-
-/// Certificates that are listed on the page.
-const N_LISTED: i64 = 100;
-
-/// Most entries of the calendar feed.
-const N_FEED: i64 = 2_000;
-
-/// What one look for due reminders came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Reminded {
-    /// Certificates that were looked at.
-    pub n_looked_at: usize,
-    /// Events that were stored.
-    pub n_events: usize,
-}
-
-/// What an import came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ImportedCertificates {
-    /// Devices that have a certificate from now on, or another one.
-    pub n_new: u64,
-    /// Imported before, with other times.
-    pub n_changed: u64,
-    /// Known already: the same times, or a later certificate.
-    pub n_known: u64,
-}
-
-/// How many current certificates end soon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct EndingCounts {
-    /// They have ended, and no later success replaced them.
-    pub expired: u64,
-    /// They end within so many days of [`WITHIN_DAYS`], those that have ended left out.
-    pub within: [u64; WITHIN_DAYS.len()],
-}
-
-/// A current certificate and its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// Its VAT.
-    pub vat: String,
-    /// The user's name for the device.
-    pub device_id: Option<String>,
-    /// The activity that obtained it; `None`: it was imported.
-    pub activity_id: Option<String>,
-    /// When it was generated.
-    pub obtained_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Timestamp,
-    /// When its end was last reminded of.
-    pub reminded_at: Option<Timestamp>,
-}
-
-/// What ends when.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EndingCertificates {
-    /// Those that have ended or end within 90 days, the first to end first; a bounded number.
-    pub list: Vec<Ending>,
-    /// How many more do.
-    pub n_more: u64,
-    /// How many end on which day of the next twelve months; days without any are left out.
-    pub days: BTreeMap<Date, u64>,
-    /// How many end soon.
-    pub counts: EndingCounts,
-}
-
-type EndingRow = (String, Option<String>, Option<String>, i64, i64, Option<i64>);
+use crate::store::PollRecord;
+use crate::store::certificates::{
+    CALENDAR_DAYS, DueRow, Ending, EndingCertificates, EndingCounts, EndingRow, IMPORT_CHUNK,
+    ImportedCertificates, N_FEED, N_LISTED, REMIND_BATCH, Reminded, WITHIN_DAYS, certificate, device_names,
+    ending_days, endings, known_devices,
+};
 
 impl Store {
     /// Counts the ends of certificates by these settings, where they were counted by others, and has every current one
@@ -299,10 +224,7 @@ impl Store {
         .fetch_all(&self.reports)
         .await
         .map_err(StoreError::query("counting certificates by day"))?;
-        let date =
-            |day: i64| Date::new(1970, 1, 1).ok()?.checked_add(jiff::Span::new().try_days(day).ok()?).ok();
-        let days =
-            rows.into_iter().filter_map(|(day, n)| Some((date(day)?, u64::try_from(n).ok()?))).collect();
+        let days = ending_days(rows);
         let n_more = u64::try_from(n_soon).unwrap_or(0).saturating_sub(list.len() as u64);
         Ok(EndingCertificates { list, n_more, days, counts: self.ending_counts(now).await? })
     }
@@ -334,17 +256,7 @@ impl Store {
         .fetch_all(&self.reports)
         .await
         .map_err(StoreError::query("reading certificates"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(vat, device_id, activity_id, obtained_at, expires_at, reminded_at)| Ending {
-                vat,
-                device_id,
-                activity_id,
-                obtained_at: Timestamp::from_millis(obtained_at),
-                expires_at: Timestamp::from_millis(expires_at),
-                reminded_at: reminded_at.map(Timestamp::from_millis),
-            })
-            .collect())
+        Ok(endings(rows))
     }
 
     /// How many current certificates end soon. It costs as much as there are of those.
@@ -380,14 +292,7 @@ impl Store {
         devices: &[Device],
         now: Timestamp,
     ) -> Result<Vec<Vec<Known>>, StoreError> {
-        let rows: Vec<_> = devices
-            .iter()
-            .enumerate()
-            .filter_map(|(nth, device)| Some((nth as u64, device.identity()?)))
-            .flat_map(|(nth, identity)| {
-                identity.names.into_iter().map(move |name| (nth, identity.vat.clone(), name))
-            })
-            .collect();
+        let rows = device_names(devices);
         let found: Vec<(i64, Option<i64>, Option<String>)> = sqlx::query_as(
             "SELECT j.value ->> 0, c.expires_at, NULL
              FROM json_each(?1) j
@@ -405,39 +310,7 @@ impl Store {
         .fetch_all(&self.reports)
         .await
         .map_err(StoreError::query("looking for known devices"))?;
-        let mut known: Vec<Vec<Known>> = devices.iter().map(|_| Vec::new()).collect();
-        for (nth, expires_at, activity_id) in found {
-            let Some(of_device) = usize::try_from(nth).ok().and_then(|nth| known.get_mut(nth)) else {
-                continue;
-            };
-            let certificate =
-                expires_at.map(|at| Known::Certificate { expires_at: Timestamp::from_millis(at) });
-            let waiting = activity_id.map(|activity_id| Known::Waiting { activity_id });
-            for one in certificate.into_iter().chain(waiting) {
-                if !of_device.contains(&one) {
-                    of_device.push(one);
-                }
-            }
-        }
-        Ok(known)
-    }
-}
-
-/// Key, VAT, device, activity; obtained, ends, noted; the distance of the latest reminder, and whether the end was announced.
-type DueRow = (i64, String, Option<String>, Option<String>, i64, i64, i64, Option<i64>, bool);
-
-fn certificate(row: DueRow) -> Certificate {
-    let (_, vat, device_id, activity_id, obtained_at, expires_at, noted_at, before_ms, is_end_announced) =
-        row;
-    Certificate {
-        vat,
-        device_id,
-        activity_id,
-        obtained_at: Timestamp::from_millis(obtained_at),
-        expires_at: Timestamp::from_millis(expires_at),
-        noted_at: Timestamp::from_millis(noted_at),
-        reminded_before: before_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
-        is_end_announced,
+        Ok(known_devices(devices, found))
     }
 }
 

@@ -6,12 +6,16 @@ use super::error::StoreError;
 use super::schedule::refresh_all_due;
 use super::{Store, commit, millis};
 use crate::domain::time::Timestamp;
+use crate::store::Happening;
 
 /// A jump ahead beyond this makes pruning pause; a machine that slept over a night or a weekend is below it.
 const SUSPICIOUS_JUMP: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long nothing is pruned after the clock jumped ahead: time enough to notice a wrong one.
 const PRUNE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How often the file is looked at for what other processes wrote.
+const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
 
 impl Store {
     /// When a daemon last was alive; `None` before its first run.
@@ -26,15 +30,28 @@ impl Store {
         Ok(beat.map(Timestamp::from_millis))
     }
 
-    /// A number that changes when another process, or another connection than the writer, has committed.
-    ///
-    /// # Errors
-    /// Only those of the database.
-    pub async fn data_version(&self) -> Result<i64, StoreError> {
-        sqlx::query_scalar("PRAGMA data_version")
-            .fetch_one(&self.writer)
-            .await
-            .map_err(StoreError::query("watching for other writers"))
+    /// Waits until another process, or another connection than the writer, has committed, or the file is gone.
+    /// `version` is what the last call left.
+    pub async fn next_change(&self, version: &mut Option<i64>) -> Happening {
+        loop {
+            if !self.is_in_place() {
+                return Happening::Lost(StoreError::Gone { path: self.path().to_owned() });
+            }
+            let found: Result<i64, _> =
+                sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await;
+            match found {
+                Ok(found) if *version == Some(found) => {}
+                Ok(found) => {
+                    *version = Some(found);
+                    return Happening::Changed;
+                }
+                // A database in trouble is reported where it is written.
+                Err(err) => {
+                    tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be watched");
+                }
+            }
+            tokio::time::sleep(WATCH_EVERY).await;
+        }
     }
 
     /// Pulls in what lies further ahead than anything is ever planned, as a row that a command wrote under a

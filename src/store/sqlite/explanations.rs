@@ -6,24 +6,13 @@ use sqlx::SqliteConnection;
 
 use super::error::StoreError;
 use super::events::insert;
-use super::{ActivityRef, Store, as_json, commit};
+use super::{Store, as_json, commit};
 use crate::domain::activity::Vat;
 use crate::domain::catalogue::{Catalogue, Explanation};
 use crate::domain::next_step::NextStep;
 use crate::domain::time::Timestamp;
-
-/// Upstream's final answer about an activity, as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FinalAnswer {
-    /// When it came.
-    pub answered_at: Timestamp,
-    /// Its status.
-    pub http_status: Option<u16>,
-    /// Its body, or the beginning of it.
-    pub body: String,
-    /// Whether its end was cut off.
-    pub is_cut: bool,
-}
+use crate::store::activities::ActivityRef;
+use crate::store::explanations::{FinalAnswer, FormerAttempt};
 
 impl Store {
     /// Tells every rule that occurred, and every reason to wait, as this catalogue does.
@@ -85,7 +74,7 @@ impl Store {
 
     /// The device's attempt before this one: id, state and time of conclusion, and which rules it broke that this one
     /// breaks too, or no longer, or newly; those only where upstream has concluded both. `None` where there is none.
-    pub(super) async fn former_attempt(
+    pub async fn former_attempt(
         &self,
         vat: &str,
         activity_id: &str,
@@ -141,16 +130,6 @@ impl Store {
             rules: rules.map(BTreeMap::from),
         }))
     }
-}
-
-/// See [`Store::former_attempt`].
-#[derive(Debug, serde::Serialize)]
-pub(super) struct FormerAttempt {
-    activity_id: String,
-    state: String,
-    registered_at: Timestamp,
-    concluded_at: Option<Timestamp>,
-    rules: Option<BTreeMap<&'static str, Vec<String>>>,
 }
 
 /// Within a transaction: writes what is known of these rules, where it is news.

@@ -1,7 +1,6 @@
 //! Holds and pauses of credentials and VATs, so that a restart does not forget them.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
@@ -9,32 +8,10 @@ use sqlx::{FromRow, Row, SqliteConnection};
 use super::error::StoreError;
 use super::events::write_events;
 use super::{Store, millis};
-use crate::domain::activity::Vat;
-use crate::domain::gate::{GateChange, Hold, Scope};
+use crate::domain::gate::{GateChange, Scope};
 use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
-
-/// A gate that is not simply open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredGate {
-    /// Whose.
-    pub scope: Scope,
-    /// Its hold.
-    pub hold: Option<Hold>,
-    /// No request before this.
-    pub paused_until: Option<Timestamp>,
-}
-
-struct GateRow {
-    is_vat: bool,
-    name: String,
-    held_since: Option<i64>,
-    held_reason: Option<String>,
-    probe_at: Option<i64>,
-    probe_interval_ms: Option<i64>,
-    n_probes: i64,
-    paused_until: Option<i64>,
-}
+use crate::store::gates::{GateRow, StoredGate};
 
 impl FromRow<'_, SqliteRow> for GateRow {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
@@ -100,30 +77,6 @@ pub(super) async fn note_request(
     .await
     .map_err(StoreError::query("noting a request"))?;
     Ok(())
-}
-
-impl TryFrom<GateRow> for StoredGate {
-    type Error = StoreError;
-
-    fn try_from(row: GateRow) -> Result<Self, StoreError> {
-        let hold = row.held_since.map(|since| Hold {
-            reason: row.held_reason.unwrap_or_default(),
-            since: Timestamp::from_millis(since),
-            probe_at: Timestamp::from_millis(row.probe_at.unwrap_or(since)),
-            interval: Duration::from_millis(
-                row.probe_interval_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
-            ),
-            n_probes: u32::try_from(row.n_probes).unwrap_or(u32::MAX),
-        });
-        let scope = match row.is_vat {
-            true => Scope::Vat(
-                Vat::parse(&row.name)
-                    .map_err(|_| StoreError::Damaged { column: "vats.vat", value: row.name.clone() })?,
-            ),
-            false => Scope::Credential(row.name),
-        };
-        Ok(StoredGate { scope, hold, paused_until: row.paused_until.map(Timestamp::from_millis) })
-    }
 }
 
 /// Within a transaction: stores a gate as it is now, and its event.

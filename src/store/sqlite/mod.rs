@@ -10,9 +10,8 @@ mod deliveries;
 mod events;
 mod explanations;
 mod failures;
-mod footprint;
+mod files;
 mod gates;
-mod history;
 mod lists;
 mod lock;
 mod open;
@@ -31,32 +30,11 @@ use serde::Serialize;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, Transaction};
 
-pub use activities::{ActivityRef, RegisterOutcome, Retried};
-pub use certificates::{
-    Ending, EndingCertificates, EndingCounts, ImportedCertificates, Reminded, WITHIN_DAYS,
-};
-pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
-pub use explanations::FinalAnswer;
-pub use failures::Failure;
-pub use footprint::Footprint;
-pub use gates::StoredGate;
-pub use lists::{
-    ActivityFilter, ActivityOrder, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus,
-    EventFilter, EventPosition, Slice, Span, Total,
-};
-pub use lock::DatabaseLock;
-pub use overview::{ClosedGate, Overview, Undelivered, Waiting};
-pub use read::{ActivityView, Cell, Report, Table};
-pub use record::{PollRecord, Record, Recorded};
-pub use schedule::{Claimed, Sweep};
-pub use statistics::{
-    Bucket, CheckTally, ChecksByVat, Conclusion, Day, Durations, FailingRule, FailingRules, Statistics,
-    UnservedVats, VatChecks,
-};
-
 use super::error;
 use super::error::StoreError;
+use super::millis;
 use crate::domain::routing::Route;
+use lock::DatabaseLock;
 
 /// The database of one daemon and its commands.
 #[derive(Debug, Clone)]
@@ -72,6 +50,8 @@ pub struct Store {
     routes: Arc<[Route]>,
     /// Device and inode of the file that was opened.
     identity: Option<(u64, u64)>,
+    /// The daemon's, held for as long as a clone lives.
+    _lock: Option<Arc<DatabaseLock>>,
 }
 
 impl Store {
@@ -82,7 +62,7 @@ impl Store {
 
     /// Whether the file is still the one that was opened. One that was removed or replaced takes all that is written to
     /// it along when the last connection closes.
-    pub fn is_in_place(&self) -> bool {
+    fn is_in_place(&self) -> bool {
         identity(&self.path) == self.identity
     }
 
@@ -117,9 +97,4 @@ async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<(), StoreError> 
 /// Rows as the JSON text that a set-based statement reads with `json_each`.
 fn as_json<T: Serialize>(rows: &[T]) -> Result<String, StoreError> {
     serde_json::to_string(rows).map_err(StoreError::Encode)
-}
-
-/// A duration as the whole milliseconds that columns hold.
-fn millis(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

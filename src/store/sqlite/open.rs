@@ -71,14 +71,14 @@ impl Store {
                 Err(err) => return Err(err),
             }
         }
-        connect(path.to_owned(), routes).await
+        connect(path.to_owned(), routes, None).await
     }
 
     /// Opens the database file for the daemon and locks it against a second one.
     ///
     /// # Errors
     /// As [`Store::open`], and [`StoreError::InUse`] where another daemon runs on it.
-    pub async fn open_as_daemon(path: &Path, routes: Vec<Route>) -> Result<(Self, DatabaseLock), StoreError> {
+    pub async fn open_as_daemon(path: &Path, routes: Vec<Route>) -> Result<Self, StoreError> {
         // Looked at before the lock, so that a file that is not ours gets no lock file beside it.
         schema_of(path).await?;
         // The lock is found by the file's name: another name of the same file would not find it.
@@ -88,7 +88,7 @@ impl Store {
         let mut lock = DatabaseLock::acquire(path, Duration::from_secs(2)).await?;
         migrate(path, &MIGRATIONS).await?;
         lock.sign(path)?;
-        Ok((connect(path.to_owned(), routes).await?, lock))
+        connect(path.to_owned(), routes, Some(lock)).await
     }
 }
 
@@ -214,10 +214,10 @@ async fn migrate(path: &Path, migrations: &Migrator) -> Result<(), StoreError> {
             .await
             .map_err(StoreError::query("copying the file before its migration"))?;
     }
-    migrations
-        .run_direct(None, &mut connection, false)
-        .await
-        .map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })?;
+    migrations.run_direct(None, &mut connection, false).await.map_err(|source| StoreError::Migrate {
+        database: path.display().to_string(),
+        source: Box::new(source),
+    })?;
     connection.close().await.map_err(StoreError::query("closing after migration"))
 }
 
@@ -234,7 +234,7 @@ fn write_options(path: &Path) -> SqliteConnectOptions {
     // in the set-based statements into a scan of the whole table.
 }
 
-async fn connect(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError> {
+async fn connect(path: PathBuf, routes: Vec<Route>, lock: Option<DatabaseLock>) -> Result<Store, StoreError> {
     let pool = || {
         SqlitePoolOptions::new()
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -256,6 +256,7 @@ async fn connect(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError>
         readers: readers(4),
         reports: readers(2),
         routes: routes.into(),
+        _lock: lock.map(Arc::new),
     })
 }
 

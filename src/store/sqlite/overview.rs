@@ -3,76 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Store;
-use super::certificates::EndingCounts;
 use super::error::StoreError;
 use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
-
-/// What is known of all activities and the outbox together.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Overview {
-    /// How many activities are in each state; states without any are left out.
-    pub states: BTreeMap<State, u64>,
-    /// Every credential and VAT that is held or paused.
-    pub closed: Vec<ClosedGate>,
-    /// The activity that has waited longest for its conclusion.
-    pub oldest_waiting: Option<Waiting>,
-    /// When the activity that is due longest fell due, held ones included.
-    pub due_since: Option<Timestamp>,
-    /// Each sink's undelivered events.
-    pub outbox: Vec<Undelivered>,
-    /// How many certificates end soon.
-    pub ending: EndingCounts,
-}
-
-/// A credential or VAT that is held or paused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedGate {
-    /// The credential's name, where it is one.
-    pub credential: Option<String>,
-    /// The VAT, where it is one.
-    pub vat: Option<String>,
-    /// Why it is held; `None`: it is paused.
-    pub reason: Option<String>,
-    /// Since when it is held.
-    pub since: Option<Timestamp>,
-    /// When it is probed next, or when the pause ends.
-    pub until: Option<Timestamp>,
-}
-
-/// An activity that is being watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// Its VAT.
-    pub vat: String,
-    /// Its id.
-    pub activity_id: String,
-    /// When it was registered.
-    pub registered_at: Timestamp,
-}
-
-/// Events that a sink has not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undelivered {
-    /// `log`, or the webhook's name.
-    pub sink: String,
-    /// How many are still tried.
-    pub pending: u64,
-    /// How many were given up.
-    pub dead: u64,
-}
-
-impl Overview {
-    /// How many activities are in this state.
-    pub fn in_state(&self, state: State) -> u64 {
-        self.states.get(&state).copied().unwrap_or(0)
-    }
-
-    /// How many activities are being watched.
-    pub fn waiting(&self) -> u64 {
-        self.in_state(State::Pending) + self.in_state(State::InProgress)
-    }
-}
+use crate::store::overview::{ClosedGate, Overview, Undelivered, Waiting};
 
 impl Store {
     /// Reads the overview. It costs the same however many activities have concluded. A pause that ended before

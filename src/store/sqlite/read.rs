@@ -3,91 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
 
+use super::Store;
 use super::error::StoreError;
-use super::{ActivityRef, Store};
 use crate::domain::activity::Vat;
 use crate::domain::time::Timestamp;
+use crate::store::activities::ActivityRef;
+use crate::store::read::{ActivityView, Argument, Cell, Report, Table};
 
 /// Longest time that a list may be looked for. On a million activities searches take a fraction of it.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// One value of a table.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Cell {
-    /// Nothing.
-    Null,
-    /// A whole number.
-    Integer(i64),
-    /// A number with a fraction.
-    Real(f64),
-    /// Text.
-    Text(String),
-}
-
-impl Cell {
-    /// As JSON, a number as a number.
-    pub fn to_json(&self) -> Value {
-        match self {
-            Cell::Null => Value::Null,
-            Cell::Integer(number) => Value::from(*number),
-            Cell::Real(number) => Value::from(*number),
-            Cell::Text(text) => Value::from(text.as_str()),
-        }
-    }
-}
-
-/// Rows of a view with the names of its columns.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Table {
-    /// Names of the columns.
-    pub columns: Vec<String>,
-    /// Rows, each as long as `columns`.
-    pub rows: Vec<Vec<Cell>>,
-}
-
-impl Table {
-    /// A table that is made up rather than read.
-    pub fn new(columns: &[&str], rows: Vec<Vec<Cell>>) -> Self {
-        Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows }
-    }
-
-    /// The rows as JSON objects, their keys the columns.
-    pub fn objects(&self) -> Vec<Map<String, Value>> {
-        let object =
-            |row: &Vec<Cell>| self.columns.iter().cloned().zip(row.iter().map(Cell::to_json)).collect();
-        self.rows.iter().map(object).collect()
-    }
-}
-
-/// The views that tell of one activity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActivityView {
-    /// `report_activities`
-    Activity,
-    /// `report_transitions`
-    Transitions,
-    /// `report_checks`
-    Checks,
-    /// `report_check_errors`
-    CheckErrors,
-    /// `report_errors`
-    Errors,
-    /// `report_events`
-    Events,
-    /// `report_deliveries`
-    Deliveries,
-    /// Each attempt of a webhook.
-    Attempts,
-}
-
-impl ActivityView {
-    /// Parameters: activity id, VAT or null.
-    const fn statement(self) -> &'static str {
-        match self {
+/// Parameters: activity id, VAT or null.
+const fn statement_of(view: ActivityView) -> &'static str {
+    match view {
             ActivityView::Activity => {
                 "SELECT * FROM report_activities WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat"
             }
@@ -128,52 +59,25 @@ impl ActivityView {
                  ORDER BY v.vat, t.event, t.sink, t.seq"
             }
         }
-    }
 }
 
-/// The reports of the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Report {
-    /// Counts by VAT and state, and what is held.
-    Summary,
-    /// The six checks by VAT: how often each succeeded and failed.
-    Checks,
-    /// The rules that fail, the most frequent first.
-    Rules,
-    /// Devices: attempts until a PCSID, those that still have none first.
-    Devices,
-    /// Activities that are being watched and were registered at this time or before.
-    Overdue {
-        /// Now less `stalled_after`.
-        registered_until: Timestamp,
-    },
-    /// Undelivered events by sink.
-    Deliveries,
-    /// Current certificates that have ended or end within this time.
-    Renewals {
-        /// The time now.
-        now: Timestamp,
-        /// How far ahead.
-        within: std::time::Duration,
-    },
-}
-
-impl Report {
-    const fn statement(self) -> &'static str {
-        match self {
-            Report::Summary => "SELECT * FROM report_vats ORDER BY vat",
-            Report::Checks => {
-                "SELECT * FROM report_vat_checks
+const fn report_statement(report: Report) -> &'static str {
+    match report {
+        Report::Summary => "SELECT * FROM report_vats ORDER BY vat",
+        Report::Checks => {
+            "SELECT * FROM report_vat_checks
                  ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
-            }
-            Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
-            Report::Devices => {
-                "SELECT * FROM report_devices ORDER BY pcsid_at IS NOT NULL, attempts DESC, vat, device_id"
-            }
-            // It has a walk of its own.
-            Report::Overdue { .. } => "",
-            Report::Renewals { .. } => {
-                "SELECT vat, device_id, activity_id,
+        }
+        Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
+        Report::Devices => {
+            "SELECT * FROM report_devices ORDER BY pcsid_at IS NOT NULL, attempts DESC, vat, device_id"
+        }
+        // Refused before.
+        Report::Replicas => "",
+        // It has a walk of its own.
+        Report::Overdue { .. } => "",
+        Report::Renewals { .. } => {
+            "SELECT vat, device_id, activity_id,
                         strftime('%Y-%m-%dT%H:%M:%fZ', obtained_at / 1000.0, 'unixepoch') AS obtained_at,
                         strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch') AS expires_at,
                         -- Whole days; negative once it has ended.
@@ -182,9 +86,9 @@ impl Report {
                         strftime('%Y-%m-%dT%H:%M:%fZ', reminded_at / 1000.0, 'unixepoch') AS reminded_at
                  FROM certificates WHERE superseded_by IS NULL AND certificates.expires_at <= ?2
                  ORDER BY certificates.expires_at, vat, device_id, activity_id"
-            }
-            Report::Deliveries => {
-                "SELECT t.sink, t.status, t.n AS deliveries,
+        }
+        Report::Deliveries => {
+            "SELECT t.sink, t.status, t.n AS deliveries,
                         u.oldest_event_at, u.next_attempt_at, u.an_error
                  FROM tally_deliveries t
                  LEFT JOIN (SELECT d.sink, d.status, min(e.occurred_at) AS oldest_event_at,
@@ -194,7 +98,6 @@ impl Report {
                             GROUP BY d.sink, d.status) u ON u.sink = t.sink AND u.status = t.status
                  WHERE t.n > 0
                  ORDER BY t.sink, t.status"
-            }
         }
     }
 }
@@ -209,7 +112,7 @@ impl Store {
             Argument::Text(Some(activity.activity_id.as_str())),
             Argument::Text(activity.vat.as_ref().map(Vat::as_str)),
         ];
-        self.table("reading an activity", view.statement(), &arguments).await
+        self.table("reading an activity", statement_of(view), &arguments).await
     }
 
     /// A report of the command line, at most `limit` rows of it; and whether there are more.
@@ -217,11 +120,14 @@ impl Store {
     /// # Errors
     /// Only those of the database.
     pub async fn report(&self, report: Report, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
+        if report == Report::Replicas {
+            return Err(StoreError::NeedsServer { what: "`report replicas`" });
+        }
         let probing = limit.map_or(-1, |limit| i64::from(limit) + 1);
         let mut table = match report {
             Report::Overdue { registered_until } => self.overdue_rows(registered_until, probing).await?,
             _ => {
-                let statement = format!("{} LIMIT {probing}", report.statement());
+                let statement = format!("{} LIMIT {probing}", report_statement(report));
                 let arguments = match report {
                     Report::Renewals { now, within } => {
                         [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
@@ -260,7 +166,7 @@ impl Store {
     }
 
     /// Reads a table; its columns are known even where it has no rows.
-    pub(super) async fn table(
+    pub async fn table(
         &self,
         operation: &'static str,
         statement: impl SqlSafeStr,
@@ -322,14 +228,6 @@ impl Store {
         let rows = rows.iter().map(cells).collect::<Result<_, _>>().map_err(failed(operation))?;
         Ok(Table { columns, rows })
     }
-}
-
-/// A parameter of a statement.
-#[derive(Debug, Clone)]
-pub(super) enum Argument<'a> {
-    Text(Option<&'a str>),
-    Owned(Option<String>),
-    Integer(i64),
 }
 
 /// Values by the type that SQLite gives each of them: a view's columns have none of their own.

@@ -1,71 +1,23 @@
 //! Group commit: whatever arrived during the last commit is written by the next one, in set-based statements.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::certificates::write_certificates;
-use super::deliveries::{DeliveryRecord, write_deliveries};
+use super::deliveries::write_deliveries;
 use super::error::StoreError;
 use super::events::{insert, write_events};
 use super::explanations::write_explanations;
 use super::gates::{note_request, write_gate};
-use super::schedule::{Claimed, refresh_due};
+use super::schedule::refresh_due;
 use super::{Store, as_json, clock, commit, millis};
 use crate::domain::catalogue::{Owner, Severity};
-use crate::domain::decide::Decision;
-use crate::domain::gate::GateChange;
 use crate::domain::report::{CheckOutcome, Findings};
 use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
-
-/// One thing to write.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Record {
-    /// What was decided about an activity.
-    Poll(Box<PollRecord>),
-    /// A hold or pause.
-    Gate(GateChange),
-    /// What came of sending an event to a sink.
-    Delivery(DeliveryRecord),
-    /// The wall clock jumped by so many milliseconds: everything planned moves along.
-    ClockJump {
-        /// By how much, in milliseconds; negative: backwards.
-        delta_ms: i64,
-        /// The time after the jump.
-        now: Timestamp,
-    },
-    /// The daemon is alive at this time.
-    Heartbeat(Timestamp),
-    /// A request was made with this credential. Noted about once a second, for the quota of the next start.
-    Request {
-        /// The credential's name.
-        credential: Arc<str>,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// A decision about an activity, and the row it was made for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PollRecord {
-    /// As it was claimed.
-    pub claimed: Claimed,
-    /// When it was decided.
-    pub decided_at: Timestamp,
-    /// The decision.
-    pub decision: Decision,
-}
-
-/// What a batch came to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Recorded {
-    /// Keys of the rows whose decisions were dropped because a command had changed them meanwhile.
-    pub superseded: HashSet<i64>,
-    /// Events stored.
-    pub n_events: usize,
-}
+use crate::store::deliveries::DeliveryRecord;
+use crate::store::record::{PollRecord, Record, Recorded};
 
 /// Decisions in one set-based statement. It bounds the JSON text; a batch of more takes several statements.
 const CHUNK: usize = 1_024;
@@ -121,13 +73,6 @@ impl Store {
         write_deliveries(&mut transaction, &deliveries).await?;
         commit(transaction).await?;
         Ok(recorded)
-    }
-}
-
-impl Recorded {
-    fn add(&mut self, other: Recorded) {
-        self.superseded.extend(other.superseded);
-        self.n_events += other.n_events;
     }
 }
 

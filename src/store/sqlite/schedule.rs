@@ -5,47 +5,16 @@
 //! read only to be handed out. Whoever moves a due time calls [`refresh_due`] in the same transaction.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
 
 use super::error::StoreError;
 use super::{Store, as_json, commit};
-use crate::domain::activity::{Activity, ActivityId, State, Vat};
-use crate::domain::report::Report;
+use crate::domain::activity::Vat;
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
-use crate::domain::turns::{Candidate, Found, LOOK_STEPS, Wanted};
-
-/// A VAT as the database holds it: validated when it came in.
-fn stored_vat(text: String) -> Result<Vat, StoreError> {
-    Vat::parse(&text).map_err(|_| StoreError::Damaged { column: "vats.vat", value: text })
-}
-
-/// An activity as it was when it was claimed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Claimed {
-    /// The store's key of the activity.
-    pub key: i64,
-    /// The store's key of its VAT.
-    pub vat_key: i64,
-    /// What the row must still have for an answer to count.
-    pub revision: i64,
-    /// The activity.
-    pub activity: Activity,
-}
-
-impl Candidate for Claimed {
-    fn vat_key(&self) -> i64 {
-        self.vat_key
-    }
-
-    fn vat(&self) -> &Vat {
-        &self.activity.vat
-    }
-}
+use crate::domain::turns::{Found, LOOK_STEPS, Wanted};
+use crate::store::schedule::{Claimed, Sweep, claimed, from_json, stored_vat};
 
 /// An [`ActivityRow`] as a JSON array, from `activities a`, `vats v` and `schedules s`. Claims are read as one text:
 /// two dozen columns a row cost three times as much when each comes as a value of its own.
@@ -53,90 +22,6 @@ pub(super) const ACTIVITY: &str = "json_array(a.id, a.vat_id, v.vat, a.activity_
     a.round, a.registered_at, a.watched_from, a.stalled_at, a.upstream_status, a.pcsid_generated, a.total_count,
     a.success_count, a.failure_count, a.upstream_created_at, a.upstream_updated_at, a.upstream_completed_at,
     s.revision, s.interval_ms, s.poll_count, s.consecutive_errors, s.strikes)";
-
-#[derive(Deserialize)]
-struct ActivityRow {
-    id: i64,
-    vat_id: i64,
-    vat: String,
-    activity_id: String,
-    device_id: Option<String>,
-    reference: Option<String>,
-    state: String,
-    round: i64,
-    registered_at: i64,
-    watched_from: i64,
-    stalled_at: Option<i64>,
-    upstream_status: Option<String>,
-    pcsid_generated: Option<String>,
-    total_count: Option<i64>,
-    success_count: Option<i64>,
-    failure_count: Option<i64>,
-    upstream_created_at: Option<i64>,
-    upstream_updated_at: Option<i64>,
-    upstream_completed_at: Option<i64>,
-    revision: i64,
-    interval_ms: i64,
-    poll_count: i64,
-    consecutive_errors: i64,
-    strikes: i64,
-}
-
-impl TryFrom<ActivityRow> for Claimed {
-    type Error = StoreError;
-
-    fn try_from(row: ActivityRow) -> Result<Self, StoreError> {
-        let damaged = |column, value: &str| StoreError::Damaged { column, value: value.to_owned() };
-        let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
-        let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-        Ok(Claimed {
-            key: row.id,
-            vat_key: row.vat_id,
-            revision: row.revision,
-            activity: Activity {
-                vat: Vat::parse(&row.vat).map_err(|_| damaged("vats.vat", &row.vat))?,
-                activity_id: ActivityId::parse(&row.activity_id)
-                    .map_err(|_| damaged("activities.activity_id", &row.activity_id))?,
-                device_id: row.device_id,
-                reference: row.reference,
-                state: State::from_label(&row.state)
-                    .ok_or_else(|| damaged("activities.state", &row.state))?,
-                round: count(row.round),
-                registered_at: Timestamp::from_millis(row.registered_at),
-                watched_from: Timestamp::from_millis(row.watched_from),
-                stalled_at: time(row.stalled_at),
-                interval: Duration::from_millis(u64::try_from(row.interval_ms).unwrap_or(0)),
-                n_polls: count(row.poll_count),
-                consecutive_errors: count(row.consecutive_errors),
-                strikes: count(row.strikes),
-                report: Report {
-                    upstream_status: row.upstream_status,
-                    pcsid_generated: row.pcsid_generated,
-                    total_count: row.total_count,
-                    success_count: row.success_count,
-                    failure_count: row.failure_count,
-                    created_at: time(row.upstream_created_at),
-                    updated_at: time(row.upstream_updated_at),
-                    completed_at: time(row.upstream_completed_at),
-                },
-            },
-        })
-    }
-}
-
-/// The activities in a JSON array of [`ACTIVITY`], or what was being done where it could not be read.
-pub(super) fn claimed(
-    rows: Result<String, sqlx::Error>,
-    operation: &'static str,
-) -> Result<Vec<Claimed>, StoreError> {
-    let rows: Vec<ActivityRow> = from_json("activities", rows.map_err(StoreError::query(operation))?)?;
-    rows.into_iter().map(Claimed::try_from).collect()
-}
-
-/// What a query has put together with `json_group_array`.
-fn from_json<T: DeserializeOwned>(column: &'static str, text: String) -> Result<T, StoreError> {
-    serde_json::from_str(&text).map_err(|_| StoreError::Damaged { column, value: text })
-}
 
 /// VATs, and activities of each, that a probe of a credential is chosen from.
 const PROBE_SAMPLE: usize = 64;
@@ -146,16 +31,6 @@ const VAT_PROBE_SAMPLE: usize = 1_000;
 
 /// Activities that one sweep reads.
 const SWEEP_STEPS: i64 = 1_000;
-
-/// How far a sweep has come: the age and the key of the last activity that it read. `None`: at the oldest.
-type SweptTo = Option<(i64, i64)>;
-
-/// Where the sweeps for those that have not stalled yet, and for those that have, go on.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Sweep {
-    not_stalled: SweptTo,
-    stalled: SweptTo,
-}
 
 impl Store {
     /// What the schedule has of each of these, in their order. Nothing of it is in `in_flight`.
@@ -480,6 +355,7 @@ impl Look<'_> {
 
 /// What [`ACTIVITY`] is read from.
 const WITH_THEIR_ROWS: &str = "CROSS JOIN schedules s";
+
 const AND_THE_REST: &str = "CROSS JOIN activities a ON a.id = s.id CROSS JOIN vats v ON v.id = s.vat_id";
 
 fn as_i64(n: usize) -> i64 {

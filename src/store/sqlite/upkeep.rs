@@ -1,7 +1,5 @@
 //! Looking after the file: copies, checks, and forgetting what is old.
 
-use std::path::Path;
-
 use super::error::StoreError;
 use super::{Store, as_json, commit};
 use crate::domain::time::Timestamp;
@@ -10,19 +8,6 @@ use crate::domain::time::Timestamp;
 const PRUNE_BATCH: i64 = 500;
 
 impl Store {
-    /// Writes a consistent copy of the database to a file that does not exist yet. Writers go on meanwhile.
-    ///
-    /// # Errors
-    /// Only those of the database.
-    pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        sqlx::query("VACUUM INTO ?1")
-            .bind(to.to_string_lossy().into_owned())
-            .execute(&self.reports)
-            .await
-            .map_err(StoreError::query("copying the database"))?;
-        Ok(())
-    }
-
     /// What is wrong with the file; nothing where it is whole.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// Keys of rows that must not be claimed now. A claim writes nothing, so this is all that keeps a row from
 /// being claimed twice; a process that is killed forgets it, and its rows are simply still due.
 #[derive(Debug, Default)]
-pub struct InFlight {
+pub(super) struct InFlight {
     keys: Mutex<HashSet<i64>>,
     released: Notify,
 }
@@ -24,24 +24,23 @@ impl InFlight {
         self.lock().len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
     /// Takes a row up; `false` where it was taken up already.
     pub fn insert(&self, key: i64) -> bool {
         self.lock().insert(key)
     }
 
-    /// Lets rows go, and wakes whoever waits in [`InFlight::released`].
+    /// Lets rows go and, if any was held, wakes whoever waits in [`InFlight::released`].
     pub fn release(&self, keys: impl IntoIterator<Item = i64>) {
         let mut held = self.lock();
+        let n_held = held.len();
         for key in keys {
             held.remove(&key);
         }
+        let is_released = held.len() < n_held;
         drop(held);
-        self.released.notify_one();
+        if is_released {
+            self.released.notify_one();
+        }
     }
 
     /// Waits until rows are let go. One waiter at a time; a release before the call counts.

@@ -1,21 +1,25 @@
-//! How much room the database takes, and how much is left for it.
+//! What a file has that another database has not: its size, the room left for it, a copy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Store;
-
-/// Bytes on the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Footprint {
-    /// The database file with its WAL.
-    pub database_bytes: u64,
-    /// The WAL alone.
-    pub wal_bytes: u64,
-    /// What an ordinary user may still write to the file system that it is on.
-    pub free_bytes: u64,
-}
+use super::error::StoreError;
+use crate::store::Footprint;
 
 impl Store {
+    /// Writes a consistent copy of the database to a file that does not exist yet. Writers go on meanwhile.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        sqlx::query("VACUUM INTO ?1")
+            .bind(to.to_string_lossy().into_owned())
+            .execute(&self.reports)
+            .await
+            .map_err(StoreError::query("copying the database"))?;
+        Ok(())
+    }
+
     /// Asks the file system; `None` where it can't say.
     pub async fn footprint(&self) -> Option<Footprint> {
         let path = self.path().to_owned();

@@ -1,0 +1,418 @@
+//! What a daemon does with the work that it holds: a task for each piece, and one recorder for all.
+//!
+//! A file has one daemon, which holds everything from the start. Of a server's work each daemon holds a part, which
+//! grows and shrinks as others go and come; and when its connection is lost it holds nothing, at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{DaemonError, Ended, TaskResult, all_ended};
+use crate::clock::{self, Clock};
+use crate::domain::activity::Vat;
+use crate::domain::gate::Gates;
+use crate::domain::quota::Quota;
+use crate::domain::routing::LOG_SINK;
+use crate::domain::time::Timestamp;
+use crate::monitor::Monitor;
+use crate::service;
+use crate::settings::{CredentialSettings, Settings};
+use crate::shutdown::Shutdown;
+use crate::store::{Happening, Member, Piece, Record, Store, StoreError, Wanted, Work};
+use crate::upstream::{Client, Tokens};
+use crate::webhook::Sender;
+use crate::worker::{
+    Dispatcher, DispatcherParts, LogSink, Poller, PollerParts, Pruner, Recorder, RecorderHandle,
+    RecorderParts, Renewer, Sink, Wakers,
+};
+
+/// How long answers on their way are waited for, and how long events that are due are still sent.
+const DRAIN_POLLS: Duration = Duration::from_secs(5);
+const DRAIN_DELIVERIES: Duration = Duration::from_millis(1_500);
+
+/// The same for answers where another daemon waits to ask again.
+const HAND_POLLS_OVER: Duration = Duration::from_millis(1_500);
+
+/// When each step of stopping has to be over, counted from its beginning. A service manager is promised ten
+/// seconds in all.
+const POLLS_DRAINED: Duration = Duration::from_secs(6);
+const RECORDS_FLUSHED: Duration = Duration::from_millis(6_500);
+const DELIVERIES_DRAINED: Duration = Duration::from_millis(8_200);
+const RECORDS_DRAINED: Duration = Duration::from_millis(8_900);
+
+/// How long a task may take to end when it is to be handed over, and what it has found out to be recorded.
+const HANDED_OVER: Duration = Duration::from_secs(5);
+
+/// What every session of a daemon works with.
+pub(super) struct Shared<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) store: Store,
+    pub(super) tokens: Tokens,
+    pub(super) client: Client,
+    pub(super) clock: Arc<Clock>,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) wakers: Wakers,
+    pub(super) reload: Arc<Notify>,
+}
+
+/// See the module.
+pub(super) struct Session<'a> {
+    shared: &'a Shared<'a>,
+    member: Member,
+    recorder: RecorderHandle,
+    recording: JoinSet<TaskResult>,
+    /// Pollers and the upkeep, and dispatchers: they stop one after the other.
+    polling: JoinSet<(Piece, TaskResult)>,
+    sending: JoinSet<(Piece, TaskResult)>,
+    running: BTreeMap<Piece, Running>,
+}
+
+/// A piece that is being worked on.
+struct Running {
+    stop: CancellationToken,
+    /// Has a poller read its tokens again.
+    reload: Option<Arc<Notify>>,
+}
+
+/// How a session came to its end.
+pub(super) enum SessionEnd {
+    /// It was asked to stop.
+    Stop,
+    /// Its database is lost.
+    Lost(StoreError),
+}
+
+impl<'a> Session<'a> {
+    /// Takes part in the work.
+    ///
+    /// # Errors
+    /// Where the database can't be used, now or ever.
+    pub(super) async fn begin(shared: &'a Shared<'a>) -> Result<Self, DaemonError> {
+        let settings = shared.settings;
+        let wanted = Wanted {
+            credentials: settings.credentials.iter().map(|credential| credential.name.clone()).collect(),
+            sinks: settings.routes().into_iter().map(|route| route.sink).collect(),
+        };
+        let member = shared.store.join(&wanted, &shared.clock).await?;
+        prepare(shared, member.work()).await?;
+        let (recorder, handle) = Recorder::new(RecorderParts {
+            work: member.work().clone(),
+            clock: Arc::clone(&shared.clock),
+            wakers: shared.wakers.clone(),
+            monitor: Arc::clone(&shared.monitor),
+        });
+        let mut recording = JoinSet::new();
+        recording.spawn(async move {
+            recorder.run().await;
+            Ok(())
+        });
+        shared.monitor.works_again();
+        Ok(Self {
+            shared,
+            member,
+            recorder: handle,
+            recording,
+            polling: JoinSet::new(),
+            sending: JoinSet::new(),
+            running: BTreeMap::new(),
+        })
+    }
+
+    /// Works until told to stop, or until the database is lost.
+    ///
+    /// # Errors
+    /// Where a task ends unasked, which is a defect.
+    pub(super) async fn run(&mut self, shutdown: &Shutdown) -> Result<SessionEnd, DaemonError> {
+        let died = |task, source| Err(DaemonError::TaskEnded { task, source });
+        loop {
+            tokio::select! {
+                () = shutdown.stop.cancelled() => return Ok(SessionEnd::Stop),
+                () = self.member.wait() => for happening in self.member.act().await {
+                    if let Some(lost) = self.follow(happening).await? {
+                        return Ok(SessionEnd::Lost(lost));
+                    }
+                },
+                Some(ended) = self.polling.join_next() => match self.free(ended).await {
+                    Ok(()) => {}
+                    Err(source) => return died("poller or the upkeep", source),
+                },
+                Some(ended) = self.sending.join_next() => match self.free(ended).await {
+                    Ok(()) => {}
+                    Err(source) => return died("dispatcher", source),
+                },
+                ended = self.recording.join_next() => {
+                    return died("recorder", ended.and_then(|ended| ended.and_then(|result| result).err()));
+                }
+                () = self.shared.reload.notified() => self.reload(),
+            }
+        }
+    }
+
+    /// Answers with why the database is lost, where it is.
+    async fn follow(&mut self, happening: Happening) -> Result<Option<StoreError>, DaemonError> {
+        match happening {
+            Happening::Changed => self.shared.wakers.wake_all(),
+            Happening::Events => self.shared.wakers.wake_sinks(),
+            Happening::Gained(piece) => {
+                self.shared.monitor.holds(&piece, true);
+                match self.take_up(piece).await {
+                    Ok(()) => {}
+                    Err(DaemonError::Store(err)) if self.shared.store.is_shared() => return Ok(Some(err)),
+                    Err(err) => return Err(err),
+                }
+            }
+            Happening::Asked(piece) => match self.running.get(&piece) {
+                Some(running) => running.stop.cancel(),
+                None => return Ok(self.member.free(&piece).await.err()),
+            },
+            Happening::Lost(lost) => return Ok(Some(lost)),
+        }
+        Ok(None)
+    }
+
+    /// Begins to work on a piece.
+    async fn take_up(&mut self, piece: Piece) -> Result<(), DaemonError> {
+        let Shared { settings, clock, monitor, wakers, .. } = self.shared;
+        let stop = CancellationToken::new();
+        let mut running = Running { stop: stop.clone(), reload: None };
+        match &piece {
+            Piece::Polling { credentials, has_unserved } => {
+                let work = self.member.work();
+                let now = clock.now();
+                let n_pulled_in = work.pull_in(now, settings.policy.backoff.max_interval()).await?;
+                if n_pulled_in > 0 {
+                    tracing::info!(
+                        n_pulled_in,
+                        "{n_pulled_in} polls lay beyond schedule.max_interval and are due now"
+                    );
+                }
+                let gates = stored_gates(work, settings, credentials, now).await?;
+                let reload = Arc::new(Notify::new());
+                running.reload = Some(Arc::clone(&reload));
+                let poller = Poller::new(PollerParts {
+                    policy: settings.policy.clone(),
+                    serving: settings.serving(),
+                    drain_for: if self.shared.store.is_shared() { HAND_POLLS_OVER } else { DRAIN_POLLS },
+                    polls: work.polls(credentials, *has_unserved),
+                    client: self.shared.client.clone(),
+                    tokens: self.shared.tokens.of(credentials),
+                    clock: Arc::clone(clock),
+                    gates,
+                    recorder: self.recorder.clone(),
+                    wake: wakers.poller(),
+                    reload,
+                    monitor: Arc::clone(monitor),
+                });
+                let piece = piece.clone();
+                self.polling.spawn(async move { (piece, poller.run(stop).await) });
+            }
+            Piece::Upkeep => {
+                let pruner = Pruner::new(self.member.work().upkeep(), Arc::clone(clock), settings.retention);
+                let renewer = Renewer::new(
+                    self.member.work().upkeep(),
+                    Arc::clone(clock),
+                    settings.policy.renewal.clone(),
+                    wakers.clone(),
+                );
+                let piece = piece.clone();
+                self.polling.spawn(async move {
+                    tokio::join!(pruner.run(stop.clone()), renewer.run(stop));
+                    (piece, Ok(()))
+                });
+            }
+            Piece::Sink(name) => {
+                let Some((sink, retry_for)) = outlet(settings, name)? else { return Ok(()) };
+                let dispatcher = Dispatcher::new(DispatcherParts {
+                    name: name.clone(),
+                    sink,
+                    retry_for,
+                    drain_for: DRAIN_DELIVERIES,
+                    deliveries: self.member.work().deliveries(name),
+                    clock: Arc::clone(clock),
+                    recorder: self.recorder.clone(),
+                    wake: wakers.sink(),
+                    monitor: Arc::clone(monitor),
+                });
+                let piece = piece.clone();
+                self.sending.spawn(async move { (piece, dispatcher.run(stop).await) });
+            }
+        }
+        self.running.insert(piece, running);
+        Ok(())
+    }
+
+    /// A task has ended: a piece that was asked back is recorded to its end and freed. Any other is a defect.
+    async fn free(&mut self, ended: Result<(Piece, TaskResult), JoinError>) -> Result<(), Option<JoinError>> {
+        let (piece, result) = ended.map_err(Some)?;
+        result.map_err(Some)?;
+        match self.running.remove(&piece) {
+            Some(running) if running.stop.is_cancelled() => {}
+            _ => return Err(None),
+        }
+        // What is not written in time is lost with the connection that could not write it.
+        let flushed = tokio::time::timeout(HANDED_OVER, self.recorder.flush()).await;
+        self.shared.monitor.holds(&piece, false);
+        if flushed.is_ok() {
+            // Where that fails the database is lost, which is about to be noticed.
+            let _ = self.member.free(&piece).await;
+        }
+        Ok(())
+    }
+
+    fn reload(&self) {
+        let pollers: Vec<_> = self.running.values().filter_map(|running| running.reload.as_ref()).collect();
+        match pollers.is_empty() {
+            true => {
+                service::reloading();
+                service::reloaded();
+            }
+            false => pollers.into_iter().for_each(|reload| reload.notify_one()),
+        }
+    }
+
+    /// Gives everything up at once: whatever was under way can't be recorded and is still due.
+    pub(super) async fn give_up(mut self, lost: &StoreError) {
+        self.shared.monitor.lost(lost);
+        self.recording.shutdown().await;
+        self.polling.shutdown().await;
+        // A line that is being written to standard output is written to its end.
+        self.running.values().for_each(|running| running.stop.cancel());
+        ended_by(&mut self.sending, Instant::now() + DRAIN_DELIVERIES).await;
+        self.sending.shutdown().await;
+    }
+
+    /// Stops in the order in which answers travel: poller, recorder, dispatchers, recorder again. Each has its
+    /// share of the time; the tasks keep to it, but they wait for the recorder, which may be waiting for a disk.
+    ///
+    /// # Errors
+    /// [`DaemonError::NotDrained`] where something could not be written in time.
+    pub(super) async fn stop(mut self) -> Result<(), DaemonError> {
+        let began_at = Instant::now();
+        // Where it is lost, nobody waits for it.
+        let _ = self.member.retire().await;
+        let stop = |running: &BTreeMap<Piece, Running>, is_sink: bool| {
+            let of = running.iter().filter(|(piece, _)| matches!(piece, Piece::Sink(_)) == is_sink);
+            of.for_each(|(_, running)| running.stop.cancel());
+        };
+        stop(&self.running, false);
+        ended_by(&mut self.polling, began_at + POLLS_DRAINED).await;
+        let flushed = tokio::time::timeout_at(began_at + RECORDS_FLUSHED, self.recorder.flush()).await;
+        if flushed.is_ok() {
+            let pieces: Vec<Piece> = self.running.keys().cloned().collect();
+            for piece in pieces.iter().filter(|piece| !matches!(piece, Piece::Sink(_))) {
+                let _ = self.member.free(piece).await;
+            }
+        }
+        stop(&self.running, true);
+        ended_by(&mut self.sending, began_at + DELIVERIES_DRAINED).await;
+        drop(self.recorder);
+        let drained = match (flushed, all_ended(&mut self.recording, began_at + RECORDS_DRAINED).await) {
+            (Ok(()), Ended::All) => Ok(()),
+            _ => Err(DaemonError::NotDrained),
+        };
+        self.member.leave().await;
+        drained
+    }
+}
+
+/// Waits for all of these tasks until the deadline.
+async fn ended_by(tasks: &mut JoinSet<(Piece, TaskResult)>, deadline: Instant) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    // Those that did not make it are dropped with the set.
+    let _ = tokio::time::timeout_at(deadline, all).await;
+}
+
+/// Where a sink's events go, and how long each is tried; `None` where it is no longer configured.
+fn outlet(settings: &Settings, name: &str) -> Result<Option<(Sink, Duration)>, DaemonError> {
+    if name == LOG_SINK {
+        // A line is tried for as long as there is a standard output.
+        return Ok(Some((Sink::Log(LogSink), Duration::MAX)));
+    }
+    match settings.webhooks.iter().find(|webhook| webhook.route.sink == name) {
+        Some(webhook) => Ok(Some((Sink::Webhook(Sender::new(webhook)?), webhook.retry_for))),
+        None => Ok(None),
+    }
+}
+
+/// What has to be right before work begins.
+async fn prepare(shared: &Shared<'_>, work: &Work) -> Result<(), DaemonError> {
+    let Shared { settings, store, clock, .. } = shared;
+    let upkeep = store.upkeep();
+    upkeep.require_upstream(&settings.upstream.base_url, clock.now()).await?;
+    upkeep.explain_anew(&settings.policy.catalogue).await?;
+    upkeep.follow_renewal(&settings.policy.renewal).await?;
+    follow_absent_clock(store, work, clock).await?;
+    warn_of_unserved_vats(upkeep.assign_credentials(&settings.serving()).await?);
+    Ok(warn_of_orphaned_sinks(store, settings).await?)
+}
+
+/// Moves the schedule along where the clock must have jumped while no daemon ran.
+async fn follow_absent_clock(store: &Store, work: &Work, clock: &Clock) -> Result<(), StoreError> {
+    let now = clock.now();
+    if let Some(delta_ms) = store.upkeep().last_beat().await?.and_then(|beat| clock::jump_since(beat, now)) {
+        tracing::warn!(
+            delta_ms,
+            "the wall clock is {} s away from the daemon's last sign of life: taken for a clock that jumped, the \
+             schedule moves along and no activity expires for it",
+            delta_ms / 1_000
+        );
+        work.record(&[Record::ClockJump { delta_ms, now }, Record::Heartbeat(now)]).await?;
+    }
+    Ok(())
+}
+
+/// The gates and quotas of these credentials as the last run left them.
+async fn stored_gates(
+    work: &Work,
+    settings: &Settings,
+    credentials: &[String],
+    now: Timestamp,
+) -> Result<Gates, StoreError> {
+    let last_requests = work.last_requests().await?;
+    let quota = |credential: &CredentialSettings| {
+        let idle = last_requests.get(&credential.name).map_or(Duration::MAX, |last| now.since(*last));
+        // Requests are noted once a second.
+        let idle = idle.saturating_sub(Duration::from_secs(1));
+        Quota::new(credential.requests_per_minute, idle, std::time::Instant::now())
+    };
+    let held = settings.credentials.iter().filter(|credential| credentials.contains(&credential.name));
+    let quotas = held.map(|credential| (credential.name.clone(), quota(credential)));
+    let mut gates = Gates::new(settings.policy.backoff.clone(), settings.upstream.max_in_flight, quotas);
+    for gate in work.gates().await? {
+        gates.restore(gate.scope, gate.hold, gate.paused_until, now);
+    }
+    Ok(gates)
+}
+
+/// Says which VATs no credential serves: the first few, and how many more there are.
+fn warn_of_unserved_vats((vats, n_vats): (Vec<Vat>, u64)) {
+    for vat in &vats {
+        tracing::warn!(vat = %vat, "no configured credential serves VAT {vat}: its activities are not polled");
+    }
+    let n_more = n_vats.saturating_sub(vats.len() as u64);
+    if n_more > 0 {
+        tracing::warn!(
+            n_more,
+            "no configured credential serves {n_more} other VATs: their activities are not polled"
+        );
+    }
+}
+
+/// Events for a sink that is no longer configured stay pending: say so, for nobody will send them.
+async fn warn_of_orphaned_sinks(store: &Store, settings: &Settings) -> Result<(), StoreError> {
+    let known: Vec<String> = settings.routes().into_iter().map(|route| route.sink).collect();
+    for sink in store.upkeep().sinks_with_pending_deliveries().await? {
+        if !known.contains(&sink) {
+            tracing::warn!(
+                sink = %sink,
+                "undelivered events wait for {sink}, which is no longer configured: they wait until it is"
+            );
+        }
+    }
+    Ok(())
+}

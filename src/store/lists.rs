@@ -1,0 +1,355 @@
+//! Lists in slices: filtered, in a fixed order, each slice beginning where the one before it ended.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::read::{Argument, Cell, Table};
+use crate::domain::activity::{State, Vat};
+use crate::domain::catalogue::Owner;
+use crate::domain::time::Timestamp;
+
+/// Up to how many activities are counted one by one; beyond, a list says "more than".
+pub(super) const MAX_COUNTED: u64 = 10_000;
+
+/// Up to how many activities with a rule are looked up by it; with more, the list is walked and each one asked.
+pub(super) const MAX_BY_RULE: i64 = 20_000;
+
+/// How many parts of names a search may have.
+pub(super) const MAX_PARTS: usize = 8;
+
+/// A time from `from` on and before `until`; either end may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// The first time that counts.
+    pub from: Option<Timestamp>,
+    /// The first time that no longer counts.
+    pub until: Option<Timestamp>,
+}
+
+/// The order of a list of activities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ActivityOrder {
+    /// The latest registered first.
+    #[default]
+    LatestAdded,
+    /// The first registered first.
+    FirstAdded,
+    /// The latest concluded first; those that have not concluded are left out.
+    LatestEnded,
+    /// The first concluded first; those that have not concluded are left out.
+    FirstEnded,
+}
+
+impl ActivityOrder {
+    pub(super) const fn column(self) -> &'static str {
+        match self {
+            ActivityOrder::LatestAdded | ActivityOrder::FirstAdded => "registered_at",
+            ActivityOrder::LatestEnded | ActivityOrder::FirstEnded => "concluded_at",
+        }
+    }
+
+    pub(super) const fn direction(self) -> &'static str {
+        match self {
+            ActivityOrder::LatestAdded | ActivityOrder::LatestEnded => "DESC",
+            ActivityOrder::FirstAdded | ActivityOrder::FirstEnded => "ASC",
+        }
+    }
+}
+
+/// How many rows a list has in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    /// So many.
+    Exactly(u64),
+    /// More than so many: counting all of them would take too long.
+    MoreThan(u64),
+}
+
+impl Default for Total {
+    fn default() -> Self {
+        Total::Exactly(0)
+    }
+}
+
+/// Which activities to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ActivityFilter {
+    /// Only with all of these parts, separated by white space, in id, `device_id`, `reference` or VAT; letters and digits
+    /// count as [`crate::words::folded`] writes them.
+    pub search: Option<String>,
+    /// Only failures that this owner must act on.
+    pub owner: Option<Owner>,
+    /// Only with this rule in a check.
+    pub rule: Option<String>,
+    /// In which order.
+    pub order: ActivityOrder,
+    /// Only in one of these states; none: in any.
+    pub states: Vec<State>,
+    /// Only of this VAT.
+    pub vat: Option<Vat>,
+    /// Only with this `device_id`.
+    pub device_id: Option<String>,
+    /// Only with this `reference`.
+    pub reference: Option<String>,
+    /// Only registered then.
+    pub registered: Span,
+    /// Only concluded then.
+    pub concluded: Span,
+    /// Only what comes after this one.
+    pub after: Option<ActivityPosition>,
+    /// At most so many; `None`: all.
+    pub limit: Option<u32>,
+}
+
+/// Which events to list, in the order in which they were recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventFilter {
+    /// Only of this type.
+    pub kind: Option<String>,
+    /// Only about this VAT.
+    pub vat: Option<Vat>,
+    /// Only about activities with this id.
+    pub activity_id: Option<String>,
+    /// Only from then.
+    pub occurred: Span,
+    /// Only what comes after this one.
+    pub after: Option<EventPosition>,
+    /// At most so many; `None`: all.
+    pub limit: Option<u32>,
+}
+
+/// Which deliveries to list, the latest event first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeliveryFilter {
+    /// Only with this status.
+    pub status: Option<DeliveryStatus>,
+    /// Only to this sink.
+    pub sink: Option<String>,
+    /// Only of this event.
+    pub event_id: Option<String>,
+    /// Only what comes after this one.
+    pub after: Option<DeliveryPosition>,
+    /// At most so many; `None`: all.
+    pub limit: Option<u32>,
+}
+
+/// How a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryStatus {
+    /// It is tried.
+    Pending,
+    /// The sink took it.
+    Delivered,
+    /// It was given up.
+    Dead,
+}
+
+impl DeliveryStatus {
+    /// As stored and printed.
+    pub const fn label(self) -> &'static str {
+        match self {
+            DeliveryStatus::Pending => "pending",
+            DeliveryStatus::Delivered => "delivered",
+            DeliveryStatus::Dead => "dead",
+        }
+    }
+}
+
+/// Where a list of activities goes on. Its text is the same number of hexadecimal digits always, and all digits mean
+/// some place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActivityPosition {
+    /// Epoch milliseconds of what the list is ordered by.
+    pub(super) at: i64,
+    pub(super) activity: i64,
+}
+
+/// Where a list of events goes on; text as with [`ActivityPosition`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventPosition {
+    pub(super) event: i64,
+}
+
+/// Where a list of deliveries goes on; text as with [`ActivityPosition`], as long as the sink's name asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryPosition {
+    pub(super) event: i64,
+    pub(super) sink: String,
+}
+
+/// A text that is no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoPosition;
+
+impl fmt::Display for ActivityPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.at, self.activity)
+    }
+}
+
+impl FromStr for ActivityPosition {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let (at, activity) = text.split_at_checked(16).ok_or(NoPosition)?;
+        Ok(Self { at: number(at)?, activity: number(activity)? })
+    }
+}
+
+impl fmt::Display for EventPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.event)
+    }
+}
+
+impl FromStr for EventPosition {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        Ok(Self { event: number(text)? })
+    }
+}
+
+impl fmt::Display for DeliveryPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.event)?;
+        self.sink.bytes().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for DeliveryPosition {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let (event, sink) = text.split_at_checked(16).ok_or(NoPosition)?;
+        let bytes: Option<Vec<u8>> = sink
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| {
+                u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok()
+            })
+            .collect();
+        let sink = String::from_utf8_lossy(&bytes.ok_or(NoPosition)?).into_owned();
+        Ok(Self { event: number(event)?, sink })
+    }
+}
+
+/// Sixteen hexadecimal digits; what is stored is never negative.
+fn number(text: &str) -> Result<i64, NoPosition> {
+    match text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => i64::from_str_radix(text, 16).map_err(|_| NoPosition),
+        false => Err(NoPosition),
+    }
+}
+
+/// A slice of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice<P> {
+    /// Its rows.
+    pub table: Table,
+    /// Where its last row stands, or where it begins if it has none; `None`: it has none and begins at the start.
+    pub last: Option<P>,
+    /// Whether there are rows after it.
+    pub has_more: bool,
+}
+
+/// A statement that grows by conditions.
+pub(super) struct Conditions<'a> {
+    pub(super) text: String,
+    pub(super) arguments: Vec<Argument<'a>>,
+}
+
+impl<'a> Conditions<'a> {
+    pub(super) fn new() -> Self {
+        Self { text: String::from("WHERE true"), arguments: Vec::new() }
+    }
+
+    /// `condition` holds one `?` for each argument.
+    pub(super) fn add(&mut self, condition: &'static str, arguments: impl IntoIterator<Item = Argument<'a>>) {
+        self.text.push_str(" AND ");
+        self.text.push_str(condition);
+        self.arguments.extend(arguments);
+    }
+
+    pub(super) fn text(&mut self, condition: &'static str, value: Option<&'a str>) {
+        if let Some(value) = value {
+            self.add(condition, [Argument::Text(Some(value))]);
+        }
+    }
+
+    pub(super) fn span(&mut self, from: &'static str, until: &'static str, span: Span) {
+        if let Some(time) = span.from {
+            self.add(from, [Argument::Integer(time.as_millis())]);
+        }
+        if let Some(time) = span.until {
+            self.add(until, [Argument::Integer(time.as_millis())]);
+        }
+    }
+}
+
+/// One row more than asked for tells whether there are more.
+pub(super) fn probing_limit(limit: Option<u32>) -> Argument<'static> {
+    Argument::Integer(limit.map_or(-1, |limit| i64::from(limit) + 1))
+}
+
+/// Takes the columns that only tell the position off a table, and the row that only tells that there are more.
+pub(super) fn slice<P>(
+    mut table: Table,
+    limit: Option<u32>,
+    n_position_columns: usize,
+    began_after: Option<P>,
+    position: impl Fn(&[Cell]) -> Option<P>,
+) -> Slice<P> {
+    let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+    let has_more = table.rows.len() > limit;
+    table.rows.truncate(limit);
+    let n_columns = table.columns.len().saturating_sub(n_position_columns);
+    let last = table.rows.last().and_then(|row| position(row.get(n_columns..).unwrap_or_default()));
+    let last = last.or(began_after);
+    table.columns.truncate(n_columns);
+    table.rows.iter_mut().for_each(|row| row.truncate(n_columns));
+    Slice { table, last, has_more }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_position_survives_its_text(first in 0..i64::MAX, second in 0..i64::MAX, sink in "[A-Za-z0-9_.-]{1,64}") {
+            let activity = ActivityPosition { at: first, activity: second };
+            prop_assert_eq!(activity.to_string().parse(), Ok(activity));
+            let event = EventPosition { event: first };
+            prop_assert_eq!(event.to_string().parse(), Ok(event));
+            let delivery = DeliveryPosition { event: first, sink };
+            prop_assert_eq!(delivery.to_string().parse(), Ok(delivery));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,40}") {
+            let _ = text.parse::<ActivityPosition>();
+            let _ = text.parse::<EventPosition>();
+            let _ = text.parse::<DeliveryPosition>();
+        }
+    }
+
+    #[test]
+    fn what_no_list_gives_is_no_position() {
+        for text in [
+            "",
+            "0",
+            "+000000000000001",
+            "00000000000000001",
+            "é000000000000000",
+            "zzzzzzzzzzzzzzzz",
+            "8000000000000000",
+        ] {
+            assert_eq!(text.parse::<EventPosition>(), Err(NoPosition), "{text}");
+            assert_eq!(text.parse::<ActivityPosition>(), Err(NoPosition), "{text}");
+        }
+        assert_eq!("00000000000000011".parse::<DeliveryPosition>(), Err(NoPosition));
+    }
+}

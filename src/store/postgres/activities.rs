@@ -1,0 +1,276 @@
+//! Registering activities, and what an operator does to one by hand.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::PgConnection;
+
+use super::error::StoreError;
+use super::record::write_polls;
+use super::schedule::{ACTIVITY, claimed, refresh_due};
+use super::{Store, commit_and_tell, millis, optional_text, text, upstream};
+use crate::domain::activity::{Registration, Vat};
+use crate::domain::decide;
+use crate::domain::lifecycle::{self, Happening, next_state};
+use crate::domain::serving::Serving;
+use crate::domain::time::Timestamp;
+use crate::store::activities::{ActivityRef, RegisterOutcome, Retried, wrong_state};
+use crate::store::{Claimed, PollRecord};
+use crate::words::folded;
+
+/// Rows in one set-based statement; larger intakes take several within their one transaction.
+const REGISTER_CHUNK: usize = 10_000;
+
+impl Store {
+    pub async fn register(
+        &self,
+        registrations: &[Registration],
+        base_url: &str,
+        serving: &Serving,
+        initial_interval: std::time::Duration,
+        now: Timestamp,
+    ) -> Result<Vec<RegisterOutcome>, StoreError> {
+        let mut transaction = self.begin().await?;
+        upstream::require(&mut transaction, base_url, now).await?;
+        let mut outcomes = Vec::with_capacity(registrations.len());
+        for chunk in registrations.chunks(REGISTER_CHUNK) {
+            insert_vats(&mut transaction, chunk, serving).await?;
+            let mut inserted = insert_activities(&mut transaction, chunk, initial_interval, now).await?;
+            outcomes.extend(chunk.iter().map(|registration| {
+                // Taken out when first met: the same activity further down the list is known by then.
+                match inserted
+                    .remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into()))
+                {
+                    true => RegisterOutcome::New,
+                    false => RegisterOutcome::Known,
+                }
+            }));
+        }
+        commit_and_tell(transaction).await?;
+        Ok(outcomes)
+    }
+
+    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+        let mut transaction = self.begin().await?;
+        let claimed = find(&mut transaction, activity).await?;
+        next_state(Some(claimed.activity.state), Happening::PollAsked).map_err(wrong_state(&claimed))?;
+        // The revision stays: an answer on its way is as good as the poll that is asked for.
+        sqlx::query("UPDATE schedules SET next_poll_at = $2 WHERE id = $1")
+            .bind(claimed.key)
+            .bind(now.as_millis())
+            .execute(&mut *transaction)
+            .await
+            .map_err(StoreError::query("making an activity due"))?;
+        refresh_due(&mut transaction, &[claimed.vat_key]).await?;
+        commit_and_tell(transaction).await?;
+        Ok(claimed.activity.vat)
+    }
+
+    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+        let mut transaction = self.begin().await?;
+        let claimed = find(&mut transaction, activity).await?;
+        let decision = decide::cancel(now, &claimed.activity).map_err(wrong_state(&claimed))?;
+        let vat = claimed.activity.vat.clone();
+        let record = PollRecord { claimed, decided_at: now, decision };
+        write_polls(&mut transaction, self.routes(), &[&record]).await?;
+        commit_and_tell(transaction).await?;
+        Ok(vat)
+    }
+
+    pub async fn retry(
+        &self,
+        activity: &ActivityRef,
+        base_url: &str,
+        initial_interval: std::time::Duration,
+        now: Timestamp,
+    ) -> Result<Retried, StoreError> {
+        let mut transaction = self.begin().await?;
+        upstream::require(&mut transaction, base_url, now).await?;
+        let claimed = find(&mut transaction, activity).await?;
+        let from = claimed.activity.state;
+        let to = next_state(Some(from), Happening::Retried).map_err(wrong_state(&claimed))?;
+        sqlx::query(
+            "UPDATE activities SET state = $3, round = round + 1, watched_from = $2, stalled_at = NULL,
+                 concluded_at = NULL WHERE id = $1",
+        )
+        .bind(claimed.key)
+        .bind(now.as_millis())
+        .bind(to.label())
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::query("restarting an activity"))?;
+        sqlx::query(
+            "UPDATE schedules SET revision = revision + 1, next_poll_at = $2, interval_ms = $3,
+                 consecutive_errors = 0, strikes = 0 WHERE id = $1",
+        )
+        .bind(claimed.key)
+        .bind(now.as_millis())
+        .bind(millis(initial_interval))
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::query("restarting a schedule"))?;
+        refresh_due(&mut transaction, &[claimed.vat_key]).await?;
+        sqlx::query(
+            "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, reason)
+             SELECT $1, coalesce(max(seq), 0) + 1, $3, $4, $2, 'watched again by an operator'
+             FROM transitions WHERE activity = $1",
+        )
+        .bind(claimed.key)
+        .bind(now.as_millis())
+        .bind(from.label())
+        .bind(to.label())
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::query("recording a retry"))?;
+        // They belonged to the conclusion that is taken back; its event keeps them.
+        for statement in [
+            "DELETE FROM errors WHERE activity = $1",
+            "DELETE FROM error_rules WHERE activity = $1",
+            "DELETE FROM final_answers WHERE activity = $1",
+        ] {
+            sqlx::query(statement)
+                .bind(claimed.key)
+                .execute(&mut *transaction)
+                .await
+                .map_err(StoreError::query("clearing a former rejection"))?;
+        }
+        commit_and_tell(transaction).await?;
+        Ok(Retried { vat: claimed.activity.vat, from })
+    }
+}
+
+/// The one activity that the reference names, locked against other writers by the writers' lock.
+async fn find(connection: &mut PgConnection, wanted: &ActivityRef) -> Result<Claimed, StoreError> {
+    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "SELECT coalesce(json_agg({ACTIVITY} ORDER BY v.vat), '[]')::text
+         FROM activities a JOIN vats v ON v.id = a.vat_id JOIN schedules s ON s.id = a.id
+         WHERE a.activity_id = $1 AND ($2::text IS NULL OR v.vat = $2)"
+    )))
+    .bind(wanted.activity_id.as_str())
+    .bind(wanted.vat.as_ref().map(Vat::as_str))
+    .fetch_one(connection)
+    .await;
+    let mut found = claimed(rows, "looking an activity up")?;
+    match (found.pop(), found.is_empty()) {
+        (Some(claimed), true) => Ok(claimed),
+        (Some(last), false) => Err(StoreError::AmbiguousActivity {
+            activity_id: wanted.activity_id.to_string(),
+            vats: found.iter().chain([&last]).map(|claimed| claimed.activity.vat.to_string()).collect(),
+        }),
+        (None, _) => Err(StoreError::unknown(wanted)),
+    }
+}
+
+async fn insert_vats(
+    connection: &mut PgConnection,
+    registrations: &[Registration],
+    serving: &Serving,
+) -> Result<(), StoreError> {
+    let vats: HashSet<&Vat> = registrations.iter().map(|registration| &registration.vat).collect();
+    let vats: Vec<&Vat> = vats.into_iter().collect();
+    sqlx::query(
+        "INSERT INTO vats (vat, credential)
+         SELECT j.vat, j.credential FROM unnest($1::text[], $2::text[]) AS j (vat, credential)
+         WHERE NOT EXISTS (SELECT 1 FROM vats v WHERE v.vat = j.vat)
+         ON CONFLICT (vat) DO NOTHING",
+    )
+    .bind(vats.iter().map(|vat| vat.as_str()).collect::<Vec<_>>())
+    .bind(vats.iter().map(|vat| serving.credential_of(vat)).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("registering VATs"))?;
+    Ok(())
+}
+
+/// Answers with those that are new.
+async fn insert_activities(
+    connection: &mut PgConnection,
+    registrations: &[Registration],
+    initial_interval: std::time::Duration,
+    now: Timestamp,
+) -> Result<HashSet<(Box<str>, Box<str>)>, StoreError> {
+    let texts = |of: fn(&Registration) -> Option<&str>| {
+        registrations.iter().map(|registration| optional_text(of(registration))).collect::<Vec<_>>()
+    };
+    let inserted: Vec<(i64, i64, String)> = sqlx::query_as(
+        "INSERT INTO activities
+             (vat_id, activity_id, device_id, reference, state, registered_at, watched_from)
+         SELECT v.id, j.activity_id, j.device_id, j.reference, $6, $5, $5
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
+              AS j (vat, activity_id, device_id, reference, nth)
+         JOIN vats v ON v.vat = j.vat
+         ORDER BY j.nth
+         ON CONFLICT (activity_id, vat_id) DO NOTHING
+         RETURNING id, vat_id, activity_id",
+    )
+    .bind(registrations.iter().map(|registration| registration.vat.as_str()).collect::<Vec<_>>())
+    .bind(registrations.iter().map(|registration| registration.activity_id.as_str()).collect::<Vec<_>>())
+    .bind(texts(|registration| registration.device_id.as_deref()))
+    .bind(texts(|registration| registration.reference.as_deref()))
+    .bind(now.as_millis())
+    .bind(lifecycle::FIRST.label())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::query("registering activities"))?;
+    let keys: Vec<i64> = inserted.iter().map(|(key, _, _)| *key).collect();
+    let named: Vec<(String, String)> = sqlx::query_as(
+        "WITH added AS (
+             INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms)
+             SELECT a.id, a.vat_id, $2, $3 FROM unnest($1::bigint[]) j JOIN activities a ON a.id = j
+             RETURNING id)
+         SELECT v.vat, a.activity_id FROM added JOIN activities a USING (id) JOIN vats v ON v.id = a.vat_id",
+    )
+    .bind(&keys)
+    .bind(now.as_millis())
+    .bind(millis(initial_interval))
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::query("scheduling activities"))?;
+    insert_search_texts(connection, registrations, &inserted, now).await?;
+    let vat_keys: HashSet<i64> = inserted.iter().map(|(_, vat_key, _)| *vat_key).collect();
+    refresh_due(connection, &vat_keys.into_iter().collect::<Vec<_>>()).await?;
+    Ok(named.into_iter().map(|(vat, id)| (vat.into(), id.into())).collect())
+}
+
+/// What new activities are searched in; `inserted` has their keys, their VATs' keys and their ids.
+async fn insert_search_texts(
+    connection: &mut PgConnection,
+    registrations: &[Registration],
+    inserted: &[(i64, i64, String)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // A new activity's id may stand in the batch for several VATs, and twice for one; the first counts.
+    let mut first: HashMap<(&str, &str), &Registration> = HashMap::new();
+    for registration in registrations {
+        let key = (registration.vat.as_str(), registration.activity_id.as_str());
+        first.entry(key).or_insert(registration);
+    }
+    let keys: HashSet<i64> = inserted.iter().map(|(_, vat_key, _)| *vat_key).collect();
+    let vats: Vec<(i64, String)> = sqlx::query_as("SELECT id, vat FROM vats WHERE id = ANY ($1::bigint[])")
+        .bind(keys.into_iter().collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::query("reading VATs"))?;
+    let vats: HashMap<i64, String> = vats.into_iter().collect();
+    let (keys, texts): (Vec<i64>, Vec<String>) = inserted
+        .iter()
+        .filter_map(|(key, vat_key, id)| {
+            let vat = vats.get(vat_key)?.as_str();
+            let named = first.get(&(vat, id.as_str()))?;
+            let (device, reference) = (named.device_id.as_deref(), named.reference.as_deref());
+            let line =
+                [id.as_str(), device.unwrap_or_default(), reference.unwrap_or_default(), vat].join("\n");
+            Some((*key, text(&folded(&line))))
+        })
+        .unzip();
+    sqlx::query(
+        "INSERT INTO search_texts (registered_at, activity, text)
+         SELECT $3, j.activity, j.text FROM unnest($1::bigint[], $2::text[]) AS j (activity, text)",
+    )
+    .bind(keys)
+    .bind(texts)
+    .bind(now.as_millis())
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("writing what is searched in"))?;
+    Ok(())
+}

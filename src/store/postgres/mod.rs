@@ -1,0 +1,157 @@
+//! The database as a PostgreSQL schema, for any number of daemons.
+//!
+//! What a daemon writes for the work that it holds goes through the one connection that holds the locks on it
+//! ([`session::Session`]): a daemon that has lost its locks has lost that connection and can't commit. Everything else,
+//! reading and the orders of people, has connections of its own.
+//!
+//! Every transaction that writes takes one lock first, so that writers come one after the other as on SQLite: events
+//! are numbered in the order of their commits, and no two transactions wait for each other's rows.
+
+mod activities;
+mod address;
+mod certificates;
+mod clock;
+mod copy;
+mod deliveries;
+mod events;
+mod explanations;
+mod gates;
+mod lists;
+mod open;
+mod overview;
+mod read;
+mod record;
+mod schedule;
+mod session;
+mod statistics;
+mod upkeep;
+mod upstream;
+
+use std::sync::Arc;
+
+use sqlx::{PgPool, Postgres, Transaction};
+
+pub use address::PostgresAddress;
+pub use copy::copy;
+pub use session::{Membership, Session};
+
+use super::error;
+use super::error::StoreError;
+use super::millis;
+use crate::domain::routing::Route;
+
+/// First half of the keys of all advisory locks of this program: "PCSW".
+const LOCKS: i32 = 0x5043_5357;
+
+/// Second half of the key of the lock that writers take; pieces have theirs from 1 on.
+const WRITING: i32 = 0;
+
+/// Second half of the key of the lock that migrations take.
+const MIGRATING: i32 = -1;
+
+/// What those who listen are told on.
+const CHANNEL: &str = "pcsid_watch";
+
+/// What every transaction that writes begins with.
+const LOCK_WRITING: &str = "SELECT pg_advisory_xact_lock($1, $2)";
+
+/// The database of many daemons and their commands. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+    /// What a daemon writes through; `None` for commands, and for a daemon that holds nothing.
+    session: Option<Arc<Session>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    address: PostgresAddress,
+    /// What the daemon's tasks read with.
+    readers: PgPool,
+    /// What people read and order with: however long their reports take, no poll waits for one.
+    people: PgPool,
+    /// Sinks that new events are delivered to.
+    routes: Arc<[Route]>,
+}
+
+impl Store {
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.inner.people.close().await;
+        self.inner.readers.close().await;
+    }
+
+    /// Where it is, without secrets.
+    pub fn address(&self) -> &PostgresAddress {
+        &self.inner.address
+    }
+
+    /// The same database, written through this session.
+    pub fn through(&self, session: Arc<Session>) -> Self {
+        Self { inner: Arc::clone(&self.inner), session: Some(session) }
+    }
+
+    fn people(&self) -> &PgPool {
+        &self.inner.people
+    }
+
+    fn readers(&self) -> &PgPool {
+        &self.inner.readers
+    }
+
+    fn routes(&self) -> &[Route] {
+        &self.inner.routes
+    }
+
+    /// Begins to write an order of people.
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut transaction = self
+            .people()
+            .begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
+            .await
+            .map_err(StoreError::query("beginning to write"))?;
+        lock_writing(&mut transaction).await?;
+        Ok(transaction)
+    }
+}
+
+async fn lock_writing(connection: &mut sqlx::PgConnection) -> Result<(), StoreError> {
+    sqlx::query(LOCK_WRITING)
+        .bind(LOCKS)
+        .bind(WRITING)
+        .execute(connection)
+        .await
+        .map_err(StoreError::query("beginning to write"))?;
+    Ok(())
+}
+
+/// Commits, and has everyone who listens look again.
+async fn commit_and_tell(mut transaction: Transaction<'_, Postgres>) -> Result<(), StoreError> {
+    tell(&mut transaction, "").await?;
+    commit(transaction).await
+}
+
+/// Within a transaction: has everyone who listens look again once it is committed.
+async fn tell(connection: &mut sqlx::PgConnection, what: &'static str) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_notify($1, $2)")
+        .bind(CHANNEL)
+        .bind(what)
+        .execute(connection)
+        .await
+        .map_err(StoreError::query("telling the daemons"))?;
+    Ok(())
+}
+
+async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), StoreError> {
+    transaction.commit().await.map_err(StoreError::query("committing"))
+}
+
+/// Text as PostgreSQL takes it: a NUL, which it can't hold, becomes the replacement character.
+fn text(text: &str) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() }
+}
+
+/// As [`text`].
+fn optional_text(value: Option<&str>) -> Option<String> {
+    value.map(text)
+}

@@ -1,0 +1,361 @@
+//! Connecting, and whether what is found there may be used: refused by one sentence where not, created or migrated where
+//! it may.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlSafeStr};
+
+use super::error::StoreError;
+use super::{Inner, LOCKS, MIGRATING, PostgresAddress, Store};
+use crate::domain::routing::Route;
+
+/// The files of `migrations/postgres/`.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let migration = |version, description: &'static str, sql: &'static str| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![migration(
+        1,
+        "watch",
+        include_str!("../../../migrations/postgres/0001_watch.sql"),
+    )])
+});
+
+/// The oldest version that the statements are tried on.
+const OLDEST_SERVER: i32 = 140_000;
+
+/// How long connecting may take, TLS and password included.
+pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a statement's connection is waited for.
+const ACQUIRE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections of a daemon for claims, and for people. With the two of its session it has at most seven.
+const READERS: u32 = 2;
+const PEOPLE: u32 = 3;
+
+/// What every connection is set to. A peer that is gone is noticed by the server within seconds, and so is one that has
+/// stopped in the middle of a transaction, which others wait for.
+const SETTINGS: &str = "SET client_min_messages = warning; SET timezone = 'UTC'; SET jit = off;
+    SET synchronous_commit = on; SET default_transaction_isolation = 'read committed';
+    SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '60s';
+    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
+    SET tcp_user_timeout = 10000";
+
+/// Set-based statements look rows up by key, whatever a table's statistics say of its size when it was small.
+pub(super) const BY_KEY: &str =
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
+
+impl Store {
+    /// Opens the database for a command, creating or migrating it as needed. New events go to `routes`.
+    pub async fn open(address: &PostgresAddress, routes: Vec<Route>) -> Result<Self, StoreError> {
+        let store = Self::new(address, routes)?;
+        let mut connection = store.connect().await?;
+        store.prepare(&mut connection).await?;
+        // It has done its work.
+        let _ = connection.close().await;
+        Ok(store)
+    }
+
+    /// The database for a daemon, which is looked at when it takes part in the work.
+    pub fn new(address: &PostgresAddress, routes: Vec<Route>) -> Result<Self, StoreError> {
+        let options = address.options()?;
+        let inner = Inner {
+            readers: pool(options.clone(), READERS, true),
+            people: pool(options, PEOPLE, false),
+            address: address.clone(),
+            routes: routes.into(),
+        };
+        Ok(Self { inner: inner.into(), session: None })
+    }
+
+    /// A connection of its own, with the password as its file holds it now.
+    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
+        let options = self.address().options()?;
+        self.inner.readers.set_connect_options(options.clone());
+        self.inner.people.set_connect_options(options.clone());
+        let failed = |source| StoreError::Connect { address: self.address().to_string(), source };
+        let connecting = async {
+            let mut connection = options.connect().await?;
+            sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(CONNECT_PATIENCE, connecting).await {
+            Ok(connected) => connected.map_err(failed),
+            Err(_) => {
+                let late = std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    format!("no answer within {} s", CONNECT_PATIENCE.as_secs()),
+                );
+                Err(failed(sqlx::Error::Io(late)))
+            }
+        }
+    }
+
+    /// One connection that listens, with those settings.
+    pub(super) fn control_pool(&self) -> Result<PgPool, StoreError> {
+        Ok(pool(self.address().options()?, 1, false))
+    }
+
+    /// Makes sure that the server can do what is asked of it and that the schema is ours and the newest.
+    pub(super) async fn prepare(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        self.require_server(connection).await?;
+        if let Schema::Current = self.schema_of(connection).await? {
+            return self.require_rights(connection).await;
+        }
+        // One at a time; who waited finds the work done. The lock goes with the connection, however that ends.
+        let locking = StoreError::query("waiting for another process's migration");
+        sqlx::query("SELECT pg_advisory_lock($1, $2)")
+            .bind(LOCKS)
+            .bind(MIGRATING)
+            .execute(&mut *connection)
+            .await
+            .map_err(locking)?;
+        let migrated = self.migrate(connection).await;
+        let unlocking = StoreError::query("ending a migration");
+        sqlx::query("SELECT pg_advisory_unlock($1, $2)")
+            .bind(LOCKS)
+            .bind(MIGRATING)
+            .execute(&mut *connection)
+            .await
+            .map_err(unlocking)?;
+        migrated?;
+        self.require_rights(connection).await
+    }
+
+    /// Connects as a daemon does, and says what is there. Nothing is created.
+    pub async fn reach(&self) -> Result<&'static str, StoreError> {
+        let mut connection = self.connect().await?;
+        self.require_server(&mut connection).await?;
+        let found = match self.schema_of(&mut connection).await? {
+            Schema::Missing => "reached, an empty database that the first start fills",
+            Schema::Older => "reached, a database of an older version that the next start brings up to date",
+            Schema::Current => {
+                self.require_rights(&mut connection).await?;
+                "reached, a database of this version"
+            }
+        };
+        // It has done its work.
+        let _ = connection.close().await;
+        Ok(found)
+    }
+
+    async fn migrate(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        if let Schema::Current = self.schema_of(connection).await? {
+            return Ok(());
+        }
+        let (may_create, schema): (bool, Option<String>) = sqlx::query_as(
+            "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_schema()::text",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::query("reading rights"))?;
+        if !may_create {
+            let (schema, user) = (schema.unwrap_or_else(|| "public".to_owned()), self.address().user());
+            return Err(StoreError::Rights {
+                address: self.address().to_string(),
+                grant: format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}"),
+            });
+        }
+        MIGRATIONS.run_direct(None, connection, false).await.map_err(|source| StoreError::Migrate {
+            database: self.address().to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    async fn require_server(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let refuse = |rule: String| Err(StoreError::Server { address: self.address().to_string(), rule });
+        let (product, version, is_standby, fsync): (String, i32, bool, String) = sqlx::query_as(
+            "SELECT version(), current_setting('server_version_num')::int, pg_is_in_recovery(),
+                    coalesce(current_setting('fsync', true), 'on')",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::query("asking the server for its version"))?;
+        if !product.starts_with("PostgreSQL") {
+            let product = product.split_whitespace().next().unwrap_or_default().to_owned();
+            return refuse(format!(
+                "it is {product}, whose advisory locks keep nobody out: PostgreSQL is needed"
+            ));
+        }
+        if version < OLDEST_SERVER {
+            return refuse(format!("it is PostgreSQL {}: version 14 or newer is needed", version / 10_000));
+        }
+        if is_standby {
+            return refuse("it is a standby, which takes no writes: name the primary".to_owned());
+        }
+        if fsync == "off" {
+            return refuse(
+                "it runs with fsync = off, and a power cut would lose answers: turn it on".to_owned(),
+            );
+        }
+        self.require_own_backend(connection).await
+    }
+
+    /// A pooler that gives a connection another backend for each transaction loses locks, and with them the work of
+    /// two daemons meets. It shows where two connections that are both open have one backend, and where a lock that was
+    /// taken is not there.
+    async fn require_own_backend(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let failed = StoreError::query;
+        let asking = "asking the server for its backend";
+        let mine: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed(asking))?;
+        let mut other = self.connect().await?;
+        let theirs: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut other)
+            .await
+            .map_err(failed(asking))?;
+        let still_mine: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed(asking))?;
+        let _ = other.close().await;
+        let probe = -2;
+        let n_locks: i64 = {
+            sqlx::query("SELECT pg_advisory_lock_shared($1, $2)")
+                .bind(LOCKS)
+                .bind(probe)
+                .execute(&mut *connection)
+                .await
+                .map_err(failed("trying a lock"))?;
+            let n_locks = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = $1
+                   AND classid = $2::bigint::oid AND objsubid = 2",
+            )
+            .bind(mine)
+            .bind(i64::from(LOCKS))
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed("trying a lock"))?;
+            sqlx::query("SELECT pg_advisory_unlock_shared($1, $2)")
+                .bind(LOCKS)
+                .bind(probe)
+                .execute(&mut *connection)
+                .await
+                .map_err(failed("trying a lock"))?;
+            n_locks
+        };
+        if mine == theirs || mine != still_mine || n_locks == 0 {
+            return Err(StoreError::Server {
+                address: self.address().to_string(),
+                rule: "it is a pooler in transaction mode, or one that keeps no locks: connect to PostgreSQL itself, or \
+                       to a pooler in session mode"
+                    .to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn schema_of(&self, connection: &mut PgConnection) -> Result<Schema, StoreError> {
+        let address = || self.address().to_string();
+        let (is_ours, n_tables): (bool, i64) = sqlx::query_as(
+            "SELECT to_regclass('pcsid_watch') IS NOT NULL AND to_regclass('_sqlx_migrations') IS NOT NULL,
+                    (SELECT count(*) FROM pg_class c
+                     WHERE c.relkind IN ('r', 'p') AND c.relnamespace = to_regnamespace(current_schema()::text)
+                       AND c.relname <> '_sqlx_migrations'
+                       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e'))",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::query("reading the schema"))?;
+        match (is_ours, n_tables) {
+            (false, 0) => return Ok(Schema::Missing),
+            (false, _) => {
+                return Err(StoreError::Server {
+                    address: address(),
+                    rule: "it holds tables of another program: name an empty database".to_owned(),
+                });
+            }
+            (true, _) => {}
+        }
+        let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+            .fetch_one(connection)
+            .await
+            .map_err(|source| self.rights_or("reading the schema's version", source))?;
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        match found {
+            _ if found > known => Err(StoreError::NewerSchema { address: address(), found, known }),
+            _ if found < known => Ok(Schema::Older),
+            _ => Ok(Schema::Current),
+        }
+    }
+
+    /// Tables that another role has made can't be used without its grant.
+    async fn require_rights(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let (may, schema): (bool, Option<String>) = sqlx::query_as(
+            "SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                                      AND has_table_privilege(c.oid, 'UPDATE')
+                                      AND has_table_privilege(c.oid, 'DELETE')), true),
+                    current_schema()::text
+             FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace(current_schema()::text)",
+        )
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::query("reading rights"))?;
+        match may {
+            true => Ok(()),
+            false => Err(self.missing_rights(schema.as_deref().unwrap_or("public"))),
+        }
+    }
+
+    fn missing_rights(&self, schema: &str) -> StoreError {
+        let user = self.address().user();
+        StoreError::Rights {
+            address: self.address().to_string(),
+            grant: format!(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user}; \
+                 GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {user}"
+            ),
+        }
+    }
+
+    fn rights_or(&self, operation: &'static str, source: sqlx::Error) -> StoreError {
+        let is_denied =
+            source.as_database_error().and_then(|err| err.code()).is_some_and(|code| code == "42501");
+        if is_denied { self.missing_rights("public") } else { StoreError::Query { operation, source } }
+    }
+}
+
+enum Schema {
+    Missing,
+    Older,
+    Current,
+}
+
+fn pool(options: PgConnectOptions, n_most: u32, is_by_key: bool) -> PgPool {
+    PgPoolOptions::new()
+        .min_connections(0)
+        .max_connections(n_most)
+        .acquire_timeout(ACQUIRE_PATIENCE)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(SETTINGS).execute(&mut *connection).await?;
+                if is_by_key {
+                    sqlx::raw_sql(BY_KEY).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MIGRATIONS;
+
+    #[test]
+    fn every_file_of_migrations_is_one_that_is_run() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres");
+        let names =
+            std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut files: Vec<String> = names.filter(|name| name.ends_with(".sql")).collect();
+        files.sort();
+        let named = MIGRATIONS.iter().map(|one| format!("{:04}_{}.sql", one.version, one.description));
+        assert_eq!(files, named.collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,98 @@
+//! The state of things at a glance.
+
+use std::collections::BTreeMap;
+
+use super::Store;
+use super::error::StoreError;
+use crate::domain::activity::State;
+use crate::domain::time::Timestamp;
+use crate::store::overview::{ClosedGate, Overview, Undelivered, Waiting};
+
+impl Store {
+    pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
+        Ok(Overview {
+            states: self.states().await?,
+            closed: self.closed_gates(now).await?,
+            oldest_waiting: self.oldest_waiting().await?,
+            due_since: self.due_since(now).await?,
+            outbox: self.outbox().await?,
+            ending: self.ending_counts(now).await?,
+        })
+    }
+
+    async fn states(&self) -> Result<BTreeMap<State, u64>, StoreError> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT state, sum(n)::bigint FROM tally_states GROUP BY state HAVING sum(n) > 0")
+                .fetch_all(self.people())
+                .await
+                .map_err(StoreError::query("counting activities"))?;
+        rows.into_iter()
+            .map(|(label, n)| match State::from_label(&label) {
+                Some(state) => Ok((state, u64::try_from(n).unwrap_or(0))),
+                None => Err(StoreError::Damaged { column: "tally_states.state", value: label }),
+            })
+            .collect()
+    }
+
+    async fn closed_gates(&self, now: Timestamp) -> Result<Vec<ClosedGate>, StoreError> {
+        type Row = (Option<String>, Option<String>, Option<String>, Option<i64>, Option<i64>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT name, NULL, held_reason, held_since, coalesce(probe_at, paused_until) FROM credentials
+             WHERE held_since IS NOT NULL OR paused_until > $1
+             UNION ALL
+             SELECT NULL, vat, held_reason, held_since, probe_at FROM vats WHERE held_since IS NOT NULL
+             ORDER BY 1 NULLS FIRST, 2 NULLS FIRST",
+        )
+        .bind(now.as_millis())
+        .fetch_all(self.people())
+        .await
+        .map_err(StoreError::query("reading holds"))?;
+        let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
+        Ok(rows
+            .into_iter()
+            .map(|(credential, vat, reason, since, until)| ClosedGate {
+                credential,
+                vat,
+                reason,
+                since: time(since),
+                until: time(until),
+            })
+            .collect())
+    }
+
+    async fn oldest_waiting(&self) -> Result<Option<Waiting>, StoreError> {
+        // One look into the index for each state, rather than a walk over all that wait.
+        let row: Option<(String, String, i64)> = sqlx::query_as(
+            "SELECT v.vat, a.activity_id, a.registered_at
+             FROM (VALUES ('PENDING'), ('IN_PROGRESS')) w (state)
+             JOIN LATERAL (SELECT * FROM activities b WHERE b.state = w.state
+                           ORDER BY b.registered_at LIMIT 1) a ON true
+             JOIN vats v ON v.id = a.vat_id
+             ORDER BY a.registered_at LIMIT 1",
+        )
+        .fetch_optional(self.people())
+        .await
+        .map_err(StoreError::query("looking for the oldest activity"))?;
+        Ok(row.map(|(vat, activity_id, registered_at)| Waiting {
+            vat,
+            activity_id,
+            registered_at: Timestamp::from_millis(registered_at),
+        }))
+    }
+
+    async fn outbox(&self) -> Result<Vec<Undelivered>, StoreError> {
+        let rows: Vec<(String, Option<i64>, Option<i64>)> = sqlx::query_as(
+            "SELECT sink, (sum(n) FILTER (WHERE status = 'pending'))::bigint,
+                    (sum(n) FILTER (WHERE status = 'dead'))::bigint
+             FROM tally_deliveries WHERE status <> 'delivered' AND n > 0 GROUP BY sink ORDER BY sink",
+        )
+        .fetch_all(self.people())
+        .await
+        .map_err(StoreError::query("counting undelivered events"))?;
+        let count = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        Ok(rows
+            .into_iter()
+            .map(|(sink, pending, dead)| Undelivered { sink, pending: count(pending), dead: count(dead) })
+            .collect())
+    }
+}

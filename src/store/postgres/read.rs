@@ -1,0 +1,218 @@
+//! What people look at: the public views, read as tables.
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
+
+use super::Store;
+use super::error::StoreError;
+use crate::domain::activity::Vat;
+use crate::store::activities::ActivityRef;
+use crate::store::read::{ActivityView, Argument, Cell, Report, Table};
+
+/// Parameters: activity id, VAT or null.
+const fn statement_of(view: ActivityView) -> &'static str {
+    match view {
+        ActivityView::Activity => {
+            "SELECT * FROM report_activities WHERE activity_id = $1 AND ($2::text IS NULL OR vat = $2) ORDER BY vat"
+        }
+        ActivityView::Transitions => {
+            "SELECT * FROM report_transitions WHERE activity_id = $1 AND ($2::text IS NULL OR vat = $2)
+             ORDER BY vat, seq"
+        }
+        ActivityView::Checks => {
+            "SELECT * FROM report_checks WHERE activity_id = $1 AND ($2::text IS NULL OR vat = $2)
+             ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
+        }
+        ActivityView::CheckErrors => {
+            "SELECT * FROM report_check_errors WHERE activity_id = $1 AND ($2::text IS NULL OR vat = $2)
+             ORDER BY vat, (SELECT n.position FROM check_names n WHERE n.name = check_name), position"
+        }
+        ActivityView::Errors => {
+            "SELECT * FROM report_errors WHERE activity_id = $1 AND ($2::text IS NULL OR vat = $2)
+             ORDER BY vat, position"
+        }
+        ActivityView::Events => {
+            "SELECT event_id, type, vat, activity_id, occurred_at FROM report_events
+             WHERE activity_id = $1 AND ($2::text IS NULL OR vat = $2) ORDER BY vat, occurred_at"
+        }
+        ActivityView::Deliveries => {
+            "SELECT e.vat, e.activity_id, e.type, d.* FROM report_events e JOIN report_deliveries d USING (event_id)
+             WHERE e.activity_id = $1 AND ($2::text IS NULL OR e.vat = $2)
+             ORDER BY e.vat, e.occurred_at, d.sink"
+        }
+        ActivityView::Attempts => {
+            "SELECT v.vat, a.activity_id, e.event_id, t.sink, t.seq, pcsid_watch_time(t.attempted_at) AS attempted_at,
+                    t.duration_ms, t.http_status, t.error
+             FROM activities a
+             JOIN vats v ON v.id = a.vat_id
+             JOIN events e ON e.activity = a.id
+             JOIN attempts t ON t.event = e.seq
+             WHERE a.activity_id = $1 AND ($2::text IS NULL OR v.vat = $2)
+             ORDER BY v.vat, t.event, t.sink, t.seq"
+        }
+    }
+}
+
+const fn report_statement(report: Report) -> &'static str {
+    match report {
+        Report::Summary => "SELECT * FROM report_vats ORDER BY vat",
+        Report::Checks => {
+            "SELECT * FROM report_vat_checks
+             ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
+        }
+        Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
+        Report::Devices => {
+            "SELECT * FROM report_devices ORDER BY pcsid_at IS NOT NULL, attempts DESC, vat, device_id"
+        }
+        Report::Overdue { .. } => {
+            "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
+                    r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
+             FROM (SELECT id, vat_id, activity_id, registered_at FROM activities
+                   WHERE concluded_at IS NULL AND registered_at <= $1 ORDER BY registered_at, id) k
+             JOIN vats v ON v.id = k.vat_id
+             JOIN report_activities r ON r.vat = v.vat AND r.activity_id = k.activity_id
+             ORDER BY k.registered_at, k.id"
+        }
+        Report::Renewals { .. } => {
+            "SELECT vat, device_id, activity_id, pcsid_watch_time(obtained_at) AS obtained_at,
+                    pcsid_watch_time(expires_at) AS expires_at,
+                    -- Whole days; negative once it has ended.
+                    (expires_at - $1) / 86400000 AS days_left,
+                    CASE WHEN expires_at <= $1 THEN 'expired' ELSE 'ending' END AS standing,
+                    pcsid_watch_time(reminded_at) AS reminded_at
+             FROM certificates c WHERE superseded_by IS NULL AND c.expires_at <= $2
+             ORDER BY c.expires_at, vat, device_id NULLS FIRST, activity_id NULLS FIRST"
+        }
+        Report::Replicas => {
+            "SELECT r.name, r.version, pcsid_watch_time(r.started_at) AS since,
+                    pcsid_watch_time(r.seen_at) AS last_sign_of_life,
+                    string_agg(p.name, ', ' ORDER BY p.name) FILTER (WHERE p.kind = 'credential') AS credentials,
+                    string_agg(p.name, ', ' ORDER BY p.name) FILTER (WHERE p.kind = 'sink') AS sinks,
+                    CASE WHEN bool_or(p.kind = 'upkeep') THEN 'yes' ELSE 'no' END AS upkeep
+             FROM replicas r
+             LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.pid = r.backend_pid AND l.granted
+                 AND l.classid = 1346589527 AND l.objsubid = 2
+                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             LEFT JOIN pieces p ON p.id::bigint = l.objid::bigint
+             GROUP BY r.id ORDER BY r.started_at, r.id"
+        }
+        Report::Deliveries => {
+            "SELECT t.sink, t.status, t.n AS deliveries,
+                    u.oldest_event_at, u.next_attempt_at, u.an_error
+             FROM tally_deliveries t
+             LEFT JOIN (SELECT d.sink, d.status, min(e.occurred_at) AS oldest_event_at,
+                               min(d.next_attempt_at) AS next_attempt_at, max(d.last_error) AS an_error
+                        FROM report_deliveries d JOIN report_events e USING (event_id)
+                        WHERE d.status IN ('pending', 'dead')
+                        GROUP BY d.sink, d.status) u ON u.sink = t.sink AND u.status = t.status
+             WHERE t.n > 0
+             ORDER BY t.sink, t.status"
+        }
+    }
+}
+
+impl Store {
+    pub async fn rows_of(&self, view: ActivityView, activity: &ActivityRef) -> Result<Table, StoreError> {
+        let arguments = [
+            Argument::Text(Some(activity.activity_id.as_str())),
+            Argument::Text(activity.vat.as_ref().map(Vat::as_str)),
+        ];
+        self.table("reading an activity", statement_of(view), &arguments).await
+    }
+
+    pub async fn report(&self, report: Report, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
+        let arguments: Vec<_> = match report {
+            Report::Overdue { registered_until } => vec![Argument::Integer(registered_until.as_millis())],
+            Report::Renewals { now, within } => {
+                [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
+            }
+            _ => Vec::new(),
+        };
+        let bound = limit.map_or_else(|| "ALL".to_owned(), |limit| (u64::from(limit) + 1).to_string());
+        let statement = format!("{} LIMIT {bound}", report_statement(report));
+        let mut table = self.table("reading a report", AssertSqlSafe(statement), &arguments).await?;
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let has_more = table.rows.len() > limit;
+        table.rows.truncate(limit);
+        Ok((table, has_more))
+    }
+
+    /// Reads a table; its columns are known even where it has no rows.
+    pub(super) async fn table(
+        &self,
+        operation: &'static str,
+        statement: impl SqlSafeStr,
+        arguments: &[Argument<'_>],
+    ) -> Result<Table, StoreError> {
+        let mut connection = self.people().acquire().await.map_err(StoreError::query(operation))?;
+        table_by(&mut connection, operation, statement, arguments).await
+    }
+
+    /// As [`Store::table`], for what a reader chose freely: the server ends it after some seconds.
+    ///
+    /// # Errors
+    /// [`StoreError::TooSlow`] where that happens; otherwise only those of the database.
+    pub(super) async fn bounded_table(
+        &self,
+        operation: &'static str,
+        statement: impl SqlSafeStr,
+        arguments: &[Argument<'_>],
+    ) -> Result<Table, StoreError> {
+        let failed = StoreError::query;
+        let mut bounded = self.people().begin_with("BEGIN READ ONLY").await.map_err(failed(operation))?;
+        sqlx::query("SET LOCAL statement_timeout = '5s'")
+            .execute(&mut *bounded)
+            .await
+            .map_err(failed(operation))?;
+        let table = table_by(&mut bounded, operation, statement, arguments).await;
+        table.map_err(|err| match &err {
+            StoreError::Query { source: sqlx::Error::Database(err), .. }
+                if err.code().is_some_and(|code| code == "57014") =>
+            {
+                StoreError::TooSlow
+            }
+            _ => err,
+        })
+    }
+}
+
+async fn table_by(
+    connection: &mut PgConnection,
+    operation: &'static str,
+    statement: impl SqlSafeStr,
+    arguments: &[Argument<'_>],
+) -> Result<Table, StoreError> {
+    let failed = StoreError::query;
+    let prepared = connection.prepare(statement.into_sql_str()).await.map_err(failed(operation))?;
+    let columns = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
+    let mut query = prepared.query();
+    for argument in arguments {
+        query = match argument {
+            Argument::Text(text) => query.bind(*text),
+            Argument::Owned(text) => query.bind(text.as_deref()),
+            Argument::Integer(number) => query.bind(*number),
+        };
+    }
+    let rows = query.fetch_all(connection).await.map_err(failed(operation))?;
+    let rows = rows.iter().map(cells).collect::<Result<_, _>>().map_err(failed(operation))?;
+    Ok(Table { columns, rows })
+}
+
+/// Values by their columns' types.
+pub(super) fn cells(row: &PgRow) -> Result<Vec<Cell>, sqlx::Error> {
+    (0..row.len())
+        .map(|column| {
+            let value = row.try_get_raw(column)?;
+            if value.is_null() {
+                return Ok(Cell::Null);
+            }
+            match value.type_info().name() {
+                "INT8" => row.try_get(column).map(Cell::Integer),
+                "INT4" => row.try_get(column).map(|number: i32| Cell::Integer(number.into())),
+                "BOOL" => row.try_get(column).map(|is: bool| Cell::Integer(is.into())),
+                "FLOAT8" => row.try_get(column).map(Cell::Real),
+                _ => row.try_get_unchecked(column).map(Cell::Text),
+            }
+        })
+        .collect()
+}

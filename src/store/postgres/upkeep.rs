@@ -1,0 +1,135 @@
+//! Looking after the database: checks, and forgetting what is old.
+
+use super::error::StoreError;
+use super::{Store, commit};
+use crate::domain::time::Timestamp;
+
+/// Activities removed in one transaction, so that none holds other writers up for long.
+const PRUNE_BATCH: i64 = 500;
+
+/// Each tally, what it counts, and both as rows to compare.
+const TALLIES: [(&str, &str, &str); 4] = [
+    (
+        "tally_states",
+        "SELECT vat_id::text, state, n FROM tally_states WHERE n <> 0",
+        "SELECT vat_id::text, state, count(*) FROM activities GROUP BY 1, 2",
+    ),
+    (
+        "tally_conclusions",
+        "SELECT hour::text, state, n FROM tally_conclusions WHERE n <> 0",
+        "SELECT (concluded_at / 3600000)::text, state, count(*) FROM activities WHERE concluded_at IS NOT NULL
+         GROUP BY 1, 2",
+    ),
+    (
+        "tally_checks",
+        "SELECT vat_id || ' ' || position, outcome, n FROM tally_checks WHERE n <> 0",
+        "SELECT a.vat_id || ' ' || c.position, c.outcome, count(*) FROM checks c JOIN activities a ON a.id = c.activity
+         GROUP BY 1, 2",
+    ),
+    (
+        "tally_deliveries",
+        "SELECT sink, status, n FROM tally_deliveries WHERE n <> 0",
+        "SELECT sink, status, count(*) FROM deliveries GROUP BY 1, 2",
+    ),
+];
+
+impl Store {
+    /// What can be checked from here: that what is kept in two places is the same in both. Whether the files are whole
+    /// the server's own `pg_amcheck` and `pg_checksums` say.
+    pub async fn problems(&self) -> Result<Vec<String>, StoreError> {
+        let checking = StoreError::query("checking the database");
+        let mut problems = Vec::new();
+        let mut snapshot = self
+            .people()
+            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+            .map_err(checking)?;
+        for (table, kept, counted) in TALLIES {
+            let n: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                "SELECT count(*) FROM (({kept} EXCEPT {counted}) UNION ALL ({counted} EXCEPT {kept})) d"
+            )))
+            .fetch_one(&mut *snapshot)
+            .await
+            .map_err(StoreError::query("checking the database"))?;
+            if n > 0 {
+                problems.push(format!("{n} rows of {table} differ from what they count"));
+            }
+        }
+        let n: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM activities a LEFT JOIN schedules s ON s.id = a.id AND s.vat_id = a.vat_id
+             WHERE s.id IS NULL OR (a.concluded_at IS NULL) <> (s.next_poll_at IS NOT NULL)",
+        )
+        .fetch_one(&mut *snapshot)
+        .await
+        .map_err(StoreError::query("checking the database"))?;
+        if n > 0 {
+            problems.push(format!("{n} activities and their rows of schedules don't fit each other"));
+        }
+        Ok(problems)
+    }
+
+    /// Through the session of who holds the upkeep; a command's own transaction otherwise.
+    pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        match &self.session {
+            Some(session) => {
+                let mut held = session.begin().await?;
+                let pruned = prune(held.connection(), &self.sinks(), before).await;
+                held.end(pruned).await
+            }
+            None => {
+                let mut transaction = self.begin().await?;
+                let pruned = prune(&mut transaction, &self.sinks(), before).await?;
+                commit(transaction).await?;
+                Ok(pruned)
+            }
+        }
+    }
+
+    fn sinks(&self) -> Vec<String> {
+        self.routes().iter().map(|route| route.sink.clone()).collect()
+    }
+
+    pub async fn may_prune(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let after: Option<Option<i64>> = sqlx::query_scalar("SELECT prune_after FROM heartbeat")
+            .fetch_optional(self.people())
+            .await
+            .map_err(StoreError::query("reading the heartbeat"))?;
+        Ok(after.flatten().is_none_or(|after| after <= now.as_millis()))
+    }
+}
+
+async fn prune(
+    connection: &mut sqlx::PgConnection,
+    sinks: &[String],
+    before: Timestamp,
+) -> Result<u64, StoreError> {
+    let activities = sqlx::query(
+        "DELETE FROM activities WHERE id IN (
+             SELECT id FROM activities a
+             WHERE concluded_at < $1
+               AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d ON d.event = e.seq
+                               WHERE e.activity = a.id AND d.status = 'pending' AND d.sink = ANY ($3::text[]))
+             ORDER BY concluded_at LIMIT $2)",
+    )
+    .bind(before.as_millis())
+    .bind(PRUNE_BATCH)
+    .bind(sinks)
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::query("pruning activities"))?;
+    let events = sqlx::query(
+        "DELETE FROM events WHERE seq IN (
+             SELECT seq FROM events e
+             WHERE activity IS NULL AND occurred_at < $1
+               AND NOT EXISTS (SELECT 1 FROM deliveries d
+                               WHERE d.event = e.seq AND d.status = 'pending' AND d.sink = ANY ($3::text[]))
+             ORDER BY occurred_at LIMIT $2)",
+    )
+    .bind(before.as_millis())
+    .bind(PRUNE_BATCH)
+    .bind(sinks)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("pruning events"))?;
+    Ok(activities.rows_affected() + events.rows_affected())
+}

@@ -1,0 +1,111 @@
+//! What people look at: the public views, read as tables.
+
+use serde_json::{Map, Value};
+
+use crate::domain::time::Timestamp;
+
+/// One value of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction.
+    Real(f64),
+    /// Text.
+    Text(String),
+}
+
+impl Cell {
+    /// As JSON, a number as a number.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Cell::Null => Value::Null,
+            Cell::Integer(number) => Value::from(*number),
+            Cell::Real(number) => Value::from(*number),
+            Cell::Text(text) => Value::from(text.as_str()),
+        }
+    }
+}
+
+/// Rows of a view with the names of its columns.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Table {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Rows, each as long as `columns`.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table that is made up rather than read.
+    pub fn new(columns: &[&str], rows: Vec<Vec<Cell>>) -> Self {
+        Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows }
+    }
+
+    /// The rows as JSON objects, their keys the columns.
+    pub fn objects(&self) -> Vec<Map<String, Value>> {
+        let object =
+            |row: &Vec<Cell>| self.columns.iter().cloned().zip(row.iter().map(Cell::to_json)).collect();
+        self.rows.iter().map(object).collect()
+    }
+}
+
+/// The views that tell of one activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActivityView {
+    /// `report_activities`
+    Activity,
+    /// `report_transitions`
+    Transitions,
+    /// `report_checks`
+    Checks,
+    /// `report_check_errors`
+    CheckErrors,
+    /// `report_errors`
+    Errors,
+    /// `report_events`
+    Events,
+    /// `report_deliveries`
+    Deliveries,
+    /// Each attempt of a webhook.
+    Attempts,
+}
+
+/// The reports of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// Counts by VAT and state, and what is held.
+    Summary,
+    /// The six checks by VAT: how often each succeeded and failed.
+    Checks,
+    /// The rules that fail, the most frequent first.
+    Rules,
+    /// Devices: attempts until a PCSID, those that still have none first.
+    Devices,
+    /// Activities that are being watched and were registered at this time or before.
+    Overdue {
+        /// Now less `stalled_after`.
+        registered_until: Timestamp,
+    },
+    /// Undelivered events by sink.
+    Deliveries,
+    /// Current certificates that have ended or end within this time.
+    Renewals {
+        /// The time now.
+        now: Timestamp,
+        /// How far ahead.
+        within: std::time::Duration,
+    },
+    /// The daemons on the database, where there may be several.
+    Replicas,
+}
+
+/// A parameter of a statement.
+#[derive(Debug, Clone)]
+pub(super) enum Argument<'a> {
+    Text(Option<&'a str>),
+    Owned(Option<String>),
+    Integer(i64),
+}

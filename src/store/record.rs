@@ -1,0 +1,64 @@
+//! What the daemon writes: one batch of records, one transaction.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::deliveries::DeliveryRecord;
+use super::schedule::Claimed;
+use crate::domain::decide::Decision;
+use crate::domain::gate::GateChange;
+use crate::domain::time::Timestamp;
+
+/// One thing to write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// What was decided about an activity.
+    Poll(Box<PollRecord>),
+    /// A hold or pause.
+    Gate(GateChange),
+    /// What came of sending an event to a sink.
+    Delivery(DeliveryRecord),
+    /// The wall clock jumped by so many milliseconds: everything planned moves along.
+    ClockJump {
+        /// By how much, in milliseconds; negative: backwards.
+        delta_ms: i64,
+        /// The time after the jump.
+        now: Timestamp,
+    },
+    /// The daemon is alive at this time.
+    Heartbeat(Timestamp),
+    /// A request was made with this credential. Noted about once a second, for the quota of the next start.
+    Request {
+        /// The credential's name.
+        credential: Arc<str>,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A decision about an activity, and the row it was made for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PollRecord {
+    /// As it was claimed.
+    pub claimed: Claimed,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// What a batch came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recorded {
+    /// Keys of the rows whose decisions were dropped because a command had changed them meanwhile.
+    pub superseded: HashSet<i64>,
+    /// Events stored.
+    pub n_events: usize,
+}
+
+impl Recorded {
+    pub(super) fn add(&mut self, other: Recorded) {
+        self.superseded.extend(other.superseded);
+        self.n_events += other.n_events;
+    }
+}

@@ -1,0 +1,169 @@
+//! The face of those who read.
+
+use serde_json::{Map, Value};
+
+use super::activities::ActivityRef;
+use super::certificates::{Ending, EndingCertificates};
+use super::error::StoreError;
+use super::explanations::{FinalAnswer, FormerAttempt};
+use super::failures::Failure;
+use super::lists::{
+    ActivityFilter, ActivityPosition, DeliveryFilter, DeliveryPosition, EventFilter, EventPosition, Slice,
+    Total,
+};
+use super::overview::Overview;
+use super::read::{ActivityView, Report, Table};
+use super::statistics::Statistics;
+use super::{Backend, history, on};
+use crate::domain::activity::Vat;
+use crate::domain::preflight::{Device, Known};
+use crate::domain::time::Timestamp;
+use crate::words::Zone;
+
+/// Reads what people and programs ask for. However long that takes, no poll waits for it.
+#[derive(Debug, Clone)]
+pub struct Reports(pub(super) Backend);
+
+impl Reports {
+    /// The rows of a view that belong to an activity; to each activity with its id where no VAT is named.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn rows_of(&self, view: ActivityView, activity: &ActivityRef) -> Result<Table, StoreError> {
+        on!(&self.0, store => store.rows_of(view, activity).await)
+    }
+
+    /// A report of the command line, at most `limit` rows of it; and whether there are more.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn report(&self, report: Report, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
+        on!(&self.0, store => store.report(report, limit).await)
+    }
+
+    /// How many activities a filter lets through, whatever its limit and where it goes on.
+    ///
+    /// # Errors
+    /// As [`Reports::list_activities`].
+    pub async fn count_activities(&self, filter: &ActivityFilter) -> Result<Total, StoreError> {
+        on!(&self.0, store => store.count_activities(filter).await)
+    }
+
+    /// The failures behind rows of `report_activities`, in their order.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn failures(&self, activities: &Table) -> Result<Vec<Failure>, StoreError> {
+        on!(&self.0, store => store.failures(activities).await)
+    }
+
+    /// Rows of `report_activities` in the order asked for.
+    ///
+    /// # Errors
+    /// [`StoreError::TooSlow`] where a search takes longer than anybody waits; otherwise only those of the database.
+    pub async fn list_activities(
+        &self,
+        filter: &ActivityFilter,
+    ) -> Result<Slice<ActivityPosition>, StoreError> {
+        on!(&self.0, store => store.list_activities(filter).await)
+    }
+
+    /// Rows of `report_events` in the order in which they were recorded.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn list_events(&self, filter: &EventFilter) -> Result<Slice<EventPosition>, StoreError> {
+        on!(&self.0, store => store.list_events(filter).await)
+    }
+
+    /// Rows of `report_deliveries` with their events' types, VATs and activities, the latest event first.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn list_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+    ) -> Result<Slice<DeliveryPosition>, StoreError> {
+        on!(&self.0, store => store.list_deliveries(filter).await)
+    }
+
+    /// Reads the overview. It costs the same however many activities have concluded. A pause that ended before
+    /// `now` is none.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
+        on!(&self.0, store => store.overview(now).await)
+    }
+
+    /// Reads the statistics. It costs the same however many activities there are.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn statistics(&self, now: Timestamp, zone: &Zone) -> Result<Statistics, StoreError> {
+        on!(&self.0, store => store.statistics(now, zone).await)
+    }
+
+    /// The row of `report_activities` of each activity with this id, one a VAT, with its `transitions`, `checks` (each
+    /// with its `errors`), `errors`, `events`, `deliveries` and `attempts` below it, and the device's `former_attempt`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownActivity`] where there is none; otherwise only those of the database.
+    pub async fn histories(&self, wanted: &ActivityRef) -> Result<Vec<Map<String, Value>>, StoreError> {
+        history::histories(self, wanted).await
+    }
+
+    /// Upstream's final answer about an activity of this VAT, where one concluded it.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn final_answer(&self, activity: &ActivityRef) -> Result<Option<FinalAnswer>, StoreError> {
+        on!(&self.0, store => store.final_answer(activity).await)
+    }
+
+    /// What ends when, for people. Their clocks are `utc_offset_ms` ahead of UTC.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn ending(&self, now: Timestamp, utc_offset_ms: i64) -> Result<EndingCertificates, StoreError> {
+        on!(&self.0, store => store.ending(now, utc_offset_ms).await)
+    }
+
+    /// The current certificates that end after this time, of one VAT or of all, for a calendar: a bounded number, the
+    /// first to end first.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn calendar(&self, from: Timestamp, vat: Option<&Vat>) -> Result<Vec<Ending>, StoreError> {
+        on!(&self.0, store => store.calendar(from, vat).await)
+    }
+
+    /// What is known of each of these devices: certificates that have not ended, and activities that are being watched.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn known_devices(
+        &self,
+        devices: &[Device],
+        now: Timestamp,
+    ) -> Result<Vec<Vec<Known>>, StoreError> {
+        on!(&self.0, store => store.known_devices(devices, now).await)
+    }
+
+    /// The upstream that this database belongs to; `None` before its first use.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn upstream(&self) -> Result<Option<String>, StoreError> {
+        on!(&self.0, store => store.upstream().await)
+    }
+
+    /// The device's attempt before this one; `None` where there is none.
+    pub(super) async fn former_attempt(
+        &self,
+        vat: &str,
+        activity_id: &str,
+    ) -> Result<Option<FormerAttempt>, StoreError> {
+        on!(&self.0, store => store.former_attempt(vat, activity_id).await)
+    }
+}

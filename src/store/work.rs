@@ -1,0 +1,241 @@
+//! The face of the daemon that holds the database: claims, and records of what came of them.
+//!
+//! A claim writes nothing. What is out, claimed and not recorded yet, is kept here in memory, and a claim never hands
+//! out what is out. Recording lets it go.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::deliveries::ClaimedDelivery;
+use super::error::StoreError;
+use super::gates::StoredGate;
+use super::in_flight::InFlight;
+use super::record::{Record, Recorded};
+use super::schedule::{Claimed, Sweep};
+use super::{Backend, Upkeep, on};
+use crate::domain::time::Timestamp;
+use crate::domain::turns::{Found, Wanted};
+
+/// Cheap to clone; all clones know of what is out.
+#[derive(Debug, Clone)]
+pub struct Work {
+    backend: Backend,
+    /// What is out, of whoever still works on it.
+    out: Arc<Mutex<Out>>,
+}
+
+#[derive(Debug, Default)]
+struct Out {
+    polls: Vec<Weak<InFlight>>,
+    sinks: BTreeMap<String, Arc<InFlight>>,
+}
+
+/// The schedule of the activities of some credentials' VATs.
+#[derive(Debug, Clone)]
+pub struct Polls {
+    backend: Backend,
+    out: Arc<InFlight>,
+    /// For a database that several daemons work on: what is this one's.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "a file has one daemon"))]
+    mine: Arc<(Vec<String>, bool)>,
+}
+
+/// The due deliveries of one sink.
+#[derive(Debug, Clone)]
+pub struct Deliveries {
+    backend: Backend,
+    sink: String,
+    out: Arc<InFlight>,
+}
+
+impl Work {
+    pub(super) fn new(backend: Backend) -> Self {
+        Self { backend, out: Arc::default() }
+    }
+
+    /// The deliveries of a sink.
+    pub fn deliveries(&self, sink: &str) -> Deliveries {
+        let out = Arc::clone(self.out().sinks.entry(sink.to_owned()).or_default());
+        Deliveries { backend: self.backend.clone(), sink: sink.to_owned(), out }
+    }
+
+    /// The activities of these credentials' VATs, and of those that none serves if they are this daemon's.
+    pub fn polls(&self, credentials: &[String], has_unserved: bool) -> Polls {
+        let out = Arc::new(InFlight::default());
+        let mut all = self.out();
+        all.polls.retain(|polls| polls.strong_count() > 0);
+        all.polls.push(Arc::downgrade(&out));
+        Polls { backend: self.backend.clone(), out, mine: Arc::new((credentials.to_vec(), has_unserved)) }
+    }
+
+    /// Pruning, for who holds the upkeep.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep(self.backend.clone())
+    }
+
+    /// Writes all of these in one transaction, in their order as far as it matters, and lets what they are about go.
+    ///
+    /// A decision counts only where its row is as it was when claimed: a cancel or retry in between wins.
+    ///
+    /// # Errors
+    /// Only those of the database; then nothing was written or let go, and the same batch may be tried again.
+    pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
+        let recorded = on!(&self.backend, store => store.record(batch).await)?;
+        let out = self.out();
+        for polls in out.polls.iter().filter_map(Weak::upgrade) {
+            polls.release(batch.iter().filter_map(|record| match record {
+                Record::Poll(poll) => Some(poll.claimed.key),
+                _ => None,
+            }));
+        }
+        for (sink, out) in &out.sinks {
+            out.release(batch.iter().filter_map(|record| match record {
+                Record::Delivery(delivery) if delivery.sink == *sink => Some(delivery.event_key),
+                _ => None,
+            }));
+        }
+        Ok(recorded)
+    }
+
+    /// The gates that are held or paused.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn gates(&self) -> Result<Vec<StoredGate>, StoreError> {
+        on!(&self.backend, store => store.gates().await)
+    }
+
+    /// Pulls in what lies further ahead than anything is ever planned, as a row that a command wrote under a
+    /// wrong clock does: polls beyond `now` + `horizon`, and ages that have not begun yet.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn pull_in(&self, now: Timestamp, horizon: Duration) -> Result<u64, StoreError> {
+        on!(&self.backend, store => store.pull_in(now, horizon).await)
+    }
+
+    /// When each credential was last used for a request, as far as is noted.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn last_requests(&self) -> Result<HashMap<String, Timestamp>, StoreError> {
+        on!(&self.backend, store => store.last_requests().await)
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Polls {
+    /// Whether this daemon is known to hold them; while it is not, nothing is to be asked for.
+    pub fn is_held(&self) -> bool {
+        match &self.backend {
+            Backend::Sqlite(_) => true,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(store) => store.is_held(),
+        }
+    }
+
+    /// What the schedule has of each of these, in their order. Nothing of it is out.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn look(&self, wanted: &[Wanted], now: Timestamp) -> Result<Vec<Found<Claimed>>, StoreError> {
+        let out = self.out.keys();
+        on!(&self.backend, store => store.look(wanted, &out, now).await)
+    }
+
+    /// Activities that are old enough to stall or expire though they may not be asked for: those of held VATs, of VATs
+    /// that no credential serves, and of `closed_credentials`, without what is out. A bounded number is read from where
+    /// `sweep` has come to; after the last comes the oldest again.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn overdue(
+        &self,
+        sweep: &mut Sweep,
+        closed_credentials: &[&str],
+        stalled_before: Timestamp,
+        expired_before: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let out = self.out.keys();
+        match &self.backend {
+            Backend::Sqlite(store) => {
+                store.overdue(sweep, closed_credentials, stalled_before, expired_before, &out).await
+            }
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(store) => {
+                let (credentials, has_unserved) = &*self.mine;
+                let before = (stalled_before, expired_before);
+                store.overdue(sweep, closed_credentials, before, &out, (credentials, *has_unserved)).await
+            }
+        }
+    }
+
+    /// Takes an activity up that was found: it is out until it is recorded or put back. `false` where it was out
+    /// already.
+    pub fn take_up(&self, claimed: &Claimed) -> bool {
+        self.out.insert(claimed.key)
+    }
+
+    /// Takes back what was taken up and is not going to be recorded.
+    pub fn put_back(&self, claimed: impl IntoIterator<Item = Claimed>) {
+        self.out.release(claimed.into_iter().map(|claimed| claimed.key));
+    }
+
+    /// How many activities are out.
+    pub fn n_out(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Waits until something that was out is let go. One waiter at a time; a release before the call counts.
+    pub async fn released(&self) {
+        self.out.released().await;
+    }
+}
+
+impl Deliveries {
+    /// The sink's due deliveries, the longest due first, without what is out. All of them are out from now on.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let out = self.out.keys();
+        let claimed =
+            on!(&self.backend, store => store.claim_deliveries(&self.sink, now, limit, &out).await)?;
+        claimed.iter().for_each(|delivery| {
+            self.out.insert(delivery.event_key);
+        });
+        Ok(claimed)
+    }
+
+    /// Takes back what was claimed and is not going to be recorded.
+    pub fn put_back(&self, deliveries: impl IntoIterator<Item = ClaimedDelivery>) {
+        self.out.release(deliveries.into_iter().map(|delivery| delivery.event_key));
+    }
+
+    /// Waits until something that was out is let go. One waiter at a time; a release before the call counts.
+    pub async fn released(&self) {
+        self.out.released().await;
+    }
+
+    /// When the next delivery is due, without what is out.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn next_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let out = self.out.keys();
+        on!(&self.backend, store => store.next_delivery_at(&self.sink, &out).await)
+    }
+
+    /// Gives up deliveries that were tried in vain since before `tried_before`, however few tries a sink
+    /// that is down gets. Answers with how many.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn give_up(&self, tried_before: Timestamp) -> Result<u64, StoreError> {
+        on!(&self.backend, store => store.give_up(&self.sink, tried_before).await)
+    }
+}
