@@ -146,7 +146,7 @@ mod tests {
             ("postgres://watch@127.0.0.1/pcsid", "prefer"),
             ("postgres://watch@[::1]/pcsid", "prefer"),
             ("postgresql://watch@localhost/pcsid", "prefer"),
-            ("postgres://watch@/pcsid?host=/run/postgresql", "prefer"),
+            ("postgres://watch@localhost/pcsid?host=/run/postgresql", "prefer"),
         ] {
             assert_eq!(check(url), Ok(expected), "{url}");
         }
@@ -159,7 +159,7 @@ mod tests {
             ("postgres://db/pcsid", "names no user"),
             ("postgres://watch@db", "names no database"),
             ("postgres://watch@db/", "names no database"),
-            ("postgres://watch@/pcsid", "names no host"),
+            ("postgres://watch@/pcsid", "no URL"),
             ("postgres://watch@db/pcsid?sslmode=s3cret", "must be one of disable"),
             ("postgres://watch@db/pcsid?password=s3cret", "`password` is unknown"),
             ("postgres://watch@db/pcsid?host=s3cret", "folder of a socket"),
