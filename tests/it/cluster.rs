@@ -156,6 +156,10 @@ pub fn in_words_of_postgres(query: &str) -> String {
             "julianday(last_attempt_at)",
             "(extract(epoch FROM last_attempt_at::timestamptz)::numeric / 86400)",
         )
+        .replace(
+            "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+            "to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",
+        )
         .replace("payload ->> '$.data.activity_id'", "payload::jsonb #>> '{data,activity_id}'")
         .replace("sum(poll_count > 0)", "sum((poll_count > 0)::int)")
         .replace("consecutive_errors >= 3", "(consecutive_errors >= 3)::int")
