@@ -1,10 +1,12 @@
 //! The credentials' tokens: read at the start, read again when their files change.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 
+use crate::domain::redact::Redactor;
 use crate::settings::{CredentialSettings, SecretError, SecretSource};
 
 /// Why a credential's token can't be used.
@@ -30,13 +32,20 @@ pub enum TokenError {
 /// The current token of each credential. A token shows up in no `Debug` output and no log.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    tokens: BTreeMap<String, Token>,
+    tokens: BTreeMap<String, Current>,
+}
+
+/// A token to send, and to take out of answers again.
+#[derive(Debug, Clone)]
+pub struct Token {
+    pub(super) header: HeaderValue,
+    pub(super) redactor: Arc<Redactor>,
 }
 
 #[derive(Debug, Clone)]
-struct Token {
+struct Current {
     source: SecretSource,
-    header: HeaderValue,
+    token: Token,
     is_readable: bool,
 }
 
@@ -50,8 +59,8 @@ impl Tokens {
             .iter()
             .map(|credential| {
                 let source = credential.token.clone();
-                let header = read_header(&credential.name, &source)?;
-                Ok((credential.name.clone(), Token { source, header, is_readable: true }))
+                let token = Token::read(&credential.name, &source)?;
+                Ok((credential.name.clone(), Current { source, token, is_readable: true }))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { tokens })
@@ -65,40 +74,51 @@ impl Tokens {
     /// The tokens of these credentials alone.
     pub fn of(&self, credentials: &[String]) -> Self {
         let of = self.tokens.iter().filter(|(name, _)| credentials.contains(name));
-        Self { tokens: of.map(|(name, token)| (name.clone(), token.clone())).collect() }
+        Self { tokens: of.map(|(name, current)| (name.clone(), current.clone())).collect() }
     }
 
-    /// The header to send for a credential.
-    pub fn header(&self, credential: &str) -> Option<&HeaderValue> {
-        self.tokens.get(credential).map(|token| &token.header)
+    /// The token to send for a credential.
+    pub fn get(&self, credential: &str) -> Option<&Token> {
+        self.tokens.get(credential).map(|current| &current.token)
     }
 
     /// Reads the token files again and answers with the credentials whose token is another one now. Where a
     /// file can't be read, the former token stays in use, and that is logged once.
     pub fn refresh(&mut self) -> Vec<String> {
         let mut changed = Vec::new();
-        for (name, token) in &mut self.tokens {
-            match read_header(name, &token.source) {
+        for (name, current) in &mut self.tokens {
+            match read_header(name, &current.source) {
                 Ok(header) => {
-                    token.is_readable = true;
-                    if header != token.header {
-                        token.header = header;
+                    current.is_readable = true;
+                    if header != current.token.header {
+                        current.token = Token::of(header);
                         changed.push(name.clone());
                     }
                 }
                 Err(err) => {
-                    if token.is_readable {
+                    if current.is_readable {
                         tracing::warn!(
                             credential = %name,
                             error = &err as &dyn std::error::Error,
                             "the token of credential {name} can't be read any more; the former one stays in use"
                         );
                     }
-                    token.is_readable = false;
+                    current.is_readable = false;
                 }
             }
         }
         changed
+    }
+}
+
+impl Token {
+    fn read(credential: &str, source: &SecretSource) -> Result<Self, TokenError> {
+        read_header(credential, source).map(Self::of)
+    }
+
+    fn of(header: HeaderValue) -> Self {
+        let redactor = Arc::new(Redactor::new([header.as_bytes()]));
+        Self { header, redactor }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod advice;
 mod certificates;
+mod bounds;
 mod clock;
 #[allow(dead_code, reason = "what only the run on a server uses")]
 mod cluster;
@@ -24,6 +25,7 @@ mod main_job;
 mod pages;
 mod preflight;
 mod sandbox;
+mod secrets;
 mod service;
 mod shutdown;
 mod storage;

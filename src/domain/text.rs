@@ -1,0 +1,106 @@
+//! Text that others wrote, made fit to be kept, logged and shown.
+
+/// Marks that change the order or direction of what follows them. They belong into no line that a program writes: a reader
+/// would see another text than the one that stands there.
+pub const fn is_direction_mark(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// On one line, without control characters and direction marks: each becomes a space.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_direction_mark(c) { ' ' } else { c }).collect()
+}
+
+/// As [`one_line`], trimmed, and cut to so many characters; `…` says so.
+pub fn beginning(text: &str, max_chars: usize) -> String {
+    // A character takes at most four bytes; beyond one more than is shown there is no need to look.
+    let head = &text[..text.floor_char_boundary((max_chars + 1) * 4)];
+    let shown: String = head.chars().take(max_chars).collect();
+    let more = if head.chars().nth(max_chars).is_some() { "…" } else { "" };
+    format!("{}{more}", one_line(&shown).trim())
+}
+
+/// Cuts a text to so many bytes; `…` says so. Whether it was cut.
+pub fn cut(text: &mut String, max_bytes: usize) -> bool {
+    const MORE: &str = "…";
+    if text.len() <= max_bytes {
+        return false;
+    }
+    text.truncate(text.floor_char_boundary(max_bytes.saturating_sub(MORE.len())));
+    text.push_str(MORE);
+    // What was cut off must not be held on to.
+    text.shrink_to_fit();
+    true
+}
+
+/// The text with the number of every control character and direction mark, so that what stands in it can be seen and does
+/// nothing. Line breaks and tabs stay.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            // They only say in which direction punctuation belongs, and stand in many Arabic texts.
+            '\r' | '\u{61c}' | '\u{200e}' | '\u{200f}' => {}
+            _ if c.is_control() || is_direction_mark(c) => {
+                shown.push_str(&format!("⟦U+{:04X}⟧", u32::from(c)))
+            }
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// JSON with its direction marks escaped: it means the same, and turns around nothing where it is printed.
+pub fn with_escaped_marks(json: String) -> String {
+    if !json.contains(is_direction_mark) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        // Outside of texts JSON has none of them.
+        match is_direction_mark(c) {
+            true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// How many bytes a character takes in a text of JSON, escaped as [`with_escaped_marks`] leaves it.
+pub const fn json_bytes(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ if is_direction_mark(c) => 6,
+        _ => c.len_utf8(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_or_turns_a_line_around_is_taken_out_or_shown() {
+        let evil = "a\u{1b}[2J\u{202e}b\r\nc\u{2066}d\u{61c}\u{85}\u{7f}\0";
+        assert_eq!(one_line(evil), "a [2J b  c d    ");
+        assert_eq!(visible(evil), "a⟦U+001B⟧[2J⟦U+202E⟧b\nc⟦U+2066⟧d⟦U+0085⟧⟦U+007F⟧⟦U+0000⟧");
+        let json = serde_json::to_string(evil).unwrap();
+        let escaped = with_escaped_marks(json);
+        assert!(!escaped.contains(is_direction_mark));
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), evil);
+        assert_eq!(escaped.len(), 2 + evil.chars().map(json_bytes).sum::<usize>());
+        assert_eq!(visible("فاتورة ضريبية, ＝1"), "فاتورة ضريبية, ＝1");
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        assert_eq!(beginning("  طويل جدًا ", 5), "طوي…");
+        assert_eq!(beginning("short", 5), "short");
+        let mut text = "é".repeat(10);
+        assert!(!cut(&mut text, 20));
+        assert!(cut(&mut text, 10));
+        assert_eq!(text, "ééé…");
+    }
+}
