@@ -1,9 +1,15 @@
-//! What the clients for upstream and for webhooks share: words for what went wrong, and `Retry-After`.
+//! What the clients for upstream and for webhooks share: connections that don't outlive an address, words for what went
+//! wrong, and `Retry-After`.
 
 use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::domain::retry_after::parse_retry_after;
@@ -17,6 +23,133 @@ pub fn client_builder(url: &str) -> reqwest::ClientBuilder {
         .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")));
     let is_plain_loopback = url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url));
     if is_plain_loopback { builder.no_proxy() } else { builder }
+}
+
+/// How long connections are used before new ones take their place. Each new one looks the host's name up anew: whoever moves
+/// a name to another address is followed within this, also where the old address still answers.
+const RENEW_AFTER: Duration = Duration::from_secs(2 * 60);
+
+/// Shortest time between two renewals, however much fails.
+const RENEW_AT_MOST_EVERY: Duration = Duration::from_millis(100);
+
+/// A client whose connections are renewed: every few minutes, and after a request that failed, for it may have failed
+/// because of where the connection leads.
+pub struct Renewing {
+    make: Box<dyn Fn() -> Result<reqwest::Client, ClientError> + Send + Sync>,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    client: reqwest::Client,
+    made_at: Instant,
+    is_doubted: bool,
+}
+
+impl std::fmt::Debug for Renewing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Renewing")
+    }
+}
+
+impl Renewing {
+    /// A client that trusts, besides the system's roots, the certificates in `ca_file`: the file, and the key that names it.
+    /// `with` sets up what else there is to set up.
+    ///
+    /// # Errors
+    /// Where the file or the TLS set-up is not usable.
+    pub fn new(
+        url: &str,
+        ca_file: Option<(String, &Path)>,
+        with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
+    ) -> Result<Self, ClientError> {
+        let certificates = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
+        let url = url.to_owned();
+        let make = move || {
+            let mut builder = with(client_builder(&url));
+            if !certificates.is_empty() {
+                builder = builder.tls_certs_merge(certificates.clone());
+            }
+            builder.build().map_err(ClientError::Tls)
+        };
+        let current = Current { client: make()?, made_at: Instant::now(), is_doubted: false };
+        Ok(Self { make: Box::new(make), current: Mutex::new(current) })
+    }
+
+    /// The client to make the next request with.
+    pub fn client(&self) -> reqwest::Client {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = current.made_at.elapsed();
+        if age >= RENEW_AFTER || (current.is_doubted && age >= RENEW_AT_MOST_EVERY) {
+            // One that can't be made now, for want of a file descriptor say, leaves the former one in use.
+            if let Ok(client) = (self.make)() {
+                current.client = client;
+            }
+            current.made_at = Instant::now();
+            current.is_doubted = false;
+        }
+        current.client.clone()
+    }
+
+    /// Takes note that a request failed that began then: the next one gets connections of its own.
+    pub fn doubt(&self, began_at: Instant) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.is_doubted |= current.made_at <= began_at;
+    }
+}
+
+/// Why no client could be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file of a `ca_file` can't be read.
+    #[error("{key} `{}` can't be read", path.display())]
+    CaFile {
+        /// The key that names it.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of a `ca_file` holds no certificates.
+    #[error("{key} `{}` holds no PEM certificates", path.display())]
+    CaCertificates {
+        /// The key that names it.
+        key: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: is a bundle of CA certificates installed (package ca-certificates)?")]
+    Tls(#[source] reqwest::Error),
+}
+
+fn read_certificates((key, path): (String, &Path)) -> Result<Vec<reqwest::Certificate>, ClientError> {
+    let path = path.to_owned();
+    let pem = match std::fs::read(&path) {
+        Ok(pem) => pem,
+        Err(source) => return Err(ClientError::CaFile { key, path, source }),
+    };
+    reqwest::Certificate::from_pem_bundle(&pem)
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
+        .ok_or(ClientError::CaCertificates { key, path })
+}
+
+/// Asks for a body that nobody has encoded: none is decoded here, so that its size is what was received.
+pub fn ask_for_plain_body(headers: &mut HeaderMap) {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
+/// How a body is encoded, where it is, though nobody asked for that.
+pub fn encoding(headers: &HeaderMap) -> Option<String> {
+    let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unreadable"));
+    let others: Vec<&str> = named
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|one| !matches!(*one, "" | "identity"))
+        .collect();
+    (!others.is_empty()).then(|| others.join(", ").chars().take(40).collect())
 }
 
 /// Whether a URL's host is this machine.

@@ -113,6 +113,8 @@ pub struct WebhookSettings {
     pub timeout: Duration,
     /// How long an event is tried.
     pub retry_for: Duration,
+    /// Certificates trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[http]`
@@ -124,6 +126,8 @@ pub struct HttpSettings {
     pub hosts: Vec<String>,
     /// The bearer token for them.
     pub token: Option<SecretSource>,
+    /// How long the token must be at least.
+    pub token_min_bytes: usize,
     /// Where probes and metrics listen besides, without a token; `None`: nowhere.
     pub metrics_listen: Option<SocketAddr>,
 }

@@ -160,6 +160,7 @@ section!(RawWebhook {
     timeout: Span = ms(15 * SECOND),
     retry_for: Span = ms(72 * HOUR),
     allow_http: bool = false,
+    ca_file: Option<String> = None,
 });
 
 section!(RawEvents { log: bool = true });
@@ -252,7 +253,11 @@ pub(super) fn read(
     }
     let raw = serde_path_to_error::deserialize(values).map_err(|err| {
         let path = err.path().to_string();
-        let (key, problem) = key_problem(&path, &err.into_inner().to_string());
+        let text = err.into_inner().to_string();
+        let (key, problem) = match misplaced(&template, &path, &text) {
+            Some(problem) => (path, problem),
+            None => key_problem(&path, &text),
+        };
         fail(format!("{}: {key}: {problem}", origins.of(&key)))
     })?;
     Ok((raw, origins))
@@ -295,6 +300,35 @@ fn typed(template: &Value, key: &str, text: &str) -> config::Value {
             items.map(str::to_owned).collect::<Vec<String>>().into()
         }
         _ => text.into(),
+    }
+}
+
+/// What is wrong with a single value where other keys should stand, or entries. It is not quoted: it may be a secret that
+/// belongs below.
+fn misplaced(template: &Value, path: &str, text: &str) -> Option<String> {
+    if !text.starts_with("invalid type: ") {
+        return None;
+    }
+    let mut expected = template;
+    for segment in path.split(['.', '[']).filter(|segment| !segment.is_empty()) {
+        expected = match segment.strip_suffix(']') {
+            Some(_) => expected.get(0)?,
+            None => expected.get(segment)?,
+        };
+    }
+    match expected {
+        Value::Object(keys) => {
+            let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
+            Some(format!(
+                "it can't have a value of its own (the value is not shown): set a key below it: {}",
+                keys.join(", ")
+            ))
+        }
+        Value::Array(entries) if entries.first().is_some_and(Value::is_object) => Some(
+            "it can't have a value of its own (the value is not shown): it has numbered entries, from 0 on"
+                .to_owned(),
+        ),
+        _ => None,
     }
 }
 

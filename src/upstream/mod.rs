@@ -3,5 +3,5 @@
 mod client;
 mod token;
 
-pub use client::{Client, ClientError, MIN_REDACTED_BYTES};
-pub use token::{TokenError, Tokens};
+pub use client::{Client, ClientError, LongBody};
+pub use token::{Token, TokenError, Tokens};

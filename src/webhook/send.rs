@@ -10,8 +10,10 @@ use tokio::time::Instant;
 
 use super::sign::{Secrets, WebhookSecretError};
 use crate::clock;
+use crate::domain::redact::Redactor;
+use crate::domain::text;
 use crate::settings::{SecretError, SecretSource, WebhookSettings};
-use crate::transport::{client_builder, explain, retry_after};
+use crate::transport::{ClientError, Renewing, ask_for_plain_body, explain, retry_after};
 
 /// How much of a receiver's answer is read; a shorter part is kept where it refused.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
@@ -47,9 +49,15 @@ pub enum SenderError {
         #[source]
         source: WebhookSecretError,
     },
-    /// TLS can't be set up.
-    #[error("TLS can't be set up: is a bundle of CA certificates installed (package ca-certificates)?")]
-    Tls(#[source] reqwest::Error),
+    /// The client can't be built.
+    #[error("webhook `{webhook}` can't be sent to")]
+    Client {
+        /// The webhook's name.
+        webhook: String,
+        /// Why.
+        #[source]
+        source: ClientError,
+    },
 }
 
 /// What came of one attempt.
@@ -83,7 +91,7 @@ pub enum Disposition {
 #[derive(Debug)]
 pub struct Sender {
     webhook: String,
-    http: reqwest::Client,
+    http: Renewing,
     url: String,
     source: SecretSource,
     secrets: RwLock<Secrets>,
@@ -99,10 +107,10 @@ impl Sender {
     pub fn new(settings: &WebhookSettings) -> Result<Self, SenderError> {
         let webhook = settings.route.sink.clone();
         let secrets = RwLock::new(read_secrets(&webhook, &settings.secret)?);
-        let http = client_builder(&settings.url)
-            .connect_timeout(settings.timeout)
-            .build()
-            .map_err(SenderError::Tls)?;
+        let ca_file = settings.ca_file.as_deref().map(|path| ("ca_file".to_owned(), path));
+        let timeout = settings.timeout;
+        let http = Renewing::new(&settings.url, ca_file, move |builder| builder.connect_timeout(timeout))
+            .map_err(|source| SenderError::Client { webhook: webhook.clone(), source })?;
         let source = settings.secret.clone();
         Ok(Self {
             webhook,
@@ -150,7 +158,8 @@ impl Sender {
             let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
             secrets.sign(event_id, timestamp, body.as_bytes())
         };
-        let mut headers = HeaderMap::with_capacity(4);
+        let mut headers = HeaderMap::with_capacity(5);
+        ask_for_plain_body(&mut headers);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
         for (name, value) in [(WEBHOOK_ID, event_id), (WEBHOOK_SIGNATURE, signature.as_str())] {
@@ -159,13 +168,23 @@ impl Sender {
                 Err(_) => return failed(format!("{name} is no header value")),
             };
         }
-        let request = self.http.post(&self.url).headers(headers).body(body).send();
+        let began_at = Instant::now();
+        let request = self.http.client().post(&self.url).headers(headers).body(body).send();
         let response = match tokio::time::timeout(self.timeout, request).await {
             Ok(Ok(response)) => response,
-            Ok(Err(err)) => return failed(explain(&err)),
-            Err(_) => return failed(format!("no answer within {:?} (webhooks.timeout)", self.timeout)),
+            Ok(Err(err)) => {
+                self.http.doubt(began_at);
+                return failed(explain(&err));
+            }
+            Err(_) => {
+                self.http.doubt(began_at);
+                return failed(format!("no answer within {:?} (webhooks.timeout)", self.timeout));
+            }
         };
         let http_status = response.status().as_u16();
+        if !response.status().is_success() {
+            self.http.doubt(began_at);
+        }
         let not_before = matches!(http_status, 429 | 503).then(|| retry_after(response.headers())).flatten();
         attempt(http_status, not_before, beginning(response).await)
     }
@@ -206,8 +225,7 @@ async fn beginning(mut response: reqwest::Response) -> String {
         }
     }
     body.truncate(MAX_ANSWER_BYTES);
-    let text = String::from_utf8_lossy(&body);
-    let line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_KEPT_CHARS).collect();
-    line.trim().to_owned()
+    // A receiver is sent no secret, but its error page may hold one of its own.
+    let body = Redactor::default().redact(body);
+    text::beginning(&String::from_utf8_lossy(&body), MAX_KEPT_CHARS)
 }
