@@ -116,6 +116,7 @@ pub struct Monitor {
     commit_duration: Histogram,
     committed_records: Counter,
     commit_failures: Counter,
+    wrong_tokens: Counter,
 }
 
 #[derive(Debug)]
@@ -201,6 +202,7 @@ impl Monitor {
             commit_duration: Histogram::new(COMMIT),
             committed_records: Counter::default(),
             commit_failures: Counter::default(),
+            wrong_tokens: Counter::default(),
         };
         monitor.register();
         // A series that is there from the start can be told from one that is missing, and grows by its first increment.
@@ -289,6 +291,11 @@ impl Monitor {
             "commit_failures",
             "Transactions of the recorder that failed and were tried again",
             self.commit_failures.clone(),
+        );
+        registry.register(
+            "http_wrong_tokens",
+            "Requests over HTTP that offered a wrong token",
+            self.wrong_tokens.clone(),
         );
     }
 
@@ -397,6 +404,11 @@ impl Monitor {
     pub fn not_committed(&self) {
         self.commit_failures.inc();
         self.health().is_writable = false;
+    }
+
+    /// A request over HTTP offered a wrong token.
+    pub fn wrong_token(&self) {
+        self.wrong_tokens.inc();
     }
 
     /// A conclusion is in the database. `lag`: how long after upstream's own time, where that is known.

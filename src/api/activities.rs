@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, LINK, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::named::Named;
 use super::parameters::{Parameters, with_cursor};
-use super::problem::{Mistake, Problem};
+use super::problem::{Mistake, Mistakes, Problem};
 use super::shape::shaped;
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
 use crate::domain::catalogue::Language;
@@ -43,29 +44,81 @@ pub(super) async fn register(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     Parameters::new(query.as_deref()).finish()?;
     require_json(&headers)?;
-    let body = body.map_err(|rejection| match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!(
-            "Nothing was changed. At most {} MiB are taken.",
-            super::MAX_BODY_BYTES >> 20
-        )),
-        _ => Problem::bad_body("Nothing was changed. The body broke off."),
-    })?;
-    let body: Value = serde_json::from_slice(&body)
-        .map_err(|err| Problem::bad_body(format!("Nothing was changed. The body is no JSON: {err}.")))?;
-    match body {
-        Value::Array(items) if items.len() > MAX_ACTIVITIES => Err(Problem::invalid(vec![Mistake {
-            pointer: String::new(),
-            detail: format!(
-                "{} activities are too many for one request: send at most {MAX_ACTIVITIES}.",
-                items.len()
-            ),
-        }])),
-        Value::Array(items) => register_many(&api, items).await,
-        item => register_one(&api, item).await,
+    let intake = api.crowd.read(body, super::MAX_BODY_BYTES).await?;
+    let response = match read(&intake.bytes)? {
+        Intended::One(registration) => register_one(&api, *registration).await,
+        Intended::Many(registrations) => register_many(&api, registrations).await,
+    };
+    // What was made of the body takes as much room as the body: until here.
+    drop(intake);
+    response
+}
+
+/// What a body asks for.
+enum Intended {
+    One(Box<Registration>),
+    Many(Vec<Registration>),
+}
+
+/// Reads a body element by element: whatever it holds, no more comes of it than what may be registered in one go.
+fn read(body: &[u8]) -> Result<Intended, Problem> {
+    let no_json = |err| Problem::bad_body(format!("Nothing was changed. The body is no JSON: {err}."));
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        let item: &RawValue = serde_json::from_slice(body).map_err(no_json)?;
+        let registration = parse(item.get(), "").map_err(|mistake| Problem::invalid(mistake.into()))?;
+        return Ok(Intended::One(Box::new(registration)));
+    }
+    let Items { registrations, mistakes, n } = serde_json::from_slice(body).map_err(no_json)?;
+    if n > MAX_ACTIVITIES {
+        let detail = format!("{n} activities are too many for one request: send at most {MAX_ACTIVITIES}.");
+        return Err(Problem::invalid(Mistake { pointer: String::new(), detail }.into()));
+    }
+    if !mistakes.is_empty() {
+        return Err(Problem::invalid(mistakes));
+    }
+    Ok(Intended::Many(registrations))
+}
+
+/// The elements of an array, those beyond [`MAX_ACTIVITIES`] only counted.
+#[derive(Debug, Default)]
+struct Items {
+    registrations: Vec<Registration>,
+    mistakes: Mistakes,
+    n: usize,
+}
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ItemsVisitor;
+        impl<'de> Visitor<'de> for ItemsVisitor {
+            type Value = Items;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Items, A::Error> {
+                let mut items = Items::default();
+                while items.n < MAX_ACTIVITIES
+                    && let Some(item) = array.next_element::<&RawValue>()?
+                {
+                    match parse(item.get(), &format!("/{}", items.n)) {
+                        Ok(registration) => items.registrations.push(registration),
+                        Err(mistake) => items.mistakes.add(mistake),
+                    }
+                    items.n += 1;
+                }
+                while array.next_element::<IgnoredAny>()?.is_some() {
+                    items.n += 1;
+                }
+                Ok(items)
+            }
+        }
+        deserializer.deserialize_seq(ItemsVisitor)
     }
 }
 
@@ -77,8 +130,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json { Ok(()) } else { Err(Problem::not_json()) }
 }
 
-async fn register_one(api: &Api, item: Value) -> Result<Response, Problem> {
-    let registration = parse(item, "").map_err(|mistake| Problem::invalid(vec![mistake]))?;
+async fn register_one(api: &Api, registration: Registration) -> Result<Response, Problem> {
     let outcomes = store(api, std::slice::from_ref(&registration)).await?;
     let status = match outcomes.as_slice() {
         [RegisterOutcome::New] => StatusCode::CREATED,
@@ -99,41 +151,40 @@ async fn register_one(api: &Api, item: Value) -> Result<Response, Problem> {
     Ok(response)
 }
 
-async fn register_many(api: &Api, items: Vec<Value>) -> Result<Response, Problem> {
-    let (mut registrations, mut mistakes) = (Vec::with_capacity(items.len()), Vec::new());
-    for (index, item) in items.into_iter().enumerate() {
-        match parse(item, &format!("/{index}")) {
-            Ok(registration) => registrations.push(registration),
-            Err(mistake) => mistakes.push(mistake),
-        }
-    }
-    if !mistakes.is_empty() {
-        return Err(Problem::invalid(mistakes));
-    }
+/// What became of one element.
+#[derive(Serialize)]
+struct Registered<'a> {
+    vat: &'a str,
+    activity_id: &'a str,
+    outcome: &'static str,
+}
+
+async fn register_many(api: &Api, registrations: Vec<Registration>) -> Result<Response, Problem> {
     let outcomes = store(api, &registrations).await?;
     let n_new = outcomes.iter().filter(|outcome| **outcome == RegisterOutcome::New).count();
-    let items: Vec<Value> = registrations
+    let items: Vec<Registered<'_>> = registrations
         .iter()
         .zip(&outcomes)
-        .map(|(registration, outcome)| {
-            let outcome = match outcome {
+        .map(|(registration, outcome)| Registered {
+            vat: registration.vat.as_str(),
+            activity_id: registration.activity_id.as_str(),
+            outcome: match outcome {
                 RegisterOutcome::New => "new",
                 RegisterOutcome::Known => "known",
-            };
-            json!({
-                "vat": registration.vat.as_str(),
-                "activity_id": registration.activity_id.as_str(),
-                "outcome": outcome,
-            })
+            },
         })
         .collect();
     let status = if n_new > 0 { StatusCode::CREATED } else { StatusCode::OK };
-    let mut body = json!({"new": n_new, "known": outcomes.len() - n_new, "items": items});
-    let warnings = warnings(&registrations);
-    if !warnings.is_empty() {
-        body["warnings"] = json!(warnings);
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        new: usize,
+        known: usize,
+        items: Vec<Registered<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     }
-    Ok((status, Json(body)).into_response())
+    let warnings = warnings(&registrations);
+    Ok((status, Json(Answer { new: n_new, known: outcomes.len() - n_new, items, warnings })).into_response())
 }
 
 /// What was taken but is probably a mistake: once for each VAT of an unusual shape.
@@ -148,16 +199,17 @@ fn warnings(registrations: &[Registration]) -> Vec<String> {
 const MAX_WARNINGS: usize = 100;
 
 /// `at`: where the object stands in the body, as a JSON pointer.
-fn parse(item: Value, at: &str) -> Result<Registration, Mistake> {
+fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
     let mistake = |pointer: String, detail: String| Mistake { pointer, detail };
     // Derived reading alone would take an array for an object as well, by the order of the fields.
-    if !item.is_object() {
+    if !item.starts_with('{') {
         return Err(mistake(
             at.to_owned(),
             "An activity is an object with `vat` and `activity_id`.".to_owned(),
         ));
     }
-    let new: NewActivity = serde_path_to_error::deserialize(item).map_err(|err| {
+    let mut reader = serde_json::Deserializer::from_str(item);
+    let new: NewActivity = serde_path_to_error::deserialize(&mut reader).map_err(|err| {
         let path = err.path().to_string();
         let pointer = if path == "." { at.to_owned() } else { format!("{at}/{path}") };
         mistake(pointer, plain(&err.into_inner().to_string()))
@@ -175,9 +227,13 @@ fn parse(item: Value, at: &str) -> Result<Registration, Mistake> {
         .map_err(|err| mistake(format!("{at}/{}", field(&err)), format!("{err}.")))
 }
 
-/// A reader's complaint without the name of our type.
+/// A reader's complaint without the name of our type, and without a place that is counted from the object's beginning.
 fn plain(complaint: &str) -> String {
-    format!("{}.", complaint.replace("struct NewActivity", "an object"))
+    let complaint = complaint.split(" at line ").next().unwrap_or(complaint);
+    match complaint.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
+        Some(field) => format!("`{field}` stands twice: give it once."),
+        None => format!("{}.", complaint.replace("struct NewActivity", "an object")),
+    }
 }
 
 async fn store(api: &Api, registrations: &[Registration]) -> Result<Vec<RegisterOutcome>, Problem> {

@@ -1,7 +1,8 @@
 //! The doors in front of every handler: whose host, whose page, whose token.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -11,6 +12,8 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::Api;
 use super::problem::Problem;
@@ -39,13 +42,58 @@ pub(super) async fn site(State(api): State<Arc<Api>>, request: Request, next: Ne
     response
 }
 
-/// Asks for the token, where one is configured.
+/// How long the answer to a wrong token takes, so that guessing gets nowhere.
+const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Answers that are held back at the same time; more would take connections away from others.
+const MAX_PAUSING: usize = 64;
+
+/// Wrong tokens within this time of the last one are not logged again.
+const QUIET_AFTER_WRONG_TOKEN: Duration = Duration::from_secs(10 * 60);
+
+/// Takes note of wrong tokens.
+#[derive(Debug)]
+pub(super) struct WrongTokens {
+    pauses: Semaphore,
+    last_at: Mutex<Option<Instant>>,
+}
+
+impl Default for WrongTokens {
+    fn default() -> Self {
+        Self { pauses: Semaphore::new(MAX_PAUSING), last_at: Mutex::new(None) }
+    }
+}
+
+impl WrongTokens {
+    async fn note(&self) {
+        let before = self.last_at.lock().unwrap_or_else(PoisonError::into_inner).replace(Instant::now());
+        if before.is_none_or(|before| before.elapsed() >= QUIET_AFTER_WRONG_TOKEN) {
+            tracing::warn!(
+                "somebody offers a wrong token over HTTP; further ones are only counted \
+                 (pcsid_watch_http_wrong_tokens_total)"
+            );
+        }
+        if let Ok(_pausing) = self.pauses.try_acquire() {
+            tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
+        }
+    }
+}
+
+/// Asks for the token, where one is configured. Wrong ones are counted, and their answers take their time; none at all is
+/// what a browser sends first.
 pub(super) async fn token(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let Some(token) = &api.token else { return next.run(request).await };
-    let offered = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-    match offered.is_some_and(|offered| token.admits(offered)) {
-        true => next.run(request).await,
-        false => Problem::unauthorized().into_response(),
+    match request.headers().get(AUTHORIZATION) {
+        Some(offered) if offered.to_str().is_ok_and(|offered| token.admits(offered)) => {
+            next.run(request).await
+        }
+        offered => {
+            if offered.is_some() {
+                api.monitor.wrong_token();
+                api.wrong_tokens.note().await;
+            }
+            Problem::unauthorized().into_response()
+        }
     }
 }
 

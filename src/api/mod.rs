@@ -8,6 +8,7 @@
 //! stands in the log.
 
 mod activities;
+mod crowd;
 mod deliveries;
 mod events;
 mod exposition;
@@ -16,10 +17,12 @@ mod named;
 mod openapi;
 mod pages;
 mod parameters;
+mod patience;
 mod preflight;
 mod probes;
 mod problem;
 mod renewals;
+mod rest;
 mod server;
 mod shape;
 mod token;
@@ -48,8 +51,11 @@ use crate::words::Zone;
 use crate::worker::Wakers;
 use problem::Problem;
 
-/// Longest body of a request.
+/// Longest body of a request that registers activities.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest body of any other request: a form's.
+const MAX_FORM_BYTES: usize = 64 * 1024;
 
 /// How long a request may take, its body's arrival included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -82,6 +88,8 @@ pub struct Api {
     token: Option<HttpToken>,
     /// Stands in every form of our pages; another site's form can't know it.
     form_token: String,
+    crowd: crowd::Crowd,
+    wrong_tokens: guard::WrongTokens,
 }
 
 /// What the API is made of besides settings.
@@ -122,6 +130,8 @@ impl Api {
             hosts: settings.http.hosts.clone(),
             token: parts.token,
             form_token: uuid::Uuid::new_v4().simple().to_string(),
+            crowd: crowd::Crowd::default(),
+            wrong_tokens: guard::WrongTokens::default(),
         })
     }
 
@@ -143,15 +153,31 @@ impl Api {
             .nest("/v1", v1)
             .merge(pages::router())
             .route("/openapi.json", get(openapi::document))
+            .layer(from_fn_with_state(Arc::clone(&api), crowd::orderly))
             .route("/metrics", get(probes::metrics))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(from_fn_with_state(Arc::clone(&api), guard::token))
             .layer(from_fn_with_state(Arc::clone(&api), guard::site))
-            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+            .layer(DefaultBodyLimit::max(MAX_FORM_BYTES));
         probes::router()
             .fallback_service(guarded.with_state(Arc::clone(&api)))
             .method_not_allowed_fallback(method_not_allowed)
+            .layer(from_fn(bounded))
+            .layer(from_fn(rest::read_on))
+            .with_state(api)
+    }
+
+    /// Probes and metrics, as [`Api::router`] answers them, and nothing else: for connections beyond the bound.
+    pub fn spare_router(self: &Arc<Self>) -> Router {
+        let api = Arc::clone(self);
+        let guarded = Router::new()
+            .route("/metrics", get(probes::metrics))
+            .fallback(busy)
+            .layer(from_fn_with_state(Arc::clone(&api), guard::token))
+            .layer(from_fn_with_state(Arc::clone(&api), guard::site));
+        probes::router()
+            .fallback_service(guarded.with_state(Arc::clone(&api)))
             .layer(from_fn(bounded))
             .with_state(api)
     }
@@ -163,6 +189,7 @@ impl Api {
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(from_fn(bounded))
+            .layer(from_fn(rest::read_on))
             .with_state(Arc::clone(self))
     }
 }
@@ -173,6 +200,10 @@ async fn bounded(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => Problem::timed_out().into_response(),
     }
+}
+
+async fn busy() -> Problem {
+    Problem::busy()
 }
 
 async fn not_found() -> Problem {

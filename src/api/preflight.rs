@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -16,24 +14,29 @@ use super::parameters::Parameters;
 use super::problem::{Mistake, Problem};
 use crate::domain::preflight::{self, Context, Device, Finding, Severity, Unreadable};
 
+/// Values in a body of JSON: ten thousand registrations have half of it.
+const MAX_VALUES: usize = 600_000;
+
 /// `POST /v1/preflight`: one registration, an array of them, or CSV.
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Json<Value>, Problem> {
     Parameters::new(query.as_deref()).finish()?;
-    let body = body.map_err(|rejection| match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::too_large(format!("At most {} MiB are taken.", super::MAX_BODY_BYTES >> 20))
-        }
-        _ => Problem::bad_body("The body broke off."),
-    })?;
+    // What is made of a body takes much more room than the body: few at a time.
+    let _turn = api.crowd.heavy().await?;
+    let intake = api.crowd.read(body, super::MAX_BODY_BYTES).await?;
+    let body = intake.bytes.as_slice();
     let devices = match media_type(&headers).as_str() {
-        "text/csv" => preflight::from_csv(&body).map_err(unreadable)?,
+        "text/csv" => preflight::from_csv(body).map_err(unreadable)?,
         essence if essence == "application/json" || essence.ends_with("+json") => {
-            let value: Value = serde_json::from_slice(&body)
+            // Each value takes far more than the two bytes that it may be written in.
+            if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
+                return Err(Problem::too_large(format!("At most {MAX_VALUES} values are taken.")));
+            }
+            let value: Value = serde_json::from_slice(body)
                 .map_err(|err| Problem::bad_body(format!("The body is no JSON: {err}.")))?;
             preflight::from_value(&value).map_err(unreadable)?
         }
@@ -81,5 +84,5 @@ fn media_type(headers: &HeaderMap) -> String {
 
 fn unreadable(err: Unreadable) -> Problem {
     let pointer = if err.place.starts_with('/') { err.place.clone() } else { String::new() };
-    Problem::invalid(vec![Mistake { pointer, detail: format!("{err}.") }])
+    Problem::invalid(Mistake { pointer, detail: format!("{err}.") }.into())
 }

@@ -37,6 +37,32 @@ pub struct Mistake {
     pub detail: String,
 }
 
+/// The mistakes in a body: the first ones, and how many there are in all.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes {
+    listed: Vec<Mistake>,
+    n: usize,
+}
+
+impl Mistakes {
+    pub(super) fn add(&mut self, mistake: Mistake) {
+        self.n += 1;
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push(mistake);
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+}
+
+impl From<Mistake> for Mistakes {
+    fn from(only: Mistake) -> Self {
+        Self { listed: vec![only], n: 1 }
+    }
+}
+
 fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(status.as_u16())
 }
@@ -60,9 +86,8 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-body", "The body is no JSON", detail)
     }
 
-    pub(super) fn invalid(mut errors: Vec<Mistake>) -> Self {
-        let n = errors.len();
-        errors.truncate(MAX_LISTED);
+    pub(super) fn invalid(mistakes: Mistakes) -> Self {
+        let Mistakes { listed: errors, n } = mistakes;
         let detail = match errors.as_slice() {
             [only] => format!("Nothing was changed. {}", only.detail),
             _ if n > MAX_LISTED => {
@@ -124,6 +149,16 @@ impl Problem {
 
     pub(super) fn timed_out() -> Self {
         let detail = "It took too long. What was asked for may have been done; ask again to see.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The request took too long", detail)
+    }
+
+    pub(super) fn busy() -> Self {
+        let detail = "Too many requests are under way. Nothing was done; send it again later.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "There are too many requests", detail)
+    }
+
+    fn took_too_long() -> Self {
+        let detail = "The database took too long over it. Narrow it down, by `vat` or a time say, or ask for fewer rows.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The request took too long", detail)
     }
 
@@ -204,6 +239,8 @@ impl From<StoreError> for Problem {
                 let detail = "The search takes too long. Narrow it by VAT, state or dates.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The search takes too long", detail)
             }
+            err if err.is_busy() => Self::busy(),
+            err if err.is_interrupted() => Self::took_too_long(),
             err => {
                 tracing::error!(error = &err as &dyn std::error::Error, "a request over HTTP failed: {err}");
                 Self::unavailable()

@@ -1,5 +1,9 @@
 //! Accepting connections: bounded in number and in the patience that each is met with.
+//!
+//! Clients that hold all connections must not hide that the daemon is alive. So every connection is accepted: one beyond
+//! the bound is answered probes and metrics alone, has little time, and makes room for the next.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +15,25 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at the same time; more wait for one of them to end.
+use super::patience::Patient;
+
+/// Connections at the same time.
 const MAX_CONNECTIONS: usize = 256;
+
+/// Connections beyond those, for probes and metrics; where there are more the oldest of them is given up.
+const MAX_SPARE: usize = 64;
+
+/// How long one of those may take in all.
+const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a client may take to send a request's head, or to begin the next one.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes that a connection buffers of what it reads and of what it writes. It bounds a request's head as well.
+const BUFFER: usize = 64 * 1024;
 
 /// How long requests that are under way may take once the daemon stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -56,37 +72,45 @@ impl Listener {
     }
 }
 
-/// Serves until `stop`, and then what is under way for a moment.
-pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) {
+/// Serves until `stop`, and then what is under way for a moment. `spare` answers the connections beyond the bound.
+pub async fn serve(listener: Listener, router: Router, spare: Router, stop: CancellationToken) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
+    let mut spares: VecDeque<AbortHandle> = VecDeque::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(BUFFER);
+    let mut spare_http = http.clone();
+    spare_http.keep_alive(false);
     loop {
-        let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.socket.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accepted => accepted,
+            accepted = listener.socket.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) => TokioIo::new(Patient::new(stream)),
             Err(err) => {
                 tracing::debug!(error = &err as &dyn std::error::Error, "a connection could not be accepted");
                 tokio::time::sleep(AFTER_ACCEPT_ERROR).await;
                 continue;
             }
         };
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
-        let connection =
-            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A client that breaks off is its own affair.
-            let _ = connection.await;
-            drop(permit);
-        });
+        // A client that breaks off is its own affair.
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                let _ = connection.await;
+                drop(permit);
+            });
+        } else {
+            spares.retain(|spare| !spare.is_finished());
+            while spares.len() >= MAX_SPARE {
+                spares.pop_front().iter().for_each(AbortHandle::abort);
+            }
+            let connection = spare_http.serve_connection(stream, TowerToHyperService::new(spare.clone()));
+            let connection = tokio::time::timeout(SPARE_PATIENCE, connection);
+            spares.push_back(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+        }
     }
     drop(listener);
     // Whoever is not done by then is cut off with the process.

@@ -24,13 +24,26 @@ pub enum HttpTokenError {
         "http.token_file: the token must be one line of visible ASCII characters without spaces, or no client can send it"
     )]
     NotSendable,
+    /// It could be guessed.
+    #[error(
+        "http.token_file: the token is too short: other machines reach http.listen, so it must have at least {min_bytes} \
+         characters, as `openssl rand -hex 32` gives them"
+    )]
+    TooShort {
+        /// The least.
+        min_bytes: usize,
+    },
 }
 
-fn read(source: &SecretSource) -> Result<SecretString, HttpTokenError> {
+fn read(source: &SecretSource, min_bytes: usize) -> Result<SecretString, HttpTokenError> {
     let secret = source.read().map_err(HttpTokenError::Unreadable)?;
-    match secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(secret),
-        false => Err(HttpTokenError::NotSendable),
+    let text = secret.expose_secret();
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Err(HttpTokenError::NotSendable)
+    } else if text.len() < min_bytes {
+        Err(HttpTokenError::TooShort { min_bytes })
+    } else {
+        Ok(secret)
     }
 }
 
@@ -38,6 +51,7 @@ fn read(source: &SecretSource) -> Result<SecretString, HttpTokenError> {
 #[derive(Debug)]
 pub struct HttpToken {
     source: SecretSource,
+    min_bytes: usize,
     current: Mutex<Current>,
 }
 
@@ -49,14 +63,14 @@ struct Current {
 }
 
 impl HttpToken {
-    /// Reads the token.
+    /// Reads the token, which must have so many characters at least.
     ///
     /// # Errors
-    /// Where there is none to be had.
-    pub fn read(source: SecretSource) -> Result<Self, HttpTokenError> {
-        let secret = read(&source)?;
+    /// Where there is none to be had, or one that won't do.
+    pub fn read(source: SecretSource, min_bytes: usize) -> Result<Self, HttpTokenError> {
+        let secret = read(&source, min_bytes)?;
         let current = Mutex::new(Current { secret, read_at: Instant::now(), is_readable: true });
-        Ok(Self { source, current })
+        Ok(Self { source, min_bytes, current })
     }
 
     /// Whether this `Authorization` header bears the token: as `Bearer TOKEN`, or as the password of `Basic`, which is
@@ -87,7 +101,7 @@ impl HttpToken {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.read_at.elapsed() >= REREAD_AFTER {
             current.read_at = Instant::now();
-            match read(&self.source) {
+            match read(&self.source, self.min_bytes) {
                 Ok(secret) => {
                     current.secret = secret;
                     current.is_readable = true;
@@ -113,7 +127,7 @@ mod tests {
 
     #[test]
     fn only_the_token_is_admitted_and_only_as_bearer_or_password() {
-        let token = HttpToken::read(SecretSource::Inline("s3cret".into())).unwrap();
+        let token = HttpToken::read(SecretSource::Inline("s3cret".into()), 1).unwrap();
         let basic = |text: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text));
         for (header, admitted) in [
             ("Bearer s3cret".to_owned(), true),
@@ -140,7 +154,7 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "first\n").unwrap();
-        let token = HttpToken::read(SecretSource::File(file.clone())).unwrap();
+        let token = HttpToken::read(SecretSource::File(file.clone()), 5).unwrap();
         let age = || token.current.lock().unwrap().read_at = Instant::now() - REREAD_AFTER;
         std::fs::write(&file, "second\n").unwrap();
         age();
@@ -148,6 +162,9 @@ mod tests {
         std::fs::write(&file, "two\nlines\n").unwrap();
         age();
         assert!(token.admits("Bearer second"), "what no client can send is no new token");
+        std::fs::write(&file, "x\n").unwrap();
+        age();
+        assert!(token.admits("Bearer second") && !token.admits("Bearer x"), "nor is what could be guessed");
         std::fs::remove_file(&file).unwrap();
         age();
         assert!(token.admits("Bearer second"));

@@ -107,6 +107,7 @@ mod tests {
             listen: listen.parse().ok(),
             hosts: Vec::new(),
             token: None,
+            token_min_bytes: 1,
             metrics_listen: metrics_listen.parse().ok(),
         };
         address(&http).map(|address| address.to_string())

@@ -145,7 +145,7 @@ async fn health_asks_the_daemon_beside_it_and_says_how_it_is() {
     let setup = Setup::new(
         &upstream.url(),
         &format!(
-            "[http]\nlisten = \"0.0.0.0:{port}\"\ntoken = \"t0ken-of-http\"\nmetrics_listen = \"0.0.0.0:{metrics_port}\"\n"
+            "[http]\nlisten = \"0.0.0.0:{port}\"\ntoken = \"t0ken-of-http-for-all\"\nmetrics_listen = \"0.0.0.0:{metrics_port}\"\n"
         ),
     );
     let nobody = setup.run(&["health"]);

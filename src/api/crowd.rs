@@ -1,0 +1,153 @@
+//! How much many clients may take together: readers at the same time, memory for what they send and for what they are sent.
+//!
+//! Probes and metrics pass none of this. Whoever finds no room waits for a moment and is then told to come again.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::Api;
+use super::problem::Problem;
+
+/// Requests that read at the same time.
+const MAX_READERS: usize = 16;
+
+/// Requests whose bodies become something much larger.
+const MAX_HEAVY: usize = 2;
+
+/// KiB of request bodies, and of answers that are being sent, at the same time.
+const INTAKE_KIB: usize = 24 * 1024;
+const OUTPUT_KIB: usize = 32 * 1024;
+
+/// An answer up to this is not worth counting: the socket takes it.
+const SMALL_ANSWER_BYTES: u64 = 16 * 1024;
+
+/// How long room is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    readers: Arc<Semaphore>,
+    heavy: Arc<Semaphore>,
+    intake: Arc<Semaphore>,
+    output: Arc<Semaphore>,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        let room = |n: usize| Arc::new(Semaphore::new(n));
+        Self { readers: room(MAX_READERS), heavy: room(MAX_HEAVY), intake: room(INTAKE_KIB), output: room(OUTPUT_KIB) }
+    }
+}
+
+async fn room(of: &Arc<Semaphore>, n: u64) -> Result<OwnedSemaphorePermit, Problem> {
+    let n = u32::try_from(n).unwrap_or(u32::MAX);
+    match timeout(PATIENCE, Arc::clone(of).acquire_many_owned(n)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Problem::busy()),
+    }
+}
+
+/// Lets only so many read at the same time, and holds memory for an answer until it has been sent.
+pub(super) async fn orderly(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let turn = match reads.then(|| room(&api.crowd.readers, 1)) {
+        Some(turn) => match turn.await {
+            Ok(turn) => Some(turn),
+            Err(problem) => return problem.into_response(),
+        },
+        None => None,
+    };
+    let response = next.run(request).await;
+    drop(turn);
+    let n_bytes = response.body().size_hint().lower();
+    if n_bytes <= SMALL_ANSWER_BYTES {
+        return response;
+    }
+    match room(&api.crowd.output, (n_bytes / 1024).min(OUTPUT_KIB as u64)).await {
+        Ok(permit) => response.map(|body| Body::new(Counted { body, _permit: permit })),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// A body that gives its room back when it has been sent or given up.
+struct Counted {
+    body: Body,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body, with the room that it takes.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    pub(super) bytes: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Crowd {
+    /// A turn for a request whose body becomes something much larger.
+    pub(super) async fn heavy(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        room(&self.heavy, 1).await
+    }
+
+    /// Reads a body of at most so many bytes. What many clients send at the same time takes bounded memory.
+    pub(super) async fn read(&self, mut body: Body, max_bytes: usize) -> Result<Intake, Problem> {
+        let too_large =
+            || Problem::too_large(format!("Nothing was changed. At most {} MiB are taken.", max_bytes >> 20));
+        if body.size_hint().lower() > max_bytes as u64 {
+            return Err(too_large());
+        }
+        let mut intake = Intake::default();
+        let mut n_kib = 0;
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+        {
+            let frame = frame.map_err(|_| Problem::bad_body("Nothing was changed. The body broke off."))?;
+            let Ok(chunk) = frame.into_data() else { continue };
+            if intake.bytes.len() + chunk.len() > max_bytes {
+                return Err(too_large());
+            }
+            intake.bytes.extend_from_slice(&chunk);
+            // What it takes is what has been set aside for it, not what has arrived.
+            let needed = intake.bytes.capacity().div_ceil(1024);
+            if needed > n_kib {
+                let more = room(&self.intake, (needed - n_kib) as u64).await?;
+                n_kib = needed;
+                match &mut intake.room {
+                    Some(room) => room.merge(more),
+                    room => *room = Some(more),
+                }
+            }
+        }
+        Ok(intake)
+    }
+}

@@ -1,0 +1,81 @@
+//! What is left of a request's body once it has been answered.
+//!
+//! Whoever is refused may still be sending. A connection that is closed then is reset, and the client never sees why. So what
+//! it sends on is read and thrown away, for a while, before the answer goes out.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::header::EXPECT;
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::timeout;
+
+/// How much is read on, and for how long.
+const MAX_REST_BYTES: usize = 64 * 1024 * 1024;
+const REST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A body that comes back when it is no longer wanted.
+struct Lent {
+    body: Body,
+    back: Arc<Mutex<Option<Body>>>,
+}
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.body.is_end_stream() {
+            let body = std::mem::take(&mut self.body);
+            *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        }
+    }
+}
+
+/// Reads on, after a request has been answered, what the client still sends.
+pub(super) async fn read_on(request: Request, next: Next) -> Response {
+    let back = Arc::new(Mutex::new(None));
+    let lent = Arc::clone(&back);
+    // A client that asks first has not begun to send, and won't where it is refused.
+    let asks_first = request.headers().contains_key(EXPECT);
+    let request = request.map(|body| Body::new(Lent { body, back: lent }));
+    let response = next.run(request).await;
+    let rest = back.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(rest) = rest.filter(|_| !asks_first) {
+        // Beyond that the connection is simply closed.
+        let _ = timeout(REST_PATIENCE, discard(rest)).await;
+    }
+    response
+}
+
+async fn discard(mut body: Body) {
+    let mut n_bytes = 0;
+    while n_bytes < MAX_REST_BYTES
+        && let Some(Ok(frame)) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+    {
+        n_bytes += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
