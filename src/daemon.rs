@@ -27,7 +27,7 @@ const RECONNECT_FIRST: Duration = Duration::from_millis(250);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
 
 /// How long closing the database may take after everything has stopped.
-const CLOSE: Duration = Duration::from_millis(500);
+const CLOSE: Duration = Duration::from_millis(400);
 
 /// How a task ends: well, or because a task of its own died.
 type TaskResult = Result<(), JoinError>;
@@ -117,7 +117,12 @@ impl Prepared {
         Ok(Self {
             tokens: Tokens::read(&settings.credentials)?,
             client: Client::new(&settings.upstream)?,
-            http_token: settings.http.token.clone().map(HttpToken::read).transpose()?,
+            http_token: settings
+                .http
+                .token
+                .clone()
+                .map(|source| HttpToken::read(source, settings.http.token_min_bytes))
+                .transpose()?,
         })
     }
 }
@@ -272,11 +277,11 @@ impl Serving {
         let mut servers = JoinSet::new();
         if let Some(listener) = listener {
             tracing::info!(address = %listener.address, "the status page and the API are on http://{}/", listener.address);
-            servers.spawn(api::serve(listener, api.router(), stop.clone()));
+            servers.spawn(api::serve(listener, api.router(), api.spare_router(), stop.clone()));
         }
         if let Some(listener) = metrics_listener {
             tracing::info!(address = %listener.address, "probes and metrics are on http://{}/metrics", listener.address);
-            servers.spawn(api::serve(listener, api.probe_router(), stop.clone()));
+            servers.spawn(api::serve(listener, api.probe_router(), api.probe_router(), stop.clone()));
         }
         Self { servers, watch, stop }
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::domain::text::is_direction_mark;
 use crate::store::{Cell, Table};
 
 /// A header row and a row each, with CR LF; with a byte order mark where the text needs one, so that Excel reads it. Text
@@ -40,6 +41,16 @@ pub fn text(cell: &Cell) -> String {
 /// Text that a spreadsheet would calculate, with an apostrophe before it: somebody else wrote it. What is made of
 /// an id's characters alone is no formula.
 fn no_formula(text: String) -> String {
+    // Some take the wide forms for the plain ones, and some pass over what can't be seen in front of them.
+    const CALCULATES: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
     let is_id = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_id { format!("'{text}") } else { text }
+    let unseen = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || is_direction_mark(c)
+            || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
+    };
+    let is_formula =
+        text.starts_with(['\t', '\r', '\n']) || text.trim_start_matches(unseen).starts_with(CALCULATES);
+    if is_formula && !is_id { format!("'{text}") } else { text }
 }

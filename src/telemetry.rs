@@ -24,6 +24,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock;
+use crate::domain::text::is_direction_mark;
 use crate::settings::{LogFormat, LogSettings};
 
 /// Times as everywhere else: RFC 3339 in UTC with milliseconds.
@@ -142,11 +143,23 @@ pub fn sentence(causes: impl Iterator<Item = String>) -> String {
 
 /// The last line: why the program ends. Where it can't be written there is nobody to tell.
 pub fn complain(format: LogFormat, sentence: &str) {
-    let _ = match format {
-        LogFormat::Text => writeln!(std::io::stderr(), "pcsid-watch: {sentence}"),
-        LogFormat::Json => write_line(&json_line(Level::ERROR, sentence, Map::new())),
+    let line = match format {
+        LogFormat::Text => format!("pcsid-watch: {sentence}\n"),
+        LogFormat::Json => format!("{}\n", json_line(Level::ERROR, sentence, Map::new())),
     };
+    let (done, is_written) = sync_channel(1);
+    // A thread of its own: a full pipe blocks whoever writes, and the log's thread may have the lock for the same reason.
+    let writing = std::thread::Builder::new().spawn(move || {
+        let _ = std::io::stderr().write_all(&harmless(line.as_bytes()));
+        let _ = done.send(());
+    });
+    if writing.is_ok() {
+        let _ = is_written.recv_timeout(COMPLAINT_PATIENCE);
+    }
 }
+
+/// How long a reader of stderr may take for the last line. One that does not read must not keep the program from ending.
+const COMPLAINT_PATIENCE: Duration = Duration::from_millis(300);
 
 /// In one piece, so that no other line can come between.
 fn write_line(line: &Value) -> std::io::Result<()> {
@@ -194,7 +207,7 @@ impl Lines {
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         self.n_waiting.fetch_add(1, Ordering::Acquire);
-        if self.queue.try_send(line.to_vec()).is_err() {
+        if self.queue.try_send(harmless(line)).is_err() {
             self.n_waiting.fetch_sub(1, Ordering::Release);
         }
         Ok(line.len())
@@ -202,6 +215,17 @@ impl Write for Lines {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// The line without marks that change the order of what follows them: somebody else may have written a part of it. Control
+/// characters have been escaped already.
+fn harmless(line: &[u8]) -> Vec<u8> {
+    match std::str::from_utf8(line) {
+        Ok(text) if text.contains(is_direction_mark) => {
+            text.replace(is_direction_mark, "\u{fffd}").into_bytes()
+        }
+        _ => line.to_vec(),
     }
 }
 

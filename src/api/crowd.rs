@@ -47,7 +47,12 @@ pub(super) struct Crowd {
 impl Default for Crowd {
     fn default() -> Self {
         let room = |n: usize| Arc::new(Semaphore::new(n));
-        Self { readers: room(MAX_READERS), heavy: room(MAX_HEAVY), intake: room(INTAKE_KIB), output: room(OUTPUT_KIB) }
+        Self {
+            readers: room(MAX_READERS),
+            heavy: room(MAX_HEAVY),
+            intake: room(INTAKE_KIB),
+            output: room(OUTPUT_KIB),
+        }
     }
 }
 

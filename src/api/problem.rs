@@ -240,7 +240,7 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The search takes too long", detail)
             }
             err if err.is_busy() => Self::busy(),
-            err if err.is_interrupted() => Self::took_too_long(),
+            err if err.is_interruption() => Self::took_too_long(),
             err => {
                 tracing::error!(error = &err as &dyn std::error::Error, "a request over HTTP failed: {err}");
                 Self::unavailable()

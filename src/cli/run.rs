@@ -19,8 +19,16 @@ pub(super) struct SandboxArgs {
 }
 
 pub(super) async fn run(settings: &Settings) -> CliResult {
+    dump_no_core();
     let _log = telemetry::init(&settings.log);
     Ok(daemon::run(settings, on_signals(Hangup::Reload)?).await?)
+}
+
+/// Tokens are in memory: none of it is to end up in a file when the program crashes. Where a sandbox forbids to say so, the
+/// service manager's `LimitCORE=0` has said it. (`PR_SET_DUMPABLE` would hide `/proc/self/fd`, which a metric counts.)
+fn dump_no_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 pub(super) async fn sandbox(args: SandboxArgs) -> CliResult {

@@ -40,10 +40,10 @@ const HAND_POLLS_OVER: Duration = Duration::from_millis(1_500);
 
 /// When each step of stopping has to be over, counted from its beginning. A service manager is promised ten
 /// seconds in all.
-const POLLS_DRAINED: Duration = Duration::from_secs(6);
-const RECORDS_FLUSHED: Duration = Duration::from_millis(6_500);
-const DELIVERIES_DRAINED: Duration = Duration::from_millis(8_200);
-const RECORDS_DRAINED: Duration = Duration::from_millis(8_900);
+const POLLS_DRAINED: Duration = Duration::from_millis(5_400);
+const RECORDS_FLUSHED: Duration = Duration::from_millis(5_900);
+const DELIVERIES_DRAINED: Duration = Duration::from_millis(7_500);
+const RECORDS_DRAINED: Duration = Duration::from_millis(8_000);
 
 /// How long a task may take to end when it is to be handed over, and what it has found out to be recorded.
 const HANDED_OVER: Duration = Duration::from_secs(5);

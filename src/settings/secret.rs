@@ -15,7 +15,7 @@ const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 pub enum SecretSource {
     /// Given in the configuration or environment itself.
     Inline(SecretString),
-    /// In this file, without the white space around it.
+    /// In this file, without the white space and byte order marks around it.
     File(PathBuf),
 }
 
@@ -60,13 +60,13 @@ impl SecretSource {
         }
     }
 
-    /// The secret, without white space around it and never empty.
+    /// The secret, without white space and byte order marks around it and never empty.
     ///
     /// # Errors
     /// Where there is none to be had.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         match self {
-            SecretSource::Inline(secret) => match secret.expose_secret().trim() {
+            SecretSource::Inline(secret) => match trimmed(secret.expose_secret()) {
                 "" => Err(SecretError::Empty),
                 trimmed => Ok(SecretString::from(trimmed)),
             },
@@ -76,11 +76,45 @@ impl SecretSource {
                     return Err(SecretError::TooLong { path: path.clone() });
                 }
                 let text = SecretString::from(std::fs::read_to_string(path).map_err(unreadable)?);
-                match text.expose_secret().trim() {
+                match trimmed(text.expose_secret()) {
                     "" => Err(SecretError::EmptyFile { path: path.clone() }),
                     trimmed => Ok(SecretString::from(trimmed)),
                 }
             }
+        }
+    }
+}
+
+/// Without what editors and shells put around a text: line ends, spaces, and the byte order mark of some.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_editors_put_around_a_secret_is_no_part_of_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("secret");
+        for text in [
+            "1.abc",
+            "1.abc\n",
+            "1.abc\r\n",
+            "\u{feff}1.abc\r\n",
+            " \u{feff} 1.abc\u{a0}\n\n",
+            "1.abc\u{feff}",
+        ] {
+            std::fs::write(&file, text).unwrap();
+            for source in [SecretSource::File(file.clone()), SecretSource::Inline(text.into())] {
+                assert_eq!(source.read().unwrap().expose_secret(), "1.abc", "{text:?}");
+            }
+        }
+        for nothing in ["", "\u{feff}", " \r\n"] {
+            std::fs::write(&file, nothing).unwrap();
+            assert!(matches!(SecretSource::File(file.clone()).read(), Err(SecretError::EmptyFile { .. })));
+            assert!(matches!(SecretSource::Inline(nothing.into()).read(), Err(SecretError::Empty)));
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use super::raw::{
     Origins, RawCredential, RawDatabase, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span,
 };
@@ -30,6 +32,9 @@ const MAX_CATALOGUE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// More reminders of one certificate than anyone reads.
 const MAX_REMINDERS: usize = 16;
+
+/// Shortest token for an API that other machines reach: a shorter one could be guessed.
+const MIN_PUBLIC_TOKEN_BYTES: usize = 16;
 
 /// Longest span that is a plan rather than a mistake: ten years.
 const LONGEST: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
@@ -376,7 +381,8 @@ fn webhooks(raw: &[RawWebhook], problems: &mut Problems) -> Vec<WebhookSettings>
         let retry_for = problems.span(&format!("{key}.retry_for"), webhook.retry_for);
         let fields = ("secret", &webhook.secret, "secret_file", &webhook.secret_file);
         if let (Some(url), Some(secret)) = (url, secret(&key, fields, problems)) {
-            webhooks.push(WebhookSettings { route, url, secret, timeout, retry_for });
+            let ca_file = webhook.ca_file.as_ref().map(PathBuf::from);
+            webhooks.push(WebhookSettings { route, url, secret, timeout, retry_for, ca_file });
         }
     }
     webhooks
@@ -405,6 +411,19 @@ fn http(raw: &RawHttp, problems: &mut Problems) -> HttpSettings {
             ),
         );
     }
+    let is_public = listen.is_some_and(|listen| !listen.ip().is_loopback());
+    if let (true, Some(SecretSource::Inline(secret))) = (is_public, &token)
+        && secret.expose_secret().trim().len() < MIN_PUBLIC_TOKEN_BYTES
+    {
+        problems.add(
+            "http.token",
+            format!(
+                "it is too short (its value is not shown): other machines reach http.listen, so it must have at least \
+                 {MIN_PUBLIC_TOKEN_BYTES} characters, as `openssl rand -hex 32` gives them"
+            ),
+        );
+    }
+    let token_min_bytes = if is_public { MIN_PUBLIC_TOKEN_BYTES } else { 1 };
     if let (Some(_), true) = (metrics_listen.filter(|listen| listen.port() != 0), metrics_listen == listen) {
         problems.add("http.metrics_listen", "it is the address of http.listen: name another one");
     }
@@ -421,7 +440,7 @@ fn http(raw: &RawHttp, problems: &mut Problems) -> HttpSettings {
             );
         }
     }
-    HttpSettings { listen, hosts: raw.hosts.clone(), token, metrics_listen }
+    HttpSettings { listen, hosts: raw.hosts.clone(), token, token_min_bytes, metrics_listen }
 }
 
 /// An address to listen on; an empty one is none.

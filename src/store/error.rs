@@ -266,8 +266,13 @@ impl StoreError {
         move |source| StoreError::Query { operation, source }
     }
 
+    /// Whether all connections were taken for as long as one is waited for.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, StoreError::Query { source: sqlx::Error::PoolTimedOut, .. })
+    }
+
     /// Whether the database was interrupted in its work.
-    pub(super) fn is_interruption(&self) -> bool {
+    pub fn is_interruption(&self) -> bool {
         match self {
             StoreError::Query { source, .. } => source.as_database_error().and_then(primary_code) == Some(9),
             _ => false,

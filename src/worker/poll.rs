@@ -31,7 +31,7 @@ use crate::domain::turns::{BY_AGE, Found, LOOK, Turn, Turns, Wanted};
 use crate::monitor::Monitor;
 use crate::service;
 use crate::store::{Claimed, PollRecord, Polls, Record, StoreError, Sweep};
-use crate::upstream::{Client, MIN_REDACTED_BYTES, Tokens};
+use crate::upstream::{Client, LongBody, Tokens};
 
 /// Where no more than so many claimed activities wait for a request, the next are looked for: a look takes a few
 /// milliseconds, and requests go on meanwhile.
@@ -109,6 +109,8 @@ struct Finished {
     ticket: Ticket,
     observation: Observation,
     took: Duration,
+    /// Given back once the record has been handed over.
+    long_body: LongBody,
 }
 
 /// When the last sweep was and how long it took, so that sweeps never take more than a small share of the time.
@@ -242,7 +244,7 @@ impl Poller {
         let vat = &claimed.activity.vat;
         let is_open = !matches!(self.parts.gates.passage(vat, &credential, now), Passage::Closed { .. });
         let has_quota = self.parts.gates.quota_available(&credential, Instant::now().into_std()) > 0;
-        let token = self.parts.tokens.header(&credential).cloned();
+        let token = self.parts.tokens.get(&credential).cloned();
         let (true, true, Some(token)) = (is_open, has_quota, token) else {
             self.parts.polls.put_back([claimed]);
             return;
@@ -255,15 +257,13 @@ impl Poller {
         self.requests.spawn(async move {
             let activity = &claimed.activity;
             let began_at = Instant::now();
-            let answer = client.pcsid_status(&activity.vat, &activity.activity_id, &token).await;
+            let (answer, long_body) = client.pcsid_status(&activity.vat, &activity.activity_id, &token).await;
             let took = began_at.elapsed();
-            let mut observation = classify(&answer, catalogue.codes());
-            if let Ok(secret) = token.to_str()
-                && secret.len() >= MIN_REDACTED_BYTES
-            {
-                observation.redact(secret);
+            let observation = classify(&answer, catalogue.codes());
+            if !observation.verdict.tells_where_it_stands() {
+                client.doubt(began_at);
             }
-            Finished { claimed, ticket, observation, took }
+            Finished { claimed, ticket, observation, took, long_body }
         });
     }
 
@@ -288,7 +288,7 @@ impl Poller {
 
     /// Decides what an answer means for its gates and its activity, and has both recorded.
     async fn settle(&mut self, finished: Finished) {
-        let Finished { claimed, ticket, observation, took } = finished;
+        let Finished { claimed, ticket, observation, took, long_body } = finished;
         let now = self.parts.clock.now();
         let verdict = &observation.verdict;
         self.parts.monitor.polled(verdict, took, verdict.tells_where_it_stands().then_some(now));
@@ -314,6 +314,7 @@ impl Poller {
             "polled"
         );
         self.decided(claimed, now, decision).await;
+        drop(long_body);
     }
 
     async fn decided(&self, claimed: Claimed, now: Timestamp, decision: Decision) {

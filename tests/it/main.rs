@@ -8,8 +8,8 @@
 )]
 
 mod advice;
-mod certificates;
 mod bounds;
+mod certificates;
 mod clock;
 #[allow(dead_code, reason = "what only the run on a server uses")]
 mod cluster;
