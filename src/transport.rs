@@ -90,10 +90,9 @@ impl Renewing {
         current.client.clone()
     }
 
-    /// Takes note that a request failed that began then: the next one gets connections of its own.
-    pub fn doubt(&self, began_at: Instant) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.is_doubted |= current.made_at <= began_at;
+    /// Takes note that a request failed: the next one gets connections of its own.
+    pub fn doubt(&self) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).is_doubted = true;
     }
 }
 

@@ -32,6 +32,9 @@ const OUTPUT_KIB: usize = 32 * 1024;
 /// An answer up to this is not worth counting: the socket takes it.
 const SMALL_ANSWER_BYTES: u64 = 16 * 1024;
 
+/// By how much a body's memory grows at most.
+const STEP: usize = 1024 * 1024;
+
 /// How long room is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -140,6 +143,12 @@ impl Crowd {
             let Ok(chunk) = frame.into_data() else { continue };
             if intake.bytes.len() + chunk.len() > max_bytes {
                 return Err(too_large());
+            }
+            // In steps, so that two long bodies have room beside each other.
+            let free = intake.bytes.capacity() - intake.bytes.len();
+            if chunk.len() > free {
+                let step = (intake.bytes.len() / 4).clamp(chunk.len(), chunk.len().max(STEP));
+                intake.bytes.reserve_exact(step);
             }
             intake.bytes.extend_from_slice(&chunk);
             // What it takes is what has been set aside for it, not what has arrived.

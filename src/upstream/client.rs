@@ -67,9 +67,9 @@ impl Client {
         })
     }
 
-    /// Takes note that a request that began then came to nothing: the next one does not go over the same connections.
-    pub fn doubt(&self, began_at: Instant) {
-        self.http.doubt(began_at);
+    /// Takes note that a request came to nothing: the next one does not go over the same connections.
+    pub fn doubt(&self) {
+        self.http.doubt();
     }
 
     /// Asks how an activity stands. Never fails: whatever goes wrong is an [`Answer`] as well.

@@ -168,22 +168,21 @@ impl Sender {
                 Err(_) => return failed(format!("{name} is no header value")),
             };
         }
-        let began_at = Instant::now();
         let request = self.http.client().post(&self.url).headers(headers).body(body).send();
         let response = match tokio::time::timeout(self.timeout, request).await {
             Ok(Ok(response)) => response,
             Ok(Err(err)) => {
-                self.http.doubt(began_at);
+                self.http.doubt();
                 return failed(explain(&err));
             }
             Err(_) => {
-                self.http.doubt(began_at);
+                self.http.doubt();
                 return failed(format!("no answer within {:?} (webhooks.timeout)", self.timeout));
             }
         };
         let http_status = response.status().as_u16();
         if !response.status().is_success() {
-            self.http.doubt(began_at);
+            self.http.doubt();
         }
         let not_before = matches!(http_status, 429 | 503).then(|| retry_after(response.headers())).flatten();
         attempt(http_status, not_before, beginning(response).await)

@@ -261,7 +261,7 @@ impl Poller {
             let took = began_at.elapsed();
             let observation = classify(&answer, catalogue.codes());
             if !observation.verdict.tells_where_it_stands() {
-                client.doubt(began_at);
+                client.doubt();
             }
             Finished { claimed, ticket, observation, took, long_body }
         });
