@@ -2,16 +2,24 @@
 //!
 //! It never jumps by itself. Where the wall clock does, [`Clock::jump`] says by how much, and the poller moves
 //! the schedule along before it adopts the new time: a wrong clock must neither expire anything nor put it off.
+//! Nor does it ever go back: where the true time was set back by less than a jump, it waits for it by going slower.
 //! Where the database is a server's, the time is the server's ([`Clock::follow`]), so that all daemons on it agree.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::time::Timestamp;
 
 /// Differences below this are drift or a corrected second, and simply followed.
 const DRIFT_MS: i64 = 30_000;
+
+/// What the clock loses of its pace while it waits for a time that was set back: a tenth.
+const SLOWNESS: u32 = 10;
+
+/// How far ahead the last sign of life may be at a start. Further ahead the clock was set back meanwhile, and what is
+/// planned would wait for it.
+const START_DRIFT_MS: i64 = 1_000;
 
 /// Longest time that a daemon may have been away. A longer absence is taken for a clock that jumped: nothing
 /// expires for it.
@@ -20,9 +28,40 @@ pub const LONGEST_ABSENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// See the module.
 #[derive(Debug)]
 pub struct Clock {
-    anchor: Mutex<(Instant, Timestamp)>,
+    anchor: Mutex<Anchor>,
     /// Whether the time is another machine's, which says by itself when it jumps.
     is_following: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    instant: Instant,
+    timestamp: Timestamp,
+    /// How far the true time was behind.
+    ahead_by: Duration,
+}
+
+impl Anchor {
+    fn at(timestamp: Timestamp) -> Self {
+        Self { instant: Instant::now(), timestamp, ahead_by: Duration::ZERO }
+    }
+
+    /// The time so long after the anchor was set. It never goes back.
+    fn after(&self, elapsed: Duration) -> Timestamp {
+        self.timestamp + elapsed.saturating_sub(self.ahead_by.min(elapsed / SLOWNESS))
+    }
+
+    /// Comes nearer to the true time: at once where that is ahead, slowly where it is behind by less than a jump. A clock
+    /// that followed it back would have everything planned wait for so long.
+    fn approach(&mut self, truth: Timestamp) {
+        let now = self.after(self.instant.elapsed());
+        *self = match i64::try_from(now.since(truth).as_millis()) {
+            Ok(behind) if behind <= DRIFT_MS => {
+                Self { ahead_by: now.since(truth), ..Self::at(now.max(truth)) }
+            }
+            _ => Self::at(truth),
+        };
+    }
 }
 
 /// The wall clock, which only this module reads.
@@ -40,15 +79,19 @@ pub fn wall_now() -> Timestamp {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { anchor: Mutex::new((Instant::now(), wall_now())), is_following: AtomicBool::new(false) }
+        Self { anchor: Mutex::new(Anchor::at(wall_now())), is_following: AtomicBool::new(false) }
     }
 }
 
 impl Clock {
     /// The time now.
     pub fn now(&self) -> Timestamp {
-        let (instant, timestamp) = *self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
-        timestamp + instant.elapsed()
+        let anchor = self.anchor();
+        anchor.after(anchor.instant.elapsed())
+    }
+
+    fn anchor(&self) -> MutexGuard<'_, Anchor> {
+        self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By how many milliseconds the wall clock differs, if that is a jump. Drift is followed on the way.
@@ -56,23 +99,24 @@ impl Clock {
         if self.is_following.load(Ordering::Relaxed) {
             return None;
         }
-        let delta = wall_now().as_millis().saturating_sub(self.now().as_millis());
+        let wall = wall_now();
+        let delta = wall.as_millis().saturating_sub(self.now().as_millis());
         if delta.abs() > DRIFT_MS {
             return Some(delta);
         }
-        self.adopt_wall();
+        self.anchor().approach(wall);
         None
     }
 
     /// Takes a server's time for the truth, from now on instead of the wall clock.
     pub fn follow(&self, now: Timestamp) {
         self.is_following.store(true, Ordering::Relaxed);
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);
+        self.anchor().approach(now);
     }
 
     /// Takes the wall clock's time for the truth.
     pub fn adopt_wall(&self) {
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), wall_now());
+        *self.anchor() = Anchor::at(wall_now());
     }
 }
 
@@ -80,7 +124,7 @@ impl Clock {
 /// further back than [`LONGEST_ABSENCE`].
 pub fn jump_since(last_beat: Timestamp, now: Timestamp) -> Option<i64> {
     let delta = now.as_millis().saturating_sub(last_beat.as_millis());
-    let is_believable = delta >= -DRIFT_MS && now.since(last_beat) <= LONGEST_ABSENCE;
+    let is_believable = delta >= -START_DRIFT_MS && now.since(last_beat) <= LONGEST_ABSENCE;
     (!is_believable).then_some(delta)
 }
 
@@ -101,6 +145,37 @@ mod tests {
             (3_650, Some(3_650 * day)),
         ] {
             assert_eq!(jump_since(now.shifted(-beat_days_ago * day), now), expected, "{beat_days_ago}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_a_little_is_a_jump_at_a_start() {
+        let now = Timestamp::from_millis(1_000_000_000);
+        for (ahead_ms, expected) in [(500, None), (2_000, Some(-2_000)), (25_000, Some(-25_000))] {
+            assert_eq!(jump_since(now.shifted(ahead_ms), now), expected, "{ahead_ms}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_goes_slower_until_it_is_no_more_and_never_back() {
+        let start = Timestamp::from_millis(1_000_000);
+        let anchor = Anchor { ahead_by: Duration::from_secs(25), ..Anchor::at(start) };
+        for (elapsed_s, expected_s) in [(0, 0), (10, 9), (100, 90), (250, 225), (1_000, 975)] {
+            let expected = start + Duration::from_secs(expected_s);
+            assert_eq!(anchor.after(Duration::from_secs(elapsed_s)), expected, "{elapsed_s}");
+        }
+    }
+
+    #[test]
+    fn what_is_true_is_followed_ahead_at_once_and_back_slowly_unless_it_jumped() {
+        let start = Timestamp::from_millis(1_000_000_000);
+        for (ms, expected_ms, ahead_ms) in [(25_000, 25_000, 0), (-25_000, 0, 25_000), (-60_000, -60_000, 0)] {
+            let mut anchor = Anchor::at(start);
+            anchor.approach(start.shifted(ms));
+            let off = anchor.timestamp.as_millis() - start.shifted(expected_ms).as_millis();
+            assert!((0..1_000).contains(&off), "{ms}: {off}");
+            let ahead = anchor.ahead_by.as_millis() as i64 - ahead_ms;
+            assert!((0..1_000).contains(&ahead), "{ms}: {ahead}");
         }
     }
 
