@@ -134,7 +134,7 @@ impl Prepared {
 pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonError> {
     let prepared = Prepared::new(settings)?;
     for warning in &settings.warnings {
-        tracing::warn!("{}: {warning}", settings.origin());
+        tracing::warn!("{warning}");
     }
     let store = Store::open_as_daemon(&settings.database, settings.routes()).await?;
     let clock = Arc::new(Clock::default());

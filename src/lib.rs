@@ -43,6 +43,7 @@ pub mod domain;
 pub mod evidence;
 pub mod monitor;
 pub mod page;
+pub mod plain;
 pub mod process;
 pub mod sandbox;
 pub mod service;

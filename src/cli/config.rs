@@ -31,7 +31,7 @@ pub(super) async fn config(settings: &Settings, command: ConfigCommand) -> CliRe
                 writeln!(std::io::stdout(), "{store}: {}", store.reach().await?)?;
             }
             for warning in &settings.warnings {
-                complain(&format!("warning: {}: {warning}", settings.origin()));
+                complain(&format!("warning: {warning}"));
             }
             Ok(writeln!(std::io::stdout(), "{}: the configuration is usable", settings.origin())?)
         }

@@ -68,7 +68,7 @@ pub struct Settings {
     pub retention: Duration,
     /// The effective values with secrets redacted, as `config show` prints them.
     pub shown: serde_json::Value,
-    /// Valid values that don't go together well.
+    /// What is usable but probably not meant, each a sentence with where it stands.
     pub warnings: Vec<String>,
 }
 
@@ -182,7 +182,7 @@ impl Settings {
                 )],
             })?,
         };
-        Self::from_sources(file, &text, std::env::vars_os().filter_map(raw::utf8_pair))
+        Self::from_sources(file, &text, raw::our_variables(std::env::vars_os())?)
     }
 
     fn file(explicit: Option<&Path>) -> Option<PathBuf> {

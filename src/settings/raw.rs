@@ -12,7 +12,8 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{SettingsError, VARIABLE_PREFIX};
+use super::{CONFIG_VARIABLE, SettingsError, VARIABLE_PREFIX};
+use crate::plain::complaint;
 
 /// A duration as people write it: `5ms`, `5s`, `10m`, `72h`, `400d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,9 +190,69 @@ section!(RawRenewal {
 
 section!(RawRetention { concluded_after: Span = ms(400 * DAY) });
 
-/// Environment variables that are not text can't be meant for us.
-pub(super) fn utf8_pair((name, value): (OsString, OsString)) -> Option<(String, String)> {
-    Some((name.into_string().ok()?, value.into_string().ok()?))
+/// Environment variables of ours as text.
+///
+/// # Errors
+/// One that is no text: ignoring it would have the file or a default win in silence.
+pub(super) fn our_variables(
+    all: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, SettingsError> {
+    let mut ours = Vec::new();
+    let mut problems = Vec::new();
+    for (name, value) in all {
+        let shown = name.to_string_lossy().into_owned();
+        if !shown.starts_with(FAMILY) {
+            continue;
+        }
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => ours.push((name, value)),
+            _ => problems.push(format!("environment variable {} is not UTF-8 text", shown.escape_debug())),
+        }
+    }
+    problems.sort();
+    if problems.is_empty() { Ok(ours) } else { Err(SettingsError { problems }) }
+}
+
+/// What the names of all environment variables begin with that are likely meant for us.
+const FAMILY: &str = "PCSID_WATCH";
+
+/// Entries that a list may have in the environment; more is a slip of the pen.
+const MAX_ENTRIES: usize = 1_000;
+
+/// A variable that is likely meant for us and that nothing reads, as a warning. Kubernetes describes a service called
+/// `pcsid-watch` by variables of its own, which are nobody's mistake.
+fn unread(variable: &str, template: &Value) -> Option<String> {
+    let rest = variable.strip_prefix(FAMILY)?;
+    if variable == CONFIG_VARIABLE || rest.starts_with("__") {
+        return None;
+    }
+    let rest = rest.trim_start_matches('_');
+    let is_kubernetes = rest.starts_with("SERVICE_")
+        || rest == "PORT"
+        || rest.strip_prefix("PORT_").is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()));
+    if rest.is_empty() || is_kubernetes {
+        return None;
+    }
+    let meant = sections(template).into_iter().find_map(|section| {
+        let key = rest.strip_prefix(&section.to_ascii_uppercase())?.trim_start_matches('_');
+        let known = template.get(section)?;
+        let known = known.get(0).unwrap_or(known);
+        known.get(key.to_ascii_lowercase())?;
+        Some(format!("{VARIABLE_PREFIX}{}__{key}", section.to_ascii_uppercase()))
+    });
+    let instead = meant.map_or_else(
+        || {
+            format!(
+                "two underscores stand before and between section and key, as in {VARIABLE_PREFIX}LOG__LEVEL"
+            )
+        },
+        |meant| format!("did you mean {meant}?"),
+    );
+    Some(format!("environment variable {variable} is not read: {instead}"))
+}
+
+fn sections(template: &Value) -> Vec<&str> {
+    template.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
 }
 
 /// Where each key comes from, for sentences about it.
@@ -200,18 +261,23 @@ pub(super) struct Origins {
     file: String,
     /// Keys that the environment sets, by their full path, with the variable.
     variables: BTreeMap<String, String>,
+    /// Variables that are likely meant for us and that nothing reads, a warning each.
+    pub(super) unread: Vec<String>,
 }
 
 impl Origins {
     /// The variable that sets this key, or one below or above it; else the file.
     pub(super) fn of(&self, key: &str) -> String {
-        let is_related = |set: &str| {
-            set == key
-                || set.strip_prefix(key).is_some_and(|rest| rest.starts_with(['.', '[']))
-                || key.strip_prefix(set).is_some_and(|rest| rest.starts_with(['.', '[']))
-        };
-        let variable = self.variables.iter().find(|(set, _)| is_related(set)).map(|(_, variable)| variable);
+        let variable = self.variable_of(key);
         variable.map_or_else(|| self.file.clone(), |variable| format!("environment variable {variable}"))
+    }
+
+    /// The variable that sets this key, or one below or above it.
+    fn variable_of(&self, key: &str) -> Option<&str> {
+        let is_below =
+            |key: &str, other: &str| key.strip_prefix(other).is_some_and(|rest| rest.starts_with(['.', '[']));
+        let is_related = |set: &str| set == key || is_below(set, key) || is_below(key, set);
+        self.variables.iter().find(|(set, _)| is_related(set)).map(|(_, variable)| variable.as_str())
     }
 }
 
@@ -222,7 +288,7 @@ pub(super) fn read(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(RawSettings, Origins), SettingsError> {
     let origin = file.map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
-    let mut origins = Origins { file: origin.clone(), variables: BTreeMap::new() };
+    let mut origins = Origins { file: origin.clone(), variables: BTreeMap::new(), unread: Vec::new() };
     let fail = |problem: String| SettingsError { problems: vec![problem] };
     let template = serde_json::json!(RawSettings {
         credentials: vec![RawCredential::default()],
@@ -230,13 +296,41 @@ pub(super) fn read(
         ..RawSettings::default()
     });
     let mut builder = Config::builder().add_source(File::from_str(text, FileFormat::Toml));
+    // In the order of their names: what they come to hangs on no other.
+    let variables: BTreeMap<String, String> = variables.into_iter().collect();
+    let mut problems = Vec::new();
     for (variable, value) in variables {
-        let Some(key) = variable.strip_prefix(VARIABLE_PREFIX).and_then(key_of) else { continue };
-        let names_no_key =
-            || fail(format!("environment variable {variable} names no key of the configuration"));
+        let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else {
+            origins.unread.extend(unread(&variable, &template));
+            continue;
+        };
+        let key = match key_of(name, &template) {
+            Ok(key) => key,
+            Err(rule) => {
+                problems.push(format!("environment variable {variable}: {rule}"));
+                continue;
+            }
+        };
+        if let Some(other) = origins.variable_of(&key) {
+            problems.push(format!(
+                "environment variables {other} and {variable} contradict each other: both set `{key}` or a part of it; \
+                 keep one"
+            ));
+            continue;
+        }
         let typed = typed(&template, &key, &value);
-        builder = builder.set_override(&key, typed).map_err(|_| names_no_key())?;
+        match builder.set_override(&key, typed) {
+            Ok(built) => builder = built,
+            Err(_) => {
+                return Err(fail(format!(
+                    "environment variable {variable} names no key of the configuration"
+                )));
+            }
+        }
         origins.variables.insert(key, variable);
+    }
+    if !problems.is_empty() {
+        return Err(SettingsError { problems });
     }
     let config = builder.build().map_err(|err| fail(syntax_problem(&origin, text, &err)))?;
     // The crate turns any scalar into any other, `false` into 0 requests a minute say; JSON values do not.
@@ -256,7 +350,7 @@ pub(super) fn read(
         let text = err.into_inner().to_string();
         let (key, problem) = match misplaced(&template, &path, &text) {
             Some(problem) => (path, problem),
-            None => key_problem(&path, &text),
+            None => key_problem(&path, &text, origins.variable_of(&path).is_none()),
         };
         fail(format!("{}: {key}: {problem}", origins.of(&key)))
     })?;
@@ -332,13 +426,22 @@ fn misplaced(template: &Value, path: &str, text: &str) -> Option<String> {
     }
 }
 
-/// `CREDENTIALS__0__TOKEN_FILE` is `credentials[0].token_file`.
-fn key_of(variable: &str) -> Option<String> {
+/// `CREDENTIALS__0__TOKEN_FILE` is `credentials[0].token_file`. An error is what is wrong with the name.
+fn key_of(name: &str, template: &Value) -> Result<String, String> {
     let mut key = String::new();
-    for segment in variable.split("__") {
+    for segment in name.split("__") {
         match segment.parse::<usize>() {
-            Ok(index) if !key.is_empty() => key.push_str(&format!("[{index}]")),
-            _ if segment.is_empty() => return None,
+            Ok(index) if !key.is_empty() && index < MAX_ENTRIES => key.push_str(&format!("[{index}]")),
+            Ok(index) if !key.is_empty() => {
+                return Err(format!("{key}[{index}]: entries are numbered from 0 without gaps"));
+            }
+            _ if segment.is_empty() => {
+                return Err(
+                    "it names no key: section and key stand with two underscores between them, as in \
+                            PCSID_WATCH__LOG__LEVEL"
+                        .to_owned(),
+                );
+            }
             _ => {
                 if !key.is_empty() {
                     key.push('.');
@@ -347,7 +450,17 @@ fn key_of(variable: &str) -> Option<String> {
             }
         }
     }
-    Some(key)
+    let (section, rest) = key.split_at(key.find(['.', '[']).unwrap_or(key.len()));
+    let is_list = template.get(section).is_some_and(|known| known.get(0).is_some_and(Value::is_object));
+    if is_list && !rest.starts_with('[') {
+        let key_of_entry = rest.trim_start_matches('.').to_ascii_uppercase();
+        let key_of_entry = if key_of_entry.is_empty() { "NAME".to_owned() } else { key_of_entry };
+        return Err(format!(
+            "{section} is a list: number its entries from 0, as in {VARIABLE_PREFIX}{}__0__{key_of_entry}",
+            section.to_ascii_uppercase()
+        ));
+    }
+    Ok(key)
 }
 
 /// A syntax error, without the line it stands on: that may hold a secret.
@@ -364,7 +477,7 @@ fn syntax_problem(origin: &str, text: &str, err: &config::ConfigError) -> String
 }
 
 /// A wrong key or type: the key's full path, and what is wrong with it.
-fn key_problem(path: &str, text: &str) -> (String, String) {
+fn key_problem(path: &str, text: &str, shows_value: bool) -> (String, String) {
     let path = if path == "." { "" } else { path };
     if let Some(rest) = text.strip_prefix("unknown field `") {
         let (field, known) = rest.split_once('`').unwrap_or((rest, ""));
@@ -372,5 +485,5 @@ fn key_problem(path: &str, text: &str) -> (String, String) {
         let parent = path.strip_suffix(field).unwrap_or(path);
         return (format!("{parent}{dot}{field}"), format!("this key is not known{known}"));
     }
-    (path.to_owned(), text.to_owned())
+    (path.to_owned(), complaint(text, shows_value))
 }

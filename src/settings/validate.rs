@@ -72,7 +72,7 @@ pub(super) fn validate(
             serde_json::Value::Null
         }
     };
-    let mut warnings = Vec::new();
+    let mut warnings = std::mem::take(&mut problems.origins.unread);
     let upstream = upstream(&raw.upstream, &mut problems);
     let catalogue = catalogue(raw.catalogue.file.as_deref(), &mut problems);
     let policy = policy(&raw, catalogue, &mut problems, &mut warnings);
@@ -217,14 +217,16 @@ fn policy(
     }
     if max_interval > give_up_after {
         warnings.push(format!(
-            "schedule.max_interval ({}) is longer than schedule.give_up_after ({}): activities expire between polls",
+            "{}: schedule.max_interval ({}) is longer than schedule.give_up_after ({}): activities expire between polls",
+            problems.origins.of("schedule.max_interval"),
             human(max_interval),
             human(give_up_after)
         ));
     }
     if stalled_after >= give_up_after {
         warnings.push(format!(
-            "schedule.stalled_after ({}) is not below schedule.give_up_after ({}): no activity is ever reported as stalled",
+            "{}: schedule.stalled_after ({}) is not below schedule.give_up_after ({}): no activity is ever reported as stalled",
+            problems.origins.of("schedule.stalled_after"),
             human(stalled_after),
             human(give_up_after)
         ));

@@ -347,6 +347,9 @@ impl Poller {
     async fn reload(&mut self) {
         service::reloading();
         self.tend().await;
+        tracing::info!(
+            "SIGHUP: tokens were read again, webhooks' secrets follow within seconds; a changed configuration needs a restart"
+        );
         service::reloaded();
     }
 

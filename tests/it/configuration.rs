@@ -63,7 +63,7 @@ fn what_cannot_work_is_refused_with_file_key_and_rule() {
         (with("[log]\nlevel = \"\""), vec!["log.level"]),
         (
             replaced("requests_per_minute = 0", "requests_per_minute = false"),
-            vec!["credentials[0].requests_per_minute", "boolean `false`"],
+            vec!["credentials[0].requests_per_minute: `false` is not usable: it must be a whole number"],
         ),
         (
             replaced("requests_per_minute = 0", "requests_per_minute = 0.5"),
@@ -156,7 +156,9 @@ fn a_daemon_without_credentials_is_refused_but_reading_is_not() {
     let ran = setup.run(&["run"]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("credentials: there is none"), "{}", ran.stderr);
-    assert_eq!(setup.ok(&["list", "--format", "json"]).trim(), "[]");
+    let with_credentials = Setup::new(NOWHERE, "").with_database(&setup.database());
+    with_credentials.add(VAT, &["act-1"]);
+    assert!(setup.ok(&["list", "--format", "csv"]).contains("act-1"));
 }
 
 #[test]
@@ -309,4 +311,79 @@ fn the_sample_file_holds_every_key_and_is_usable() {
     for line in defaults {
         assert!(shipped.lines().any(|shown| shown == line), "{line} is not the sample's value");
     }
+}
+
+#[test]
+fn variables_that_contradict_each_other_are_refused_by_the_same_words_each_time() {
+    type Variables = &'static [(&'static str, &'static str)];
+    let contradicting: [(Variables, &[&str]); 6] = [
+        (
+            &[("CREDENTIALS__NAME", "a"), ("CREDENTIALS__0__NAME", "b")],
+            &["PCSID_WATCH__CREDENTIALS__NAME: credentials is a list", "PCSID_WATCH__CREDENTIALS__0__NAME"],
+        ),
+        (
+            &[("CREDENTIALS__0__VATS", VAT), ("CREDENTIALS__0__VATS__0", VAT)],
+            &["PCSID_WATCH__CREDENTIALS__0__VATS and PCSID_WATCH__CREDENTIALS__0__VATS__0 contradict"],
+        ),
+        (
+            &[("LOG__LEVEL", "info"), ("log__level", "debug")],
+            &["PCSID_WATCH__LOG__LEVEL and PCSID_WATCH__log__level contradict each other", "`log.level`"],
+        ),
+        (
+            &[("WEBHOOKS__0__NAME", "a"), ("WEBHOOKS__00__NAME", "b")],
+            &["PCSID_WATCH__WEBHOOKS__00__NAME and PCSID_WATCH__WEBHOOKS__0__NAME contradict"],
+        ),
+        (&[("CREDENTIALS__4000000000__NAME", "a")], &["entries are numbered from 0 without gaps"]),
+        (&[("LOG____LEVEL", "debug")], &["PCSID_WATCH__LOG____LEVEL: it names no key"]),
+    ];
+    for (variables, parts) in contradicting {
+        let setup = variables.iter().fold(Setup::new(NOWHERE, ""), |setup, (name, value)| {
+            setup.variable(&format!("PCSID_WATCH__{name}"), value)
+        });
+        let mut texts: Vec<String> = (0..10)
+            .map(|_| {
+                let ran = setup.run(&["config", "check"]);
+                assert_eq!(ran.code, 2, "{variables:?}: {}", ran.stderr);
+                ran.stderr.replace(setup.folder().to_str().unwrap(), "")
+            })
+            .collect();
+        texts.dedup();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        for part in parts {
+            assert!(texts[0].contains(part), "`{part}` is missing in: {}", texts[0]);
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_nothing_reads_is_no_secret() {
+    for (name, part) in [
+        ("PCSID_WATCH_LOG__LEVEL", Some("did you mean PCSID_WATCH__LOG__LEVEL?")),
+        ("PCSID_WATCH_UPSTREAM_BASE_URL", Some("did you mean PCSID_WATCH__UPSTREAM__BASE_URL?")),
+        ("PCSID_WATCH_DATABASE", Some("two underscores")),
+        // What Kubernetes says of a service of that name.
+        ("PCSID_WATCH_SERVICE_HOST", None),
+        ("PCSID_WATCH_PORT", None),
+        ("PCSID_WATCH_PORT_8088_TCP_ADDR", None),
+    ] {
+        let ran = Setup::new(NOWHERE, "").variable(name, "s3cr3t").run(&["config", "check"]);
+        assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
+        match part {
+            None => assert_eq!(ran.stderr, "", "{name}"),
+            Some(part) => {
+                let warns = ran.stderr.contains("warning: environment variable")
+                    && ran.stderr.contains(name)
+                    && ran.stderr.contains(part);
+                assert!(warns && !ran.stderr.contains("s3cr3t"), "{name}: {}", ran.stderr);
+            }
+        }
+    }
+    use std::os::unix::ffi::OsStrExt as _;
+    let setup = Setup::new(NOWHERE, "");
+    let mut command = setup.command(&["config", "check"]);
+    let ran = Ran::from(
+        command.env("PCSID_WATCH__LOG__LEVEL", std::ffi::OsStr::from_bytes(b"\xff")).output().unwrap(),
+    );
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("PCSID_WATCH__LOG__LEVEL is not UTF-8"), "{}", ran.stderr);
 }
