@@ -43,12 +43,30 @@ const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: {address} can't be listened on: choose another address, or an empty one to go without")]
+#[error("{key}: {address} can't be listened on: {}", why(source))]
 pub struct ListenError {
     key: &'static str,
     address: SocketAddr,
     #[source]
     source: std::io::Error,
+}
+
+/// What keeps an address from being listened on, and what to do.
+fn why(err: &std::io::Error) -> &'static str {
+    match err.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another program listens there, perhaps another pcsid-watch: stop it (`ss -ltnp` names it), or choose another \
+             address, or an empty one to go without"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address, or not yet: wait for the network, or choose another address, or an empty one \
+             to go without"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are root's: choose a higher one, or an empty address to go without"
+        }
+        _ => "choose another address, or an empty one to go without",
+    }
 }
 
 /// A socket that listens already.

@@ -349,7 +349,8 @@ impl Dispatcher {
 }
 
 /// What follows from an attempt. The last try is at the end of `retry_for`, counted from the event or from
-/// the last redelivery by hand.
+/// the last redelivery by hand. `Retry-After` is not undercut before that, and puts nothing off beyond it: an event
+/// must not be pending for ever because a receiver says so.
 fn what_follows(
     attempt: &Attempt,
     delivery: &ClaimedDelivery,
@@ -369,7 +370,7 @@ fn what_follows(
     let backoff = Backoff::new(FIRST_RETRY, RETRY_MULTIPLIER, LONGEST_RETRY, RETRY_JITTER);
     let step = backoff.step(delivery.interval.unwrap_or(FIRST_RETRY), luck);
     DeliveryOutcome::Retry {
-        next_attempt_at: (now + step.wait).min(deadline).max(now + not_before),
+        next_attempt_at: (now + step.wait).max(now + not_before).min(deadline),
         interval: step.next_interval,
     }
 }
@@ -431,6 +432,18 @@ mod tests {
                 interval: Duration::from_secs(15)
             }
         );
+    }
+
+    #[test]
+    fn retry_after_puts_nothing_off_beyond_retry_for() {
+        let retry_for = Duration::from_secs(60);
+        for seconds in [61, 9_999_999_999_999, u64::MAX] {
+            let outcome = what_follows(&retry(Some(seconds)), &delivery(None), START, retry_for, 0.5);
+            let DeliveryOutcome::Retry { next_attempt_at, .. } = outcome else { panic!("{outcome:?}") };
+            assert_eq!(next_attempt_at, START + retry_for, "{seconds}");
+            let last = what_follows(&retry(Some(seconds)), &delivery(None), next_attempt_at, retry_for, 0.5);
+            assert_eq!(last, DeliveryOutcome::Dead, "{seconds}");
+        }
     }
 
     #[test]
