@@ -169,7 +169,8 @@ mod tests {
     #[test]
     fn what_is_true_is_followed_ahead_at_once_and_back_slowly_unless_it_jumped() {
         let start = Timestamp::from_millis(1_000_000_000);
-        for (ms, expected_ms, ahead_ms) in [(25_000, 25_000, 0), (-25_000, 0, 25_000), (-60_000, -60_000, 0)] {
+        for (ms, expected_ms, ahead_ms) in [(25_000, 25_000, 0), (-25_000, 0, 25_000), (-60_000, -60_000, 0)]
+        {
             let mut anchor = Anchor::at(start);
             anchor.approach(start.shifted(ms));
             let off = anchor.timestamp.as_millis() - start.shifted(expected_ms).as_millis();
