@@ -15,7 +15,7 @@ fuzz_target!(|input: (u16, Vec<u8>)| {
         }
         Verdict::InProgress(_) | Verdict::Succeeded(..) => assert_eq!(http_status, 200),
         Verdict::Failed(..) => assert!(matches!(http_status, 200 | 500)),
-        Verdict::Strike(errors) => assert!(http_status == 400 && !errors.is_empty()),
+        Verdict::Strike(findings) => assert!(http_status == 400 && !findings.errors.is_empty()),
         Verdict::Unauthorized => assert_eq!(http_status, 401),
         Verdict::Forbidden => assert_eq!(http_status, 403),
         Verdict::Throttled { .. } => assert_eq!(http_status, 429),

@@ -198,6 +198,9 @@ impl<'a> Story<'a> {
                 self.line(8, &format!("{rule} ({}): {}", self.severity(error), text(error, "message")));
                 self.why(error);
             }
+            if let Some(n @ 1..) = check.get("errors_left_out").and_then(Value::as_u64) {
+                self.line(8, &words.more_errors(n).to_string());
+            }
         }
     }
 

@@ -3,12 +3,12 @@
 //! The body decides only where it can be trusted. Whatever is not in the table, or not in the documented
 //! shape, is [`Verdict::Transient`]: asked again, never concluded.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use base64::Engine as _;
-
-use super::report::{ErrorBody, Findings, ListedError, Object, Report, StatusBody};
+use super::report::{ErrorBody, Findings, Object, Report, StatusBody};
 use super::rules::KnownCodes;
+use super::text;
 
 /// The only `ActivityType` that this endpoint serves.
 const PCSID_ACTIVITY_TYPE: &str = "ZATCA_COMPLIANCE_INVOICE";
@@ -16,8 +16,8 @@ const PCSID_ACTIVITY_TYPE: &str = "ZATCA_COMPLIANCE_INVOICE";
 /// How many characters of an unreadable body, or of why there was none, are kept for diagnosis.
 const MAX_EXCERPT_CHARS: usize = 200;
 
-/// How much of a final answer's body is kept as evidence. Those that were seen have a tenth of it at most.
-pub const MAX_KEPT_BODY_BYTES: usize = 64 * 1024;
+/// How much of a final answer's body is kept as evidence: all that is read of one.
+pub const MAX_KEPT_BODY_BYTES: usize = 256 * 1024;
 
 /// How many characters of an unknown `Status` are kept.
 const MAX_STATUS_CHARS: usize = 64;
@@ -73,7 +73,7 @@ pub enum Verdict {
     /// It ended without a PCSID.
     Failed(Report, Findings),
     /// Upstream refused the id; enough of these in a row reject the activity.
-    Strike(Vec<ListedError>),
+    Strike(Findings),
     /// The token is missing or not valid: a matter of the whole credential.
     Unauthorized,
     /// The token's user is not Admin for this VAT: a matter of the whole VAT.
@@ -176,101 +176,12 @@ impl FinalBody {
     }
 }
 
-impl Observation {
-    /// Takes a secret out of every text that is kept, however the body had written it.
-    pub fn redact(&mut self, secret: &str) {
-        let mut redact = |text: &mut String| redact_in(text, secret);
-        if let Some(body) = &mut self.body {
-            redact(&mut body.text);
-        }
-        match &mut self.verdict {
-            Verdict::InProgress(report) => report.each_text(&mut redact),
-            Verdict::Succeeded(report, findings) | Verdict::Failed(report, findings) => {
-                report.each_text(&mut redact);
-                findings.each_text(&mut redact);
-            }
-            Verdict::Strike(errors) => errors.iter_mut().for_each(|error| error.each_text(&mut redact)),
-            Verdict::Transient { detail, unknown_status, .. } => {
-                redact(detail);
-                cut_at_beginning_of(detail, secret);
-                unknown_status.iter_mut().for_each(redact);
-            }
-            Verdict::Unauthorized | Verdict::Forbidden | Verdict::Throttled { .. } => {}
-        }
-    }
-}
-
-/// Takes a secret out of a text, however its characters are written there: plainly, escaped as JSON does it, once or
-/// several times over, or percent-encoded; and its Base64.
-fn redact_in(text: &mut String, secret: &str) {
-    const REDACTED: &str = "[redacted]";
-    let mut rest = text.as_str();
-    let (mut clean, mut is_clean) = (String::new(), true);
-    while let Some(first) = rest.chars().next() {
-        match length_of_secret(rest, secret) {
-            Some(length) => {
-                clean.push_str(REDACTED);
-                rest = rest.get(length..).unwrap_or_default();
-                is_clean = false;
-            }
-            None => {
-                clean.push(first);
-                rest = rest.get(first.len_utf8()..).unwrap_or_default();
-            }
-        }
-    }
-    if !is_clean {
-        *text = clean;
-    }
-    for engine in
-        [&base64::engine::general_purpose::STANDARD_NO_PAD, &base64::engine::general_purpose::URL_SAFE_NO_PAD]
-    {
-        let encoded = engine.encode(secret);
-        if text.contains(&encoded) {
-            *text = text.replace(&encoded, REDACTED);
-        }
-    }
-}
-
-/// How many bytes a secret takes at the beginning of a text, if it stands there in any writing.
-fn length_of_secret(text: &str, secret: &str) -> Option<usize> {
-    let mut rest = text;
-    for wanted in secret.chars() {
-        // A character that needs no escape may have one all the same.
-        // Escaped more than three times over it would be nobody's doing.
-        let n_escapes = rest.bytes().take(8).take_while(|byte| *byte == b'\\').count();
-        let unescaped = rest.get(n_escapes..)?;
-        let hex = |digits: Option<&str>| digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        rest = if unescaped.len() < rest.len()
-            && unescaped.starts_with('u')
-            && hex(unescaped.get(1..5)) == Some(u32::from(wanted))
-        {
-            unescaped.get(5..)?
-        } else if rest.starts_with('%') && wanted.is_ascii() && hex(rest.get(1..3)) == Some(u32::from(wanted))
-        {
-            rest.get(3..)?
-        } else {
-            rest.strip_prefix(wanted).or_else(|| unescaped.strip_prefix(wanted))?
-        };
-    }
-    Some(text.len() - rest.len())
-}
-
-/// Cuts an excerpt of a body that was not read where the secret may begin, for the rest of it may be escaped.
-fn cut_at_beginning_of(excerpt: &mut String, secret: &str) {
-    let beginning: String = secret.chars().take_while(char::is_ascii_alphanumeric).take(8).collect();
-    if let Some(at) = excerpt.find(&beginning).filter(|_| beginning.len() >= 4) {
-        excerpt.truncate(at);
-        excerpt.push_str("[redacted]");
-    }
-}
-
 /// Decides what one answer means. `known`: the rule codes to look for in the checks' texts.
 pub fn classify(answer: &Answer, known: &KnownCodes) -> Observation {
     let (http_status, retry_after, body) = match answer {
         Answer::NoReply { http_status, cause } => {
             // A cause may quote what the other side sent, the names in its certificate say.
-            let verdict = transient(TransientKind::NoReply, one_line(cause));
+            let verdict = transient(TransientKind::NoReply, text::beginning(cause, MAX_EXCERPT_CHARS));
             return Observation { http_status: *http_status, verdict, body: None };
         }
         Answer::Reply { http_status, retry_after, body } => (*http_status, *retry_after, body.as_slice()),
@@ -292,7 +203,7 @@ pub fn classify(answer: &Answer, known: &KnownCodes) -> Observation {
             Err(unusable) => unusable.into_transient(TransientKind::ServerError, body),
         },
         400 => match read_errors(body) {
-            Some(errors) => Verdict::Strike(errors),
+            Some(findings) => Verdict::Strike(findings),
             None => transient(
                 TransientKind::UnexpectedStatus,
                 format!("HTTP 400 without a readable ErrorList: {}", excerpt(body)),
@@ -354,10 +265,53 @@ fn transient(kind: TransientKind, detail: String) -> Verdict {
     Verdict::Transient { kind, detail, unknown_status: None }
 }
 
+/// The text of a body as a reader of JSON takes it: without a byte order mark, and with the replacement character for each
+/// half of a surrogate pair, which JSON may hold and text may not. Nothing is decided by either.
+///
+/// JSON is UTF-8 throughout; the reader alone would not look at the texts that it passes over.
+fn readable(body: &[u8]) -> Option<Cow<'_, str>> {
+    let text = std::str::from_utf8(body).ok()?;
+    Some(without_lone_surrogates(text.strip_prefix('\u{feff}').unwrap_or(text)))
+}
+
+fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    /// The number in an escape that begins at this byte.
+    fn escaped(text: &str, at: usize) -> Option<u32> {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
+    }
+    let mut lone = Vec::new();
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += found;
+        at += match escaped(text, at) {
+            Some(0xd800..=0xdbff) if matches!(escaped(text, at + 6), Some(0xdc00..=0xdfff)) => 12,
+            Some(0xd800..=0xdfff) => {
+                lone.push(at);
+                6
+            }
+            Some(_) => 6,
+            // What is escaped may be a backslash. It may be a character of several bytes too, where this is no JSON.
+            None => 1 + usize::from(text.as_bytes().get(at + 1).is_some_and(u8::is_ascii)),
+        };
+    }
+    if lone.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut mended = String::with_capacity(text.len());
+    let mut from = 0;
+    for at in lone {
+        mended.push_str(text.get(from..at).unwrap_or_default());
+        mended.push_str("\\ufffd");
+        from = at + 6;
+    }
+    mended.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(mended)
+}
+
 fn read_status(body: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {
-    // JSON is UTF-8 throughout; the reader alone would not look at the texts that it passes over.
-    let text = std::str::from_utf8(body).map_err(|_| Unusable::NotUtf8)?;
-    let Object(body): Object<StatusBody> = serde_json::from_str(text).map_err(Unusable::NotJson)?;
+    let text = readable(body).ok_or(Unusable::NotUtf8)?;
+    let Object(body): Object<StatusBody> = serde_json::from_str(&text).map_err(Unusable::NotJson)?;
     if let Some(other) = body.activity_type.as_deref().filter(|kind| *kind != PCSID_ACTIVITY_TYPE) {
         return Err(Unusable::OtherActivityType(other.to_owned()));
     }
@@ -379,10 +333,9 @@ fn read_status(body: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {
 
 /// The `ErrorList` of a refusal; `None` where there is none or it names nothing, for then upstream has not
 /// said what it refuses.
-fn read_errors(body: &[u8]) -> Option<Vec<ListedError>> {
-    let text = std::str::from_utf8(body).ok()?;
-    let Object(body): Object<ErrorBody> = serde_json::from_str(text).ok()?;
-    Some(body.into_errors()).filter(|errors| !errors.is_empty())
+fn read_errors(body: &[u8]) -> Option<Findings> {
+    let Object(body): Object<ErrorBody> = serde_json::from_str(&readable(body)?).ok()?;
+    Some(body.into_findings()).filter(|findings| !findings.errors.is_empty())
 }
 
 /// The first characters of a body, on one line and safe for any terminal.
@@ -392,16 +345,8 @@ fn excerpt(body: &[u8]) -> String {
     }
     // A character takes at most four bytes; beyond one more than is shown there is no need to look.
     let head = body.get(..(MAX_EXCERPT_CHARS + 1) * 4).unwrap_or(body);
-    format!("`{}`", one_line(&String::from_utf8_lossy(head)))
-}
-
-/// The first characters of a text without what would break its line or steer a terminal.
-fn one_line(text: &str) -> String {
-    let shown: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_EXCERPT_CHARS).collect();
-    let more = if text.chars().nth(MAX_EXCERPT_CHARS).is_some() { "…" } else { "" };
-    format!("{}{more}", shown.trim())
+    format!("`{}`", text::beginning(&String::from_utf8_lossy(head), MAX_EXCERPT_CHARS))
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::domain) mod tests;

@@ -10,8 +10,9 @@ use super::classify::{FinalBody, Observation, Verdict};
 use super::event::{Event, EventKind, Standing};
 use super::lifecycle::{Happening, IllegalChange, next_state};
 use super::next_step::{NextStep, Withholding};
-use super::report::{Findings, ListedError, Report};
+use super::report::{Findings, Report};
 use super::schedule::Backoff;
+use super::text::one_line;
 use super::time::Timestamp;
 
 /// The rules a decision goes by.
@@ -311,15 +312,15 @@ impl Effect {
                 findings: findings.clone(),
                 ..untouched
             },
-            Verdict::Strike(errors) => {
+            Verdict::Strike(findings) => {
                 let strikes = activity.strikes.saturating_add(1);
-                let named = summary(errors);
+                let named = summary(findings);
                 let rejects = strikes >= policy.reject_after;
                 Self {
                     happening: if rejects { Happening::RefusedTooOften } else { Happening::Nothing },
                     reason: format!("upstream refused the id {strikes} times in a row: {named}"),
                     error: Some(format!("refused: {named}")),
-                    findings: Findings { errors: errors.clone(), ..Findings::default() },
+                    findings: findings.clone(),
                     strikes,
                     ..untouched
                 }
@@ -372,14 +373,13 @@ fn no_later_than_deadlines(
 }
 
 /// The first listed error on one line.
-fn summary(errors: &[ListedError]) -> String {
-    let Some(first) = errors.first() else { return "no reason given".to_owned() };
+fn summary(findings: &Findings) -> String {
+    let Some(first) = findings.errors.first() else { return "no reason given".to_owned() };
     let text = |part: &Option<String>| {
-        let part = part.as_deref().unwrap_or_default();
-        part.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect::<String>()
+        one_line(&part.as_deref().unwrap_or_default().chars().take(200).collect::<String>())
     };
     let (code, message) = (text(&first.error_code), text(&first.error_message));
-    let more = match errors.len() {
+    let more = match findings.errors.len() + findings.errors_left_out as usize {
         1 => String::new(),
         n => format!(" (and {} more)", n - 1),
     };

@@ -3,7 +3,8 @@
 //! An event's id is derived from what it announces, so that deciding the same thing again, after a commit
 //! that a crash swallowed say, gives the same id.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,12 +15,22 @@ use super::activity::{Activity, State, Vat};
 use super::catalogue::{Explanation, Owner, Severity, Text};
 use super::certificate::{self, Certificate};
 use super::next_step::NextStep;
-use super::report::{CHECK_NAMES, Check, CheckOutcome, Findings, ListedError, Report};
+use super::report::{CHECK_NAMES, Check, CheckOutcome, Findings, Report};
 use super::rules::RuleError;
+use super::text::{json_bytes, with_escaped_marks};
 use super::time::Timestamp;
 
 /// Namespace of the derived event ids. It must never change: receivers know events by their ids.
 const EVENT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_93b4_5e8e_a1c7_d05b_4c2f_7e19);
+
+/// Longest payload. A receiver has to take it in one piece, and it is kept, read and sent again and again.
+pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
+
+/// What its parts may take of that: a check's text, the errors of all checks, and the entries of `ErrorList`. The rest is
+/// far more than everything else takes.
+const MESSAGE_BYTES: usize = 8 * 1024;
+const CHECK_ERRORS_BYTES: usize = 136 * 1024;
+const LISTED_ERRORS_BYTES: usize = 32 * 1024;
 
 /// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,9 +133,12 @@ impl Event {
         data: &D,
     ) -> Self {
         let id = Uuid::new_v5(&EVENT_NAMESPACE, identity.as_bytes());
-        let payload =
-            json!({ "id": id, "type": kind.label(), "timestamp": occurred_at, "data": data }).to_string();
-        Self { id, kind, occurred_at, vat, payload }
+        let payload = Payload { id, kind: kind.label(), timestamp: occurred_at, data };
+        // Our own types always become JSON; without their data the event would still say what happened.
+        let payload = serde_json::to_string(&payload).unwrap_or_else(|_| {
+            json!({ "id": id, "type": kind.label(), "timestamp": occurred_at }).to_string()
+        });
+        Self { id, kind, occurred_at, vat, payload: with_escaped_marks(payload) }
     }
 
     /// The event about an activity as it stands after a decision.
@@ -231,6 +245,16 @@ pub struct Standing<'a> {
     pub concluded_at: Option<Timestamp>,
 }
 
+/// An event as it is sent; the field names are public.
+#[derive(Serialize)]
+struct Payload<'a, D> {
+    id: Uuid,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: Timestamp,
+    data: &'a D,
+}
+
 /// `data` of an activity's event; the field names are public.
 #[derive(Serialize)]
 struct ActivityData<'a> {
@@ -244,6 +268,10 @@ struct ActivityData<'a> {
     counts: Counts,
     checks: Vec<CheckData<'a>>,
     errors: Vec<ErrorData<'a>>,
+    /// How many there were; more than `errors` where some were left out.
+    error_count: usize,
+    /// Whether anything was left out or cut.
+    truncated: bool,
     created_at: Option<Timestamp>,
     updated_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
@@ -264,8 +292,10 @@ struct Counts {
 struct CheckData<'a> {
     name: &'static str,
     outcome: &'static str,
-    message: Option<&'a str>,
+    message: Option<Cow<'a, str>>,
     errors: Vec<RuleData<'a>>,
+    /// How many there were, at least; more than `errors` where some were left out.
+    error_count: usize,
 }
 
 #[derive(Serialize)]
@@ -316,28 +346,74 @@ impl<'a> Known<'a> {
         }
     }
 
+    /// All six checks, as far as there is room for them, and whether anything of them was left out.
+    ///
+    /// Each error is explained. Where that takes too much room a cause is explained once, with its first error; and where
+    /// that still does, each check gets an equal share of the room, and what one leaves the next ones have.
+    fn checks(&self, findings: &'a Findings) -> (Vec<CheckData<'a>>, bool) {
+        let mut is_cut = false;
+        let mut checks = CHECK_NAMES.map(|name| {
+            let check = findings.checks.iter().find(|check| check.name == name);
+            let data = self.check(name, check);
+            is_cut |= matches!(data.message, Some(Cow::Owned(_))) || data.errors.len() < data.error_count;
+            data
+        });
+        let n_bytes: usize = checks.iter().flat_map(|check| &check.errors).map(written_bytes).sum();
+        if n_bytes > CHECK_ERRORS_BYTES {
+            is_cut = true;
+            let mut seen = HashSet::new();
+            let mut left = CHECK_ERRORS_BYTES;
+            for (n_after, check) in (0..CHECK_NAMES.len()).rev().zip(&mut checks) {
+                let mut share = left / (n_after + 1);
+                left -= share;
+                check.errors.retain_mut(|error| {
+                    if !seen.insert((error.rule, error.explained.meaning.map(|meaning| meaning.en.as_str())))
+                    {
+                        (error.explained.meaning, error.explained.remedy) = (None, None);
+                    }
+                    take(&mut share, written_bytes(error))
+                });
+                left += share;
+            }
+        }
+        (checks.into(), is_cut)
+    }
+
     fn check(&self, name: &'static str, check: Option<&'a Check>) -> CheckData<'a> {
         let data = |error: &'a RuleError| RuleData {
             rule: error.rule.as_deref(),
             message: &error.message,
             explained: self.explained(error),
         };
+        let errors: Vec<_> = check.map(|check| check.errors.iter().map(data).collect()).unwrap_or_default();
         CheckData {
             name,
             outcome: check.map_or(CheckOutcome::NotReported, |check| check.outcome).label(),
-            message: check.and_then(|check| check.message.as_deref()),
-            errors: check.map(|check| check.errors.iter().map(data).collect()).unwrap_or_default(),
+            message: check.and_then(|check| check.message.as_deref()).map(beginning),
+            error_count: errors.len() + check.map_or(0, |check| check.errors_left_out as usize),
+            errors,
         }
     }
 
-    fn listed(&self, listed: &'a ListedError) -> impl Iterator<Item = ErrorData<'a>> {
-        listed.rules.iter().map(|error| ErrorData {
-            code: listed.error_code.as_deref(),
-            message: listed.error_message.as_deref(),
-            source: listed.error_source.as_deref(),
-            rule: error.rule.as_deref(),
-            explained: self.explained(error),
-        })
+    /// The entries of `ErrorList` that there is room for, and how many are left out.
+    fn listed(&self, findings: &'a Findings) -> (Vec<ErrorData<'a>>, usize) {
+        let mut left = LISTED_ERRORS_BYTES;
+        let mut n_cut = findings.errors_left_out as usize;
+        let entries = findings.errors.iter().flat_map(|listed| {
+            listed.rules.iter().map(|error| ErrorData {
+                code: listed.error_code.as_deref(),
+                message: listed.error_message.as_deref(),
+                source: listed.error_source.as_deref(),
+                rule: error.rule.as_deref(),
+                explained: self.explained(error),
+            })
+        });
+        let fitting = entries.filter(|entry| {
+            let fits = take(&mut left, written_bytes(entry));
+            n_cut += usize::from(!fits);
+            fits
+        });
+        (fitting.collect(), n_cut)
     }
 }
 
@@ -345,7 +421,9 @@ impl<'a> Standing<'a> {
     fn data(&self) -> ActivityData<'a> {
         let Standing { activity, report, findings, explanations, .. } = *self;
         let known = Known::of(explanations);
-        let check = |name| known.check(name, findings.checks.iter().find(|check| check.name == name));
+        let (checks, checks_are_cut) = known.checks(findings);
+        let (errors, n_errors_cut) = known.listed(findings);
+        let error_count = errors.len() + n_errors_cut;
         ActivityData {
             vat: activity.vat.as_str(),
             activity_id: activity.activity_id.as_str(),
@@ -359,8 +437,10 @@ impl<'a> Standing<'a> {
                 success: report.success_count,
                 failure: report.failure_count,
             },
-            checks: CHECK_NAMES.map(check).into(),
-            errors: findings.errors.iter().flat_map(|error| known.listed(error)).collect(),
+            checks,
+            truncated: checks_are_cut || errors.len() < error_count,
+            errors,
+            error_count,
             created_at: report.created_at,
             updated_at: report.updated_at,
             completed_at: report.completed_at,
@@ -369,5 +449,134 @@ impl<'a> Standing<'a> {
             polls: self.n_polls,
             next_step: self.next_step,
         }
+    }
+}
+
+/// Takes so much room, if it is there.
+fn take(left: &mut usize, n_bytes: usize) -> bool {
+    let fits = n_bytes <= *left;
+    *left -= if fits { n_bytes } else { 0 };
+    fits
+}
+
+/// How long a value is in the payload, at most, with what parts it from the next.
+fn written_bytes(value: &impl Serialize) -> usize {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    text.chars().map(|c| if c.is_ascii() { 1 } else { json_bytes(c) }).sum::<usize>() + 1
+}
+
+/// A check's text, or as much of its beginning as there is room for.
+fn beginning(message: &str) -> Cow<'_, str> {
+    const MORE: &str = "…";
+    let mut n_bytes = 0;
+    let mut end_within = 0;
+    for (at, c) in message.char_indices() {
+        n_bytes += json_bytes(c);
+        if n_bytes <= MESSAGE_BYTES - MORE.len() {
+            end_within = at + c.len_utf8();
+        }
+        if n_bytes > MESSAGE_BYTES {
+            return Cow::Owned(message.get(..end_within).unwrap_or_default().to_owned() + MORE);
+        }
+    }
+    Cow::Borrowed(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::activity::ActivityId;
+    use crate::domain::catalogue::Catalogue;
+    use crate::domain::classify::tests::swollen;
+    use crate::domain::classify::{Answer, Verdict, classify};
+
+    fn payload(findings: &Findings, report: &Report) -> serde_json::Value {
+        let activity = Activity {
+            vat: Vat::parse("310122393500003").unwrap(),
+            activity_id: ActivityId::parse("act-1").unwrap(),
+            device_id: Some("\u{1}".repeat(200)),
+            reference: None,
+            state: State::InProgress,
+            round: 1,
+            registered_at: Timestamp::from_millis(0),
+            watched_from: Timestamp::from_millis(0),
+            stalled_at: None,
+            interval: std::time::Duration::from_secs(1),
+            n_polls: 1,
+            consecutive_errors: 0,
+            strikes: 0,
+            report: Report::default(),
+        };
+        let catalogue = Catalogue::builtin();
+        let mut findings = findings.clone();
+        findings.settle(&catalogue);
+        let explanations = findings.explained(&catalogue);
+        let next_step = NextStep::on_conclusion(State::Failed, &findings, None, &catalogue);
+        let standing = Standing {
+            activity: &activity,
+            state: State::Failed,
+            report,
+            findings: &findings,
+            explanations: &explanations,
+            next_step: next_step.as_ref(),
+            n_polls: 2,
+            concluded_at: None,
+        };
+        let event = Event::of_activity(EventKind::GenerationFailed, Timestamp::from_millis(1), &standing);
+        assert!(event.payload.len() <= MAX_PAYLOAD_BYTES, "{}", event.payload.len());
+        serde_json::from_str(&event.payload).unwrap()
+    }
+
+    #[test]
+    fn no_answer_makes_a_payload_too_long_and_what_is_cut_says_so() {
+        for (http_status, body) in swollen() {
+            let answer = Answer::Reply { http_status, retry_after: None, body: body.clone().into_bytes() };
+            match classify(&answer, Catalogue::builtin().codes()).verdict {
+                Verdict::Failed(report, findings) | Verdict::Succeeded(report, findings) => {
+                    let payload = payload(&findings, &report);
+                    let is_cut = http_status == 500;
+                    assert_eq!(payload["data"]["truncated"], is_cut, "{}", &body[..400]);
+                }
+                other => panic!("not concluded: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_fits_is_whole_and_what_does_not_explains_each_rule_once() {
+        let error = |rule: &str| RuleError {
+            rule: Some(rule.to_owned()),
+            message: "wrong".to_owned(),
+            ..RuleError::default()
+        };
+        let findings = |n_errors: usize| Findings {
+            checks: CHECK_NAMES
+                .map(|name| Check {
+                    name,
+                    outcome: CheckOutcome::Failed,
+                    message: Some("wrong".to_owned()),
+                    errors: (0..n_errors)
+                        .map(|n| error(["BR-KSA-17", "BR-KSA-37", "BR-CO-15"][n % 3]))
+                        .collect(),
+                    errors_left_out: 0,
+                })
+                .to_vec(),
+            ..Findings::default()
+        };
+        let few = payload(&findings(5), &Report::default());
+        assert_eq!(few["data"]["truncated"], false);
+        for check in few["data"]["checks"].as_array().unwrap() {
+            assert_eq!((check["errors"].as_array().unwrap().len(), &check["error_count"]), (5, &json!(5)));
+            assert!(
+                check["errors"].as_array().unwrap().iter().all(|error| error["meaning"]["en"].is_string())
+            );
+        }
+        let many = payload(&findings(100), &Report::default());
+        assert_eq!(many["data"]["truncated"], true);
+        let checks = many["data"]["checks"].as_array().unwrap();
+        let errors = |at: usize| checks[at]["errors"].as_array().unwrap();
+        assert_eq!(errors(5).len(), 100, "short ones all have room");
+        assert!(errors(0)[..3].iter().all(|error| error["meaning"]["ar"].is_string()));
+        assert!(errors(0)[3..].iter().chain(errors(1)).all(|error| error["meaning"].is_null()));
     }
 }

@@ -9,12 +9,29 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::catalogue::{Catalogue, Explanation};
 use super::rules::{self, KnownCodes, RuleError};
+use super::text;
 use super::time::Timestamp;
+
+/// How much of a check's text is looked through for errors. Those that were seen have a tenth of it at most.
+const MAX_SPLIT_BYTES: usize = 64 * 1024;
+
+/// Errors that are kept of a check, and entries that are kept of `ErrorList`. More say nothing that these don't, and what
+/// is made of each of them, rows and explanations, would let a short answer become very long.
+const MAX_ERRORS: usize = 100;
+
+/// Bytes of all texts of a check's errors, and of all that is kept of `ErrorList`.
+const MAX_ERRORS_BYTES: usize = 32 * 1024;
+
+/// Bytes of a single one of those texts.
+const MAX_TEXT_BYTES: usize = 4 * 1024;
+
+/// Bytes of a text that is one word where it says what is documented.
+const MAX_WORD_BYTES: usize = 256;
 
 /// The six compliance checks, by upstream's own names, in the documented order.
 pub const CHECK_NAMES: [&str; 6] = [
@@ -64,26 +81,72 @@ pub struct Check {
     pub outcome: CheckOutcome,
     /// Upstream's verbatim text where it failed.
     pub message: Option<String>,
-    /// The single errors in that text.
+    /// The single errors in that text, as far as they are kept.
     pub errors: Vec<RuleError>,
+    /// How many more were found in it, at least.
+    pub errors_left_out: u32,
 }
 
 impl Check {
     fn not_reported(name: &'static str) -> Self {
-        Self { name, outcome: CheckOutcome::NotReported, message: None, errors: Vec::new() }
+        Self {
+            name,
+            outcome: CheckOutcome::NotReported,
+            message: None,
+            errors: Vec::new(),
+            errors_left_out: 0,
+        }
     }
 
     fn from_text(name: &'static str, text: Option<String>, known: &KnownCodes) -> Self {
         match text {
             None => Self::not_reported(name),
             Some(text) if text.trim() == "SUCCEEDED" => {
-                Self { name, outcome: CheckOutcome::Succeeded, message: None, errors: Vec::new() }
+                Self { outcome: CheckOutcome::Succeeded, ..Self::not_reported(name) }
             }
             Some(text) => {
-                let errors = rules::split(&text, known);
-                Self { name, outcome: CheckOutcome::Failed, message: Some(text), errors }
+                let (errors, errors_left_out) = errors_in(&text, known);
+                Self { name, outcome: CheckOutcome::Failed, message: Some(text), errors, errors_left_out }
             }
         }
+    }
+}
+
+/// The errors in a check's text that are kept, and how many there are besides.
+fn errors_in(text: &str, known: &KnownCodes) -> (Vec<RuleError>, u32) {
+    let (looked_at, rest) = text.split_at(text.floor_char_boundary(MAX_SPLIT_BYTES));
+    let mut bound = Bound::default();
+    if !rest.trim().is_empty() {
+        bound.left_out += 1;
+    }
+    let mut errors = rules::split(looked_at, known);
+    errors.retain_mut(|error| {
+        text::cut(&mut error.message, MAX_TEXT_BYTES);
+        bound.takes(error.message.len() + error.rule.as_ref().map_or(0, String::len))
+    });
+    errors.shrink_to_fit();
+    (errors, bound.left_out)
+}
+
+/// Counts what is kept of a list, and what is not.
+#[derive(Debug, Default)]
+struct Bound {
+    n: usize,
+    bytes: usize,
+    left_out: u32,
+}
+
+impl Bound {
+    /// Whether one more, with so many bytes of text, is kept.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let fits = self.n < MAX_ERRORS && self.bytes + bytes <= MAX_ERRORS_BYTES;
+        if fits {
+            self.n += 1;
+            self.bytes += bytes;
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        fits
     }
 }
 
@@ -129,15 +192,10 @@ pub struct Report {
 pub struct Findings {
     /// The checks that upstream reported on, in the documented order; a missing one was not reported.
     pub checks: Vec<Check>,
-    /// `ErrorList`.
+    /// `ErrorList`, as far as it is kept.
     pub errors: Vec<ListedError>,
-}
-
-impl Report {
-    /// Every text in it.
-    pub(super) fn each_text(&mut self, visit: &mut impl FnMut(&mut String)) {
-        [&mut self.upstream_status, &mut self.pcsid_generated].into_iter().flatten().for_each(visit);
-    }
+    /// How many more entries it had.
+    pub errors_left_out: u32,
 }
 
 impl ListedError {
@@ -172,26 +230,21 @@ impl ListedError {
         self.rules = rules;
     }
 
-    /// Every text in it.
-    pub(super) fn each_text(&mut self, visit: &mut impl FnMut(&mut String)) {
+    /// Cuts its texts. Answers with the bytes they take.
+    fn cut(&mut self) -> usize {
         let texts = [&mut self.error_code, &mut self.error_message, &mut self.error_source];
-        texts.into_iter().flatten().for_each(visit);
+        texts
+            .into_iter()
+            .flatten()
+            .map(|text| {
+                text::cut(text, MAX_TEXT_BYTES);
+                text.len()
+            })
+            .sum()
     }
 }
 
 impl Findings {
-    /// Every text in it.
-    pub(super) fn each_text(&mut self, visit: &mut impl FnMut(&mut String)) {
-        for check in &mut self.checks {
-            check.message.iter_mut().for_each(&mut *visit);
-            for error in &mut check.errors {
-                visit(&mut error.message);
-                error.rule.iter_mut().for_each(&mut *visit);
-            }
-        }
-        self.errors.iter_mut().for_each(|error| error.each_text(visit));
-    }
-
     /// Settles what each error is: which rules the listed ones name, which cause each of them has, and whether it blocks.
     pub fn settle(&mut self, catalogue: &Catalogue) {
         for check in &mut self.checks {
@@ -244,7 +297,7 @@ pub(super) struct StatusBody {
     completed_at: Option<String>,
     request_meta_info: Option<Object<RequestMetaInfo>>,
     response_info: Option<Object<ResponseInfo>>,
-    error_list: Option<Vec<Object<ListedError>>>,
+    error_list: Option<Listed>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -280,12 +333,44 @@ struct ResponseMetaData {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ErrorBody {
-    error_list: Option<Vec<Object<ListedError>>>,
+    error_list: Option<Listed>,
 }
 
 impl ErrorBody {
-    pub(super) fn into_errors(self) -> Vec<ListedError> {
-        listed(self.error_list)
+    pub(super) fn into_findings(self) -> Findings {
+        let Listed { errors, left_out } = self.error_list.unwrap_or_default();
+        Findings { errors, errors_left_out: left_out, ..Findings::default() }
+    }
+}
+
+/// `ErrorList`, bounded while it is read: every entry is looked at, few are kept.
+#[derive(Debug, Default)]
+struct Listed {
+    errors: Vec<ListedError>,
+    left_out: u32,
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor;
+        impl<'de> Visitor<'de> for ListVisitor {
+            type Value = Listed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listed, A::Error> {
+                let (mut errors, mut bound) = (Vec::new(), Bound::default());
+                while let Some(Object(mut error)) = list.next_element::<Object<ListedError>>()? {
+                    if bound.takes(error.cut()) {
+                        errors.push(error);
+                    }
+                }
+                Ok(Listed { errors, left_out: bound.left_out })
+            }
+        }
+        deserializer.deserialize_seq(ListVisitor)
     }
 }
 
@@ -299,12 +384,18 @@ impl StatusBody {
     /// A timestamp that can't be read is left out: it decides nothing.
     pub(super) fn into_parts(self, known: &KnownCodes) -> (Report, Findings) {
         let time = |text: Option<String>| text.as_deref().and_then(Timestamp::parse_lenient);
+        let word = |text: Option<String>| {
+            text.map(|mut text| {
+                text::cut(&mut text, MAX_WORD_BYTES);
+                text
+            })
+        };
         let counts = self.request_meta_info.map(|Object(counts)| counts).unwrap_or_default();
         let meta = self.response_info.and_then(|Object(info)| info.response_meta_data);
         let meta = meta.map(|Object(meta)| meta).unwrap_or_default();
         let report = Report {
-            upstream_status: self.status,
-            pcsid_generated: meta.pcsid_generated,
+            upstream_status: word(self.status),
+            pcsid_generated: word(meta.pcsid_generated),
             total_count: counts.total_count,
             success_count: counts.success_count,
             failure_count: counts.failure_count,
@@ -326,12 +417,9 @@ impl StatusBody {
             .filter(|(_, text)| text.is_some())
             .map(|(name, text)| Check::from_text(name, text, known))
             .collect();
-        (report, Findings { checks, errors: listed(self.error_list) })
+        let Listed { errors, left_out } = self.error_list.unwrap_or_default();
+        (report, Findings { checks, errors, errors_left_out: left_out })
     }
-}
-
-fn listed(error_list: Option<Vec<Object<ListedError>>>) -> Vec<ListedError> {
-    error_list.unwrap_or_default().into_iter().map(|Object(error)| error).collect()
 }
 
 /// A JSON object and nothing else. Derived reading alone would as well take an array for it, by the order in

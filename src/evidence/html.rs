@@ -208,6 +208,7 @@ impl Sheet<'_> {
                         ": " (outcome) " " span.soft { "(" (code(&name)) ")" }
                     }
                     @for error in rows(check, "errors") { (self.error(error)) }
+                    @if let Some(n @ 1..) = check["errors_left_out"].as_u64() { p { (words.more_errors(n)) } }
                     @let message = text(check, "message");
                     @if !message.is_empty() {
                         p.before-text { (words.message_as_written()) }

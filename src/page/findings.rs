@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::checks::check_name;
 use super::marks::{Sign, chip_of, owner_word, sign};
-use super::rows::{Row, below, text, text_of};
+use super::rows::{Row, below, count, text, text_of};
 use super::text::{code, cut, theirs, visible};
 use super::{Frame, link_to};
 use crate::domain::catalogue::{Language, Severity};
@@ -59,7 +59,8 @@ fn one(frame: &Frame<'_>, name: &str, check: Option<&Row>, is_concluded: bool) -
 fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
     let words = frame.words;
     let errors: Vec<&Row> = below(check, "errors").collect();
-    let n_more = errors.len().saturating_sub(MAX_ERRORS) as u64;
+    let n_more =
+        errors.len().saturating_sub(MAX_ERRORS) as u64 + count(check, "errors_left_out").unwrap_or(0);
     html! {
         @if !errors.is_empty() {
             ul.errors {
@@ -186,8 +187,10 @@ pub(super) fn listed_errors(frame: &Frame<'_>, history: &Row) -> Markup {
                         }
                     }
                 }
-                @if let Some(n_more @ 1..) = errors.len().checked_sub(MAX_ERRORS) {
-                    p.soft { (words.and_more(n_more as u64)) }
+                @let n_more = errors.len().saturating_sub(MAX_ERRORS) as u64
+                    + count(history, "errors_left_out").unwrap_or(0);
+                @if n_more > 0 {
+                    p.soft { (words.and_more(n_more)) }
                 }
             }
         }

@@ -7,6 +7,7 @@ use super::deliveries::DeliveryRecord;
 use super::schedule::Claimed;
 use crate::domain::decide::Decision;
 use crate::domain::gate::GateChange;
+use crate::domain::report::Findings;
 use crate::domain::time::Timestamp;
 
 /// One thing to write.
@@ -34,6 +35,29 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
+}
+
+impl Record {
+    /// About how many bytes it takes in memory: nearly all of them are texts that upstream wrote, and what is made of them.
+    pub fn weight(&self) -> usize {
+        const FIXED: usize = 1_024;
+        let Record::Poll(poll) = self else { return FIXED };
+        let decision = &poll.decision;
+        let texts = |findings: &Findings| -> usize {
+            let of_checks = findings.checks.iter().map(|check| {
+                let errors = check.errors.iter().map(|error| error.message.len() + 128);
+                check.message.as_ref().map_or(0, String::len) + errors.sum::<usize>()
+            });
+            let listed =
+                findings.errors.iter().map(|error| error.error_message.as_ref().map_or(0, String::len) + 128);
+            of_checks.sum::<usize>() + listed.sum::<usize>()
+        };
+        FIXED
+            + decision.final_body.as_ref().map_or(0, |body| body.text.len())
+            + decision.findings.as_ref().map_or(0, texts)
+            + decision.events.iter().map(|event| event.payload.len()).sum::<usize>()
+            + decision.explanations.len() * FIXED
+    }
 }
 
 /// A decision about an activity, and the row it was made for.

@@ -4,21 +4,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Wakers;
 use crate::clock::Clock;
 use crate::domain::activity::State;
 use crate::domain::report::Findings;
+use crate::domain::text::one_line;
 use crate::monitor::Monitor;
 use crate::store::{PollRecord, Record, StoreError, Work};
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
 pub const QUEUE: usize = 8_192;
 
+/// KiB of records that may wait for the recorder: ordinary ones don't come near it, the longest do.
+const QUEUE_KIB: usize = 32 * 1_024;
+
 /// Records in one transaction, so that no commit takes long.
 const MAX_BATCH: usize = 4_096;
+
+/// Bytes of records in one transaction: each statement has all of its rows as one text, and the database a copy of it.
+const MAX_BATCH_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// Shortest time from the beginning of a commit of [`BUSY_BATCH`] records to that of the next. Records share pages, and a
 /// page written once for many costs less than one written often.
@@ -40,7 +47,8 @@ const RETRY_AFTER: [Duration; 4] =
 /// What is sent to the recorder.
 #[derive(Debug)]
 enum Submission {
-    Record(Record),
+    /// With its share of [`QUEUE_KIB`], which it gives back once it is written.
+    Record(Record, Option<OwnedSemaphorePermit>),
     /// Answered once everything before it is committed.
     Flush(oneshot::Sender<()>),
 }
@@ -49,13 +57,18 @@ enum Submission {
 #[derive(Debug, Clone)]
 pub struct RecorderHandle {
     submissions: mpsc::Sender<Submission>,
+    room: Arc<Semaphore>,
 }
 
 impl RecorderHandle {
     /// Hands a record over; waits where the queue is full. One that comes after the recorder's end is dropped:
     /// its row is simply still due.
     pub async fn submit(&self, record: Record) {
-        let _ = self.submissions.send(Submission::Record(record)).await;
+        let n_kib = (record.weight() / 1_024).clamp(1, QUEUE_KIB);
+        let room = Arc::clone(&self.room).acquire_many_owned(u32::try_from(n_kib).unwrap_or(u32::MAX));
+        // The semaphore is never closed.
+        let room = room.await.ok();
+        let _ = self.submissions.send(Submission::Record(record, room)).await;
     }
 
     /// Waits until everything handed over before is committed.
@@ -94,7 +107,7 @@ impl Recorder {
     pub fn new(parts: RecorderParts) -> (Self, RecorderHandle) {
         let (sender, submissions) = mpsc::channel(QUEUE);
         let recorder = Self { parts, submissions, beat_at: None };
-        (recorder, RecorderHandle { submissions: sender })
+        (recorder, RecorderHandle { submissions: sender, room: Arc::new(Semaphore::new(QUEUE_KIB)) })
     }
 
     /// Writes until the last handle is gone and everything is committed.
@@ -125,16 +138,29 @@ impl Recorder {
 
     async fn write(&mut self, submissions: impl Iterator<Item = Submission>) {
         let mut batch = Vec::with_capacity(submissions.size_hint().0);
+        let (mut n_bytes, mut rooms) = (0, Vec::new());
         let mut flushes = Vec::new();
         for submission in submissions {
             match submission {
-                Submission::Record(record) => batch.push(record),
+                Submission::Record(record, room) => {
+                    let weight = record.weight();
+                    if n_bytes + weight > MAX_BATCH_BYTES && !batch.is_empty() {
+                        self.commit_or_leave_out(&batch).await;
+                        batch.clear();
+                        rooms.clear();
+                        n_bytes = 0;
+                    }
+                    n_bytes += weight;
+                    batch.push(record);
+                    rooms.push(room);
+                }
                 Submission::Flush(done) => flushes.push(done),
             }
         }
         if !batch.is_empty() {
             self.commit_or_leave_out(&batch).await;
         }
+        drop(rooms);
         for done in flushes {
             // Who asked may have stopped waiting.
             let _ = done.send(());
@@ -305,7 +331,7 @@ fn log_conclusion(poll: &PollRecord) {
             vat = %vat,
             state = state.label(),
             "activity {id} of VAT {vat} is {state}: {}",
-            transition.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
+            one_line(&transition.reason)
         ),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::catalogue::Catalogue;
-use crate::domain::report::{CHECK_NAMES, CheckOutcome};
+use crate::domain::report::{CHECK_NAMES, CheckOutcome, ListedError};
 use crate::domain::time::Timestamp;
 
 const IN_PROGRESS: &str = include_str!("../../../tests/fixtures/in_progress.200.json");
@@ -165,7 +165,6 @@ fn bodies_that_are_no_json_object_are_never_trusted() {
         "{\"Status\":\"SUCCEEDED\"} // done",
         "{\"Status\":\"SUCCEEDED\"}{\"Status\":\"SUCCEEDED\"}",
         "{\"Status\":\"SUCCEEDED\"}\0",
-        "\u{feff}{\"Status\":\"SUCCEEDED\"}",
         "{\"Status\":\"SUCCEEDED\",\"RequestMetaInfo\":{\"TotalCount\":NaN}}",
         "{\"Status\":\"SUCCEEDED\",\"RequestMetaInfo\":{\"TotalCount\":1e999}}",
         "[{\"Status\":\"SUCCEEDED\"}]",
@@ -457,8 +456,8 @@ fn a_refusal_needs_an_error_list_that_names_something() {
     ] {
         check(400, list.to_string(), expected);
     }
-    let Verdict::Strike(errors) = verdict(400, REFUSED) else { panic!("no strike") };
-    assert_eq!(errors[0].error_message.as_deref(), Some("No PCSID activity has this id"));
+    let Verdict::Strike(findings) = verdict(400, REFUSED) else { panic!("no strike") };
+    assert_eq!(findings.errors[0].error_message.as_deref(), Some("No PCSID activity has this id"));
 }
 
 #[test]
@@ -471,7 +470,8 @@ fn entries_that_lack_fields_are_kept_as_far_as_they_go() {
     let list = json!([{ "ErrorCode": "1" }, {}, { "ErrorMessage": "why", "ErrorSource": null, "Extra": 1 }]);
     let expected = vec![entry(Some("1"), None), entry(None, None), entry(None, Some("why"))];
     assert_eq!(concluded(500, &with(FAILED, "/ErrorList", list.clone())).1.errors, expected);
-    assert_eq!(verdict(400, json!({ "ErrorList": list }).to_string()), Verdict::Strike(expected));
+    let findings = Findings { errors: expected, ..Findings::default() };
+    assert_eq!(verdict(400, json!({ "ErrorList": list }).to_string()), Verdict::Strike(findings));
     for none in [json!([]), Value::Null] {
         assert_eq!(concluded(500, &with(FAILED, "/ErrorList", none)).1.errors, []);
     }
@@ -522,7 +522,10 @@ fn messages_are_kept_to_the_letter() {
         let check =
             findings.all_checks().into_iter().find(|check| check.name == "SimplifiedTaxInvoice").unwrap();
         assert_eq!((check.outcome, check.message.as_deref()), (CheckOutcome::Failed, Some(message)));
-        assert_eq!(findings.errors[0].error_message.as_deref(), Some(message));
+        // A listed one is cut where it is very long: the final answer has it whole.
+        let listed = findings.errors[0].error_message.as_deref().unwrap();
+        assert_eq!(listed.len(), message.len().min(4 * 1024));
+        assert!(message.starts_with(listed.strip_suffix('…').unwrap_or(listed)));
     }
     let body = with(FAILED, &format!("{META}/SimplifiedTaxInvoice"), json!(" SUCCEEDED\n"));
     assert_eq!(concluded(500, &body).1.checks[3].outcome, CheckOutcome::Succeeded);
@@ -621,7 +624,8 @@ fn is_documented(value: &Value) -> bool {
 /// Fails where a verdict concludes without being entitled to by the status and the body.
 fn check_entitled(http_status: u16, body: &[u8]) -> Result<(), TestCaseError> {
     let verdict = verdict(http_status, body);
-    let document = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let document =
+        readable(body).and_then(|text| serde_json::from_str::<Value>(&text).ok()).unwrap_or_default();
     let status = document.get("Status").and_then(Value::as_str);
     let pcsid = document.pointer("/ResponseInfo/ResponseMetaData/PcsidGenerated").and_then(Value::as_str);
     let is_entitled = match &verdict {
@@ -634,7 +638,7 @@ fn check_entitled(http_status: u16, body: &[u8]) -> Result<(), TestCaseError> {
             500 => status == Some("FAILED"),
             _ => false,
         },
-        Verdict::Strike(errors) => http_status == 400 && !errors.is_empty(),
+        Verdict::Strike(findings) => http_status == 400 && !findings.errors.is_empty(),
         Verdict::Unauthorized => http_status == 401,
         Verdict::Forbidden => http_status == 403,
         Verdict::Throttled { .. } => http_status == 429,
@@ -738,32 +742,84 @@ proptest! {
 }
 
 #[test]
-fn a_secret_goes_however_its_characters_are_written() {
-    let secret = "tok/EN+sec\"ret=Zx99";
-    let unicode: String = secret.chars().map(|ch| format!("\\u{:04X}", u32::from(ch))).collect();
-    let percent: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let base64 = base64::engine::general_purpose::STANDARD.encode(secret);
-    for written in [
-        secret.to_owned(),
-        secret.replace('"', "\\\""),
-        secret.replace('"', "\\\\\\\""),
-        secret.replace('/', "\\/").replace('"', "\\\""),
-        unicode.clone(),
-        unicode.to_lowercase(),
-        unicode.replace('\\', "\\\\"),
-        format!("tok{}", &unicode[18..]),
-        percent,
-        "tok%2FEN%2Bsec%22ret%3DZx99".to_owned(),
-        base64.trim_end_matches('=').to_owned(),
-    ] {
-        let mut text = format!("before {written} after {written}.");
-        redact_in(&mut text, secret);
-        assert_eq!(text.matches("[redacted]").count(), 2, "{written}: {text}");
-        assert!(text.starts_with("before [") && !text.contains("Zx99"), "{written}: {text}");
+fn half_a_surrogate_pair_and_a_byte_order_mark_decide_nothing() {
+    for half in [r"\ud83d", r"\uDE00", r"\ud83d\ud83d\uDE00", r"\uD83D\n", r"\\\ud83d"] {
+        let texts = [
+            FAILED.replace("FAILED\",", &format!("FAILED\", \"Other{half}\": \"{half}\",")),
+            with(FAILED, &format!("{META}/StandardTaxInvoice"), json!("BR-KSA-17 : x HALF y"))
+                .replace("HALF", half),
+            format!("\u{feff}{FAILED}"),
+        ];
+        for text in texts {
+            let (_, findings) = concluded(500, &text);
+            assert!(!findings.checks.is_empty());
+        }
+        let refused = with(REFUSED, "/ErrorList/0/ErrorMessage", json!("no HALF")).replace("HALF", half);
+        check(400, &refused, "refused");
+        check(400, format!("\u{feff}{refused}"), "refused");
     }
-    for innocent in ["", "tok/EN", "nothing at all \\u0074\\u006f % %2 \\", "رمز \\u00"] {
-        let mut text = innocent.to_owned();
-        redact_in(&mut text, secret);
-        assert_eq!(text, innocent);
+    // What comes in pairs, and what only looks like an escape, stays as it is.
+    for whole in [r"\ud83d\ude00", r"\\ud83d", r"\u0041", r"\ud83", "\\é", "\\"] {
+        assert_eq!(without_lone_surrogates(whole), whole);
     }
+    assert_eq!(without_lone_surrogates(r"a\ud83d\udE00\uD83dz\udc00"), r"a\ud83d\udE00\ufffdz\ufffd");
+    // The text that is kept is upstream's own.
+    let text = format!("\u{feff}{}", FAILED.replacen("FAILED", r"FAILED\ud800", 0));
+    let answer = Answer::Reply { http_status: 500, retry_after: None, body: text.clone().into_bytes() };
+    assert_eq!(classify(&answer, Catalogue::builtin().codes()).body.unwrap().text, text);
+}
+
+/// Bodies of 256 KiB that are meant to become something much larger.
+pub(in crate::domain) fn swollen() -> Vec<(u16, String)> {
+    let fill = |unit: &str, n_bytes: usize| unit.repeat(n_bytes / (json!(unit).to_string().len() - 2));
+    let in_checks = |text: &str| {
+        let mut body = FAILED.to_owned();
+        for name in CHECK_NAMES {
+            body = with(&body, &format!("{META}/{name}"), json!(fill(text, 41_000)));
+        }
+        body
+    };
+    let in_one = |text: &str| with(FAILED, &format!("{META}/{}", CHECK_NAMES[0]), json!(fill(text, 250_000)));
+    let listed = |entry: &str| {
+        let list = format!("[{}{{}}]", format!("{entry},").repeat(250_000 / (entry.len() + 1)));
+        let body: Value = serde_json::from_str(FAILED).unwrap();
+        body.to_string().replace(&body["ErrorList"].to_string(), &list)
+    };
+    let shared: String = (0..8).map(|n| format!("BR-KSA-{n:02} BR-CO-{n:02} ")).collect();
+    let failed = [
+        in_checks("BR-KSA-17,"),
+        in_checks("BR-KSA-17 : م, "),
+        in_checks("a "),
+        in_checks("\u{1}"),
+        in_checks(&format!("{shared} are broken in the document. ")),
+        in_checks("{\"code\":\"BR-KSA-17\",\"message\":\"x\"},"),
+        in_one("BR-KSA-17,"),
+        in_one("XSD_A "),
+        in_one("("),
+        listed("{}"),
+        listed(r#"{"ErrorCode":"BR-KSA-17"}"#),
+        listed(&format!(r#"{{"ErrorMessage":"{}"}}"#, "BR-KSA-17,".repeat(2_000))),
+    ];
+    let word = with(SUCCEEDED, &format!("{META}/PcsidGenerated"), json!(fill("x", 250_000)));
+    failed.into_iter().map(|body| (500, body)).chain([(200, word)]).collect()
+}
+
+#[test]
+fn no_answer_becomes_more_than_is_kept_of_one() {
+    for (http_status, body) in swollen() {
+        let shown: String = body.chars().skip(300).take(60).collect();
+        assert!(body.len() <= MAX_KEPT_BODY_BYTES, "{shown}: {}", body.len());
+        let (report, findings) = concluded(http_status, &body);
+        assert!(report.pcsid_generated.is_none_or(|word| word.len() <= 256), "{shown}");
+        for check in &findings.checks {
+            let n_bytes: usize = check.errors.iter().map(|error| error.message.len()).sum();
+            assert!(check.errors.len() <= 100 && n_bytes <= 32 * 1024, "{shown}");
+            assert!(check.message.is_some() || check.errors.is_empty(), "the text itself is kept whole");
+        }
+        assert!(findings.errors.len() <= 100, "{shown}");
+    }
+    let (_, findings) = concluded(500, &swollen()[0].1);
+    assert_eq!((findings.checks[0].errors.len(), findings.checks[0].errors_left_out), (100, 4_000));
+    let (_, findings) = concluded(500, &swollen()[9].1);
+    assert_eq!(findings.errors.len() + findings.errors_left_out as usize, 250_000 / 3 + 1);
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::domain::activity::{ActivityId, Vat};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::classify::{Answer, TransientKind, classify};
-use crate::domain::report::CHECK_NAMES;
+use crate::domain::report::{CHECK_NAMES, ListedError};
 
 const SUCCEEDED: &str = include_str!("../../../tests/fixtures/succeeded.200.json");
 const STANDARD_ONLY: &str = include_str!("../../../tests/fixtures/succeeded_standard_only.200.json");
@@ -292,7 +292,7 @@ fn refusals_are_named_by_their_first_error_on_one_line() {
         (vec![error("1", "x"), error("2", "y"), error("3", "z")], "1 x (and 2 more)".to_owned()),
         (vec![error("1", &"م".repeat(9_000))], format!("1 {}", "م".repeat(200))),
     ] {
-        assert_eq!(summary(&errors), expected);
+        assert_eq!(summary(&Findings { errors, ..Findings::default() }), expected);
     }
 }
 
@@ -528,40 +528,48 @@ fn an_event_is_one_json_object_of_the_documented_form() {
             "name": "StandardTaxInvoice",
             "outcome": "SUCCEEDED",
             "message": null,
-            "errors": []
+            "errors": [],
+            "error_count": 0
           },
           {
             "name": "StandardTaxInvoiceCredit",
             "outcome": "SUCCEEDED",
             "message": null,
-            "errors": []
+            "errors": [],
+            "error_count": 0
           },
           {
             "name": "StandardTaxInvoiceDebit",
             "outcome": "SUCCEEDED",
             "message": null,
-            "errors": []
+            "errors": [],
+            "error_count": 0
           },
           {
             "name": "SimplifiedTaxInvoice",
             "outcome": "NOT_REPORTED",
             "message": null,
-            "errors": []
+            "errors": [],
+            "error_count": 0
           },
           {
             "name": "SimplifiedTaxInvoiceCredit",
             "outcome": "NOT_REPORTED",
             "message": null,
-            "errors": []
+            "errors": [],
+            "error_count": 0
           },
           {
             "name": "SimplifiedTaxInvoiceDebit",
             "outcome": "NOT_REPORTED",
             "message": null,
-            "errors": []
+            "errors": [],
+            "error_count": 0
           }
         ],
         "errors": [],
+        "error_count": 0,
+        "truncated": false,
         "created_at": "2026-03-02T07:30:00.000Z",
         "updated_at": "2026-03-02T07:30:45.000Z",
         "completed_at": "2026-03-02T07:30:45.000Z",
@@ -599,14 +607,14 @@ fn every_event_of_an_activity_has_exactly_the_documented_fields() {
         assert_eq!(
             keys(data).join(" "),
             "vat activity_id device_id reference state upstream_status pcsid_generated counts checks errors \
-             created_at updated_at completed_at registered_at concluded_at polls next_step"
+             error_count truncated created_at updated_at completed_at registered_at concluded_at polls next_step"
         );
         assert_eq!(keys(&data["counts"]), ["total", "success", "failure"]);
         let checks = data["checks"].as_array().unwrap();
         let names: Vec<_> = checks.iter().filter_map(|check| check["name"].as_str()).collect();
         assert_eq!(names, CHECK_NAMES);
         for check in checks {
-            assert_eq!(keys(check), ["name", "outcome", "message", "errors"]);
+            assert_eq!(keys(check), ["name", "outcome", "message", "errors", "error_count"]);
             for error in check["errors"].as_array().unwrap() {
                 assert_eq!(keys(error), ["rule", "message", "severity", "owner", "meaning", "remedy"]);
             }
@@ -660,7 +668,8 @@ fn any_observation() -> impl Strategy<Value = Observation> {
     let errors = prop::collection::vec(error, 0..4).prop_map(|errors| {
         let listed =
             |(error_code, error_message)| ListedError { error_code, error_message, ..ListedError::default() };
-        Verdict::Strike(errors.into_iter().map(listed).collect())
+        let errors = errors.into_iter().map(listed).collect();
+        Verdict::Strike(Findings { errors, ..Findings::default() })
     });
     let throttled = any::<Option<Duration>>().prop_map(|retry_after| Verdict::Throttled { retry_after });
     let unknown = any::<String>().prop_map(|status| Verdict::Transient {

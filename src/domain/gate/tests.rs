@@ -179,7 +179,7 @@ fn a_probe_that_passes_opens_and_announces_it_once() {
         success(),
         Verdict::Failed(Report::default(), Findings::default()),
         Verdict::InProgress(Report::default()),
-        Verdict::Strike(vec![]),
+        Verdict::Strike(Findings::default()),
     ];
     for passed in passing {
         for (refused, restored) in [
@@ -456,7 +456,7 @@ fn failures_in_a_row_close_everything_as_an_outage_silent_or_prompt_and_useless(
 
 #[test]
 fn answers_of_upstream_itself_are_no_sign_of_an_outage() {
-    for verdict in [Verdict::Strike(vec![]), Verdict::InProgress(Report::default()), success()] {
+    for verdict in [Verdict::Strike(Findings::default()), Verdict::InProgress(Report::default()), success()] {
         let mut world = World::new();
         assert_eq!(fail(&mut world, OUTAGE_AFTER * 2, &verdict), []);
         world.check("A", "free");
@@ -496,7 +496,7 @@ fn an_outage_tells_of_the_last_probe() {
     let outage = world.gates.outage().unwrap();
     assert_eq!((outage.since, outage.trouble.kind), (since, TransientKind::Gateway));
     world.wait(seconds(30));
-    world.ask("A", Verdict::Strike(vec![]));
+    world.ask("A", Verdict::Strike(Findings::default()));
     assert_eq!(world.gates.outage(), None);
 }
 
@@ -508,7 +508,7 @@ fn a_sign_of_life_in_between_begins_the_row_anew() {
         // What follows within a minute is not reported again, nor is its end.
         assert_eq!(fail(&mut world, OUTAGE_AFTER - 1, &no_reply()).len(), n_notices);
         world.wait(Duration::from_millis(1));
-        let settled = world.ask("A", Verdict::Strike(vec![]));
+        let settled = world.ask("A", Verdict::Strike(Findings::default()));
         let recovered = [Notice::Recovered { n_failures: OUTAGE_AFTER - 1 }];
         assert_eq!(settled.notices, recovered[..n_notices]);
     }
@@ -799,7 +799,7 @@ fn a_token_that_comes_back_lets_all_of_them_through_again() {
 fn any_verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![
         Just(success()),
-        Just(Verdict::Strike(vec![])),
+        Just(Verdict::Strike(Findings::default())),
         Just(Verdict::Unauthorized),
         Just(Verdict::Forbidden),
         Just(no_reply()),
