@@ -316,7 +316,7 @@ impl Lane {
         if n_wanted > 0 && found.longest_due.is_empty() && found.in_turn.is_empty() {
             self.look_at = match found.stopped_at {
                 Some(_) => now + BETWEEN_STEPS,
-                None => found.next_due_at.unwrap_or(now + LOOK_AT_LEAST_EVERY),
+                None => found.next_due_at.unwrap_or(Timestamp::MAX).min(now + LOOK_AT_LEAST_EVERY),
             };
         }
     }

@@ -379,6 +379,12 @@ impl Poller {
         self.put_back();
         let now = self.parts.clock.now().shifted(delta_ms);
         self.parts.recorder.submit(Record::ClockJump { delta_ms, now }).await;
+        // What is read before that is committed has the old times: the next look comes after it.
+        let (recorder, wake) = (self.parts.recorder.clone(), Arc::clone(&self.parts.wake));
+        tokio::spawn(async move {
+            recorder.flush().await;
+            wake.notify_one();
+        });
         self.parts.gates.shift(delta_ms);
         self.parts.clock.adopt_wall();
         self.look_again();
