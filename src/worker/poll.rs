@@ -6,8 +6,7 @@
 //! `decide` to the recorder.
 //!
 //! Everything it holds is bounded: claimed activities that wait for a slot, requests in flight, and one place of turns for
-//! each credential. What it has claimed is marked in [`InFlight`] until its record is committed, so no look hands it out
-//! again.
+//! each credential. What it has claimed the store knows until its record is committed, so no look hands it out again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

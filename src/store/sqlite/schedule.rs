@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::turns::{Found, LOOK_STEPS, Wanted};
 use crate::store::schedule::{Claimed, Sweep, claimed, from_json, stored_vat};
 
-/// An [`ActivityRow`] as a JSON array, from `activities a`, `vats v` and `schedules s`. Claims are read as one text:
+/// An activity as a JSON array, from `activities a`, `vats v` and `schedules s`. Claims are read as one text:
 /// two dozen columns a row cost three times as much when each comes as a value of its own.
 pub(super) const ACTIVITY: &str = "json_array(a.id, a.vat_id, v.vat, a.activity_id, a.device_id, a.reference, a.state,
     a.round, a.registered_at, a.watched_from, a.stalled_at, a.upstream_status, a.pcsid_generated, a.total_count,
