@@ -20,7 +20,7 @@ pub const FORMAT: &str = "pcsid-watch/evidence/1";
 /// What the bundle is made of.
 #[derive(Debug)]
 pub struct Material {
-    /// One element of [`crate::store::Store::histories`].
+    /// One element of [`crate::store::Reports::histories`].
     pub history: Map<String, Value>,
     /// Upstream's final answer, where one concluded the activity.
     pub final_answer: Option<FinalAnswer>,
