@@ -45,6 +45,9 @@ const RECORDS_FLUSHED: Duration = Duration::from_millis(5_900);
 const DELIVERIES_DRAINED: Duration = Duration::from_millis(7_500);
 const RECORDS_DRAINED: Duration = Duration::from_millis(8_000);
 
+/// How soon taking up work is tried again where the database could not be used.
+const TAKE_UP_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a task may take to end when it is to be handed over, and what it has found out to be recorded.
 const HANDED_OVER: Duration = Duration::from_secs(5);
 
@@ -133,7 +136,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 () = shutdown.stop.cancelled() => return Ok(SessionEnd::Stop),
                 () = self.member.wait() => for happening in self.member.act().await {
-                    if let Some(lost) = self.follow(happening).await? {
+                    if let Some(lost) = self.follow(happening, shutdown).await? {
                         return Ok(SessionEnd::Lost(lost));
                     }
                 },
@@ -154,17 +157,17 @@ impl<'a> Session<'a> {
     }
 
     /// Answers with why the database is lost, where it is.
-    async fn follow(&mut self, happening: Happening) -> Result<Option<StoreError>, DaemonError> {
+    async fn follow(
+        &mut self,
+        happening: Happening,
+        shutdown: &Shutdown,
+    ) -> Result<Option<StoreError>, DaemonError> {
         match happening {
             Happening::Changed => self.shared.wakers.wake_all(),
             Happening::Events => self.shared.wakers.wake_sinks(),
             Happening::Gained(piece) => {
                 self.shared.monitor.holds(&piece, true);
-                match self.take_up(piece).await {
-                    Ok(()) => {}
-                    Err(DaemonError::Store(err)) if self.shared.store.is_shared() => return Ok(Some(err)),
-                    Err(err) => return Err(err),
-                }
+                return self.take_up_when_it_can(&piece, shutdown).await;
             }
             Happening::Asked(piece) => match self.running.get(&piece) {
                 Some(running) => running.stop.cancel(),
@@ -175,12 +178,36 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
+    /// Begins to work on a piece. Where a file is locked or its disk is full, which passes, it is tried until it can
+    /// be done; a server that fails is lost.
+    async fn take_up_when_it_can(
+        &mut self,
+        piece: &Piece,
+        shutdown: &Shutdown,
+    ) -> Result<Option<StoreError>, DaemonError> {
+        loop {
+            match self.take_up(piece).await {
+                Ok(()) => return Ok(None),
+                Err(DaemonError::Store(err)) if self.shared.store.is_shared() => return Ok(Some(err)),
+                Err(DaemonError::Store(err @ StoreError::Query { .. })) if err.may_pass() => {
+                    let error = &err as &dyn std::error::Error;
+                    tracing::warn!(error, "{err}; polling and sending begin when it can be used");
+                }
+                Err(err) => return Err(err),
+            }
+            tokio::select! {
+                () = shutdown.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(TAKE_UP_AGAIN) => {}
+            }
+        }
+    }
+
     /// Begins to work on a piece.
-    async fn take_up(&mut self, piece: Piece) -> Result<(), DaemonError> {
+    async fn take_up(&mut self, piece: &Piece) -> Result<(), DaemonError> {
         let Shared { settings, clock, monitor, wakers, .. } = self.shared;
         let stop = CancellationToken::new();
         let mut running = Running { stop: stop.clone(), reload: None };
-        match &piece {
+        match piece {
             Piece::Polling { credentials, has_unserved } => {
                 let work = self.member.work();
                 let now = clock.now();
@@ -242,7 +269,7 @@ impl<'a> Session<'a> {
                 self.sending.spawn(async move { (piece, dispatcher.run(stop).await) });
             }
         }
-        self.running.insert(piece, running);
+        self.running.insert(piece.clone(), running);
         Ok(())
     }
 

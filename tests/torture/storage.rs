@@ -69,7 +69,10 @@ fn add_many(setup: &Setup, n: usize) {
 }
 
 async fn status(daemon: &Daemon, path: &str) -> u16 {
-    http_client().get(daemon.url() + path).send().await.unwrap().status().as_u16()
+    match http_client().get(daemon.url() + path).send().await {
+        Ok(answer) => answer.status().as_u16(),
+        Err(error) => panic!("{path}: {error}; the daemon said: {}", daemon.stderr()),
+    }
 }
 
 /// Alive all the time, and unready by and by.
