@@ -117,6 +117,8 @@ CREATE TABLE activities (
     next_step_ar          text,
     next_step_owner       text,
     next_step_kind        text,
+    -- Entries of ErrorList that were not kept.
+    errors_left_out       bigint NOT NULL DEFAULT 0,
     UNIQUE (activity_id, vat_id)
 );
 CREATE INDEX activities_by_vat ON activities (vat_id, state, watched_from);
@@ -176,6 +178,8 @@ CREATE TABLE checks (
     position bigint NOT NULL REFERENCES check_names (position),
     outcome  text COLLATE "C" NOT NULL CHECK (outcome IN ('SUCCEEDED', 'FAILED')),
     message  text,
+    -- Errors in the text that were not kept.
+    errors_left_out bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (activity, position)
 );
 CREATE INDEX checks_failed ON checks (position, activity) WHERE outcome = 'FAILED';
@@ -596,7 +600,8 @@ SELECT v.vat,
                       WHEN c.held_since IS NOT NULL THEN 'credential-held'
                       WHEN v.held_since IS NOT NULL THEN 'vat-held'
                       WHEN a.stalled_at IS NOT NULL THEN 'stalled' END) END    AS next_step_kind,
-       CASE WHEN a.concluded_at IS NOT NULL THEN a.next_step_owner END         AS next_step_owner
+       CASE WHEN a.concluded_at IS NOT NULL THEN a.next_step_owner END         AS next_step_owner,
+       a.errors_left_out
 FROM activities a
 JOIN vats v ON v.id = a.vat_id
 JOIN schedules s ON s.id = a.id
@@ -620,7 +625,8 @@ SELECT v.vat,
        a.activity_id,
        n.name                              AS check_name,
        coalesce(c.outcome, 'NOT_REPORTED') AS outcome,
-       c.message
+       c.message,
+       coalesce(c.errors_left_out, 0)      AS errors_left_out
 FROM activities a
 JOIN vats v ON v.id = a.vat_id
 CROSS JOIN check_names n

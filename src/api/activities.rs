@@ -18,7 +18,7 @@ use super::Api;
 use super::named::Named;
 use super::parameters::{Parameters, with_cursor};
 use super::problem::{Mistake, Mistakes, Problem};
-use super::shape::shaped;
+use super::shape::{shaped, shaped_history};
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
 use crate::domain::catalogue::Language;
 use crate::store::{ActivityFilter, ActivityRef, ActivityView, RegisterOutcome, Slice, StoreError};
@@ -305,7 +305,7 @@ pub(super) async fn show(
     Named(activity_id): Named,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
-    Ok(Json(shaped(history(&api, &wanted(&activity_id, query.as_deref())?).await?)))
+    Ok(Json(shaped_history(history(&api, &wanted(&activity_id, query.as_deref())?).await?)))
 }
 
 /// `POST /v1/activities/{activity_id}/poll`
@@ -377,5 +377,5 @@ async fn one(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Prob
 
 /// The activity with everything that belongs to it.
 pub(super) async fn history(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    Ok(StoreError::only(api.reports.histories(wanted).await?, wanted)?)
+    Ok(api.reports.history(wanted).await?)
 }

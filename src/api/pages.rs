@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
 use super::Api;
-use super::activities::{cancel_now, poll_now, retry_now};
+use super::activities::{cancel_now, history, poll_now, retry_now};
 use super::events::redeliver_now;
 use super::named::Named;
 use super::parameters::Parameters;
@@ -31,8 +31,8 @@ use crate::evidence::{self, Material};
 use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search, Sort};
 use crate::spreadsheet;
 use crate::store::{
-    ActivityFilter, ActivityRef, DeliveryFilter, DeliveryPosition, DeliveryStatus, Redelivery, Span, Table,
-    Total,
+    ActivityFilter, ActivityRef, ActivityView, DeliveryFilter, DeliveryPosition, DeliveryStatus, Redelivery,
+    Span, Table, Total,
 };
 use crate::words::{Words, folded};
 
@@ -283,7 +283,12 @@ async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
         let said = parameters.one("said")?.and_then(|label| Said::from_label(&label));
         parameters.finish()?;
         let wanted = ActivityRef { activity_id: ActivityId::parse(&activity_id)?, vat };
-        Ok((api.reports.histories(&wanted).await?, said))
+        let found = api.reports.rows_of(ActivityView::Activity, &wanted).await?.objects();
+        let histories = match found.len() {
+            2.. => found,
+            _ => vec![history(&api, &wanted).await?],
+        };
+        Ok((histories, said))
     };
     let read: Result<_, Problem> = read.await;
     drawn(&api, &visit, |frame| {

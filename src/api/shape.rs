@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 /// A row of a view, and everything below it, by the names of an event's `data`. Columns that events don't have keep theirs.
 pub(super) fn shaped(row: Map<String, Value>) -> Map<String, Value> {
     let mut shaped = Map::new();
+    let n_left_out = row.get("errors_left_out").and_then(Value::as_u64).unwrap_or(0);
     for (name, value) in row {
         match name.as_str() {
             "total_count" => put(&mut shaped, "counts", "total", value),
@@ -30,7 +31,14 @@ pub(super) fn shaped(row: Map<String, Value>) -> Map<String, Value> {
                 put(&mut shaped, "next_step", name.trim_start_matches("next_step_"), value.clone());
                 set(&mut shaped, &name, value);
             }
-            "checks" | "errors" => set(&mut shaped, &name, each(value, shaped_part)),
+            "checks" => set(&mut shaped, &name, each(value, shaped_part)),
+            "errors" => {
+                let n_errors = value.as_array().map_or(0, Vec::len) as u64;
+                set(&mut shaped, &name, each(value, shaped_part));
+                set(&mut shaped, "error_count", Value::from(n_errors + n_left_out));
+            }
+            // Said by `error_count`.
+            "errors_left_out" => {}
             "events" => set(&mut shaped, &name, each(value, shaped_event)),
             _ => set(&mut shaped, &name, value),
         }
@@ -41,6 +49,16 @@ pub(super) fn shaped(row: Map<String, Value>) -> Map<String, Value> {
             *value = Value::Null;
         }
     }
+    shaped
+}
+
+/// A whole history, and whether anything of what upstream said was left out of it.
+pub(super) fn shaped_history(row: Map<String, Value>) -> Map<String, Value> {
+    let is_cut = |row: &Map<String, Value>| row.get("errors_left_out").is_some_and(|n| n.as_u64() > Some(0));
+    let checks = row.get("checks").and_then(Value::as_array).into_iter().flatten();
+    let truncated = is_cut(&row) || checks.filter_map(Value::as_object).any(is_cut);
+    let mut shaped = shaped(row);
+    set(&mut shaped, "truncated", Value::from(truncated));
     shaped
 }
 
@@ -92,7 +110,7 @@ fn put(shaped: &mut Map<String, Value>, object: &str, name: &str, value: Value) 
 mod tests {
     use serde_json::{Value, json};
 
-    use super::shaped;
+    use super::{shaped, shaped_history};
 
     #[test]
     fn a_history_has_the_names_of_events() {
@@ -100,7 +118,8 @@ mod tests {
             "vat": "3", "total_count": 6, "success_count": 5, "failure_count": 1, "upstream_created_at": "t0",
             "upstream_updated_at": "t1", "upstream_completed_at": null, "poll_count": 2,
             "next_step": "Wait.", "next_step_ar": "…", "next_step_kind": "wait", "next_step_owner": null,
-            "checks": [{"check_name": "A", "errors": [
+            "errors_left_out": 0,
+            "checks": [{"check_name": "A", "errors_left_out": 4, "errors": [
                 {"check_name": "A", "rule": "R", "meaning": "m", "remedy": null, "meaning_ar": "م", "remedy_ar": null}]}],
             "errors": [{"position": 1, "error_code": "6", "error_message": "x", "error_source": null}],
             "events": [{"event_id": "e", "type": "t", "occurred_at": "t2"}],
@@ -113,12 +132,12 @@ mod tests {
             "next_step": {"en": "Wait.", "ar": "…", "kind": "wait", "owner": null},
             "next_step_kind": "wait", "next_step_owner": null,
             "checks": [{"name": "A", "errors": [
-                {"rule": "R", "meaning": {"en": "m", "ar": "م"}, "remedy": null}]}],
-            "errors": [{"position": 1, "code": "6", "message": "x", "source": null}],
+                {"rule": "R", "meaning": {"en": "m", "ar": "م"}, "remedy": null}], "error_count": 5}],
+            "errors": [{"position": 1, "code": "6", "message": "x", "source": null}], "error_count": 1,
             "events": [{"id": "e", "type": "t", "timestamp": "t2"}],
-            "former_attempt": null,
+            "former_attempt": null, "truncated": true,
         });
-        assert_eq!(Value::Object(shaped(row)), expected);
+        assert_eq!(Value::Object(shaped_history(row)), expected);
         let Value::Object(without) = json!({"next_step": null, "next_step_ar": null}) else { unreachable!() };
         assert_eq!(Value::Object(shaped(without)), json!({"next_step": null}));
     }

@@ -9,7 +9,6 @@ use super::{CliResult, open, output};
 use crate::clock;
 use crate::evidence::{self, Material};
 use crate::settings::Settings;
-use crate::store::StoreError;
 use crate::words::Words;
 
 #[derive(Debug, Args)]
@@ -34,7 +33,7 @@ enum EvidenceFormat {
 pub(super) async fn evidence(settings: &Settings, args: EvidenceArgs) -> CliResult {
     let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
     let store = open(settings).await?;
-    let history = StoreError::only(store.reports().histories(&wanted).await?, &wanted)?;
+    let history = store.reports().history(&wanted).await?;
     let final_answer = store.reports().final_answer(&wanted).await?;
     let base_url = store.reports().upstream().await?.unwrap_or_else(|| settings.upstream.base_url.clone());
     store.close().await;

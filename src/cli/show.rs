@@ -272,6 +272,9 @@ impl<'a> Story<'a> {
             self.line(8, &format!("{rule} ({})", self.severity(error)));
             self.why(error);
         }
+        if let Some(n @ 1..) = activity.get("errors_left_out").and_then(Value::as_u64) {
+            self.line(4, &words.and_more(n).to_string());
+        }
     }
 
     fn deliveries(&mut self, activity: &Row) {

@@ -72,6 +72,9 @@ impl CheckOutcome {
 /// Rules that are read out of one listed error. More would be a list within the list.
 const MAX_LISTED_RULES: usize = 32;
 
+/// Rules that are read out of all of them. Each is told with its entry's text.
+const MAX_ALL_LISTED_RULES: usize = 200;
+
 /// One of the six compliance checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -200,8 +203,8 @@ pub struct Findings {
 
 impl ListedError {
     /// Its code is a rule, known or not. More specific ones in its message are listed behind a general one, or alone where
-    /// there is no code.
-    fn settle(&mut self, catalogue: &Catalogue) {
+    /// there is no code. More than one are told of as long as there are fewer than `n_most`.
+    fn settle(&mut self, catalogue: &Catalogue, n_most: usize) {
         let known = catalogue.codes();
         let code = self.error_code.as_deref().map(str::trim).filter(|code| !code.is_empty());
         let message = self.error_message.as_deref().unwrap_or_default();
@@ -213,7 +216,7 @@ impl ListedError {
         if code.is_none_or(|code| known.is_general(code)) {
             for mut inner in rules::split(message, known) {
                 let is_news = inner.rule.is_some() && rules.iter().all(|rule| rule.rule != inner.rule);
-                if is_news && rules.len() < MAX_LISTED_RULES {
+                if is_news && rules.len() < n_most {
                     catalogue.settle(&mut inner, message);
                     inner.message.clear();
                     rules.push(inner);
@@ -254,8 +257,10 @@ impl Findings {
                 error.message = text;
             }
         }
+        let mut n_left = MAX_ALL_LISTED_RULES;
         for listed in &mut self.errors {
-            listed.settle(catalogue);
+            listed.settle(catalogue, n_left.clamp(1, MAX_LISTED_RULES));
+            n_left = n_left.saturating_sub(listed.rules.len());
         }
     }
 

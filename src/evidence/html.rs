@@ -273,6 +273,7 @@ impl Sheet<'_> {
                             (self.why(error))
                         }
                     }
+                    @if let Some(n @ 1..) = content["activity"]["errors_left_out"].as_u64() { p { (self.words.and_more(n)) } }
                 }
             }
         }

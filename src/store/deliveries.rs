@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::domain::time::Timestamp;
 
+/// Bytes of payloads in one claim, about: what is claimed is less than this and one event more.
+pub(super) const MAX_CLAIM_BYTES: usize = 1024 * 1024;
+
 /// A delivery that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedDelivery {

@@ -6,17 +6,46 @@ use serde_json::{Map, Value};
 use super::error::StoreError;
 use super::read::ActivityView;
 use super::{ActivityRef, Reports};
+use crate::domain::activity::Vat;
+
+/// See [`Reports::history`].
+pub(super) async fn history(
+    reports: &Reports,
+    wanted: &ActivityRef,
+) -> Result<Map<String, Value>, StoreError> {
+    let found = reports.rows_of(ActivityView::Activity, wanted).await?.objects();
+    whole(reports, wanted, StoreError::only(found, wanted)?).await
+}
 
 /// See [`Reports::histories`].
 pub(super) async fn histories(
     reports: &Reports,
     wanted: &ActivityRef,
 ) -> Result<Vec<Map<String, Value>>, StoreError> {
-    let mut activities = reports.rows_of(ActivityView::Activity, wanted).await?.objects();
-    if activities.is_empty() {
+    let mut histories = Vec::new();
+    for activity in reports.rows_of(ActivityView::Activity, wanted).await?.objects() {
+        histories.push(whole(reports, wanted, activity).await?);
+    }
+    if histories.is_empty() {
         return Err(StoreError::unknown(wanted));
     }
-    let mut check_errors = reports.rows_of(ActivityView::CheckErrors, wanted).await?.objects();
+    Ok(histories)
+}
+
+/// The activity with all that belongs to it.
+async fn whole(
+    reports: &Reports,
+    wanted: &ActivityRef,
+    mut activity: Map<String, Value>,
+) -> Result<Map<String, Value>, StoreError> {
+    let text = |key: &str| activity.get(key).and_then(Value::as_str).unwrap_or_default();
+    let vat = Vat::parse(text("vat")).ok();
+    let wanted = ActivityRef { activity_id: wanted.activity_id.clone(), vat };
+    let former = match activity.get("device_id") {
+        Some(Value::String(_)) => reports.former_attempt(text("vat"), text("activity_id")).await?,
+        _ => None,
+    };
+    let mut check_errors = reports.rows_of(ActivityView::CheckErrors, &wanted).await?.objects();
     for (key, view) in [
         ("transitions", ActivityView::Transitions),
         ("checks", ActivityView::Checks),
@@ -25,31 +54,18 @@ pub(super) async fn histories(
         ("deliveries", ActivityView::Deliveries),
         ("attempts", ActivityView::Attempts),
     ] {
-        let mut rows = reports.rows_of(view, wanted).await?.objects();
-        for activity in &mut activities {
-            let mut own = take(&mut rows, |row| row.get("vat") == activity.get("vat"));
-            if view == ActivityView::Checks {
-                for check in &mut own {
-                    let errors = take(&mut check_errors, |error| {
-                        error.get("vat") == activity.get("vat")
-                            && error.get("check_name") == check.get("check_name")
-                    });
-                    check.insert("errors".to_owned(), own_fields(errors));
-                }
+        let mut rows = reports.rows_of(view, &wanted).await?.objects();
+        if view == ActivityView::Checks {
+            for check in &mut rows {
+                let errors =
+                    take(&mut check_errors, |error| error.get("check_name") == check.get("check_name"));
+                check.insert("errors".to_owned(), own_fields(errors));
             }
-            activity.insert(key.to_owned(), own_fields(own));
         }
+        activity.insert(key.to_owned(), own_fields(rows));
     }
-    for activity in &mut activities {
-        let text = |key: &str| activity.get(key).and_then(Value::as_str).unwrap_or_default();
-        let former = match activity.get("device_id") {
-            Some(Value::String(_)) => reports.former_attempt(text("vat"), text("activity_id")).await?,
-            _ => None,
-        };
-        let former = serde_json::to_value(former).map_err(StoreError::Encode)?;
-        activity.insert("former_attempt".to_owned(), former);
-    }
-    Ok(activities)
+    activity.insert("former_attempt".to_owned(), serde_json::to_value(former).map_err(StoreError::Encode)?);
+    Ok(activity)
 }
 
 fn take(

@@ -14,6 +14,9 @@ pub(super) const MAX_COUNTED: u64 = 10_000;
 /// Up to how many activities with a rule are looked up by it; with more, the list is walked and each one asked.
 pub(super) const MAX_BY_RULE: i64 = 20_000;
 
+/// Bytes of events in one slice, about: what is read is less than this and one event more.
+pub(super) const MAX_SLICE_BYTES: usize = 4 * 1024 * 1024;
+
 /// How many parts of names a search may have.
 pub(super) const MAX_PARTS: usize = 8;
 
@@ -309,6 +312,19 @@ pub(super) fn slice<P>(
     table.columns.truncate(n_columns);
     table.rows.iter_mut().for_each(|row| row.truncate(n_columns));
     Slice { table, last, has_more }
+}
+
+/// As [`slice`], of events with the columns `seq` and, of how many were found, `n_found`: where those are more than the rows,
+/// there was no room for the rest.
+pub(super) fn slice_of_events(table: Table, filter: &EventFilter) -> Slice<EventPosition> {
+    let n_found = table.rows.first().and_then(|row| row.last());
+    let is_cut =
+        matches!(n_found, Some(Cell::Integer(n)) if usize::try_from(*n).is_ok_and(|n| n > table.rows.len()));
+    let slice = slice(table, filter.limit, 2, filter.after, |cells| match cells {
+        [Cell::Integer(event), _] => Some(EventPosition { event: *event }),
+        _ => None,
+    });
+    Slice { has_more: slice.has_more || is_cut, ..slice }
 }
 
 #[cfg(test)]

@@ -73,6 +73,19 @@ pub enum ActivityView {
     Attempts,
 }
 
+impl ActivityView {
+    /// Whether its rows are read from the last one back, because there may be more than are read.
+    pub(super) const fn is_latest_first(self) -> bool {
+        matches!(
+            self,
+            ActivityView::Transitions
+                | ActivityView::Events
+                | ActivityView::Deliveries
+                | ActivityView::Attempts
+        )
+    }
+}
+
 /// The reports of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {

@@ -104,8 +104,18 @@ impl Reports {
         on!(&self.0, store => store.statistics(now, zone).await)
     }
 
-    /// The row of `report_activities` of each activity with this id, one a VAT, with its `transitions`, `checks` (each
-    /// with its `errors`), `errors`, `events`, `deliveries` and `attempts` below it, and the device's `former_attempt`.
+    /// The row of `report_activities` of this activity, with its `transitions`, `checks` (each with its `errors`), `errors`,
+    /// `events`, `deliveries` and `attempts` below it, and the device's `former_attempt`. A bounded number of each is read, of
+    /// what may go on for ever the latest.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownActivity`] where there is none, [`StoreError::AmbiguousActivity`] where no VAT is named and there
+    /// are several; otherwise only those of the database.
+    pub async fn history(&self, wanted: &ActivityRef) -> Result<Map<String, Value>, StoreError> {
+        history::history(self, wanted).await
+    }
+
+    /// The same of each activity with this id, one a VAT.
     ///
     /// # Errors
     /// [`StoreError::UnknownActivity`] where there is none; otherwise only those of the database.

@@ -67,7 +67,18 @@ async fn answers_that_swell_cost_little_and_say_what_was_cut() {
     assert!(longest <= 256 * 1024, "{longest}");
     // The answer itself is kept whole.
     let history = setup.show("bad-0");
-    assert_eq!(history["checks"][0]["errors"].as_array().unwrap().len(), 100);
+    let check = &history["checks"][0];
+    assert_eq!((check["errors"].as_array().unwrap().len(), &check["errors_left_out"]), (100, &json!(4_000)));
+    assert!(setup.ok(&["show", "bad-0"]).contains("4,000 more errors in the text"));
+    let page = http_client().get(daemon.url() + "/activities/bad-0").send().await.unwrap();
+    assert!(page.text().await.unwrap().contains("4,000 more errors in the text"));
+    let sheet = setup.ok(&["evidence", "bad-0", "--format", "html"]);
+    assert!(sheet.contains("4,000 more errors in the text"));
+    let left_out = "SELECT sum(errors_left_out) FROM report_checks WHERE activity_id = 'bad-0'";
+    assert_eq!(setup.number(left_out).await, 24_000);
+    let answer = http_client().get(daemon.url() + "/v1/activities/bad-0").send().await.unwrap();
+    let history: Value = answer.json().await.unwrap();
+    assert_eq!((&history["truncated"], &history["checks"][0]["error_count"]), (&json!(true), &json!(4_100)));
     let evidence: Value =
         serde_json::from_str(&setup.ok(&["evidence", "bad-0", "--format", "json"])).unwrap();
     assert_eq!(evidence["content"]["final_answer"]["body"], whole);
@@ -89,6 +100,37 @@ async fn answers_that_swell_cost_little_and_say_what_was_cut() {
         assert!(n_bytes < 4 << 20, "{n_bytes}");
     }
     assert!(peak_mib(&daemon) < 300, "{} MiB", peak_mib(&daemon));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_of_the_feed_is_bounded_by_bytes_and_skips_nothing() {
+    // A rule that is not known is explained at length.
+    let body = swollen("BR-KSA-17 : a long text that says what was wrong with it in some more words, ");
+    let upstream = Server::start(move |_| Reply::new(500, body.clone())).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let ids: Vec<String> = (0..60).map(|n| format!("bad-{n}")).collect();
+    setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let daemon = setup.start().await;
+    eventually("all have concluded", || async {
+        (setup.number("SELECT count(*) FROM report_events").await == 60).then_some(())
+    })
+    .await;
+    let (mut n_events, mut n_slices, mut path) = (0, 0, "/v1/events?limit=1000".to_owned());
+    loop {
+        let response = http_client().get(daemon.url() + &path).send().await.unwrap();
+        let body = response.text().await.unwrap();
+        assert!(body.len() < (4 << 20) + (300 << 10), "{}", body.len());
+        let slice: Value = serde_json::from_str(&body).unwrap();
+        n_events += slice["items"].as_array().unwrap().len();
+        n_slices += 1;
+        if slice["has_more"] == false {
+            break;
+        }
+        path = format!("/v1/events?limit=1000&cursor={}", slice["next_cursor"].as_str().unwrap());
+    }
+    assert_eq!(n_events, 60);
+    assert!(n_slices > 1, "{n_slices}");
     daemon.stop().await;
 }
 

@@ -21,13 +21,13 @@ async fn the_views_have_the_promised_columns() {
              success_count, failure_count, registered_at, first_polled_at, last_polled_at, next_poll_at, stalled_at, \
              upstream_created_at, upstream_updated_at, upstream_completed_at, concluded_at, poll_count, \
              consecutive_errors, last_http_status, last_error, next_step, next_step_ar, \
-             next_step_kind, next_step_owner",
+             next_step_kind, next_step_owner, errors_left_out",
         ),
         (
             "report_transitions",
             "vat, activity_id, seq, from_state, to_state, occurred_at, http_status, reason",
         ),
-        ("report_checks", "vat, activity_id, check_name, outcome, message"),
+        ("report_checks", "vat, activity_id, check_name, outcome, message, errors_left_out"),
         (
             "report_check_errors",
             "vat, activity_id, check_name, position, rule, message, owner, meaning, remedy, meaning_ar, remedy_ar, \

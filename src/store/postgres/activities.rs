@@ -90,7 +90,7 @@ impl Store {
         let to = next_state(Some(from), Happening::Retried).map_err(wrong_state(&claimed))?;
         sqlx::query(
             "UPDATE activities SET state = $3, round = round + 1, watched_from = $2, stalled_at = NULL,
-                 concluded_at = NULL WHERE id = $1",
+                 concluded_at = NULL, errors_left_out = 0 WHERE id = $1",
         )
         .bind(claimed.key)
         .bind(now.as_millis())

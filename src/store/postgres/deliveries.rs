@@ -8,7 +8,9 @@ use sqlx::PgConnection;
 use super::error::StoreError;
 use super::{Store, commit_and_tell, millis, optional_text};
 use crate::domain::time::Timestamp;
-use crate::store::deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
+use crate::store::deliveries::{
+    ClaimedDelivery, DeliveryOutcome, DeliveryRecord, MAX_CLAIM_BYTES, Redelivery,
+};
 
 type DeliveryRow = (i64, i64, String, String, i64, Option<i64>);
 
@@ -21,12 +23,18 @@ impl Store {
         out: &HashSet<i64>,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         self.require_held()?;
-        let rows: Vec<DeliveryRow> = sqlx::query_as(
-            "SELECT d.event, d.revision, e.event_id, e.payload, d.tried_from, d.interval_ms
-             FROM deliveries d JOIN events e ON e.seq = d.event
-             WHERE d.sink = $1 AND d.next_attempt_at <= $2 AND d.event <> ALL ($4::bigint[])
-             ORDER BY d.next_attempt_at, d.event LIMIT $3",
-        )
+        let rows: Vec<DeliveryRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "SELECT k.event, k.revision, e.event_id, e.payload, k.tried_from, k.interval_ms
+                 FROM (SELECT *, sum(n_bytes) OVER (ORDER BY next_attempt_at, event) - n_bytes AS n_before
+                       FROM (SELECT d.event, d.revision, d.tried_from, d.interval_ms, d.next_attempt_at,
+                                    octet_length(e.payload) AS n_bytes
+                             FROM deliveries d JOIN events e ON e.seq = d.event
+                             WHERE d.sink = $1 AND d.next_attempt_at <= $2 AND d.event <> ALL ($4::bigint[])
+                             ORDER BY d.next_attempt_at, d.event LIMIT $3) f) k
+                 JOIN events e ON e.seq = k.event
+                 WHERE k.n_before < {MAX_CLAIM_BYTES}
+                 ORDER BY k.next_attempt_at, k.event"
+        )))
         .bind(sink)
         .bind(now.as_millis())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))

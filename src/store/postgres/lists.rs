@@ -7,7 +7,8 @@ use super::error::StoreError;
 use crate::domain::activity::Vat;
 use crate::store::lists::{
     ActivityFilter, ActivityOrder, ActivityPosition, Conditions, DeliveryFilter, DeliveryPosition,
-    DeliveryStatus, EventFilter, EventPosition, MAX_COUNTED, MAX_PARTS, Slice, Total, probing_limit, slice,
+    DeliveryStatus, EventFilter, EventPosition, MAX_COUNTED, MAX_PARTS, MAX_SLICE_BYTES, Slice, Total,
+    probing_limit, slice, slice_of_events,
 };
 use crate::store::read::{Argument, Cell};
 use crate::words::folded;
@@ -91,16 +92,17 @@ impl Store {
         let Conditions { text, mut arguments } = conditions;
         arguments.push(probing_limit(filter.limit));
         let statement = numbered(&format!(
-            "SELECT r.*, k.seq
-             FROM (SELECT e.seq, e.event_id FROM events e {text} ORDER BY e.seq {LIMIT}) k
+            "SELECT r.*, k.seq, k.n_found
+             FROM (SELECT seq, event_id, sum(n_bytes) OVER (ORDER BY seq) - n_bytes AS n_before,
+                          count(*) OVER () AS n_found
+                   FROM (SELECT e.seq, e.event_id, octet_length(e.payload) AS n_bytes
+                         FROM events e {text} ORDER BY e.seq {LIMIT}) f) k
              JOIN report_events r ON r.event_id = k.event_id
+             WHERE k.n_before < {MAX_SLICE_BYTES}
              ORDER BY k.seq"
         ));
-        let table = self.table("listing events", AssertSqlSafe(statement), &arguments).await?;
-        Ok(slice(table, filter.limit, 1, filter.after, |cells| match cells {
-            [Cell::Integer(event)] => Some(EventPosition { event: *event }),
-            _ => None,
-        }))
+        let table = self.bounded_table("listing events", AssertSqlSafe(statement), &arguments).await?;
+        Ok(slice_of_events(table, filter))
     }
 
     pub async fn list_deliveries(

@@ -184,12 +184,14 @@ async fn write_activities(connection: &mut PgConnection, polls: &[&PollRecord]) 
              next_step = j.next_step,
              next_step_ar = j.next_step_ar,
              next_step_owner = j.next_step_owner,
-             next_step_kind = j.next_step_kind
+             next_step_kind = j.next_step_kind,
+             errors_left_out = j.errors_left_out
          FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[],
                      $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[],
-                     $15::text[], $16::text[])
+                     $15::text[], $16::text[], $17::bigint[])
               AS j (id, state, stalled_at, concluded_at, upstream_status, pcsid_generated, total_count, success_count,
-                    failure_count, created_at, updated_at, completed_at, next_step, next_step_ar, next_step_owner, next_step_kind)
+                    failure_count, created_at, updated_at, completed_at, next_step, next_step_ar, next_step_owner, next_step_kind,
+                    errors_left_out)
          WHERE a.id = j.id",
     )
     .bind(column(&polls, |poll| poll.claimed.key))
@@ -208,6 +210,9 @@ async fn write_activities(connection: &mut PgConnection, polls: &[&PollRecord]) 
     .bind(step(|step| Some(text(&step.text.ar))))
     .bind(step(|step| step.owner.map(|owner| Owner::label(owner).to_owned())))
     .bind(step(|step| Some(step.kind.to_string())))
+    .bind(column(&polls, |poll| {
+        poll.decision.findings.as_ref().map_or(0, |findings| i64::from(findings.errors_left_out))
+    }))
     .execute(connection)
     .await
     .map_err(StoreError::query("recording states"))?;
@@ -280,7 +285,8 @@ async fn write_findings(connection: &mut PgConnection, polls: &[&PollRecord]) ->
             for (nth, error) in (1_i64..).zip(check.errors) {
                 check_errors.push((key, position, nth, error));
             }
-            checks.push((key, position, check.outcome.label(), optional_text(check.message.as_deref())));
+            let message = optional_text(check.message.as_deref());
+            checks.push((key, position, check.outcome.label(), message, i64::from(check.errors_left_out)));
         }
         for (position, error) in (1_i64..).zip(&findings.errors) {
             errors.push((key, position, error));
@@ -294,13 +300,14 @@ async fn write_findings(connection: &mut PgConnection, polls: &[&PollRecord]) ->
     }
     if !checks.is_empty() {
         sqlx::query(
-            "INSERT INTO checks (activity, position, outcome, message)
-             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])",
+            "INSERT INTO checks (activity, position, outcome, message, errors_left_out)
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])",
         )
         .bind(column(&checks, |row| row.0))
         .bind(column(&checks, |row| row.1))
         .bind(column(&checks, |row| row.2))
         .bind(column(&checks, |row| row.3.clone()))
+        .bind(column(&checks, |row| row.4))
         .execute(&mut *connection)
         .await
         .map_err(StoreError::query("recording checks"))?;

@@ -8,7 +8,9 @@ use sqlx::SqliteConnection;
 use super::error::StoreError;
 use super::{Store, as_json, commit, millis};
 use crate::domain::time::Timestamp;
-use crate::store::deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
+use crate::store::deliveries::{
+    ClaimedDelivery, DeliveryOutcome, DeliveryRecord, MAX_CLAIM_BYTES, Redelivery,
+};
 
 type DeliveryRow = (i64, i64, String, String, i64, Option<i64>);
 
@@ -26,11 +28,18 @@ impl Store {
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let in_flight: Vec<_> = in_flight.iter().collect();
         let rows: Vec<DeliveryRow> = sqlx::query_as(
-            "SELECT d.event, d.revision, e.event_id, e.payload, d.tried_from, d.interval_ms
-             FROM deliveries d JOIN events e ON e.seq = d.event
-             WHERE d.sink = ?1 AND d.next_attempt_at <= ?2
-               AND d.event NOT IN (SELECT value FROM json_each(?4))
-             ORDER BY d.next_attempt_at, d.event LIMIT ?3",
+            sqlx::AssertSqlSafe(format!(
+                "SELECT k.event, k.revision, e.event_id, e.payload, k.tried_from, k.interval_ms
+                 FROM (SELECT *, sum(n_bytes) OVER (ORDER BY next_attempt_at, event) - n_bytes AS n_before
+                       FROM (SELECT d.event, d.revision, d.tried_from, d.interval_ms, d.next_attempt_at,
+                                    octet_length(e.payload) AS n_bytes
+                             FROM deliveries d JOIN events e ON e.seq = d.event
+                             WHERE d.sink = ?1 AND d.next_attempt_at <= ?2 AND d.event NOT IN (SELECT value FROM json_each(?4))
+                             ORDER BY d.next_attempt_at, d.event LIMIT ?3) f) k
+                 CROSS JOIN events e ON e.seq = k.event
+                 WHERE k.n_before < {MAX_CLAIM_BYTES}
+                 ORDER BY k.next_attempt_at, k.event"
+            )),
         )
         .bind(sink)
         .bind(now.as_millis())
@@ -210,4 +219,37 @@ pub(super) async fn write_deliveries(
     .await
     .map_err(StoreError::query("recording delivery attempts"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_claim_is_bounded_by_bytes_and_never_empty_where_something_is_due() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("watch.db"), Vec::new()).await.unwrap();
+        for (statement, n_bytes) in [("1", 300_000), ("2", 300_000), ("3", 5_000_000), ("4", 10), ("5", 10)] {
+            let rows = [
+                format!(
+                    "INSERT INTO events VALUES ({statement}, 'e{statement}', 't', NULL, NULL, 0, printf('%.*c', {n_bytes}, 'x'))"
+                ),
+                format!(
+                    "INSERT INTO deliveries (event, sink, status, tried_from, next_attempt_at) VALUES ({statement}, 's', 'pending', 0, 0)"
+                ),
+            ];
+            for row in rows {
+                sqlx::query(sqlx::AssertSqlSafe(row)).execute(&store.writer).await.unwrap();
+            }
+        }
+        let claim = async |limit, out: &[i64]| -> Vec<i64> {
+            let out = out.iter().copied().collect();
+            let claimed = store.claim_deliveries("s", Timestamp::from_millis(1), limit, &out).await.unwrap();
+            claimed.iter().map(|delivery| delivery.event_key).collect()
+        };
+        assert_eq!(claim(64, &[]).await, [1, 2, 3]);
+        assert_eq!(claim(1, &[]).await, [1]);
+        assert_eq!(claim(64, &[1, 2]).await, [3]);
+        assert_eq!(claim(64, &[3]).await, [1, 2, 4, 5]);
+    }
 }

@@ -29,6 +29,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         migration(3, "explanations", include_str!("../../../migrations/0003_explanations.sql")),
         migration(4, "turns", include_str!("../../../migrations/0004_turns.sql")),
         migration(5, "severity", include_str!("../../../migrations/0005_severity.sql")),
+        migration(6, "bounds", include_str!("../../../migrations/0006_bounds.sql")),
         migration(7, "certificates", include_str!("../../../migrations/0007_certificates.sql")),
         migration(10, "finding", include_str!("../../../migrations/0010_finding.sql")),
     ])

@@ -16,36 +16,37 @@ use crate::store::read::{ActivityView, Argument, Cell, Report, Table};
 /// Longest time that a list may be looked for. On a million activities searches take a fraction of it.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// Parameters: activity id, VAT or null.
+/// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the latest
+/// is read, and [`ActivityView::is_latest_first`].
 const fn statement_of(view: ActivityView) -> &'static str {
     match view {
             ActivityView::Activity => {
-                "SELECT * FROM report_activities WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat"
+                "SELECT * FROM report_activities WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat LIMIT 100"
             }
             ActivityView::Transitions => {
                 "SELECT * FROM report_transitions WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2)
-                 ORDER BY vat, seq"
+                 ORDER BY vat DESC, seq DESC LIMIT 1000"
             }
             ActivityView::Checks => {
                 "SELECT * FROM report_checks WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2)
-                 ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
+                 ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name) LIMIT 600"
             }
             ActivityView::CheckErrors => {
                 "SELECT * FROM report_check_errors WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2)
-                 ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name), position"
+                 ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name), position LIMIT 1000"
             }
             ActivityView::Errors => {
                 "SELECT * FROM report_errors WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2)
-                 ORDER BY vat, position"
+                 ORDER BY vat, position LIMIT 1000"
             }
             ActivityView::Events => {
                 "SELECT event_id, type, vat, activity_id, occurred_at FROM report_events
-                 WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat, occurred_at"
+                 WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat DESC, occurred_at DESC, event_id DESC LIMIT 1000"
             }
             ActivityView::Deliveries => {
                 "SELECT e.vat, e.activity_id, e.type, d.* FROM report_events e JOIN report_deliveries d USING (event_id)
                  WHERE e.activity_id = ?1 AND (?2 IS NULL OR e.vat = ?2)
-                 ORDER BY e.vat, e.occurred_at, d.sink"
+                 ORDER BY e.vat DESC, e.occurred_at DESC, d.sink DESC LIMIT 1000"
             }
             ActivityView::Attempts => {
                 "SELECT v.vat, a.activity_id, e.event_id, t.sink, t.seq,
@@ -56,7 +57,7 @@ const fn statement_of(view: ActivityView) -> &'static str {
                  JOIN events e ON e.activity = a.id
                  JOIN attempts t ON t.event = e.seq
                  WHERE a.activity_id = ?1 AND (?2 IS NULL OR v.vat = ?2)
-                 ORDER BY v.vat, t.event, t.sink, t.seq"
+                 ORDER BY v.vat DESC, t.event DESC, t.sink DESC, t.seq DESC LIMIT 1000"
             }
         }
 }
@@ -112,7 +113,11 @@ impl Store {
             Argument::Text(Some(activity.activity_id.as_str())),
             Argument::Text(activity.vat.as_ref().map(Vat::as_str)),
         ];
-        self.table("reading an activity", statement_of(view), &arguments).await
+        let mut table = self.table("reading an activity", statement_of(view), &arguments).await?;
+        if view.is_latest_first() {
+            table.rows.reverse();
+        }
+        Ok(table)
     }
 
     /// A report of the command line, at most `limit` rows of it; and whether there are more.

@@ -223,6 +223,7 @@ async fn write_activities(
                     .next_step
                     .as_ref()
                     .map(|step| (&step.text.en, &step.text.ar, step.owner.map(Owner::label), step.kind)),
+                decision.findings.as_ref().map_or(0, |findings| findings.errors_left_out),
             )
         })
         .collect();
@@ -245,7 +246,8 @@ async fn write_activities(
              next_step = j.value ->> '$[12][0]',
              next_step_ar = j.value ->> '$[12][1]',
              next_step_owner = j.value ->> '$[12][2]',
-             next_step_kind = j.value ->> '$[12][3]'
+             next_step_kind = j.value ->> '$[12][3]',
+             errors_left_out = j.value ->> 13
          FROM json_each(?1) j
          WHERE activities.id = j.value ->> 0",
     )
@@ -334,7 +336,7 @@ async fn write_findings(connection: &mut SqliteConnection, polls: &[&PollRecord]
                 let severity = error.severity.map(Severity::label);
                 check_errors.push((key, position, nth, error.rule, error.message, severity, error.variant));
             }
-            checks.push((key, position, check.outcome.label(), check.message));
+            checks.push((key, position, check.outcome.label(), check.message, check.errors_left_out));
         }
         for (position, error) in (1_i64..).zip(&findings.errors) {
             errors.push((key, position, &error.error_code, &error.error_message, &error.error_source));
@@ -348,8 +350,8 @@ async fn write_findings(connection: &mut SqliteConnection, polls: &[&PollRecord]
         }
     }
     if !checks.is_empty() {
-        let statement = "INSERT INTO checks (activity, position, outcome, message)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)";
+        let statement = "INSERT INTO checks (activity, position, outcome, message, errors_left_out)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
         insert(connection, statement, as_json(&checks)?, "recording checks").await?;
     }
     if !check_errors.is_empty() {

@@ -224,7 +224,7 @@ mod tests {
 
         async fn check(&self, id: &str, position: i64, outcome: &str, rules: &[&str]) {
             self.execute(&format!(
-                "INSERT INTO checks SELECT id, {position}, '{outcome}', NULL FROM activities WHERE activity_id = '{id}'"
+                "INSERT INTO checks (activity, position, outcome, message) SELECT id, {position}, '{outcome}', NULL FROM activities WHERE activity_id = '{id}'"
             ))
             .await;
             for (nth, rule) in rules.iter().enumerate() {
