@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::error::StoreError;
 use super::events::write_events;
-use super::session::EVENTS;
+use super::membership::EVENTS;
 use super::{Store, commit, millis, optional_text, tell, text, upstream};
 use crate::domain::activity::Vat;
 use crate::domain::certificate::{ImportedCertificate, Renewal, due};
@@ -77,9 +77,7 @@ impl Store {
         if !is_any_due {
             return Ok(Reminded::default());
         }
-        let mut held = self.session()?.begin().await?;
-        let reminded = remind(held.connection(), self.routes(), renewal, now).await;
-        held.end(reminded).await
+        self.session()?.write(async |connection| remind(connection, self.routes(), renewal, now).await).await
     }
 
     pub async fn import_certificates(

@@ -39,9 +39,7 @@ impl Store {
     }
 
     pub async fn pull_in(&self, now: Timestamp, horizon: std::time::Duration) -> Result<u64, StoreError> {
-        let mut held = self.session()?.begin().await?;
-        let pulled = pull_in(held.connection(), now, horizon).await;
-        held.end(pulled).await
+        self.session()?.write(async |connection| pull_in(connection, now, horizon).await).await
     }
 }
 

@@ -106,17 +106,16 @@ impl Store {
     }
 
     pub async fn give_up(&self, sink: &str, tried_before: Timestamp) -> Result<u64, StoreError> {
-        let mut held = self.session()?.begin().await?;
         let given_up = sqlx::query(
             "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL, revision = revision + 1
              WHERE sink = $1 AND next_attempt_at IS NOT NULL AND tried_from < $2",
         )
         .bind(sink)
-        .bind(tried_before.as_millis())
-        .execute(held.connection())
-        .await
-        .map_err(StoreError::query("giving deliveries up"));
-        held.end(given_up.map(|given_up| given_up.rows_affected())).await
+        .bind(tried_before.as_millis());
+        let failed = StoreError::query("giving deliveries up");
+        let given_up =
+            async |connection: &mut PgConnection| given_up.execute(connection).await.map_err(failed);
+        Ok(self.session()?.write(given_up).await?.rows_affected())
     }
 
     pub async fn sinks_with_pending_deliveries(&self) -> Result<Vec<String>, StoreError> {

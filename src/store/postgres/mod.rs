@@ -17,12 +17,14 @@ mod events;
 mod explanations;
 mod gates;
 mod lists;
+mod membership;
 mod open;
 mod overview;
 mod read;
 mod record;
 mod schedule;
 mod session;
+mod share;
 mod statistics;
 mod upkeep;
 mod upstream;
@@ -33,7 +35,8 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 pub use address::PostgresAddress;
 pub use copy::copy;
-pub use session::{Membership, Session};
+pub use membership::Membership;
+pub use session::Session;
 
 use super::error;
 use super::error::StoreError;

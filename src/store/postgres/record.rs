@@ -10,8 +10,8 @@ use super::error::StoreError;
 use super::events::write_events;
 use super::explanations::write_explanations;
 use super::gates::{note_request, write_gate};
+use super::membership::EVENTS;
 use super::schedule::refresh_due;
-use super::session::EVENTS;
 use super::{Store, clock, millis, optional_text, tell, text};
 use crate::domain::catalogue::{Owner, Severity};
 use crate::domain::report::{CheckOutcome, Findings};
@@ -25,9 +25,7 @@ const CHUNK: usize = 1_024;
 
 impl Store {
     pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
-        let mut held = self.session()?.begin().await?;
-        let recorded = write(held.connection(), self.routes(), batch).await;
-        held.end(recorded).await
+        self.session()?.write(async |connection| write(connection, self.routes(), batch).await).await
     }
 }
 

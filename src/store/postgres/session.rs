@@ -1,40 +1,19 @@
-//! A daemon's place among those of its database.
+//! The connection that holds a daemon's locks, and writes for the work that it holds.
 //!
-//! Work comes in pieces. Who holds one has a session lock on it, taken by the connection that writes for it
-//! ([`Session`]); whatever ends that connection ends both, so that nobody can commit for a piece that another holds. No
+//! Whatever ends that connection ends both, so that nobody can commit for a piece of work that another daemon holds. No
 //! clock takes part in that.
-//!
-//! A daemon that is frozen keeps its connection, and with it its locks. So each gives a sign of life every two seconds,
-//! and who finds one missing for ten ends that connection, by the server, before it takes over. A daemon that has not
-//! been able to give its own for eight stops claiming and sending by itself.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgListener;
 use sqlx::{Connection, PgConnection};
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::MissedTickBehavior;
 
-use super::clock::NOW;
 use super::error::StoreError;
-use super::open::BY_KEY;
-use super::{CHANNEL, LOCKS, Store, WRITING};
-use crate::clock::Clock;
-use crate::domain::time::Timestamp;
-use crate::store::member::{Happening, Piece, Wanted};
+use super::{LOCKS, Store, WRITING};
 
-/// How often a daemon gives a sign of life, and looks at the others'.
-const TICK: Duration = Duration::from_secs(2);
-
-/// Without its own sign of life for so long a daemon stops claiming and sending. Shorter than [`DEAD_AFTER_MS`] by more
-/// than a statement takes to arrive.
+/// Without its own sign of life for so long a daemon stops claiming and sending. Shorter than the time after which it is
+/// taken for dead, by more than a statement takes to arrive.
 const FRESH_FOR: Duration = Duration::from_secs(8);
-
-/// Without another's sign of life for so long its connection is ended.
-const DEAD_AFTER_MS: i64 = 10_000;
 
 /// How long a statement of the control connection may take.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(6);
@@ -43,93 +22,118 @@ const CONTROL_PATIENCE: Duration = Duration::from_secs(6);
 /// longest.
 const WRITE_PATIENCE: Duration = Duration::from_secs(90);
 
-/// A clock that differs by more has jumped.
-const JUMP_MS: i64 = 30_000;
-
-/// Signs of life that a new daemon waits before it notes the time, where others are there: a clock that has jumped is to
-/// be noticed by those who knew the time before.
-const QUIET_TICKS: u32 = 3;
-
-/// What others are told when pieces are free or a daemon has come or gone.
-const PIECES: &str = "pieces";
-
-/// What others are told when there are new events.
-pub(super) const EVENTS: &str = "events";
-
-/// The connection that holds the locks, and writes for whoever holds them.
+/// See the module.
 #[derive(Debug)]
 pub struct Session {
-    connection: Mutex<Option<PgConnection>>,
+    /// `None` once it has failed, or is closed.
+    connection: tokio::sync::Mutex<Option<PgConnection>>,
     backend_pid: i32,
     /// How often the clock had jumped when the session began.
     n_jumps: i64,
     /// Until when the locks are known to be held.
-    fresh_until: std::sync::Mutex<Instant>,
-    began_at: std::sync::Mutex<Option<Instant>>,
-    /// The last transaction was given up in the middle.
-    is_unfinished: AtomicBool,
-}
-
-/// A transaction of a session. Dropped without [`Held::end`], it is undone before the next one begins.
-pub(super) struct Held<'a> {
-    session: &'a Session,
-    connection: MutexGuard<'a, Option<PgConnection>>,
-    is_ended: bool,
+    fresh_until: Mutex<Instant>,
+    /// When the transaction began that is under way. One that was dropped in the middle stays until the next.
+    began_at: Mutex<Option<Instant>>,
 }
 
 impl Session {
-    /// Whether the locks are held, as far as can be known without asking.
-    pub fn is_held(&self) -> bool {
-        Instant::now() < *self.fresh_until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn refresh(&self, since: Instant) {
-        *self.fresh_until.lock().unwrap_or_else(PoisonError::into_inner) = since + FRESH_FOR;
-    }
-
-    fn began(&self, at: Option<Instant>) {
-        *self.began_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
-    }
-
-    /// Whether a transaction has been under way for longer than any takes.
-    fn is_stuck(&self) -> bool {
-        let began_at = *self.began_at.lock().unwrap_or_else(PoisonError::into_inner);
-        began_at.is_some_and(|at| at.elapsed() > WRITE_PATIENCE)
-    }
-
-    /// Begins a transaction that has the writers' lock.
-    pub(super) async fn begin(&self) -> Result<Held<'_>, StoreError> {
-        let mut held = Held { session: self, connection: self.connection.lock().await, is_ended: false };
-        self.began(Some(Instant::now()));
-        let Some(connection) = held.connection.as_mut() else {
-            held.is_ended = true;
-            return Err(StoreError::Lost { cause: "its session has ended".to_owned() });
-        };
-        let beginning = async {
-            if self.is_unfinished.swap(false, Ordering::Relaxed) {
-                sqlx::query("ROLLBACK").execute(&mut *connection).await?;
-            }
-            sqlx::query("BEGIN ISOLATION LEVEL READ COMMITTED").execute(&mut *connection).await?;
-            sqlx::query_scalar("SELECT n FROM clock_jumps, pg_advisory_xact_lock($1, $2)")
-                .bind(LOCKS)
-                .bind(WRITING)
-                .fetch_one(&mut *connection)
-                .await
-        };
-        match beginning.await {
-            Ok(n_jumps) if self.n_jumps == n_jumps => Ok(held),
-            Ok::<i64, _>(_) => {
-                let lost = StoreError::Lost { cause: "the database's clock has jumped".to_owned() };
-                Err(held.end::<()>(Err(lost)).await.err().unwrap_or(StoreError::NotHeld))
-            }
-            Err(source) => {
-                let failed = StoreError::Query { operation: "beginning to write", source };
-                Err(held.end::<()>(Err(failed)).await.err().unwrap_or(StoreError::NotHeld))
-            }
+    pub(super) fn new(connection: PgConnection, backend_pid: i32, n_jumps: i64, now: Instant) -> Self {
+        Self {
+            connection: tokio::sync::Mutex::new(Some(connection)),
+            backend_pid,
+            n_jumps,
+            fresh_until: Mutex::new(now + FRESH_FOR),
+            began_at: Mutex::default(),
         }
     }
 
-    async fn close(&self) {
+    pub(super) fn backend_pid(&self) -> i32 {
+        self.backend_pid
+    }
+
+    /// Whether the locks are held, as far as can be known without asking.
+    pub fn is_held(&self) -> bool {
+        Instant::now() < *lock(&self.fresh_until)
+    }
+
+    pub(super) fn refresh(&self, since: Instant) {
+        *lock(&self.fresh_until) = since + FRESH_FOR;
+    }
+
+    /// Whether a transaction has been under way for longer than any takes.
+    pub(super) fn is_stuck(&self) -> bool {
+        lock(&self.began_at).is_some_and(|at| at.elapsed() > WRITE_PATIENCE)
+    }
+
+    /// Writes in one transaction that has the writers' lock. Commits where all went well, and undoes everything where
+    /// not. A connection that failed is given up, and with it all that is held.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`StoreError::Lost`] where the session has ended.
+    pub(super) async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut held = self.connection.lock().await;
+        let connection = held.as_mut().ok_or_else(ended)?;
+        let is_unfinished = lock(&self.began_at).replace(Instant::now()).is_some();
+        let written = self.transact(connection, is_unfinished, work).await;
+        *lock(&self.began_at) = None;
+        if let Err(StoreError::Lost { .. }) = written {
+            *held = None;
+        }
+        written
+    }
+
+    async fn transact<T>(
+        &self,
+        connection: &mut PgConnection,
+        is_unfinished: bool,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let written = match self.begin(connection, is_unfinished).await {
+            Ok(()) => work(connection).await,
+            Err(err) => Err(err),
+        };
+        match written {
+            // Whether a commit that fails was done can't be known here; a new session reads what is.
+            Ok(value) => match sqlx::query("COMMIT").execute(connection).await {
+                Ok(_) => Ok(value),
+                Err(source) => Err(lost_by(&source)),
+            },
+            Err(StoreError::Query { operation, source }) if is_broken(&source) => {
+                tracing::debug!(error = &source as &dyn std::error::Error, "{operation} failed");
+                Err(lost_by(&source))
+            }
+            Err(err) => match sqlx::query("ROLLBACK").execute(connection).await {
+                Ok(_) => Err(err),
+                Err(source) => Err(lost_by(&source)),
+            },
+        }
+    }
+
+    async fn begin(&self, connection: &mut PgConnection, is_unfinished: bool) -> Result<(), StoreError> {
+        let failed = || StoreError::query("beginning to write");
+        if is_unfinished {
+            sqlx::query("ROLLBACK").execute(&mut *connection).await.map_err(failed())?;
+        }
+        sqlx::query("BEGIN ISOLATION LEVEL READ COMMITTED")
+            .execute(&mut *connection)
+            .await
+            .map_err(failed())?;
+        let n_jumps: i64 = sqlx::query_scalar("SELECT n FROM clock_jumps, pg_advisory_xact_lock($1, $2)")
+            .bind(LOCKS)
+            .bind(WRITING)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed())?;
+        if n_jumps == self.n_jumps {
+            return Ok(());
+        }
+        Err(StoreError::Lost { cause: "the database's clock has jumped".to_owned() })
+    }
+
+    pub(super) async fn close(&self) {
         if let Ok(mut connection) = tokio::time::timeout(CONTROL_PATIENCE, self.connection.lock()).await
             && let Some(connection) = connection.take()
         {
@@ -138,72 +142,25 @@ impl Session {
         }
     }
 
-    /// Runs one statement beside the transactions, and answers with its one value.
-    async fn scalar(&self, statement: &'static str, piece: i32) -> Result<bool, StoreError> {
-        let mut guard = tokio::time::timeout(CONTROL_PATIENCE, self.connection.lock())
+    /// Runs one statement about the lock of a piece beside the transactions, and answers with its one value.
+    pub(super) async fn scalar(&self, statement: &'static str, piece: i32) -> Result<bool, StoreError> {
+        let mut held = tokio::time::timeout(CONTROL_PATIENCE, self.connection.lock())
             .await
             .map_err(|_| StoreError::Lost { cause: "its writer is busy".to_owned() })?;
-        let Some(connection) = guard.as_mut() else {
-            return Err(StoreError::Lost { cause: "its session has ended".to_owned() });
-        };
-        let asked = sqlx::query_scalar(statement).bind(LOCKS).bind(piece).fetch_one(connection);
-        in_time(asked).await
+        let connection = held.as_mut().ok_or_else(ended)?;
+        in_time(sqlx::query_scalar(statement).bind(LOCKS).bind(piece).fetch_one(connection)).await
     }
 }
 
-impl Held<'_> {
-    /// The connection, within the transaction.
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
-        // `begin` hands this out with a connection only.
-        #[expect(clippy::expect_used, reason = "a transaction has its connection until it ends")]
-        self.connection.as_mut().expect("a transaction's connection")
-    }
-
-    /// Commits where all went well, and undoes everything where not. A connection that failed is given up, and with it
-    /// all that is held.
-    pub(super) async fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.is_ended = true;
-        self.session.began(None);
-        let Some(connection) = self.connection.as_mut() else {
-            return Err(StoreError::Lost { cause: "its session has ended".to_owned() });
-        };
-        match result {
-            Ok(value) => match sqlx::query("COMMIT").execute(connection).await {
-                Ok(_) => Ok(value),
-                Err(source) => {
-                    // Whether it was committed can't be known here; a new session reads what is.
-                    *self.connection = None;
-                    Err(lost_by(&source))
-                }
-            },
-            Err(StoreError::Query { operation, source }) if is_broken(&source) => {
-                *self.connection = None;
-                tracing::debug!(error = &source as &dyn std::error::Error, "{operation} failed");
-                Err(lost_by(&source))
-            }
-            Err(err) => {
-                if sqlx::query("ROLLBACK").execute(connection).await.is_err()
-                    || matches!(err, StoreError::Lost { .. })
-                {
-                    *self.connection = None;
-                }
-                Err(err)
-            }
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if !self.is_ended {
-            // Whoever was writing has been stopped in the middle.
-            self.session.is_unfinished.store(true, Ordering::Relaxed);
-            self.session.began(None);
-        }
-    }
+fn ended() -> StoreError {
+    StoreError::Lost { cause: "its session has ended".to_owned() }
 }
 
-fn lost_by(source: &sqlx::Error) -> StoreError {
+pub(super) fn lost_by(source: &sqlx::Error) -> StoreError {
     StoreError::Lost { cause: source.to_string() }
 }
 
@@ -220,7 +177,7 @@ fn is_broken(source: &sqlx::Error) -> bool {
     }
 }
 
-async fn in_time<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
     match tokio::time::timeout(CONTROL_PATIENCE, asked).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(lost_by(&source)),
@@ -247,484 +204,5 @@ impl Store {
 
     pub(super) fn session(&self) -> Result<&Session, StoreError> {
         self.session.as_deref().ok_or(StoreError::NotHeld)
-    }
-}
-
-/// A daemon among others.
-#[derive(Debug)]
-pub struct Membership {
-    session: Arc<Session>,
-    control: PgListener,
-    clock: Arc<Clock>,
-    /// The key of our row in `replicas`.
-    replica: i64,
-    /// What we are configured for, by key.
-    wanted: BTreeMap<i32, Piece>,
-    held: BTreeSet<i32>,
-    /// Asked back, and not freed yet.
-    asked: BTreeSet<i32>,
-    is_leaving: bool,
-    ticks: tokio::time::Interval,
-    n_ticks: u32,
-    happened: VecDeque<Happening>,
-    signal: Option<Signal>,
-}
-
-/// What to look into.
-#[derive(Debug)]
-enum Signal {
-    Tick,
-    Changed,
-    Events { backend_pid: u32 },
-    Lost(StoreError),
-}
-
-/// Another daemon.
-#[derive(Debug)]
-struct Other {
-    id: i64,
-    name: String,
-    is_late: bool,
-    is_connected: bool,
-    pieces: Vec<i64>,
-}
-
-impl Membership {
-    /// Takes part: connects, looks at the schema, and gives the first sign of life.
-    ///
-    /// # Errors
-    /// Where the server can't be reached, or may not be used.
-    pub async fn join(store: &Store, wanted: &Wanted, clock: &Arc<Clock>) -> Result<Self, StoreError> {
-        let failed = StoreError::query;
-        let mut writer = store.connect().await?;
-        store.prepare(&mut writer).await?;
-        sqlx::raw_sql(BY_KEY).execute(&mut writer).await.map_err(failed("setting the session up"))?;
-        let control = store.control_pool()?;
-        let mut control = PgListener::connect_with(&control)
-            .await
-            .map_err(|source| StoreError::Connect { address: store.address().to_string(), source })?;
-        control.ignore_pool_close_event(true);
-        control.eager_reconnect(false);
-        control.listen(CHANNEL).await.map_err(failed("listening"))?;
-
-        let began_at = Instant::now();
-        let (backend_pid, n_jumps, now): (i32, i64, i64) = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "SELECT pg_backend_pid(), n, {NOW} FROM clock_jumps"
-        )))
-        .fetch_one(&mut writer)
-        .await
-        .map_err(failed("beginning a session"))?;
-        clock.follow(Timestamp::from_millis(now) + began_at.elapsed() / 2);
-
-        let pieces = wanted.pieces();
-        let (kinds, names): (Vec<_>, Vec<_>) =
-            pieces.iter().map(|piece| (piece.kind(), piece.name())).unzip();
-        sqlx::query(
-            "INSERT INTO pieces (kind, name) SELECT j.kind, j.name FROM unnest($1::text[], $2::text[]) AS j (kind, name)
-             WHERE NOT EXISTS (SELECT 1 FROM pieces p WHERE p.kind = j.kind AND p.name = j.name)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(&kinds)
-        .bind(&names)
-        .execute(&mut writer)
-        .await
-        .map_err(failed("naming the pieces of work"))?;
-        let keys: Vec<(i32, String, String)> = sqlx::query_as("SELECT id, kind, name FROM pieces")
-            .fetch_all(&mut writer)
-            .await
-            .map_err(failed("reading the pieces of work"))?;
-        let wanted: BTreeMap<i32, Piece> = keys
-            .into_iter()
-            .filter_map(|(key, kind, name)| {
-                let piece = pieces
-                    .iter()
-                    .find(|piece| (piece.kind(), piece.name()) == (kind.as_str(), name.as_str()))?;
-                Some((key, piece.clone()))
-            })
-            .collect();
-        let replica: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "INSERT INTO replicas (name, version, started_at, seen_at, backend_pid, backend_start, pieces)
-             SELECT $1, $2, {NOW}, {NOW}, pid, backend_start, $3::bigint[]
-             FROM pg_stat_activity WHERE pid = pg_backend_pid()
-             RETURNING id"
-        )))
-        .bind(replica_name())
-        .bind(env!("CARGO_PKG_VERSION"))
-        .bind(wanted.keys().map(|key| i64::from(*key)).collect::<Vec<_>>())
-        .fetch_one(&mut writer)
-        .await
-        .map_err(failed("noting this daemon"))?;
-
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let session = Session {
-            connection: Mutex::new(Some(writer)),
-            backend_pid,
-            n_jumps,
-            fresh_until: std::sync::Mutex::new(began_at + FRESH_FOR),
-            began_at: std::sync::Mutex::default(),
-            is_unfinished: AtomicBool::new(false),
-        };
-        let mut membership = Self {
-            session: Arc::new(session),
-            control,
-            clock: Arc::clone(clock),
-            replica,
-            wanted,
-            held: BTreeSet::new(),
-            asked: BTreeSet::new(),
-            is_leaving: false,
-            ticks,
-            n_ticks: 0,
-            happened: VecDeque::new(),
-            signal: None,
-        };
-        membership.tell(PIECES).await?;
-        Ok(membership)
-    }
-
-    /// The session that work is written through.
-    pub fn session(&self) -> Arc<Session> {
-        Arc::clone(&self.session)
-    }
-
-    /// Waits until something has happened.
-    pub async fn wait(&mut self) {
-        if self.signal.is_some() || !self.happened.is_empty() {
-            return;
-        }
-        let signal = tokio::select! {
-            notified = self.control.try_recv() => match notified {
-                Ok(Some(notification)) => match notification.payload() {
-                    PIECES => Signal::Tick,
-                    EVENTS => Signal::Events { backend_pid: notification.process_id() },
-                    _ => Signal::Changed,
-                },
-                Ok(None) => Signal::Lost(StoreError::Lost { cause: "its connection has ended".to_owned() }),
-                Err(source) => Signal::Lost(lost_by(&source)),
-            },
-            _ = self.ticks.tick() => Signal::Tick,
-        };
-        self.signal = Some(signal);
-    }
-
-    /// Follows what has happened.
-    pub async fn act(&mut self) -> Vec<Happening> {
-        let ticked = match self.signal.take() {
-            Some(Signal::Tick) => self.tick().await,
-            Some(Signal::Changed) => {
-                self.happened.push_back(Happening::Changed);
-                Ok(())
-            }
-            // What this daemon itself has written its recorder tells.
-            Some(Signal::Events { backend_pid }) => {
-                if i64::from(backend_pid) != i64::from(self.session.backend_pid) {
-                    self.happened.push_back(Happening::Events);
-                }
-                Ok(())
-            }
-            Some(Signal::Lost(lost)) => Err(lost),
-            None => Ok(()),
-        };
-        if let Err(lost) = ticked {
-            self.happened.push_back(Happening::Lost(lost));
-        }
-        self.happened.drain(..).collect()
-    }
-
-    /// Gives a sign of life, looks after the others, and takes or gives back what is to be shared.
-    async fn tick(&mut self) -> Result<(), StoreError> {
-        let began_at = Instant::now();
-        if self.session.is_stuck() {
-            return Err(StoreError::Lost { cause: "a transaction has not ended in time".to_owned() });
-        }
-        let now: i64 = in_time(
-            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {NOW}"))).fetch_one(&mut self.control),
-        )
-        .await?;
-        let now = Timestamp::from_millis(now) + began_at.elapsed() / 2;
-        let delta_ms = now.as_millis().saturating_sub(self.clock.now().as_millis());
-        if delta_ms.abs() > JUMP_MS {
-            return Err(self.follow_jump(delta_ms, now).await);
-        }
-        self.clock.follow(now);
-        self.n_ticks = self.n_ticks.saturating_add(1);
-
-        let (is_noted, n_locks): (bool, i64) = in_time(
-            sqlx::query_as(sqlx::AssertSqlSafe(format!(
-                "WITH sign AS (UPDATE replicas SET seen_at = {NOW} WHERE id = $1 RETURNING id)
-                 SELECT EXISTS (SELECT 1 FROM sign),
-                        (SELECT count(*) FROM pg_locks
-                         WHERE locktype = 'advisory' AND pid = $2 AND classid = $3::bigint::oid AND objsubid = 2
-                           AND granted AND objid = ANY ($4::bigint[]::oid[])
-                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
-            )))
-            .bind(self.replica)
-            .bind(self.session.backend_pid)
-            .bind(i64::from(LOCKS))
-            .bind(self.held.iter().map(|key| i64::from(*key)).collect::<Vec<_>>())
-            .fetch_one(&mut self.control),
-        )
-        .await?;
-        if !is_noted {
-            return Err(StoreError::Lost { cause: "another daemon took this one for dead".to_owned() });
-        }
-        if usize::try_from(n_locks).unwrap_or(0) < self.held.len() {
-            return Err(StoreError::Lost {
-                cause: "the connection that holds its locks has ended".to_owned(),
-            });
-        }
-        self.session.refresh(began_at);
-
-        let others: Vec<(i64, String, bool, bool, Vec<i64>)> = in_time(
-            sqlx::query_as(sqlx::AssertSqlSafe(format!(
-                "SELECT r.id, r.name, r.seen_at < {NOW} - {DEAD_AFTER_MS} AS is_late,
-                        EXISTS (SELECT 1 FROM pg_stat_activity a
-                                WHERE a.pid = r.backend_pid AND a.backend_start = r.backend_start) AS is_connected,
-                        r.pieces
-                 FROM replicas r WHERE r.id <> $1"
-            )))
-            .bind(self.replica)
-            .fetch_all(&mut self.control),
-        )
-        .await?;
-        let mut living = Vec::new();
-        let others = others.into_iter().map(|(id, name, is_late, is_connected, pieces)| Other {
-            id,
-            name,
-            is_late,
-            is_connected,
-            pieces,
-        });
-        for other in others {
-            match (other.is_connected, other.is_late) {
-                (true, false) => {
-                    living.push(other.pieces.iter().filter_map(|key| i32::try_from(*key).ok()).collect())
-                }
-                (is_connected, _) => self.bury(&other, is_connected).await?,
-            }
-        }
-        if living.is_empty() || self.n_ticks > QUIET_TICKS {
-            in_time(
-                sqlx::query(
-                    "INSERT INTO heartbeat (id, beat_at) VALUES (1, $1)
-                     ON CONFLICT (id) DO UPDATE SET beat_at = greatest(heartbeat.beat_at, excluded.beat_at)",
-                )
-                .bind(now.as_millis())
-                .execute(&mut self.control),
-            )
-            .await?;
-        }
-        if !self.is_leaving {
-            self.share(&living).await?;
-        }
-        Ok(())
-    }
-
-    /// A daemon without a sign of life: its connection is ended, so that nothing of it can commit any more.
-    async fn bury(&mut self, other: &Other, is_connected: bool) -> Result<(), StoreError> {
-        if is_connected {
-            tracing::warn!(
-                replica = %other.name,
-                "daemon {} has given no sign of life for {} s: its connection is ended, and its work taken over",
-                other.name,
-                DEAD_AFTER_MS / 1_000
-            );
-            // It may have ended meanwhile; the backend's start tells it from another that got its number.
-            in_time(
-                sqlx::query(
-                    "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
-                     JOIN replicas r ON r.backend_pid = a.pid AND r.backend_start = a.backend_start WHERE r.id = $1",
-                )
-                .bind(other.id)
-                .execute(&mut self.control),
-            )
-            .await?;
-        } else {
-            tracing::info!(replica = %other.name, "daemon {} is gone", other.name);
-        }
-        let buried =
-            sqlx::query("DELETE FROM replicas WHERE id = $1").bind(other.id).execute(&mut self.control);
-        in_time(buried).await?;
-        Ok(())
-    }
-
-    /// Takes pieces up to this daemon's share, and asks back what is beyond it.
-    async fn share(&mut self, others: &[BTreeSet<i32>]) -> Result<(), StoreError> {
-        let mut kinds: BTreeMap<&'static str, BTreeSet<i32>> = BTreeMap::new();
-        for (key, piece) in &self.wanted {
-            kinds.entry(piece.kind()).or_default().insert(*key);
-        }
-        for mine in kinds.into_values() {
-            let Share { n_more_shared, give_back, exclusive } = share(&mine, &self.held, others);
-            for key in give_back.into_iter().filter(|key| !self.asked.contains(key)).collect::<Vec<_>>() {
-                self.asked.insert(key);
-                if let Some(piece) = self.wanted.get(&key) {
-                    self.happened.push_back(Happening::Asked(piece.clone()));
-                }
-            }
-            let mut n_more = n_more_shared;
-            for key in mine.iter().copied().filter(|key| !self.held.contains(key)).collect::<Vec<_>>() {
-                let is_exclusive = exclusive.contains(&key);
-                if !is_exclusive && n_more == 0 {
-                    continue;
-                }
-                if self.session.scalar("SELECT pg_try_advisory_lock($1, $2)", key).await? {
-                    n_more -= usize::from(!is_exclusive);
-                    self.held.insert(key);
-                    if let Some(piece) = self.wanted.get(&key) {
-                        self.happened.push_back(Happening::Gained(piece.clone()));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives a piece back, once nothing of it is under way any more.
-    ///
-    /// # Errors
-    /// Where the session is lost, which frees it as well.
-    pub async fn free(&mut self, piece: &Piece) -> Result<(), StoreError> {
-        let Some(key) = self.wanted.iter().find(|(_, wanted)| *wanted == piece).map(|(key, _)| *key) else {
-            return Ok(());
-        };
-        if self.held.remove(&key) {
-            self.session.scalar("SELECT pg_advisory_unlock($1, $2)", key).await?;
-        }
-        self.asked.remove(&key);
-        self.tell(PIECES).await
-    }
-
-    /// Says that this daemon is about to leave: others take what it frees.
-    ///
-    /// # Errors
-    /// Where the session is lost.
-    pub async fn retire(&mut self) -> Result<(), StoreError> {
-        self.is_leaving = true;
-        let retired = sqlx::query("UPDATE replicas SET pieces = '{}' WHERE id = $1")
-            .bind(self.replica)
-            .execute(&mut self.control);
-        in_time(retired).await?;
-        self.tell(PIECES).await
-    }
-
-    /// Leaves: all that is held is free.
-    pub async fn leave(mut self) {
-        // Where the session is lost others find out by themselves.
-        let gone =
-            sqlx::query("DELETE FROM replicas WHERE id = $1").bind(self.replica).execute(&mut self.control);
-        let _ = in_time(gone).await;
-        self.session.close().await;
-        let _ = self.tell(PIECES).await;
-    }
-
-    /// The clock on the server has jumped: the first to notice moves the schedule along. All begin anew after it.
-    async fn follow_jump(&mut self, delta_ms: i64, now: Timestamp) -> StoreError {
-        tracing::warn!(
-            delta_ms,
-            "the database's clock jumped by {} s; the schedule moves along, nothing expires for it",
-            delta_ms / 1_000
-        );
-        let moved = async {
-            let mut held = self.session.begin().await?;
-            let moved = super::clock::shift(held.connection(), delta_ms, now).await;
-            held.end(moved).await
-        };
-        let moved = moved.await;
-        self.clock.follow(now);
-        match moved {
-            Ok(()) => StoreError::Lost { cause: "the database's clock has jumped".to_owned() },
-            Err(err) => err,
-        }
-    }
-
-    async fn tell(&mut self, what: &'static str) -> Result<(), StoreError> {
-        let told =
-            sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(what).execute(&mut self.control);
-        in_time(told).await?;
-        Ok(())
-    }
-}
-
-/// What a daemon may take and has to give back of one kind of pieces.
-#[derive(Debug, PartialEq, Eq)]
-struct Share {
-    /// Pieces that no other daemon is configured for.
-    exclusive: BTreeSet<i32>,
-    /// How many more of those that others want as well.
-    n_more_shared: usize,
-    give_back: Vec<i32>,
-}
-
-/// Shares pieces out evenly among the daemons that are configured for them: those shared, divided by the daemons that
-/// want any, rounded up.
-fn share(mine: &BTreeSet<i32>, held: &BTreeSet<i32>, others: &[BTreeSet<i32>]) -> Share {
-    let (shared, exclusive): (BTreeSet<i32>, BTreeSet<i32>) =
-        mine.iter().copied().partition(|key| others.iter().any(|other| other.contains(key)));
-    let n_sharing = 1 + others.iter().filter(|other| !other.is_disjoint(&shared)).count();
-    let n_most = shared.len().div_ceil(n_sharing);
-    let held_shared: Vec<i32> = shared.iter().copied().filter(|key| held.contains(key)).collect();
-    Share {
-        exclusive,
-        n_more_shared: n_most.saturating_sub(held_shared.len()),
-        give_back: held_shared.into_iter().skip(n_most).collect(),
-    }
-}
-
-/// The machine's name and the process, which a pod's name is part of.
-fn replica_name() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}:{}", std::process::id())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn set(keys: &[i32]) -> BTreeSet<i32> {
-        keys.iter().copied().collect()
-    }
-
-    #[test]
-    fn pieces_are_shared_out_evenly_and_nobody_keeps_more() {
-        let check = |held: &[i32], others: &[&[i32]], n_more: usize, give_back: &[i32]| {
-            let others: Vec<_> = others.iter().map(|other| set(other)).collect();
-            let found = share(&set(&[1, 2, 3]), &set(held), &others);
-            assert_eq!(
-                (found.n_more_shared, found.give_back.as_slice()),
-                (n_more, give_back),
-                "{held:?} {others:?}"
-            );
-        };
-        let all: &[i32] = &[1, 2, 3];
-        check(&[], &[], 0, &[]);
-        check(&[], &[all], 2, &[]);
-        check(&[1, 2, 3], &[all], 0, &[3]);
-        check(&[1, 2], &[all], 0, &[]);
-        check(&[1, 2], &[all, all], 0, &[2]);
-        check(&[], &[all, all, all], 1, &[]);
-        // One that wants nothing of it, as one that leaves, has no share.
-        check(&[1], &[&[]], 0, &[]);
-        check(&[1], &[all, &[]], 1, &[]);
-    }
-
-    #[test]
-    fn what_no_other_wants_is_never_shared() {
-        let found = share(&set(&[1, 2, 3]), &set(&[1, 2, 3]), &[set(&[3])]);
-        assert_eq!(found, Share { exclusive: set(&[1, 2]), n_more_shared: 0, give_back: Vec::new() });
-    }
-
-    #[test]
-    fn whatever_daemons_come_and_go_everything_is_held_by_somebody() {
-        for n_pieces in 0..9 {
-            for n_daemons in 1..5 {
-                let pieces: BTreeSet<i32> = (1..=n_pieces).collect();
-                let others = vec![pieces.clone(); n_daemons - 1];
-                let found = share(&pieces, &BTreeSet::new(), &others);
-                let n_mine = found.exclusive.len() + found.n_more_shared;
-                assert!(n_mine * n_daemons >= pieces.len(), "{n_pieces} {n_daemons}");
-            }
-        }
     }
 }

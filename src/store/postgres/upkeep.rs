@@ -72,9 +72,7 @@ impl Store {
     pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         match &self.session {
             Some(session) => {
-                let mut held = session.begin().await?;
-                let pruned = prune(held.connection(), &self.sinks(), before).await;
-                held.end(pruned).await
+                session.write(async |connection| prune(connection, &self.sinks(), before).await).await
             }
             None => {
                 let mut transaction = self.begin().await?;

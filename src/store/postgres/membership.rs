@@ -1,0 +1,435 @@
+//! A daemon's place among those of its database.
+//!
+//! Work comes in pieces. A daemon that holds one has a session lock on it, taken by its [`Session`]. Each daemon takes
+//! its share and gives back what is beyond it.
+//!
+//! A daemon that is frozen keeps its connection, and with it its locks. So each gives a sign of life every two seconds.
+//! A daemon that finds another's missing for ten ends that one's connection, by the server, before it takes over. A
+//! daemon that could not give its own for eight stops claiming and sending by itself.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgListener;
+use tokio::time::MissedTickBehavior;
+
+use super::clock::{NOW, shift};
+use super::error::StoreError;
+use super::open::BY_KEY;
+use super::session::{Session, in_time, lost_by};
+use super::share::{Share, share};
+use super::{CHANNEL, LOCKS, Store};
+use crate::clock::Clock;
+use crate::domain::time::Timestamp;
+use crate::store::member::{Happening, Piece, Wanted};
+
+/// How often a daemon gives a sign of life, and reads the others'.
+const TICK: Duration = Duration::from_secs(2);
+
+/// Without another's sign of life for so long its connection is ended.
+const DEAD_AFTER_MS: i64 = 10_000;
+
+/// A clock that differs by more has jumped.
+const JUMP_MS: i64 = 30_000;
+
+/// Signs of life that a new daemon waits before it notes the time, where others are there: a clock that has jumped is to
+/// be noticed by those who knew the time before.
+const QUIET_TICKS: u32 = 3;
+
+/// What others are told when pieces are free or a daemon has come or gone.
+const PIECES: &str = "pieces";
+
+/// What others are told when there are new events.
+pub(super) const EVENTS: &str = "events";
+
+/// A daemon among others.
+#[derive(Debug)]
+pub struct Membership {
+    session: Arc<Session>,
+    control: PgListener,
+    clock: Arc<Clock>,
+    /// The key of our row in `replicas`.
+    replica: i64,
+    /// What we are configured for, by key.
+    wanted: BTreeMap<i32, Piece>,
+    held: BTreeSet<i32>,
+    /// Asked back, and not freed yet.
+    asked: BTreeSet<i32>,
+    is_leaving: bool,
+    ticks: tokio::time::Interval,
+    n_ticks: u32,
+    happened: VecDeque<Happening>,
+    signal: Option<Signal>,
+}
+
+/// What to look into.
+#[derive(Debug)]
+enum Signal {
+    Tick,
+    Changed,
+    Events { backend_pid: u32 },
+    Lost(StoreError),
+}
+
+/// Another daemon.
+#[derive(Debug)]
+struct Other {
+    id: i64,
+    name: String,
+    is_late: bool,
+    is_connected: bool,
+    pieces: Vec<i64>,
+}
+
+impl Membership {
+    /// Takes part: connects, looks at the schema, and gives the first sign of life.
+    ///
+    /// # Errors
+    /// Where the server can't be reached, or may not be used.
+    pub async fn join(store: &Store, wanted: &Wanted, clock: &Arc<Clock>) -> Result<Self, StoreError> {
+        let failed = StoreError::query;
+        let mut writer = store.connect().await?;
+        store.prepare(&mut writer).await?;
+        sqlx::raw_sql(BY_KEY).execute(&mut writer).await.map_err(failed("setting the session up"))?;
+        let control = store.control_pool()?;
+        let mut control = PgListener::connect_with(&control)
+            .await
+            .map_err(|source| StoreError::Connect { address: store.address().to_string(), source })?;
+        control.ignore_pool_close_event(true);
+        control.eager_reconnect(false);
+        control.listen(CHANNEL).await.map_err(failed("listening"))?;
+
+        let began_at = Instant::now();
+        let (backend_pid, n_jumps, now): (i32, i64, i64) = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "SELECT pg_backend_pid(), n, {NOW} FROM clock_jumps"
+        )))
+        .fetch_one(&mut writer)
+        .await
+        .map_err(failed("beginning a session"))?;
+        clock.follow(Timestamp::from_millis(now) + began_at.elapsed() / 2);
+
+        let pieces = wanted.pieces();
+        let (kinds, names): (Vec<_>, Vec<_>) =
+            pieces.iter().map(|piece| (piece.kind(), piece.name())).unzip();
+        sqlx::query(
+            "INSERT INTO pieces (kind, name) SELECT j.kind, j.name FROM unnest($1::text[], $2::text[]) AS j (kind, name)
+             WHERE NOT EXISTS (SELECT 1 FROM pieces p WHERE p.kind = j.kind AND p.name = j.name)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&kinds)
+        .bind(&names)
+        .execute(&mut writer)
+        .await
+        .map_err(failed("naming the pieces of work"))?;
+        let keys: Vec<(i32, String, String)> = sqlx::query_as("SELECT id, kind, name FROM pieces")
+            .fetch_all(&mut writer)
+            .await
+            .map_err(failed("reading the pieces of work"))?;
+        let wanted: BTreeMap<i32, Piece> = keys
+            .into_iter()
+            .filter_map(|(key, kind, name)| {
+                let piece = pieces
+                    .iter()
+                    .find(|piece| (piece.kind(), piece.name()) == (kind.as_str(), name.as_str()))?;
+                Some((key, piece.clone()))
+            })
+            .collect();
+        let replica: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "INSERT INTO replicas (name, version, started_at, seen_at, backend_pid, backend_start, pieces)
+             SELECT $1, $2, {NOW}, {NOW}, pid, backend_start, $3::bigint[]
+             FROM pg_stat_activity WHERE pid = pg_backend_pid()
+             RETURNING id"
+        )))
+        .bind(replica_name())
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(wanted.keys().map(|key| i64::from(*key)).collect::<Vec<_>>())
+        .fetch_one(&mut writer)
+        .await
+        .map_err(failed("noting this daemon"))?;
+
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let session = Session::new(writer, backend_pid, n_jumps, began_at);
+        let mut membership = Self {
+            session: Arc::new(session),
+            control,
+            clock: Arc::clone(clock),
+            replica,
+            wanted,
+            held: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            is_leaving: false,
+            ticks,
+            n_ticks: 0,
+            happened: VecDeque::new(),
+            signal: None,
+        };
+        membership.tell(PIECES).await?;
+        Ok(membership)
+    }
+
+    /// The session that work is written through.
+    pub fn session(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
+    }
+
+    /// Waits until something has happened.
+    pub async fn wait(&mut self) {
+        if self.signal.is_some() || !self.happened.is_empty() {
+            return;
+        }
+        let signal = tokio::select! {
+            notified = self.control.try_recv() => match notified {
+                Ok(Some(notification)) => match notification.payload() {
+                    PIECES => Signal::Tick,
+                    EVENTS => Signal::Events { backend_pid: notification.process_id() },
+                    _ => Signal::Changed,
+                },
+                Ok(None) => Signal::Lost(StoreError::Lost { cause: "its connection has ended".to_owned() }),
+                Err(source) => Signal::Lost(lost_by(&source)),
+            },
+            _ = self.ticks.tick() => Signal::Tick,
+        };
+        self.signal = Some(signal);
+    }
+
+    /// Follows what has happened.
+    pub async fn act(&mut self) -> Vec<Happening> {
+        let ticked = match self.signal.take() {
+            Some(Signal::Tick) => self.tick().await,
+            Some(Signal::Changed) => {
+                self.happened.push_back(Happening::Changed);
+                Ok(())
+            }
+            // What this daemon itself has written its recorder tells.
+            Some(Signal::Events { backend_pid }) => {
+                if i64::from(backend_pid) != i64::from(self.session.backend_pid()) {
+                    self.happened.push_back(Happening::Events);
+                }
+                Ok(())
+            }
+            Some(Signal::Lost(lost)) => Err(lost),
+            None => Ok(()),
+        };
+        if let Err(lost) = ticked {
+            self.happened.push_back(Happening::Lost(lost));
+        }
+        self.happened.drain(..).collect()
+    }
+
+    /// Gives a sign of life, looks after the others, and takes or gives back what is to be shared.
+    async fn tick(&mut self) -> Result<(), StoreError> {
+        let began_at = Instant::now();
+        if self.session.is_stuck() {
+            return Err(StoreError::Lost { cause: "a transaction has not ended in time".to_owned() });
+        }
+        let now: i64 = in_time(
+            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {NOW}"))).fetch_one(&mut self.control),
+        )
+        .await?;
+        let now = Timestamp::from_millis(now) + began_at.elapsed() / 2;
+        let delta_ms = now.as_millis().saturating_sub(self.clock.now().as_millis());
+        if delta_ms.abs() > JUMP_MS {
+            return Err(self.follow_jump(delta_ms, now).await);
+        }
+        self.clock.follow(now);
+        self.n_ticks = self.n_ticks.saturating_add(1);
+
+        let (is_noted, n_locks): (bool, i64) = in_time(
+            sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                "WITH sign AS (UPDATE replicas SET seen_at = {NOW} WHERE id = $1 RETURNING id)
+                 SELECT EXISTS (SELECT 1 FROM sign),
+                        (SELECT count(*) FROM pg_locks
+                         WHERE locktype = 'advisory' AND pid = $2 AND classid = $3::bigint::oid AND objsubid = 2
+                           AND granted AND objid = ANY ($4::bigint[]::oid[])
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+            )))
+            .bind(self.replica)
+            .bind(self.session.backend_pid())
+            .bind(i64::from(LOCKS))
+            .bind(self.held.iter().map(|key| i64::from(*key)).collect::<Vec<_>>())
+            .fetch_one(&mut self.control),
+        )
+        .await?;
+        if !is_noted {
+            return Err(StoreError::Lost { cause: "another daemon took this one for dead".to_owned() });
+        }
+        if usize::try_from(n_locks).unwrap_or(0) < self.held.len() {
+            return Err(StoreError::Lost {
+                cause: "the connection that holds its locks has ended".to_owned(),
+            });
+        }
+        self.session.refresh(began_at);
+
+        let others: Vec<(i64, String, bool, bool, Vec<i64>)> = in_time(
+            sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                "SELECT r.id, r.name, r.seen_at < {NOW} - {DEAD_AFTER_MS} AS is_late,
+                        EXISTS (SELECT 1 FROM pg_stat_activity a
+                                WHERE a.pid = r.backend_pid AND a.backend_start = r.backend_start) AS is_connected,
+                        r.pieces
+                 FROM replicas r WHERE r.id <> $1"
+            )))
+            .bind(self.replica)
+            .fetch_all(&mut self.control),
+        )
+        .await?;
+        let mut living = Vec::new();
+        let others = others.into_iter().map(|(id, name, is_late, is_connected, pieces)| Other {
+            id,
+            name,
+            is_late,
+            is_connected,
+            pieces,
+        });
+        for other in others {
+            match (other.is_connected, other.is_late) {
+                (true, false) => {
+                    living.push(other.pieces.iter().filter_map(|key| i32::try_from(*key).ok()).collect())
+                }
+                (is_connected, _) => self.bury(&other, is_connected).await?,
+            }
+        }
+        if living.is_empty() || self.n_ticks > QUIET_TICKS {
+            in_time(
+                sqlx::query(
+                    "INSERT INTO heartbeat (id, beat_at) VALUES (1, $1)
+                     ON CONFLICT (id) DO UPDATE SET beat_at = greatest(heartbeat.beat_at, excluded.beat_at)",
+                )
+                .bind(now.as_millis())
+                .execute(&mut self.control),
+            )
+            .await?;
+        }
+        if !self.is_leaving {
+            self.share(&living).await?;
+        }
+        Ok(())
+    }
+
+    /// A daemon without a sign of life: its connection is ended, so that nothing of it can commit any more.
+    async fn bury(&mut self, other: &Other, is_connected: bool) -> Result<(), StoreError> {
+        if is_connected {
+            tracing::warn!(
+                replica = %other.name,
+                "daemon {} has given no sign of life for {} s: its connection is ended, and its work taken over",
+                other.name,
+                DEAD_AFTER_MS / 1_000
+            );
+            // It may have ended meanwhile; the backend's start tells it from another that got its number.
+            in_time(
+                sqlx::query(
+                    "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+                     JOIN replicas r ON r.backend_pid = a.pid AND r.backend_start = a.backend_start WHERE r.id = $1",
+                )
+                .bind(other.id)
+                .execute(&mut self.control),
+            )
+            .await?;
+        } else {
+            tracing::info!(replica = %other.name, "daemon {} is gone", other.name);
+        }
+        let buried =
+            sqlx::query("DELETE FROM replicas WHERE id = $1").bind(other.id).execute(&mut self.control);
+        in_time(buried).await?;
+        Ok(())
+    }
+
+    /// Takes pieces up to this daemon's share, and asks back what is beyond it.
+    async fn share(&mut self, others: &[BTreeSet<i32>]) -> Result<(), StoreError> {
+        let mut kinds: BTreeMap<&'static str, BTreeSet<i32>> = BTreeMap::new();
+        for (key, piece) in &self.wanted {
+            kinds.entry(piece.kind()).or_default().insert(*key);
+        }
+        for mine in kinds.into_values() {
+            let Share { n_more_shared, give_back, exclusive } = share(&mine, &self.held, others);
+            for key in give_back.into_iter().filter(|key| !self.asked.contains(key)).collect::<Vec<_>>() {
+                self.asked.insert(key);
+                if let Some(piece) = self.wanted.get(&key) {
+                    self.happened.push_back(Happening::Asked(piece.clone()));
+                }
+            }
+            let mut n_more = n_more_shared;
+            for key in mine.iter().copied().filter(|key| !self.held.contains(key)).collect::<Vec<_>>() {
+                let is_exclusive = exclusive.contains(&key);
+                if !is_exclusive && n_more == 0 {
+                    continue;
+                }
+                if self.session.scalar("SELECT pg_try_advisory_lock($1, $2)", key).await? {
+                    n_more -= usize::from(!is_exclusive);
+                    self.held.insert(key);
+                    if let Some(piece) = self.wanted.get(&key) {
+                        self.happened.push_back(Happening::Gained(piece.clone()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a piece back, once nothing of it is under way any more.
+    ///
+    /// # Errors
+    /// Where the session is lost, which frees it as well.
+    pub async fn free(&mut self, piece: &Piece) -> Result<(), StoreError> {
+        let Some(key) = self.wanted.iter().find(|(_, wanted)| *wanted == piece).map(|(key, _)| *key) else {
+            return Ok(());
+        };
+        if self.held.remove(&key) {
+            self.session.scalar("SELECT pg_advisory_unlock($1, $2)", key).await?;
+        }
+        self.asked.remove(&key);
+        self.tell(PIECES).await
+    }
+
+    /// Says that this daemon is about to leave: others take what it frees.
+    ///
+    /// # Errors
+    /// Where the session is lost.
+    pub async fn retire(&mut self) -> Result<(), StoreError> {
+        self.is_leaving = true;
+        let retired = sqlx::query("UPDATE replicas SET pieces = '{}' WHERE id = $1")
+            .bind(self.replica)
+            .execute(&mut self.control);
+        in_time(retired).await?;
+        self.tell(PIECES).await
+    }
+
+    /// Leaves: all that is held is free.
+    pub async fn leave(mut self) {
+        // Where the session is lost others find out by themselves.
+        let gone =
+            sqlx::query("DELETE FROM replicas WHERE id = $1").bind(self.replica).execute(&mut self.control);
+        let _ = in_time(gone).await;
+        self.session.close().await;
+        let _ = self.tell(PIECES).await;
+    }
+
+    /// The clock on the server has jumped: the first to notice moves the schedule along. All begin anew after it.
+    async fn follow_jump(&mut self, delta_ms: i64, now: Timestamp) -> StoreError {
+        tracing::warn!(
+            delta_ms,
+            "the database's clock jumped by {} s; the schedule moves along, nothing expires for it",
+            delta_ms / 1_000
+        );
+        let moved = self.session.write(async |connection| shift(connection, delta_ms, now).await).await;
+        self.clock.follow(now);
+        match moved {
+            Ok(()) => StoreError::Lost { cause: "the database's clock has jumped".to_owned() },
+            Err(err) => err,
+        }
+    }
+
+    async fn tell(&mut self, what: &'static str) -> Result<(), StoreError> {
+        let told =
+            sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(what).execute(&mut self.control);
+        in_time(told).await?;
+        Ok(())
+    }
+}
+
+/// The machine's name and the process, which a pod's name is part of.
+fn replica_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}:{}", std::process::id())
+}
