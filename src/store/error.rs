@@ -298,16 +298,8 @@ impl StoreError {
     /// Whether a daemon that can't begin yet may wait for it to pass: the server is not there, or not ready.
     pub fn is_absence(&self) -> bool {
         match self {
-            StoreError::Connect { source, .. } => match source.as_database_error() {
-                // Starting up, shutting down, too many connections; a wrong password or an unknown database stays.
-                Some(err) => err.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("53")),
-                None => matches!(
-                    source,
-                    sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut
-                ),
-            },
+            StoreError::Connect { source, .. } | StoreError::Query { source, .. } => is_away(source),
             StoreError::Lost { .. } => true,
-            StoreError::Query { source, .. } => matches!(source, sqlx::Error::Io(_)),
             _ => false,
         }
     }
@@ -320,6 +312,20 @@ impl StoreError {
     /// Whether the configuration is to blame rather than the work.
     pub fn is_configuration(&self) -> bool {
         matches!(self, StoreError::OtherUpstream { .. } | StoreError::Password(_))
+    }
+}
+
+/// Starting up, shutting down, cut off, out of connections or room; a wrong password or an unknown database stays.
+fn is_away(source: &sqlx::Error) -> bool {
+    match source {
+        sqlx::Error::Database(err) if primary_code(err.as_ref()).is_none() => {
+            err.code().is_some_and(|code| ["57P", "08", "53"].iter().any(|class| code.starts_with(class)))
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A PostgreSQL server of the tests' own, in a temporary folder, as a user that is not root.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +15,11 @@ pub struct Cluster {
 }
 
 /// One database on it.
+#[derive(Clone)]
 pub struct ServerDatabase {
     pub url: String,
     port: u16,
-    name: String,
+    pub name: String,
 }
 
 static SHARED: OnceLock<Cluster> = OnceLock::new();
@@ -32,23 +33,51 @@ impl Cluster {
 
     /// Makes a cluster and starts its server.
     pub fn start(settings: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!(
-            "pcsid-watch-postgres-{}-{}",
-            std::process::id(),
-            N_DATABASES.fetch_add(1, Ordering::Relaxed)
-        ));
-        std::fs::create_dir_all(&folder).unwrap();
-        if is_root() {
-            run(Command::new("chown").arg(user()).arg(&folder));
-        }
-        let port = free_port();
-        let data = folder.join("data");
+        let cluster = Self { port: free_port(), folder: new_folder() };
         run(as_user("initdb")
             .args(["-U", "watch", "-A", "trust", "-E", "UTF8", "--locale=C", "-D"])
-            .arg(&data));
-        let cluster = Self { port, folder };
+            .arg(cluster.folder.join("data")));
         cluster.launch(settings);
         cluster
+    }
+
+    /// Starts a standby that has whatever this one says that it has committed.
+    #[allow(dead_code, reason = "only some tests need one")]
+    pub fn start_standby(&self, settings: &str) -> Self {
+        let standby = Self { port: free_port(), folder: new_folder() };
+        let port = self.port.to_string();
+        run(as_user("pg_basebackup")
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "watch", "-R", "-X", "stream", "-c", "fast", "-D"])
+            .arg(standby.folder.join("data")));
+        standby.launch(settings);
+        self.ask("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.ask("SELECT pg_reload_conf()");
+        self.await_standby();
+        standby
+    }
+
+    /// Waits until the standby has all that this one has.
+    #[allow(dead_code, reason = "only some tests need one")]
+    pub fn await_standby(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let standbys =
+            "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'";
+        while self.ask(standbys) != "1" {
+            assert!(Instant::now() < deadline, "no standby: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Makes a standby the primary.
+    #[allow(dead_code, reason = "only some tests need one")]
+    pub fn promote(&self) {
+        run(as_user("pg_ctl").args(["-w", "promote", "-D"]).arg(self.folder.join("data")));
+    }
+
+    fn ask(&self, statement: &str) -> String {
+        let (is_done, said) = ask(self.port, "postgres", statement);
+        assert!(is_done, "{statement}: {said}");
+        said
     }
 
     /// Starts the server, and a shell that ends it with this process.
@@ -59,8 +88,10 @@ impl Cluster {
             "listen_addresses=127.0.0.1",
             &format!("port={}", self.port),
             &format!("unix_socket_directories={}", self.folder.display()),
-            settings,
-        ] {
+        ]
+        .into_iter()
+        .chain(settings.split_whitespace())
+        {
             server.args(["-c", setting]);
         }
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
@@ -108,17 +139,23 @@ impl Cluster {
     /// An empty database.
     pub fn new_database(&self) -> ServerDatabase {
         let name = format!("test_{}", N_DATABASES.fetch_add(1, Ordering::Relaxed));
-        let (is_made, said) = ask(self.port, "postgres", &format!("CREATE DATABASE {name}"));
-        assert!(is_made, "{said}");
-        ServerDatabase {
-            url: format!("postgres://watch@127.0.0.1:{}/{name}", self.port),
-            port: self.port,
-            name,
-        }
+        self.ask(&format!("CREATE DATABASE {name}"));
+        self.database(name)
+    }
+
+    fn database(&self, name: String) -> ServerDatabase {
+        let url = format!("postgres://watch@127.0.0.1:{}/{name}", self.port);
+        ServerDatabase { url, port: self.port, name }
     }
 }
 
 impl ServerDatabase {
+    /// The one of this name on another server.
+    #[allow(dead_code, reason = "only some tests have several servers")]
+    pub fn on(&self, cluster: &Cluster) -> Self {
+        cluster.database(self.name.clone())
+    }
+
     /// What a statement answers, as `psql` prints it.
     pub fn psql(&self, statement: &str) -> String {
         let (is_done, said) = ask(self.port, &self.name, statement);
@@ -167,6 +204,52 @@ pub fn in_words_of_postgres(query: &str) -> String {
         .replace("length(remedy_ar) > 9", "(length(remedy_ar) > 9)::int")
 }
 
+/// PgBouncer before a server; ended when dropped.
+#[allow(dead_code, reason = "only some tests need one")]
+pub struct Pooler {
+    pub port: u16,
+    child: std::process::Child,
+}
+
+#[allow(dead_code, reason = "only some tests need one")]
+impl Pooler {
+    /// `None` where the program is not there.
+    pub fn start(cluster: &Cluster, mode: &str, ignored: &str) -> Option<Self> {
+        let path = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"]
+            .into_iter()
+            .find(|path| Path::new(path).exists())?;
+        let (folder, port) = (new_folder(), free_port());
+        let configuration = folder.join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = any\npool_mode = {mode}\nignore_startup_parameters = {ignored}\n",
+            cluster.port
+        );
+        std::fs::write(&configuration, text.replace("* = host", "* = user=watch host")).unwrap();
+        let child = as_user_of_path(Path::new(path))
+            .arg(&configuration)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pooler = Self { port, child };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "no pooler");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(pooler)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Whether a statement was done, and what was answered.
 fn ask(port: u16, database: &str, statement: &str) -> (bool, String) {
     let port = port.to_string();
@@ -202,11 +285,15 @@ fn program(name: &str) -> PathBuf {
 
 /// A program as a user that is not root, which PostgreSQL refuses.
 fn as_user(name: &str) -> Command {
+    as_user_of_path(&program(name))
+}
+
+fn as_user_of_path(path: &Path) -> Command {
     if !is_root() {
-        return Command::new(program(name));
+        return Command::new(path);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", user(), "--regid", user(), "--clear-groups"]).arg(program(name));
+    command.args(["--reuid", user(), "--regid", user(), "--clear-groups"]).arg(path);
     command.current_dir("/");
     command
 }
@@ -229,6 +316,16 @@ fn is_root() -> bool {
 fn run(command: &mut Command) {
     let ran = command.output().unwrap();
     assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+fn new_folder() -> PathBuf {
+    let nth = N_DATABASES.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("pcsid-watch-postgres-{}-{nth}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    if is_root() {
+        run(Command::new("chown").arg(user()).arg(&folder));
+    }
+    folder
 }
 
 fn free_port() -> u16 {

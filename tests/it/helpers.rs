@@ -336,6 +336,12 @@ impl Setup {
         }
     }
 
+    /// Whether its database is on a server.
+    #[allow(dead_code, reason = "only some tests are for both")]
+    pub fn is_on_server(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// The database on a server; only where the tests run on one.
     #[allow(dead_code, reason = "the run on SQLite has none")]
     pub fn server(&self) -> &ServerDatabase {
@@ -351,6 +357,12 @@ impl Setup {
         let variable = format!("sqlite://{}", database.display());
         let setup = Self { database: database.to_owned(), ..self };
         setup.variable("PCSID_WATCH__DATABASE__URL", &variable)
+    }
+
+    /// With its database on a server, which is reached by this URL.
+    #[allow(dead_code, reason = "only some tests have servers of their own")]
+    pub fn on_server(self, server: ServerDatabase, url: &str) -> Self {
+        Self { server: Some(server), ..self }.variable("PCSID_WATCH__DATABASE__URL", url)
     }
 
     /// Runs with this environment variable as well.

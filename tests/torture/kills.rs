@@ -112,7 +112,7 @@ async fn live(luck: &Luck) {
 }
 
 /// Gives orders at the same time, and kills some of the processes that carry them out.
-async fn carry_out(rng: &mut fastrand::Rng, setup: &Setup, ledger: &mut Ledger, orders: Vec<Order>) {
+pub async fn carry_out(rng: &mut fastrand::Rng, setup: &Setup, ledger: &mut Ledger, orders: Vec<Order>) {
     let given: Vec<_> = orders
         .into_iter()
         .map(|order| {
@@ -126,7 +126,7 @@ async fn carry_out(rng: &mut fastrand::Rng, setup: &Setup, ledger: &mut Ledger, 
     }
 }
 
-fn any_order(rng: &mut fastrand::Rng, world: &World, ledger: &Ledger, cycle: u64) -> Order {
+pub fn any_order(rng: &mut fastrand::Rng, world: &World, ledger: &Ledger, cycle: u64) -> Order {
     let known = ledger.activities();
     let key = rng.choice(&known).cloned();
     let recent = rng.choice(ledger.recent_activities()).cloned();

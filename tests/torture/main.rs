@@ -20,7 +20,11 @@ mod effort;
 mod kills;
 mod ledger;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod power_loss;
+#[cfg(feature = "postgres")]
+mod proxy;
 mod soak;
 mod storage;
 mod strace;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -19,6 +19,9 @@ use crate::helpers::{OTHER_VAT, Reply, Seen, Server, Setup, TOKEN, VAT, WEBHOOK_
 pub const THIRD_VAT: &str = "310000000000003";
 pub const VATS: [&str; 3] = [VAT, OTHER_VAT, THIRD_VAT];
 const SECOND_TOKEN: &str = "another-cleartax-token-for-tests";
+
+/// Requests a minute of that credential, where it has a limit.
+pub const QUOTA: u32 = 1_200;
 
 /// Refusals in a row that reject an activity, by default.
 pub const REJECT_AFTER: usize = 3;
@@ -166,6 +169,8 @@ pub struct Received {
 pub struct Book {
     now: u64,
     pub asked: HashMap<Key, Asked>,
+    /// When the credential with a limit was used.
+    pub limited_at: Vec<Instant>,
     /// When each credential's token was first refused, and each VAT.
     pub refused_at: HashMap<String, u64>,
     pub received: Vec<Received>,
@@ -213,10 +218,15 @@ impl World {
 
     /// A folder and a configuration for a daemon in this world.
     pub fn setup(&self) -> Setup {
+        self.setup_with_quota(0)
+    }
+
+    /// As [`World::setup`], with a limit to the requests a minute of one credential.
+    pub fn setup_with_quota(&self, quota: u32) -> Setup {
         let url = self.door.url.clone();
         let more = format!(
             "[[credentials]]\nname = \"main\"\ntoken = \"{TOKEN}\"\nrequests_per_minute = 0\n\
-             [[credentials]]\nname = \"second\"\ntoken = \"{SECOND_TOKEN}\"\nrequests_per_minute = 0\n\
+             [[credentials]]\nname = \"second\"\ntoken = \"{SECOND_TOKEN}\"\nrequests_per_minute = {quota}\n\
              vats = [\"{THIRD_VAT}\"]\n\
              [[webhooks]]\nname = \"erp\"\nurl = \"{url}/hook\"\nsecret = \"{WEBHOOK_SECRET}\"\ntimeout = \"1s\"\n"
         );
@@ -251,6 +261,9 @@ impl Shared {
         let truth = Truth::of(self.seed, &key);
         let mut book = self.book.lock().unwrap();
         let now = book.tick();
+        if key.0 == THIRD_VAT {
+            book.limited_at.push(seen.at);
+        }
         let n_requests = {
             let asked = book.asked.entry(key.clone()).or_default();
             asked.n_requests += 1;
