@@ -2,8 +2,11 @@
 //! real store, held against a model that fits on a page.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use pcsid_watch::clock::Clock;
 use pcsid_watch::domain::activity::{Registration, State};
 use pcsid_watch::domain::classify::{Answer, classify};
 use pcsid_watch::domain::decide::{Input, Policy, decide};
@@ -11,8 +14,8 @@ use pcsid_watch::domain::time::Timestamp;
 use pcsid_watch::domain::turns::Wanted;
 use pcsid_watch::settings::Settings;
 use pcsid_watch::store::{
-    ActivityFilter, ActivityRef, Address, Claimed, EventFilter, PollRecord, Record, RegisterOutcome, Store,
-    StoreError,
+    ActivityFilter, ActivityRef, Address, Claimed, EventFilter, Member, PollRecord, Record, RegisterOutcome,
+    Store, StoreError, Wanted as WantedPieces, Work,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -103,11 +106,17 @@ impl Model {
     }
 }
 
+/// On a server a session has to give a sign of life more often than this; here it begins anew instead.
+const SESSION: Duration = Duration::from_secs(4);
+
 /// The real thing, and the model beside it.
 struct World {
-    folder: tempfile::TempDir,
+    address: Address,
     settings: Settings,
     store: Store,
+    /// The session on the database that work is written through, and its beginning.
+    member: Member,
+    joined_at: Instant,
     policy: Policy,
     now: Timestamp,
     /// What was asked and not answered yet, each with the version that it was asked in.
@@ -116,8 +125,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
-        let folder = tempfile::TempDir::new().unwrap();
+    async fn new(address: Address) -> Self {
         let text = format!(
             "[upstream]\nbase_url = \"{BASE_URL}\"\n[[credentials]]\nname = \"main\"\ntoken = \"a-token-of-no-use\"\n\
              [schedule]\ninitial_interval = \"1s\"\nmax_interval = \"{}s\"\nstalled_after = \"{}s\"\n",
@@ -125,10 +133,25 @@ impl World {
             STALLED_AFTER.as_secs()
         );
         let settings = Settings::from_sources(None, &text, []).unwrap();
-        let store = Store::open(&Address::Sqlite(folder.path().join("model.db")), Vec::new()).await.unwrap();
+        let (store, member) = open(&address).await;
         let policy = settings.policy.clone();
         let now = Timestamp::from_millis(1_780_000_000_000);
-        Self { folder, settings, store, policy, now, asked: HashMap::new(), models: HashMap::new() }
+        let (asked, models) = (HashMap::new(), HashMap::new());
+        let joined_at = Instant::now();
+        Self { address, settings, store, member, joined_at, policy, now, asked, models }
+    }
+
+    /// Another process in the place of this one.
+    async fn begin_anew(&mut self) {
+        (self.store, self.member) = open(&self.address).await;
+        self.joined_at = Instant::now();
+    }
+
+    async fn work(&mut self) -> &Work {
+        if self.joined_at.elapsed() > SESSION {
+            self.begin_anew().await;
+        }
+        self.member.work()
     }
 
     async fn take(&mut self, step: &Step) {
@@ -177,9 +200,7 @@ impl World {
             Step::Jump(seconds) => self.jump(seconds * 1_000).await,
             Step::Crash => {
                 self.asked.clear();
-                self.store = Store::open(&Address::Sqlite(self.folder.path().join("model.db")), Vec::new())
-                    .await
-                    .unwrap();
+                self.begin_anew().await;
             }
             Step::Configure { reject_after, give_up_after } => {
                 self.policy = Policy { reject_after, give_up_after, ..self.policy.clone() };
@@ -200,8 +221,8 @@ impl World {
     }
 
     /// Everything that is due and was not asked yet.
-    async fn claim(&self) -> HashMap<usize, Claimed> {
-        let polls = self.store.work().polls(&[], true);
+    async fn claim(&mut self) -> HashMap<usize, Claimed> {
+        let polls = self.work().await.polls(&[], true);
         for (claimed, _) in self.asked.values() {
             polls.take_up(claimed);
         }
@@ -230,7 +251,7 @@ impl World {
             decide(self.now, &claimed.activity, Input::Observed(&observation, None), &self.policy, 0.5);
         let key = claimed.key;
         let poll = Record::Poll(Box::new(PollRecord { claimed, decided_at: self.now, decision }));
-        let recorded = self.store.work().record(&[poll]).await.unwrap();
+        let recorded = self.work().await.record(&[poll]).await.unwrap();
         let (policy, now) = (&self.policy, self.now);
         let model = self.models.get_mut(&nth).unwrap();
         let counts = model.version == version;
@@ -244,9 +265,11 @@ impl World {
     /// the new clock. Nothing that was asked before is answered after.
     async fn jump(&mut self, delta_ms: i64) {
         let before = self.now.as_millis();
-        self.now = Timestamp::from_millis(before + delta_ms);
-        self.store.work().record(&[Record::ClockJump { delta_ms, now: self.now }]).await.unwrap();
+        let (alive, now) = (Record::Heartbeat(self.now), Timestamp::from_millis(before + delta_ms));
+        self.now = now;
+        self.work().await.record(&[alive, Record::ClockJump { delta_ms, now }]).await.unwrap();
         self.asked.clear();
+        self.begin_anew().await;
         for model in self.models.values_mut().filter(|model| !model.state.is_concluded()) {
             let from = model.watched_from.as_millis();
             if from.abs_diff(before) <= from.abs_diff(before + delta_ms) {
@@ -256,7 +279,7 @@ impl World {
     }
 
     /// State by state and event by event.
-    async fn compare(&self) {
+    async fn compare(&mut self) {
         let activities =
             self.store.reports().list_activities(&ActivityFilter::default()).await.unwrap().table.objects();
         assert_eq!(activities.len(), self.models.len());
@@ -285,7 +308,7 @@ impl World {
         }
     }
 
-    /// Whatever has happened: what is watched falls due, nothing else does, and the file is whole.
+    /// Whatever has happened: what is watched falls due, nothing else does, and the database is whole.
     async fn end(mut self) {
         self.asked.clear();
         // Beyond every jump, for a backward one may leave what was long overdue ahead of it.
@@ -296,6 +319,13 @@ impl World {
         assert_eq!(due, (0..ACTIVITIES.len()).filter(watched).collect::<Vec<_>>());
         assert_eq!(self.store.upkeep().problems().await.unwrap(), Vec::<String>::new());
     }
+}
+
+async fn open(address: &Address) -> (Store, Member) {
+    let store = Store::open(address, Vec::new()).await.unwrap();
+    let wanted = WantedPieces { credentials: vec!["main".to_owned()], sinks: Vec::new() };
+    let member = store.join(&wanted, &Arc::new(Clock::default())).await.unwrap();
+    (store, member)
 }
 
 fn can_be_retried(state: State) -> bool {
@@ -363,7 +393,24 @@ fn step() -> impl Strategy<Value = Step> {
 
 #[test]
 fn every_history_ends_as_a_simple_model_says() {
-    let luck = Luck::of("every_history_ends_as_a_simple_model_says", 0, cycles(60));
+    let folder = tempfile::TempDir::new().unwrap();
+    check("every_history_ends_as_a_simple_model_says", 60, |nth| {
+        Address::Sqlite(folder.path().join(format!("{nth}.db")))
+    });
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn every_history_on_a_server_ends_as_the_same_model_says() {
+    let cluster = crate::cluster::Cluster::start("max_connections=100");
+    check("every_history_on_a_server_ends_as_the_same_model_says", 10, |_| {
+        Address::parse(&cluster.new_database().url, None, None).unwrap()
+    });
+}
+
+/// Tries histories, each on a database of its own.
+fn check(test: &'static str, n_usually: u64, database: impl Fn(u32) -> Address) {
+    let luck = Luck::of(test, 0, cycles(n_usually));
     let mut seed = [0; 32];
     luck.draw(&["histories"]).fill(&mut seed);
     let config = Config {
@@ -374,9 +421,11 @@ fn every_history_ends_as_a_simple_model_says() {
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let histories = proptest::collection::vec(step(), 1..80);
+    let n_begun = AtomicU32::new(0);
     let ran = runner.run(&histories, |history| {
+        let address = database(n_begun.fetch_add(1, Ordering::Relaxed));
         runtime.block_on(async {
-            let mut world = World::new().await;
+            let mut world = World::new(address).await;
             for step in &history {
                 world.take(step).await;
                 world.compare().await;
