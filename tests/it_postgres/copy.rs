@@ -1,8 +1,13 @@
 //! `db copy`.
 
-use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use crate::helpers::{OTHER_VAT, Reply, Server, Setup, VAT, eventually};
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, VAT, eventually, webhook};
 
 #[tokio::test]
 async fn a_half_finished_database_moves_over_whole_and_goes_on() {
@@ -77,4 +82,156 @@ async fn a_half_finished_database_moves_over_whole_and_goes_on() {
     assert_eq!(ids, once);
     assert!(ids.len() <= 4, "{ids:?}");
     daemon.stop().await;
+}
+
+/// What is planned, held and not delivered yet moves over as well, and goes on there.
+#[tokio::test]
+async fn holds_plans_and_undelivered_events_move_over() {
+    let upstream = Server::start(|seen| match (seen.headers["vat"].as_str(), seen.activity_id()) {
+        (OTHER_VAT, _) => Reply::new(403, ""),
+        (_, "good") => Reply::succeeded(),
+        _ => Reply::in_progress(),
+    })
+    .await;
+    let receiver = Server::start(|_| Reply::new(500, "not now")).await;
+    let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+    let url = setup.database_url();
+    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
+    let on_file = |arguments: &[&str]| {
+        let mut command = setup.command(arguments);
+        command.env("PCSID_WATCH__DATABASE__URL", &sqlite);
+        command
+    };
+    assert!(on_file(&["add", "--vat", VAT, "good", "waiting"]).status().unwrap().success());
+    assert!(on_file(&["add", "--vat", OTHER_VAT, "held"]).status().unwrap().success());
+    let daemon = Daemon::spawn(on_file(&["run"]));
+    // The success and the hold.
+    eventually("two events were tried in vain", || async {
+        let ids: BTreeSet<_> =
+            receiver.seen().iter().map(|seen| seen.headers["webhook-id"].clone()).collect();
+        (ids.len() == 2).then_some(())
+    })
+    .await;
+    daemon.stop().await;
+    let views = [
+        "report_activities",
+        "report_transitions",
+        "report_checks",
+        "report_events",
+        "report_deliveries",
+        "report_vats",
+    ];
+    let read = async |view: &str, is_file: bool| -> Vec<String> {
+        let mut rows: Vec<String> = match is_file {
+            true => {
+                let pool = sqlx::sqlite::SqlitePool::connect(&sqlite).await.unwrap();
+                let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info(?1)")
+                    .bind(view)
+                    .fetch_all(&pool)
+                    .await
+                    .unwrap();
+                let pairs: Vec<String> = columns.iter().map(|name| format!("'{name}', {name}")).collect();
+                let query = format!("SELECT json_object({}) FROM {view}", pairs.join(", "));
+                sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_all(&pool).await.unwrap()
+            }
+            false => setup
+                .server()
+                .psql(&format!("SELECT to_jsonb(v) FROM {view} v"))
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+        };
+        // In one order of rows and of keys.
+        for row in &mut rows {
+            let cells: BTreeMap<String, Value> = serde_json::from_str(row).unwrap();
+            *row = serde_json::to_string(&cells).unwrap();
+        }
+        rows.sort();
+        rows
+    };
+    let copied = on_file(&["db", "copy", "--to", &url]).output().unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    for view in views {
+        let before = read(view, true).await;
+        assert!(!before.is_empty() && before == read(view, false).await, "{view}: {before:?}");
+    }
+    let tried = receiver.seen();
+    receiver.answer(|_| Reply::new(204, ""));
+    upstream.answer(|_| Reply::succeeded());
+    let daemon = setup.start().await;
+    for id in ["waiting", "held"] {
+        setup.reaches(id, "SUCCEEDED").await;
+    }
+    for delivery in ["dead", "pending"] {
+        let query = format!("json_array(event_id) AS r FROM report_deliveries WHERE status = '{delivery}'");
+        for row in setup.rows(&query).await {
+            setup.run(&["deliveries", "redeliver", row[0].as_str().unwrap()]);
+        }
+    }
+    eventually("all are delivered", || async {
+        (setup.number("SELECT count(*) FROM report_deliveries WHERE status <> 'delivered'").await == 0)
+            .then_some(())
+    })
+    .await;
+    // The same events in the same words as before.
+    for before in &tried {
+        let id = &before.headers["webhook-id"];
+        let after =
+            receiver.seen().into_iter().skip(tried.len()).find(|seen| seen.headers["webhook-id"] == *id);
+        assert_eq!(after.map(|seen| seen.body).as_ref(), Some(&before.body), "{id}");
+    }
+    let kinds = setup.rows("json_quote(type) AS r FROM report_events ORDER BY seq").await;
+    for kind in ["upstream.vat.held", "upstream.vat.restored"] {
+        assert_eq!(kinds.iter().filter(|other| *other == kind).count(), 1, "{kinds:?}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_killed_leaves_the_target_empty_or_complete() {
+    const N_ACTIVITIES: usize = 4_000;
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
+    let on_file = |arguments: &[&str]| {
+        let mut command = setup.command(arguments);
+        command.env("PCSID_WATCH__DATABASE__URL", &sqlite).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let rows: String = (0..N_ACTIVITIES).map(|nth| format!("{VAT},activity-{nth}\n")).collect();
+    std::fs::write(setup.path("all.csv"), format!("vat,activity_id\n{rows}")).unwrap();
+    assert!(on_file(&["import", "all.csv"]).status().unwrap().success());
+    let began_at = Instant::now();
+    assert!(on_file(&["db", "copy", "--to", &setup.database_url()]).status().unwrap().success());
+    let takes = began_at.elapsed();
+    let count = "SELECT count(*) FROM activities";
+    assert_eq!(setup.server().psql(count), N_ACTIVITIES.to_string());
+    let mut n_interrupted = 0;
+    let n_kills = 5;
+    for nth in 0..n_kills {
+        let target = Cluster::shared().new_database();
+        let mut copying = on_file(&["db", "copy", "--to", &target.url]).spawn().unwrap();
+        tokio::time::sleep(takes.mul_f64(f64::from(nth) / f64::from(n_kills))).await;
+        copying.kill().unwrap();
+        copying.wait().unwrap();
+        eventually("the server has noticed", || async {
+            let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            (target.psql(others) == "0").then_some(())
+        })
+        .await;
+        let is_made = target.psql("SELECT to_regclass('activities') IS NOT NULL") == "t";
+        let n_rows = if is_made { target.psql(count) } else { "0".to_owned() };
+        assert!(n_rows == "0" || n_rows == N_ACTIVITIES.to_string(), "{n_rows} of {N_ACTIVITIES}");
+        if n_rows == "0" {
+            n_interrupted += 1;
+            assert!(
+                on_file(&["db", "copy", "--to", &target.url]).status().unwrap().success(),
+                "a second time"
+            );
+            assert_eq!(target.psql(count), N_ACTIVITIES.to_string());
+        }
+    }
+    assert!(
+        n_interrupted > 0 || takes < Duration::from_millis(50),
+        "none was killed in the middle of {takes:?}"
+    );
 }
