@@ -100,3 +100,14 @@ impl fmt::Display for Address {
         }
     }
 }
+
+#[cfg(all(test, not(feature = "postgres")))]
+mod tests {
+    use super::Address;
+
+    #[test]
+    fn without_the_feature_a_server_is_refused_by_one_sentence() {
+        let said = Address::parse("postgres://watch:s3cret@db/pcsid", None, None).unwrap_err().to_string();
+        assert!(said.contains("built without PostgreSQL") && !said.contains("s3cret"), "{said}");
+    }
+}

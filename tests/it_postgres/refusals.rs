@@ -1,6 +1,6 @@
 //! What a server is refused for, and what is waited for.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Pooler};
 use crate::helpers::{Reply, Server, Setup, VAT, eventually, http_client};
 
 #[tokio::test]
@@ -13,6 +13,89 @@ async fn a_database_of_another_program_is_refused_untouched() {
         assert!(ran.stderr.contains("tables of another program"), "{arguments:?}: {}", ran.stderr);
     }
     assert_eq!(setup.server().psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "1");
+}
+
+#[tokio::test]
+async fn a_standby_is_refused() {
+    let primary = Cluster::start("max_connections=20");
+    let standby = primary.start_standby("max_connections=20");
+    let database = primary.new_database();
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    for url in [database.on(&standby).url] {
+        for arguments in [&["add", "--vat", VAT, "act-1"][..], &["run"], &["config", "check"]] {
+            let said = refusal(&setup, &url, arguments);
+            assert!(said.contains("it is a standby"), "{arguments:?}: {said}");
+        }
+    }
+}
+
+/// A server tells its version by functions, which a schema that is searched first can answer for it.
+#[tokio::test]
+async fn a_server_that_is_too_old_or_another_product_is_refused() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let server = setup.server();
+    server.psql("CREATE SCHEMA liar");
+    for (product, number, expected) in [
+        ("PostgreSQL 13.11 on x86_64", "130011", "it is PostgreSQL 13: version 14 or newer is needed"),
+        ("CockroachDB CCL v23.1.0", "130000", "it is CockroachDB"),
+    ] {
+        server.psql(&format!(
+            "CREATE OR REPLACE FUNCTION liar.version() RETURNS text LANGUAGE sql AS $$ SELECT '{product}' $$;
+             CREATE OR REPLACE FUNCTION liar.current_setting(text) RETURNS text LANGUAGE sql AS $$ SELECT '{number}' $$;
+             ALTER DATABASE {} SET search_path = liar, pg_catalog, public",
+            server.name
+        ));
+        let said = refusal(&setup, &setup.database_url(), &["run"]);
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+/// With PgBouncer itself, where it is installed.
+#[tokio::test]
+async fn a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_is_not() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    for (mode, is_refused) in [("transaction", true), ("statement", true), ("session", false)] {
+        // Some poolers are told to take parameters for granted that they don't know.
+        for ignored in ["", "extra_float_digits"] {
+            let Some(pooler) = Pooler::start(Cluster::shared(), mode, ignored) else {
+                eprintln!("not tried: there is no pgbouncer");
+                return;
+            };
+            let url = setup
+                .database_url()
+                .replace(&format!(":{}/", Cluster::shared().port), &format!(":{}/", pooler.port));
+            let ran = setup
+                .command(&["add", "--vat", VAT, "act-1"])
+                .env("PCSID_WATCH__DATABASE__URL", &url)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            match is_refused {
+                true => assert!(
+                    ran.status.code() == Some(1) && said.contains("it is a pooler in"),
+                    "{mode}: {said}"
+                ),
+                false => assert!(ran.status.success(), "{mode}: {said}"),
+            }
+        }
+    }
+}
+
+/// What a command says that fails on this database.
+fn refusal(setup: &Setup, url: &str, arguments: &[&str]) -> String {
+    let ran = setup.command(arguments).env("PCSID_WATCH__DATABASE__URL", url).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8(ran.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn an_older_schema_is_said_and_left_to_the_next_start() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1"]);
+    setup.server().psql("DELETE FROM _sqlx_migrations");
+    let said = setup.ok(&["config", "check"]);
+    assert!(said.contains("a database of an older version"), "{said}");
+    assert_eq!(setup.server().psql("SELECT count(*) FROM _sqlx_migrations"), "0");
 }
 
 #[tokio::test]
@@ -40,10 +123,12 @@ async fn missing_rights_are_said_with_the_grant_that_gives_them() {
     assert!(said.contains("GRANT USAGE, CREATE ON SCHEMA public TO clerk"), "{said}");
     setup.add(VAT, &["act-1"]);
     let said = run(&["list"]);
-    assert!(
-        said.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO clerk"),
-        "{said}"
-    );
+    let grants = said.split_once("run: ").unwrap().1.lines().next().unwrap();
+    assert!(grants.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO clerk"));
+    server.psql(grants);
+    assert_eq!(run(&["add", "--vat", VAT, "act-2"]).matches("error").count(), 0);
+    assert!(run(&["list"]).is_empty());
+    assert_eq!(setup.state("act-2").await, "PENDING");
 }
 
 #[tokio::test]

@@ -100,6 +100,8 @@ impl PostgresAddress {
             .map_err(|source| StoreError::Connect { address: self.to_string(), source })?;
         let mut options = options
             .ssl_mode(PgSslMode::from_str(self.ssl_mode).unwrap_or(PgSslMode::VerifyFull))
+            // No number with a fraction is ever read, and PgBouncer refuses the parameter.
+            .extra_float_digits(None)
             .application_name("pcsid-watch");
         if let Some(path) = &self.password_file {
             let password = SecretSource::File(path.clone()).read().map_err(StoreError::Password)?;

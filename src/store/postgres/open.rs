@@ -166,7 +166,29 @@ impl Store {
         })
     }
 
+    /// A pooler in transaction mode shows by statements that were prepared in another backend, and otherwise as
+    /// [`Store::require_own_backend`] finds out.
     async fn require_server(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let is_foreign = |err: &sqlx::Error| {
+            let code = err.as_database_error().and_then(|err| err.code());
+            code.is_some_and(|code| code == "42P05" || code == "26000")
+        };
+        match self.require_usable_server(connection).await {
+            Err(StoreError::Query { source, .. }) if is_foreign(&source) => Err(self.pooled()),
+            other => other,
+        }
+    }
+
+    fn pooled(&self) -> StoreError {
+        StoreError::Server {
+            address: self.address().to_string(),
+            rule: "it is a pooler in transaction mode, or one that keeps no locks: connect to PostgreSQL itself, or to a \
+                   pooler in session mode"
+                .to_owned(),
+        }
+    }
+
+    async fn require_usable_server(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let refuse = |rule: String| Err(StoreError::Server { address: self.address().to_string(), rule });
         let (product, version, is_standby, fsync): (String, i32, bool, String) = sqlx::query_as(
             "SELECT version(), current_setting('server_version_num')::int, pg_is_in_recovery(),
@@ -241,12 +263,7 @@ impl Store {
             n_locks
         };
         if mine == theirs || mine != still_mine || n_locks == 0 {
-            return Err(StoreError::Server {
-                address: self.address().to_string(),
-                rule: "it is a pooler in transaction mode, or one that keeps no locks: connect to PostgreSQL itself, or \
-                       to a pooler in session mode"
-                    .to_owned(),
-            });
+            return Err(self.pooled());
         }
         Ok(())
     }
