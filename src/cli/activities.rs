@@ -107,7 +107,7 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
             }
         }
     }
-    say_if_stopped(settings);
+    say_if_stopped(settings).await;
     Ok(())
 }
 
@@ -166,8 +166,8 @@ pub(super) async fn register(
 }
 
 /// Says so where no daemon runs: nothing happens until one does.
-pub(super) fn say_if_stopped(settings: &Settings) {
-    if !Store::is_served(&settings.database) {
+pub(super) async fn say_if_stopped(settings: &Settings) {
+    if !Store::is_served(&settings.database).await {
         complain(&Words::of(settings.language).nothing_until_it_runs("pcsid-watch run").to_string());
     }
 }
@@ -224,7 +224,7 @@ pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
     store.close().await;
     let words = Words::of(settings.language);
     writeln!(std::io::stdout(), "{}", words.poll_due(activity.activity_id.as_str(), vat.as_str()))?;
-    say_if_stopped(settings);
+    say_if_stopped(settings).await;
     Ok(())
 }
 
@@ -250,6 +250,6 @@ pub(super) async fn retry(settings: &Settings, args: ActivityArgs) -> CliResult 
     let (id, vat) = (activity.activity_id.as_str(), retried.vat.as_str());
     let from = state_word(words, retried.from);
     writeln!(std::io::stdout(), "{}", words.retry_done(from, id, vat))?;
-    say_if_stopped(settings);
+    say_if_stopped(settings).await;
     Ok(())
 }

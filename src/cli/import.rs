@@ -63,7 +63,7 @@ async fn import_activities(settings: &Settings, name: &str, text: &str) -> CliRe
     let n_new = outcomes.iter().filter(|outcome| **outcome == RegisterOutcome::New).count();
     let n_known = outcomes.len() - n_new;
     writeln!(std::io::stdout(), "{}", words.import_done(n_known as u64, n_new as u64))?;
-    say_if_stopped(settings);
+    say_if_stopped(settings).await;
     Ok(())
 }
 

@@ -125,13 +125,12 @@ impl Store {
         Ok(Self { backend })
     }
 
-    /// Whether a daemon runs on the database, as far as that can be told without connecting: a server's daemons are not
-    /// asked for, and count as running.
-    pub fn is_served(address: &Address) -> bool {
+    /// Whether a daemon runs on the database. Where a server does not say, one counts as running.
+    pub async fn is_served(address: &Address) -> bool {
         match address {
             Address::Sqlite(path) => sqlite::Store::is_served(path),
             #[cfg(feature = "postgres")]
-            Address::Postgres(_) => true,
+            Address::Postgres(address) => postgres::Store::is_served(address).await,
         }
     }
 

@@ -377,10 +377,6 @@ async fn tables_fit_the_terminal_and_leave_nothing_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_said_that_nothing_happens_until_a_daemon_runs() {
-    if crate::helpers::on_postgres() {
-        // A server's daemons are not asked for.
-        return;
-    }
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup = Setup::new(&upstream.url(), "");
     let said = "no daemon runs on this database";
