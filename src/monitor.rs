@@ -473,15 +473,15 @@ impl Monitor {
         self.health().last_answer_at
     }
 
-    /// All metrics in the OpenMetrics text format, those of the process first. `overview`: what the database knows; `footprint`: what the file
-    /// system says. The series of one that can't be asked are missing.
+    /// All metrics in the OpenMetrics text format, those of the process first. `overview`: what the database knows; `footprints`: what the
+    /// file system says. The series of one that can't be asked are missing.
     ///
     /// # Errors
     /// Where the text could not be formatted, which the library alone knows a reason for.
     pub fn metrics(
         &self,
         overview: Option<&Overview>,
-        footprint: Option<Footprint>,
+        footprints: &[Footprint],
         now: Timestamp,
     ) -> Result<String, std::fmt::Error> {
         let mut seen = Registry::with_prefix(PREFIX);
@@ -497,13 +497,8 @@ impl Monitor {
         let started = epoch_seconds(self.started_at);
         gauge(&mut seen, "start_timestamp_seconds", "When the daemon started", started);
         self.add_idle_times(&mut seen);
-        if let Some(footprint) = footprint {
-            let bytes = footprint.database_bytes as f64;
-            gauge(&mut seen, "database_bytes", "Size of the database file with its WAL", bytes);
-            let bytes = footprint.wal_bytes as f64;
-            gauge(&mut seen, "database_wal_bytes", "Size of the WAL alone", bytes);
-            let bytes = footprint.free_bytes as f64;
-            gauge(&mut seen, "disk_free_bytes", "What may still be written where the database is", bytes);
+        for Footprint { name, help, bytes } in footprints {
+            gauge(&mut seen, name, help, *bytes as f64);
         }
         if let Some(overview) = overview {
             self.add_overview(&mut seen, overview, now);

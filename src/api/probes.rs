@@ -57,11 +57,11 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> 
             None
         }
     };
-    let footprint = match &api.files {
-        Some(files) => files.footprint().await,
-        None => None,
+    let footprints = match &api.files {
+        Some(files) => files.footprints().await,
+        None => Vec::new(),
     };
-    match api.monitor.metrics(overview.as_ref(), footprint, now) {
+    match api.monitor.metrics(overview.as_ref(), &footprints, now) {
         Ok(text) => {
             let format = Exposition::wanted(&headers);
             let headers = [(CONTENT_TYPE, format.content_type()), (VARY, "Accept")];

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use super::{StoreError, sqlite};
 
-/// Bytes on the disk.
+/// A number of bytes on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// The database with all that belongs to it.
-    pub database_bytes: u64,
-    /// What of it is not folded into the database yet.
-    pub wal_bytes: u64,
-    /// What an ordinary user may still write where it is.
-    pub free_bytes: u64,
+    /// As metrics name it.
+    pub name: &'static str,
+    /// What it is of.
+    pub help: &'static str,
+    /// How many.
+    pub bytes: u64,
 }
 
 /// See the module.
@@ -20,9 +20,9 @@ pub struct Footprint {
 pub struct Files(pub(super) sqlite::Store);
 
 impl Files {
-    /// Asks the file system; `None` where it can't say.
-    pub async fn footprint(&self) -> Option<Footprint> {
-        self.0.footprint().await
+    /// Asks the file system what the database takes up there; nothing where it can't say.
+    pub async fn footprints(&self) -> Vec<Footprint> {
+        self.0.footprints().await
     }
 
     /// Writes a consistent copy of the database to a file that does not exist yet. Writers go on meanwhile.

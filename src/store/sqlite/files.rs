@@ -20,23 +20,32 @@ impl Store {
         Ok(())
     }
 
-    /// Asks the file system; `None` where it can't say.
-    pub async fn footprint(&self) -> Option<Footprint> {
+    /// Asks the file system; nothing where it can't say.
+    pub async fn footprints(&self) -> Vec<Footprint> {
         let path = self.path().to_owned();
         // A disk that hangs must hold no other task up.
-        tokio::task::spawn_blocking(move || read(path)).await.ok().flatten()
+        tokio::task::spawn_blocking(move || read(path)).await.ok().flatten().unwrap_or_default()
     }
 }
 
-fn read(path: PathBuf) -> Option<Footprint> {
+fn read(path: PathBuf) -> Option<Vec<Footprint>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let disk = rustix::fs::statvfs(folder.unwrap_or(".".as_ref())).ok()?;
     let mut wal = path.clone().into_os_string();
     wal.push("-wal");
     let wal_bytes = std::fs::metadata(&wal).map_or(0, |file| file.len());
-    Some(Footprint {
-        database_bytes: std::fs::metadata(&path).ok()?.len() + wal_bytes,
-        wal_bytes,
-        free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
-    })
+    let of = |name, help, bytes| Footprint { name, help, bytes };
+    Some(vec![
+        of(
+            "database_bytes",
+            "Size of the database file with its WAL",
+            std::fs::metadata(&path).ok()?.len() + wal_bytes,
+        ),
+        of("database_wal_bytes", "Size of the WAL alone", wal_bytes),
+        of(
+            "disk_free_bytes",
+            "What may still be written where the database is",
+            disk.f_bavail.saturating_mul(disk.f_frsize),
+        ),
+    ])
 }
