@@ -1,18 +1,23 @@
 //! The release binary as a process of its own, against a loopback upstream and receiver.
 //!
-//! `cargo bench --bench end_to_end [-- delays|throughput|scale|vats|idle …]` prints
+//! `cargo bench --bench end_to_end [-- delays|throughput|scale|vats|idle|databases …]` prints
 //! - `delays`: the time from upstream's final answer to the receiver's POST, for single conclusions and for a burst,
 //! - `throughput`: polls a second, CPU a poll and peak memory, all recorded durably, beside a bare loop of the same
 //!   client that records nothing,
 //! - `scale`: the same with a thousand and with a million activities that are due, and the time to the first poll,
 //! - `vats`: CPU and memory with many VATs, under a quota and without one, and the time to the first poll,
-//! - `idle`: CPU and memory with a hundred thousand activities that are not due.
+//! - `idle`: CPU and memory with a hundred thousand activities that are not due,
+//! - `databases`: polls a second on a PostgreSQL server of its own beside SQLite, both durable, and CPU and memory of three
+//!   idle daemons on it.
 //!
 //! Nothing is asserted: machines differ. Compare the ratios within one run, not the times of two. Upstream runs on the
 //! same cores as what is measured.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails says so by a panic")]
 
+#[path = "../../tests/it/cluster.rs"]
+#[expect(dead_code, reason = "the tests share it and use more of it")]
+mod cluster;
 mod process;
 mod upstream;
 
@@ -56,6 +61,9 @@ fn main() {
         }
         if is_wanted("idle") {
             idle().await;
+        }
+        if is_wanted("databases") {
+            databases().await;
         }
     });
 }
@@ -133,6 +141,10 @@ impl Rate {
 
 async fn daemon_rate(ledger: &Ledger, url: &str, n_activities: u64, n_vats: u64, are_new: bool) -> Rate {
     let setup = Setup::new(url, RELENTLESS).await;
+    rate_on(&setup, ledger, n_activities, n_vats, are_new).await
+}
+
+async fn rate_on(setup: &Setup, ledger: &Ledger, n_activities: u64, n_vats: u64, are_new: bool) -> Rate {
     setup.fill(n_activities, n_vats, are_new, Duration::ZERO).await;
     let (n_before, began_at) = (ledger.n_answers(), Instant::now());
     let daemon = setup.daemon();
@@ -233,4 +245,42 @@ async fn idle() {
         daemon.memory_mib("VmRSS")
     );
     daemon.stop();
+}
+
+async fn databases() {
+    println!("PostgreSQL beside SQLite, both durable");
+    let ledger = Arc::new(Ledger::default());
+    let url = ledger.serve().await;
+    let cluster = cluster::Cluster::start("shared_buffers=256MB");
+    for (n_activities, are_new) in [(20_000, false), (100_000, true)] {
+        let sqlite = daemon_rate(&ledger, &url, n_activities, 100, are_new).await;
+        sqlite.print(if are_new { "SQLite, first polls" } else { "SQLite" });
+        let setup = Setup::on_server(&url, RELENTLESS, cluster.new_database()).await;
+        let server = rate_on(&setup, &ledger, n_activities, 100, are_new).await;
+        server.print_beside(
+            if are_new { "PostgreSQL, first polls" } else { "PostgreSQL" },
+            &sqlite,
+            "SQLite",
+        );
+    }
+    let schedule = "initial_interval = \"2h\"\nmax_interval = \"2h\"";
+    let setup = Setup::on_server(&url, schedule, cluster.new_database()).await;
+    setup.fill(100_000, 100, false, Duration::from_secs(3_600)).await;
+    // The first holds all that there is only once of; the others are ready to take over.
+    let first = setup.daemon();
+    tokio::time::sleep(WINDOW).await;
+    let daemons = [first, setup.daemon(), setup.daemon()];
+    tokio::time::sleep(WINDOW * 2).await;
+    let before = daemons.each_ref().map(Process::cpu);
+    tokio::time::sleep(WINDOW * 6).await;
+    for (daemon, (before, name)) in
+        daemons.iter().zip(before.into_iter().zip(["holder", "standby", "standby"]))
+    {
+        println!(
+            "  idle {name} of 100000 activities that are not due: {:.2} % of a core, {:.1} MiB resident",
+            (daemon.cpu() - before).as_secs_f64() / (WINDOW * 6).as_secs_f64() * 100.0,
+            daemon.memory_mib("VmRSS")
+        );
+    }
+    daemons.into_iter().for_each(Process::stop);
 }

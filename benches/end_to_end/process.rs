@@ -10,6 +10,8 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
+use crate::cluster::ServerDatabase;
+
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// Activities that one statement writes.
@@ -18,6 +20,8 @@ const CHUNK: u64 = 100_000;
 /// A folder with a configuration and a database.
 pub struct Setup {
     folder: tempfile::TempDir,
+    /// The database, where it is not a file in the folder.
+    server: Option<ServerDatabase>,
 }
 
 impl Setup {
@@ -28,21 +32,29 @@ impl Setup {
 
     /// The same with so many requests a minute.
     pub async fn with_quota(url: &str, schedule: &str, per_minute: u32) -> Self {
+        Self::on(url, schedule, per_minute, None).await
+    }
+
+    /// As [`Setup::new`], on a server.
+    pub async fn on_server(url: &str, schedule: &str, server: ServerDatabase) -> Self {
+        Self::on(url, schedule, 0, Some(server)).await
+    }
+
+    async fn on(url: &str, schedule: &str, per_minute: u32, server: Option<ServerDatabase>) -> Self {
         let folder = tempfile::TempDir::new().unwrap();
+        let database = match &server {
+            Some(server) => server.url.clone(),
+            None => format!("sqlite://{}/bench.db", folder.path().display()),
+        };
         let text = format!(
-            "[database]\nurl = \"sqlite://{}/bench.db\"\n[upstream]\nbase_url = \"{url}\"\n[events]\nlog = false\n\
+            "[database]\nurl = \"{database}\"\n[upstream]\nbase_url = \"{url}\"\n[events]\nlog = false\n\
              [[credentials]]\nname = \"bench\"\ntoken = \"a-token-of-no-use\"\nrequests_per_minute = {per_minute}\n\
              [[webhooks]]\nname = \"erp\"\nurl = \"{url}/hook\"\nsecret = \"{SECRET}\"\n\
-             [log]\nlevel = \"warn\"\n[schedule]\n{schedule}\n",
-            folder.path().display()
+             [log]\nlevel = \"warn\"\n[schedule]\n{schedule}\n"
         );
         std::fs::write(folder.path().join("bench.toml"), text).unwrap();
-        Store::open(&Address::Sqlite(folder.path().join("bench.db")), Vec::new())
-            .await
-            .unwrap()
-            .close()
-            .await;
-        Self { folder }
+        Store::open(&Address::parse(&database, None, None).unwrap(), Vec::new()).await.unwrap().close().await;
+        Self { folder, server }
     }
 
     async fn connect(&self) -> SqliteConnection {
@@ -52,39 +64,47 @@ impl Setup {
     /// Adds activities that are due in so long, spread evenly over VATs: new ones, or such as upstream has said of what it
     /// says again. Written beside the program, which adds ten thousand at a time: this is about millions.
     pub async fn fill(&self, n_activities: u64, n_vats: u64, are_new: bool, due_in: Duration) {
-        let mut connection = self.connect().await;
         let now = clock::wall_now().as_millis();
         let due_at = now + i64::try_from(due_in.as_millis()).unwrap();
-        let mut run = async |statement: String| {
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        let vat = match self.server {
+            Some(_) => "'31' || lpad(n::text, 12, '0') || '3'",
+            None => "printf('31%012d3', n)",
         };
-        run("PRAGMA synchronous = OFF".to_owned()).await;
-        run(format!(
+        let mut statements = vec![format!(
             "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {n_vats} - 1)
-             INSERT INTO vats (vat, credential, next_due_at) SELECT printf('31%012d3', n), 'bench', {due_at} FROM n"
-        ))
-        .await;
+             INSERT INTO vats (vat, credential, next_due_at) SELECT {vat}, 'bench', {due_at} FROM n"
+        )];
         for from in (0..n_activities).step_by(usize::try_from(CHUNK).unwrap()) {
             let until = n_activities.min(from + CHUNK);
-            run(format!(
+            statements.push(format!(
                 "WITH RECURSIVE n(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM n WHERE n < {until} - 1)
                  INSERT INTO activities (vat_id, activity_id, state, registered_at, watched_from)
                  SELECT n % {n_vats} + 1, 'activity-' || n, 'PENDING', {now}, {now} FROM n"
-            ))
-            .await;
+            ));
         }
         if !are_new {
-            run("UPDATE activities SET state = 'IN_PROGRESS', upstream_status = 'IN_PROGRESS', total_count = 6,
+            statements.push(
+                "UPDATE activities SET state = 'IN_PROGRESS', upstream_status = 'IN_PROGRESS', total_count = 6,
                  success_count = 0, failure_count = 0, upstream_created_at = 1779783286512,
                  upstream_updated_at = 1779783286512"
-                .to_owned())
-            .await;
+                    .to_owned(),
+            );
         }
-        run(format!(
+        statements.push(format!(
             "INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms) SELECT id, vat_id, {due_at}, 1 FROM activities"
-        ))
-        .await;
-        run("PRAGMA wal_checkpoint(TRUNCATE)".to_owned()).await;
+        ));
+        if let Some(server) = &self.server {
+            statements.push("VACUUM ANALYZE".to_owned());
+            statements.push("CHECKPOINT".to_owned());
+            statements.iter().for_each(|statement| drop(server.psql(statement)));
+            return;
+        }
+        statements.insert(0, "PRAGMA synchronous = OFF".to_owned());
+        statements.push("PRAGMA wal_checkpoint(TRUNCATE)".to_owned());
+        let mut connection = self.connect().await;
+        for statement in statements {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        }
         connection.close().await.unwrap();
     }
 
@@ -96,9 +116,12 @@ impl Setup {
 
     /// Polls that the database knows of.
     pub async fn n_recorded(&self) -> u64 {
+        let query = "SELECT sum(poll_count) FROM schedules";
+        if let Some(server) = &self.server {
+            return server.psql(query).parse().unwrap();
+        }
         let mut connection = self.connect().await;
-        let row =
-            sqlx::query("SELECT sum(poll_count) FROM schedules").fetch_one(&mut connection).await.unwrap();
+        let row = sqlx::query(query).fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         u64::try_from(row.get::<i64, _>(0)).unwrap()
     }
