@@ -406,29 +406,28 @@ CREATE TRIGGER tally_registrations AFTER INSERT ON activities
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION pcsid_watch_tally_registrations();
 
 -- Only what was rejected, expired or cancelled is watched again, and that has neither checks nor a duration.
+-- Rows before and after are added up, not joined: a function's plan is kept from its first call, and one made for a single
+-- row would be quadratic for a thousand.
 CREATE FUNCTION pcsid_watch_tally_states() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO tally_states AS t
     SELECT c.vat_id, c.state, sum(c.n)
-    FROM (SELECT w.vat_id, w.state, 1 AS n FROM was o JOIN became w USING (id) WHERE o.state <> w.state
-          UNION ALL
-          SELECT o.vat_id, o.state, -1 FROM was o JOIN became w USING (id) WHERE o.state <> w.state) c
+    FROM (SELECT vat_id, state, 1 AS n FROM became UNION ALL SELECT vat_id, state, -1 FROM was) c
     GROUP BY c.vat_id, c.state HAVING sum(c.n) <> 0 ORDER BY c.vat_id, c.state
     ON CONFLICT (vat_id, state) DO UPDATE SET n = t.n + excluded.n;
     INSERT INTO tally_conclusions AS t
     SELECT c.hour, c.state, sum(c.n)
-    FROM (SELECT w.concluded_at / 3600000 AS hour, w.state, 1 AS n FROM was o JOIN became w USING (id)
-          WHERE o.concluded_at IS NULL AND w.concluded_at IS NOT NULL
+    FROM (SELECT concluded_at / 3600000 AS hour, state, 1 AS n FROM became WHERE concluded_at IS NOT NULL
           UNION ALL
-          SELECT o.concluded_at / 3600000, o.state, -1 FROM was o JOIN became w USING (id)
-          WHERE o.concluded_at IS NOT NULL AND w.concluded_at IS NULL) c
-    GROUP BY c.hour, c.state ORDER BY c.hour, c.state
+          SELECT concluded_at / 3600000, state, -1 FROM was WHERE concluded_at IS NOT NULL) c
+    GROUP BY c.hour, c.state HAVING sum(c.n) <> 0 ORDER BY c.hour, c.state
     ON CONFLICT (hour, state) DO UPDATE SET n = t.n + excluded.n;
     INSERT INTO tally_durations AS t
-    SELECT pcsid_watch_month(w.concluded_at), pcsid_watch_rounded(w.concluded_at - w.registered_at), count(*)
-    FROM was o JOIN became w USING (id)
-    WHERE w.state = 'SUCCEEDED' AND o.concluded_at IS NULL AND w.concluded_at IS NOT NULL
-    GROUP BY 1, 2 ORDER BY 1, 2
+    SELECT pcsid_watch_month(c.concluded_at), pcsid_watch_rounded(c.concluded_at - c.registered_at), sum(c.n)
+    FROM (SELECT concluded_at, registered_at, 1 AS n FROM became WHERE state = 'SUCCEEDED'
+          UNION ALL
+          SELECT concluded_at, registered_at, -1 FROM was WHERE state = 'SUCCEEDED') c
+    GROUP BY 1, 2 HAVING sum(c.n) <> 0 ORDER BY 1, 2
     ON CONFLICT (month, duration_ms) DO UPDATE SET n = t.n + excluded.n;
     RETURN NULL;
 END $$;
