@@ -350,8 +350,8 @@ impl Severity {
     pub fn told(self) -> Text {
         match self {
             Severity::Error => Text::new("error", "خطأ"),
-            Severity::Unknown => Text::new("may block", "قد يمنع"),
-            Severity::Warning => Text::new("warning, does not block", "تنبيه لا يمنع"),
+            Severity::Unknown => Text::new("may block", "قد يكون مانعًا"),
+            Severity::Warning => Text::new("warning, does not block", "تنبيه غير مانع"),
         }
     }
 }

@@ -95,7 +95,7 @@ impl NextStep {
             "replace-token",
             "ClearTax refuses the token. Put a valid one into the file that the credential's token_file names; it is \
              tried within a second, and everything waiting goes on.",
-            "ترفض ClearTax رمز الدخول (token). ضع رمزًا صالحًا في الملف الذي يحدده token_file، وسيُجرَّب خلال ثانية وتستمر \
+            "ترفض ClearTax رمز الوصول (token). ضع رمزًا صالحًا في الملف الذي يحدده token_file، وسيُجرَّب خلال ثانية وتستمر \
              كل الأنشطة المنتظرة.",
         )
     }
@@ -106,8 +106,8 @@ impl NextStep {
             "grant-admin",
             "The token's user is not Admin for this VAT in ClearTax. Grant the role there, or give the VAT to a \
              credential whose user has it; everything waiting goes on by itself.",
-            "مستخدم رمز الدخول ليس مديرًا (Admin) لهذا الرقم الضريبي في ClearTax. امنحه الصلاحية هناك، أو اربط الرقم الضريبي \
-             برمز دخول آخر له الصلاحية؛ وتستمر الأنشطة المنتظرة تلقائيًا.",
+            "ليست لمستخدم رمز الوصول صلاحية المدير (Admin) على هذا الرقم الضريبي لدى ClearTax. امنحه الصلاحية هناك، أو اربط الرقم الضريبي \
+             برمز وصول آخر له الصلاحية؛ وتستمر الأنشطة المنتظرة تلقائيًا.",
         )
     }
 
@@ -117,7 +117,7 @@ impl NextStep {
             "configure-credential",
             "No configured credential serves this VAT, so it is not polled. Name the VAT in the `vats` of one of \
              [[credentials]], or have one without `vats`, and restart the daemon.",
-            "لا يخدم أي رمز دخول في الإعدادات هذا الرقم الضريبي، فلا تُتابع أنشطته. اذكر الرقم الضريبي في vats ضمن أحد \
+            "لا يخدم أي رمز وصول في الإعدادات هذا الرقم الضريبي، فلا تُتابع أنشطته. اذكر الرقم الضريبي في vats ضمن أحد \
              [[credentials]] أو اجعل أحدها بلا vats، ثم أعد تشغيل الخدمة.",
         )
     }

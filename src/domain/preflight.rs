@@ -429,7 +429,7 @@ fn vat_numbers(device: &Device, context: Context) -> Vec<Finding> {
         let problem = match context.is_production {
             true => (
                 "This VAT number exists in ZATCA's sandbox alone, and the configured upstream is production.",
-                "هذا الرقم الضريبي خاص ببيئة الهيئة التجريبية، والبيئة المضبوطة هي الفعلية.",
+                "هذا الرقم الضريبي خاص ببيئة الهيئة التجريبية، والبيئة المحددة في الإعدادات هي بيئة الإنتاج.",
             ),
             false => (
                 "This VAT number exists in ZATCA's sandbox alone; no other environment knows it.",

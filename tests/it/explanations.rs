@@ -91,7 +91,7 @@ async fn a_failure_tells_owner_meaning_remedy_and_next_step_in_both_languages_ev
     assert!(arabic.contains("بيانات التسجيل لديك") && !arabic.contains("registration"), "{arabic}");
     assert_eq!(bundle["content"]["errors"][0]["owner"], "device");
     let printed = setup.ok(&["evidence", "act-1", "--format", "html", "--lang", "ar"]);
-    assert!(printed.contains("قد يمنع") && printed.contains("بيانات التسجيل لديك"), "{printed}");
+    assert!(printed.contains("قد يكون مانعًا") && printed.contains("بيانات التسجيل لديك"), "{printed}");
 
     let client = http_client();
     let page = async |path: &str, cookie: &str| {

@@ -250,7 +250,7 @@ pub static FIELDS: [Spec; 19] = [
         ),
         about: (
             "Which invoices the device will issue. It decides which of the six compliance checks are run. Left out, it is 1100.",
-            "أنواع الفواتير التي سيصدرها الجهاز، وبها تتحدد فحوص الالتزام التي تُجرى. إن تُرك فهو 1100.",
+            "أنواع الفواتير التي سيصدرها الجهاز، وبها تتحدد فحوص الامتثال التي تُجرى. إن تُرك فهو 1100.",
         ),
         example: "1100",
     },
@@ -559,7 +559,7 @@ pub static FIELDS: [Spec; 19] = [
         name: ("One-time password", "رمز التحقق لمرة واحدة (OTP)"),
         form: (
             "6 digits from the Fatoora portal, made less than an hour ago and not used yet",
-            "6 أرقام من بوابة فاتورة، لم تمض عليها ساعة ولم تُستخدم",
+            "6 أرقام من بوابة فاتورة، لم تمضِ عليها ساعة ولم تُستخدم",
         ),
         about: (
             "It lives one hour and is spent by the attempt, so have everything else checked first: it may be left out here. It is \
