@@ -81,6 +81,12 @@ struct ByCredential {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByPiece {
+    kind: &'static str,
+    name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByTime {
     within: String,
 }
@@ -121,8 +127,8 @@ pub struct Monitor {
 
 #[derive(Debug)]
 struct Health {
-    /// What this daemon holds, as people name it; a database that is a file is held whole.
-    held: BTreeSet<String>,
+    /// What this daemon holds; a database that is a file is held whole.
+    held: BTreeSet<Piece>,
     /// How many pollers there are.
     n_pollers: usize,
     /// Why the database can't be reached.
@@ -308,14 +314,14 @@ impl Monitor {
             health.poller_at = Instant::now();
         }
         match is_held {
-            true => health.held.insert(piece.to_string()),
-            false => health.held.remove(&piece.to_string()),
+            true => health.held.insert(piece.clone()),
+            false => health.held.remove(piece),
         };
     }
 
-    /// What this daemon holds.
+    /// What this daemon holds, as people name it.
     pub fn held(&self) -> Vec<String> {
-        self.health().held.iter().cloned().collect()
+        self.health().held.iter().map(ToString::to_string).collect()
     }
 
     /// The database is lost, and with it all that was held.
@@ -497,6 +503,7 @@ impl Monitor {
         let started = epoch_seconds(self.started_at);
         gauge(&mut seen, "start_timestamp_seconds", "When the daemon started", started);
         self.add_idle_times(&mut seen);
+        self.add_pieces(&mut seen);
         for Footprint { name, help, bytes } in footprints {
             gauge(&mut seen, name, help, *bytes as f64);
         }
@@ -545,6 +552,29 @@ impl Monitor {
             idle.get_or_create(&ByTask { task }).set(at.elapsed().as_secs_f64());
         }
         seen.register("task_idle_seconds", "Time since a task went round last", idle);
+    }
+
+    /// Each piece that is configured, held or not.
+    fn add_pieces(&self, seen: &mut Registry) {
+        let family = Family::<ByPiece, Gauge>::default();
+        let held = self.health().held.clone();
+        let mut add = |kind, name: &str, is_this: &dyn Fn(&Piece) -> bool| {
+            let labels = ByPiece { kind, name: name.to_owned() };
+            family.get_or_create(&labels).set(i64::from(held.iter().any(is_this)));
+        };
+        for name in &self.credentials {
+            let polls = |piece: &Piece| matches!(piece, Piece::Polling { credentials, .. } if credentials.contains(name));
+            add("credential", name, &polls);
+        }
+        for name in &self.sinks {
+            add("sink", name, &|piece| matches!(piece, Piece::Sink(sink) if sink == name));
+        }
+        add("upkeep", "", &|piece| *piece == Piece::Upkeep);
+        seen.register(
+            "piece_held",
+            "1 where this daemon works on the credential, the sink or the upkeep",
+            family,
+        );
     }
 
     fn add_overview(&self, seen: &mut Registry, overview: &Overview, now: Timestamp) {
@@ -662,6 +692,26 @@ mod tests {
         assert!(monitor.is_alive());
         monitor.health().recorder_at = long_ago();
         assert!(!monitor.is_alive());
+    }
+
+    #[test]
+    fn each_configured_piece_is_told_whether_it_is_held_or_not() {
+        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        let monitor = Monitor::new(names(["a", "b"]), names(["log", "erp"]), Timestamp::from_millis(0));
+        monitor.holds(&Piece::Polling { credentials: vec!["b".to_owned()], has_unserved: false }, true);
+        monitor.holds(&Piece::Sink("log".to_owned()), true);
+        let told = |monitor: &Monitor| {
+            let text = monitor.metrics(None, &[], Timestamp::from_millis(0)).unwrap();
+            let of_pieces = text.lines().filter(|line| line.starts_with("pcsid_watch_piece_held{"));
+            let mut lines: Vec<String> = of_pieces.map(str::to_owned).collect();
+            lines.sort();
+            lines.iter().map(|line| if line.ends_with(" 1") { '1' } else { '0' }).collect::<String>()
+        };
+        // Credentials a and b, sinks erp and log, upkeep.
+        assert_eq!(told(&monitor), "01010");
+        monitor.holds(&Piece::Upkeep, true);
+        monitor.holds(&Piece::Sink("log".to_owned()), false);
+        assert_eq!(told(&monitor), "01001");
     }
 
     #[test]

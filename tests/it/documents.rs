@@ -270,6 +270,23 @@ fn alerts_and_dashboard_name_only_metrics_that_exist_and_every_alert_is_tested_a
     }
 }
 
+#[test]
+fn the_address_of_the_runbooks_is_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["update", "alerts.yml"] {
+        std::fs::copy(format!("deploy/monitoring/{file}"), folder.path().join(file)).unwrap();
+    }
+    for address in ["https://git.example.com/main/", "https://wiki.example.com/x"] {
+        let done = std::process::Command::new(folder.path().join("update")).arg(address).status().unwrap();
+        assert!(done.success());
+        for file in ["alerts.yml", "prometheus-rule.yaml"] {
+            let text = std::fs::read_to_string(folder.path().join(file)).unwrap();
+            let wanted = format!("runbook_url: {}/docs/operations.md#", address.trim_end_matches('/'));
+            assert_eq!(text.matches("runbook_url: ").count(), text.matches(&wanted).count(), "{file}");
+        }
+    }
+}
+
 /// A PostgreSQL server of the test's own, where one is installed.
 struct Postgres {
     folder: tempfile::TempDir,
