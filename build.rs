@@ -16,7 +16,7 @@ fn main() -> Result<(), String> {
     let resource = fluent_syntax::parser::parse(text.as_str())
         .map_err(|(_, errors)| format!("{MESSAGES}: {errors:?}"))?;
     let mut methods = String::from("impl Words {\n");
-    let mut sentences = String::new();
+    let (mut sentences, mut complaints) = (String::new(), String::new());
     for entry in resource.body {
         let Entry::Message(message) = entry else { continue };
         let key = message.id.name;
@@ -26,6 +26,10 @@ fn main() -> Result<(), String> {
         }
         if key.starts_with("stored-") {
             let _ = writeln!(sentences, "    {key:?},");
+            continue;
+        }
+        if key.starts_with("complaint-") {
+            let _ = writeln!(complaints, "    {key:?},");
             continue;
         }
         let name = key.replace('-', "_");
@@ -42,6 +46,8 @@ fn main() -> Result<(), String> {
     }
     methods.push_str("}\n\n/// Messages that stand for sentences which the database keeps in English.\n");
     let _ = writeln!(methods, "const STORED: &[&str] = &[\n{sentences}];");
+    methods.push_str("\n/// Messages that stand for what the program complains of in English.\n");
+    let _ = writeln!(methods, "const COMPLAINTS: &[&str] = &[\n{complaints}];");
     let folder = std::env::var("OUT_DIR").map_err(|err| err.to_string())?;
     std::fs::write(Path::new(&folder).join("words.rs"), methods).map_err(|err| err.to_string())
 }

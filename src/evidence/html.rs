@@ -9,7 +9,7 @@ use crate::domain::activity::State;
 use crate::domain::catalogue::{Language, Severity};
 use crate::domain::rules::page_as_sentence;
 use crate::domain::time::Timestamp;
-use crate::page::{check_word, owner_word, state_word, theirs, visible};
+use crate::page::{check_word, code, owner_word, prose, state_word, their_lines, theirs, visible};
 use crate::words::{Said, Words, Zone};
 
 const CSS: &str = include_str!("evidence.css");
@@ -41,7 +41,7 @@ pub fn render(bundle: &Value, words: Words, zone: &Zone) -> Markup {
                     p.soft { (sheet.zone_note(bundle)) }
                     @let next_step = sheet.in_language(activity, "next_step");
                     @if !next_step.is_empty() {
-                        div.step { strong { (words.next_step_title()) } p { (visible(&next_step)) } }
+                        div.step { strong { (words.next_step_title()) } p { (prose(&next_step)) } }
                     }
                     (sheet.request(&content["request"]))
                     (sheet.facts(activity))
@@ -100,7 +100,7 @@ impl Sheet<'_> {
     }
 
     fn stored(&self, sentence: &str) -> Markup {
-        theirs(self.words.stored(sentence).as_deref().unwrap_or(sentence))
+        self.words.stored_markup(sentence, usize::MAX).unwrap_or_else(|| theirs(sentence))
     }
 
     fn in_language(&self, row: &Value, key: &str) -> String {
@@ -223,7 +223,7 @@ impl Sheet<'_> {
         html! {
             dl {
                 (self.rule(error))
-                dd { (theirs(&text(error, "message"))) }
+                dd { (their_lines(&text(error, "message"))) }
                 (self.why(error))
             }
         }
@@ -246,8 +246,8 @@ impl Sheet<'_> {
         let meaning = self.in_language(error, "meaning");
         html! {
             @if !meaning.is_empty() {
-                dd { (visible(&meaning)) }
-                dd { (visible(&self.in_language(error, "remedy"))) }
+                dd { (prose(&meaning)) }
+                dd { (prose(&self.in_language(error, "remedy"))) }
                 @if let Some(owner) = owner_word(self.words, &text(error, "owner")) {
                     dd { (self.words.col_owner()) ": " (owner) }
                 }
@@ -268,7 +268,7 @@ impl Sheet<'_> {
                             (self.rule(error))
                             dd {
                                 (code(&text(error, "error_code"))) " (" (theirs(&text(error, "error_source"))) "): "
-                                (theirs(&page_as_sentence(&message).unwrap_or(message)))
+                                (their_lines(&page_as_sentence(&message).unwrap_or(message)))
                             }
                             (self.why(error))
                         }
@@ -314,10 +314,6 @@ impl Sheet<'_> {
             }
         }
     }
-}
-
-fn code(text: &str) -> Markup {
-    html! { code dir="ltr" { (visible(text)) } }
 }
 
 /// JSON with what can't be seen escaped as JSON does it, so that it can still be read by programs.

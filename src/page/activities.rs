@@ -182,7 +182,7 @@ fn form(frame: &Frame<'_>, search: &Search) -> Markup {
     html! {
         form.search role="search" action="/activities" method="get" {
             div.field.wide {
-                label for="q" { (words.find_label()) }
+                label for="q" { (words.find_placeholder()) }
                 input #q name="q" type="search" value=(search.q) maxlength="256" autocomplete="off" spellcheck="false"
                     dir="auto";
             }
@@ -285,14 +285,17 @@ fn list(frame: &Frame<'_>, rows: &[Row]) -> Markup {
 fn standing(frame: &Frame<'_>, row: &Row) -> Markup {
     let words = frame.words;
     let ended_at = time(row, "concluded_at");
+    let late = html! { @if time(row, "stalled_at").is_some() { i.tag { (words.late()) } " " } };
     html! {
         @if let Some(at) = ended_at { (stacked(frame, words.ended_when(words.distance(frame.now, at)), at)) }
         @else if let Some(at) = time(row, "next_poll_at") {
-            @if at <= frame.now { (words.due_now()) }
-            @else { (stacked(frame, words.next_poll_when(words.distance(frame.now, at)), at)) }
+            @if at <= frame.now { (late) (words.due_now()) }
+            @else {
+                @let next = words.next_poll_when(words.distance(frame.now, at));
+                (stacked(frame, html! { (late) (next) }, at))
+            }
         }
         @if ended_at.is_none() {
-            @if time(row, "stalled_at").is_some() { " " span.tag { (words.late()) } }
             @if let Some(error) = text(row, "last_error") { " " span.bad { (stored(frame, error, 100)) } }
         }
     }

@@ -4,7 +4,7 @@ use maud::{Markup, Render, html};
 
 use super::marks::{Sign, chip_of, class_of, sign, sign_of, state_word};
 use super::rows::{Row, below, count, text, text_of, time};
-use super::text::{clock, code, cut, encoded, how_far, moment, stored, theirs, visible};
+use super::text::{clock, code, cut, encoded, how_far, moment, prose, stored, theirs};
 use super::{Frame, Here, action, deliveries, findings, layout, link_to_vat};
 use crate::domain::activity::{State, Vat};
 use crate::domain::catalogue::Language;
@@ -83,7 +83,9 @@ pub fn activity(frame: &Frame<'_>, history: &Row, said: Option<Said>) -> Markup 
             p.eyebrow {
                 a href="/activities" { (words.nav_activities()) } " › "
                 (words.vat_named(link_to_vat(vat))) " › " (code(id))
-                @if Vat::parse(vat).is_ok_and(|vat| !vat.has_saudi_shape()) { " " span.tag { (words.vat_shape_short()) } }
+                @if Vat::parse(vat).is_ok_and(|vat| !vat.has_saudi_shape()) {
+                    " " span.tag title=(words.vat_shape_rule(vat)) { (words.vat_shape_short()) }
+                }
             }
             h1 data-state=(text_of(history, "state")) {
                 @if let Some(state) = state { (sign(sign_of(state))) }
@@ -150,7 +152,7 @@ fn next_step(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Markup {
         Language::Arabic => "next_step_ar",
     };
     let step = match (text(history, key), state) {
-        (Some(step), _) => html! { (visible(step)) },
+        (Some(step), _) => prose(step),
         (None, Some(State::Failed)) => words.advice_failed().render(),
         (None, Some(State::Rejected)) => words.advice_rejected().render(),
         (None, Some(State::Expired | State::Cancelled)) => words.advice_ended().render(),

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::plot::share;
-use super::text::code;
+use super::text::{code, prose};
 use super::{Frame, check_word, link_to_vat, owner_word, scrolling};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{CheckTally, ChecksByVat, FailingRules};
@@ -136,7 +136,7 @@ pub(super) fn rules(frame: &Frame<'_>, rules: &FailingRules) -> Markup {
                                 @let explained = frame.catalogue.explain(Some(&rule.rule));
                                 th scope="row" {
                                     (code(&super::cut(&rule.rule, 60)))
-                                    span.meaning { (super::cut(explained.meaning.of(words.language()), 300)) }
+                                    span.meaning { (prose(&super::cut(explained.meaning.of(words.language()), 300))) }
                                 }
                                 td.measured {
                                     span.n { (words.number(rule.n_failed_checks)) } " "

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::text::{code, cut, moment_stacked, stored, theirs};
+use super::text::{code, cut, moment_stacked, prose, stored, their_lines};
 use super::{Frame, link_to_device, link_to_vat};
 use crate::domain::catalogue::Language;
 use crate::store::Failure;
@@ -64,8 +64,8 @@ fn why(frame: &Frame<'_>, failure: &Failure) -> Markup {
             p { strong { (code(&cut(rule, 60))) }
                 @if failure.rules.len() > 1 { " " span.soft { (words.and_more(failure.rules.len() as u64 - 1)) } }
             }
-            p { (cut(explained.meaning.of(words.language()), MAX_CHARS)) }
-        } @else if let Some(message) = &failure.message { (theirs(&cut(message, MAX_CHARS))) }
+            p { (prose(&cut(explained.meaning.of(words.language()), MAX_CHARS))) }
+        } @else if let Some(message) = &failure.message { (their_lines(&cut(message, MAX_CHARS))) }
         @else if let Some(reason) = &failure.reason { (stored(frame, reason, MAX_CHARS)) }
     }
 }
@@ -75,9 +75,5 @@ fn step(frame: &Frame<'_>, failure: &Failure) -> Markup {
         Language::English => &failure.next_step,
         Language::Arabic => &failure.next_step_ar,
     };
-    html! { @if let Some(step) = step { (visible_cut(step)) } }
-}
-
-fn visible_cut(text: &str) -> String {
-    super::visible(&cut(text, MAX_CHARS))
+    html! { @if let Some(step) = step { (prose(&cut(step, MAX_CHARS))) } }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::checks::check_name;
 use super::marks::{Sign, chip_of, owner_word, sign};
 use super::rows::{Row, below, count, text, text_of};
-use super::text::{code, cut, theirs, visible};
+use super::text::{code, cut, prose, their_lines, theirs, visible};
 use super::{Frame, link_to};
 use crate::domain::catalogue::{Language, Severity};
 use crate::domain::report::CHECK_NAMES;
@@ -69,7 +69,7 @@ fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
                         @if let Some(rule) = text(error, "rule") { span.rule { (code(rule)) } }
                         @else { span.rule.soft { (words.no_rule_code()) } }
                         (severity(frame, error))
-                        span.message { (theirs(&cut(text_of(error, "message"), MAX_MESSAGE_CHARS))) }
+                        span.message { (their_lines(&cut(text_of(error, "message"), MAX_MESSAGE_CHARS))) }
                         (why(frame, error))
                     }
                 }
@@ -102,10 +102,10 @@ fn why(frame: &Frame<'_>, error: &Row) -> Markup {
     html! {
         @if let Some(meaning) = text(error, keys.0) {
             div.why {
-                p { (visible(meaning)) }
+                p { (prose(meaning)) }
                 p.soft {
                     @if let Some(owner) = owner_word(frame.words, text_of(error, "owner")) { span.owner { (owner) } " " }
-                    @if let Some(remedy) = text(error, keys.1) { (visible(remedy)) }
+                    @if let Some(remedy) = text(error, keys.1) { (prose(remedy)) }
                 }
             }
         }
@@ -179,7 +179,7 @@ pub(super) fn listed_errors(frame: &Frame<'_>, history: &Row) -> Markup {
                                 td data-label=(message_) {
                                     @if let Some(message) = text(error, "error_message").filter(|_| is_first(at)) {
                                         @let said = page_as_sentence(message);
-                                        (theirs(&cut(said.as_deref().unwrap_or(message), MAX_MESSAGE_CHARS)))
+                                        (their_lines(&cut(said.as_deref().unwrap_or(message), MAX_MESSAGE_CHARS)))
                                     }
                                     (why(frame, error))
                                 }

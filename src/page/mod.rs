@@ -38,7 +38,7 @@ use crate::domain::gate::Outage;
 use crate::domain::time::Timestamp;
 use crate::words::{Words, Zone};
 use marks::{Sign, sign};
-use text::{clock, code, encoded};
+use text::{clock, encoded};
 
 pub use activities::{Found, Search, Sort, activities};
 pub use activity::{Said, activity};
@@ -48,7 +48,7 @@ pub use outbox::{Outbox, OutboxPart, outbox};
 pub use overview::{REFRESH_S, Refresh, overview};
 pub use preflight::{Entered, Outcome, preflight};
 pub use renewals::renewals;
-pub(crate) use text::{cut, is_reordering, theirs, visible};
+pub(crate) use text::{code, cut, is_reordering, prose, their_lines, theirs, visible};
 
 /// The pages' style sheet, served at `/style.css`.
 pub const CSS: &str = include_str!("page.css");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::marks::{Sign, sign};
-use super::text::{code, theirs};
+use super::text::{code, prose, theirs};
 use super::{Frame, Here, layout};
 use crate::domain::catalogue::Language;
 use crate::domain::preflight::{Device, FIELDS, Field, Finding, Severity, Spec};
@@ -42,7 +42,7 @@ pub fn preflight(frame: &Frame<'_>, entered: &Entered, outcome: &Outcome) -> Mar
         p.lead { (words.preflight_lead()) }
         @match outcome {
             Outcome::Empty => {}
-            Outcome::Unreadable(why) => p.banner.ill role="alert" { (sign(Sign::Bad)) (theirs(why)) },
+            Outcome::Unreadable(why) => p.banner.ill role="alert" { (sign(Sign::Bad)) (theirs(&words.complaint(why))) },
             Outcome::Checked(checked) => (results(frame, checked)),
         }
         (form(frame, entered))
@@ -109,8 +109,8 @@ fn item(frame: &Frame<'_>, finding: &Finding) -> Markup {
                 @if let Some(rule) = finding.rule { " " (code(rule)) }
                 @if let Some(value) = &finding.value { " = " code { (theirs(value)) } }
             }
-            p { (finding.problem.of(words.language())) }
-            @if !finding.expected.en.is_empty() { p.todo { (finding.expected.of(words.language())) } }
+            p { (prose(finding.problem.of(words.language()))) }
+            @if !finding.expected.en.is_empty() { p.todo { (prose(finding.expected.of(words.language()))) } }
         }
     }
 }

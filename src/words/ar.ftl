@@ -162,8 +162,8 @@ event-rejected = معرّف مرفوض
 event-expired = انتهت المهلة
 event-cancelled = أُوقفت المتابعة
 event-stalled = متأخر
-event-credential-held = رُفض رمز الدخول
-event-credential-restored = قُبل رمز الدخول من جديد
+event-credential-held = رُفض رمز الوصول
+event-credential-restored = قُبل رمز الوصول من جديد
 event-vat-held = عُلّق الرقم الضريبي
 event-vat-restored = رُفع تعليق الرقم الضريبي
 event-renewal-due = تنتهي الشهادة قريبًا
@@ -187,7 +187,7 @@ nav-deliveries = الإشعارات
 find-label = جزء من معرّف النشاط أو الجهاز أو المرجع أو الرقم الضريبي
 find-placeholder = نشاط أو جهاز أو مرجع أو رقم ضريبي
 find-button = بحث
-banner-ill = الخدمة لا تعمل: انظر { $overview }.
+banner-ill = الخدمة لا تعمل: راجع صفحة { $overview }.
 first-title = لا شيء قيد المتابعة بعد. ما الذي تفعله أولًا:
 first-register = سجّل الجهاز لدى ClearTax، وستجد في ردّها معرّف النشاط ({ $field }).
 first-add = أضف هذا المعرّف هنا مع الرقم الضريبي الذي يخصّه:
@@ -217,11 +217,11 @@ health-attention = { $n ->
 }
 concerns-label = ما يحتاج إلى انتباهك
 concerns-more = عرض المزيد ({ $n })
-concern-more-holds = رموز دخول وأرقام ضريبية أخرى معلّقة: { $n }
+concern-more-holds = رموز وصول وأرقام ضريبية أخرى معلّقة: { $n }
 concern-paused = { $whose }: طلبت ClearTax إبطاء الطلبات.
 concern-held = { $whose } معلّق: { $reason }
-concern-unserved = لا يوجد رمز دخول للرقم الضريبي { $vat }، فلا تُتابع أنشطته.
-concern-unserved-many = لا يوجد رمز دخول للرقم الضريبي { $vat } و{ $n ->
+concern-unserved = لا يوجد رمز وصول للرقم الضريبي { $vat }، فلا تُتابع أنشطته.
+concern-unserved-many = لا يوجد رمز وصول للرقم الضريبي { $vat } و{ $n ->
     [zero] غيره
     [one] لرقم آخر
     [two] لرقمين آخرين
@@ -240,14 +240,14 @@ concern-dead = { $n ->
    *[other] تعذّر تسليم { $n } إشعار
 } إلى { $sink }.
 concern-late = ينتظر { $id } منذ { $span }.
-whose-credential = رمز الدخول { $name }
+whose-credential = رمز الوصول { $name }
 whose-vat = الرقم الضريبي { $vat }
 todo-see-log = السبب مذكور في سجل الخدمة
 todo-list-by = يعرضها كلها { $command }
 todo-nothing = لا يلزمك شيء
 todo-nothing-until = لا يلزمك شيء: تُستأنف { $when }
-todo-replace-token = استبدل ملف رمز الدخول
-todo-grant-admin = اجعل مستخدم الرمز مديرًا (Admin) لدى ClearTax
+todo-replace-token = استبدل ملف رمز الوصول
+todo-grant-admin = امنح مستخدم الرمز صلاحية المدير (Admin) لدى ClearTax
 todo-configure = أضفه إلى { $setting }
 todo-check-connection = تحقق من الاتصال بـ { $url }
 todo-resend = اعرضها وأعد إرسالها
@@ -289,7 +289,7 @@ checks-more = { $n ->
 }: يعرضها كلها { $command }.
 shade-none = لا شيء
 shade-under = أقل من { $share }
-shade-from = من { $share }
+shade-from = { $share } فأكثر
 rules-title = القواعد الأكثر فشلًا
 rules-none = لم يفشل أي فحص بسبب قاعدة بعد.
 rules-note = عدد الفحوص الفاشلة التي تذكر القاعدة.
@@ -306,10 +306,10 @@ now-last-answer = آخر رد صالح من ClearTax
 now-no-answer = لا رد منذ بدء التشغيل
 now-oldest = الأطول انتظارًا
 now-none-waits = لا شيء في الانتظار
-now-due = حان الاستعلام عنه منذ
+now-due = استعلام مستحق منذ
 now-none-due = لا شيء حان موعده
 now-undelivered = إشعارات لم تُسلَّم
-refresh-is-on = تتحدّث الصفحة كل { $n } ثانية.
+refresh-is-on = تُحدَّث الصفحة كل { $n } ثانية.
 refresh-switch-off = أوقف التحديث
 refresh-switch-on = حدّث كل { $n } ثانية
 refresh-now = تحديث
@@ -369,7 +369,7 @@ added-when = أُضيف { $when }
 ended-when = انتهى { $when }
 next-poll-when = الاستعلام التالي { $when }
 due-now = حان موعده
-deliveries-lead = ما أُعلن لأنظمتكم. يأتي ما لم يُسلَّم أولًا، ولا ضرر من إعادة الإرسال لأن جهة الاستلام تعرف كل إشعار بمعرّفه.
+deliveries-lead = ما أُرسل إلى أنظمتك من إشعارات. يأتي ما لم يُسلَّم أولًا، ولا ضرر من إعادة الإرسال لأن جهة الاستلام تعرف كل إشعار بمعرّفه.
 deliveries-none = لا شيء هنا.
 deliveries-dead = { $n ->
     [zero] سُلّمت جميع الإشعارات.
@@ -380,7 +380,7 @@ deliveries-dead = { $n ->
    *[other] لم يُسلَّم { $n } إشعار. أصلح جهة الاستلام ثم:
 }
 any-failed-first = الكل، وما لم يُسلَّم أولًا
-choice-title = أيّ { $id } تقصد؟
+choice-title = أي نشاط تقصد من { $id }؟
 choice-lead = هذا المعرّف مسجّل { $n ->
     [zero] لغير رقم ضريبي.
     [one] لرقم ضريبي واحد.
@@ -394,8 +394,8 @@ choice-caption = الأنشطة التي لها هذا المعرّف
 ## صفحة النشاط
 
 vat-named = الرقم الضريبي { $vat }
-vat-shape-short = ليس 15 رقمًا يبدأ وينتهي بالرقم 3
-headline-pending = لم تذكر ClearTax شيئًا عنه بعد؛ أُضيف { $when }.
+vat-shape-short = ليس 15 رقمًا يبدأ وينتهي بالرقم 3 (BR-KSA-40)
+headline-pending = لم يرد من ClearTax شيء عنه بعد؛ أُضيف { $when }.
 headline-in-progress = تعمل ClearTax عليه؛ أُضيف { $when }.
 headline-succeeded = للجهاز شهادة PCSID، صدرت خلال { $span } من الإضافة.
 headline-failed = انتهى دون شهادة PCSID، بعد { $span } من الإضافة.
@@ -409,7 +409,7 @@ headline-failed-checks = فشل { $n ->
 }؛ انتهى بعد { $span } من الإضافة.
 headline-rejected = لا تعرف ClearTax نشاطًا كهذا لهذا الرقم الضريبي؛ أُنهيت المتابعة بعد { $span }.
 headline-expired = لم تُنهِه ClearTax في المهلة؛ أُنهيت المتابعة بعد { $span }.
-headline-cancelled = أوقف أحدهم متابعته بعد { $span }.
+headline-cancelled = أوقف مستخدم متابعته بعد { $span }.
 next-step-title = ما الخطوة التالية
 advice-failed = هذا آخر ما قالته ClearTax عنه. صحّح ما تذكره الفحوص أدناه، وسجّل الجهاز من جديد، ثم أضف النشاط الجديد.
 advice-rejected = قارن المعرّف والرقم الضريبي بما أجابت به ClearTax عند التسجيل.
@@ -421,7 +421,7 @@ do-cancel = أوقف متابعته
 do-retry = أعد متابعته
 do-redeliver = أعد الإرسال
 do-redeliver-all = أعد إرسالها كلها
-said-due = حان موعده، وتُسأل ClearTax عنه حالما يسمح التعليق والحدود. حدّث الصفحة لترى الرد.
+said-due = سيُستعلم عنه لدى ClearTax فور ما تسمح حدود الطلبات. حدّث الصفحة لترى الرد.
 said-cancelled = لم يعد قيد المتابعة.
 said-retried = عاد قيد المتابعة كأنه أُضيف الآن.
 said-redelivered = يُرسل مرة أخرى. حدّث الصفحة لترى النتيجة.
@@ -537,7 +537,7 @@ demo-begin = بيئة تجريبية لـ ClearTax على { $upstream } وخدم
    *[other] { $n } جهاز للمتابعة.
 }
 demo-summary = كيف انتهت، بحسب الرقم الضريبي
-demo-checks = فحوص المطابقة الستة بحسب الرقم الضريبي: ✔ ناجح، ✘ فاشل، – لم يُذكر
+demo-checks = فحوص الامتثال الستة بحسب الرقم الضريبي: ✔ ناجح، ✘ فاشل، – لم يُذكر
 demo-end = كانت هذه بيئة تجريبية. للاستخدام الفعلي راجع { $file } ثم شغّل { $program }.
 
 add-new = { $id } للرقم الضريبي { $vat } قيد المتابعة من الآن
@@ -569,7 +569,7 @@ col-expires = تنتهي في
 col-days-left = الأيام الباقية
 col-reminded = ذُكّر بها
 import-column-twice = العمود { $column } مكرر
-import-fields = فيه { $count } من الحقول، وفي سطر العناوين { $header }
+import-fields = عدد حقوله { $count }، وعدد حقول سطر العناوين { $header }
 import-shortened = اختصر برنامج الجداول الرقم: اجعل تنسيق العمود نصًا
 import-progress = { $done } من { $total } سطر
 import-came-so-far = استُورد { $done } من { $total } سطر قبل الخلل؛ أعد استيراد الملف لأخذ الباقي
@@ -594,8 +594,8 @@ stored-no-reason = دون ذكر السبب
 stored-not-concluded = لم ينتهِ خلال { $span } من بدء المتابعة
 stored-cancelled = أوقف المشغّل متابعته
 stored-watched-again = أعاد المشغّل متابعته
-stored-unauthorized = رفضت ClearTax رمز الدخول (HTTP 401)
-stored-forbidden = مستخدم رمز الدخول ليس مديرًا (Admin) لهذا الرقم الضريبي (HTTP 403)
+stored-unauthorized = رفضت ClearTax رمز الوصول (HTTP 401)
+stored-forbidden = ليست لمستخدم رمز الوصول صلاحية المدير (Admin) على هذا الرقم الضريبي (HTTP 403)
 stored-throttled-for = تطلب ClearTax الانتظار { $span }
 stored-throttled = تطلب ClearTax إبطاء الطلبات
 stored-no-reply = لم يصل رد: { $detail }
@@ -629,7 +629,7 @@ stored-broke-within = انقطع الاتصال أثناء الرد: { $detail }
 stored-broke-before = انقطع الاتصال قبل الرد: { $detail }
 stored-too-long = الرد أطول من { $size } كيلوبايت
 stored-stdout = تعذّرت الكتابة إلى المخرج القياسي: { $detail }
-stored-no-credential = لا يوجد في الإعدادات رمز دخول لهذا الرقم الضريبي
+stored-no-credential = لا يوجد في الإعدادات رمز وصول لهذا الرقم الضريبي
 stored-vat-restored = عادت ClearTax تجيب عن هذا الرقم الضريبي
 stored-database-unwritable = تتعذّر الكتابة في قاعدة البيانات؛ السبب في السجل، وتُعاد المحاولة حتى تنجح
 stored-database-unreadable = تتعذّر القراءة من قاعدة البيانات؛ السبب في السجل، وتُعاد المحاولة حتى تنجح
@@ -690,7 +690,7 @@ certificates-within = خلال { $n ->
 }
 certificates-soon = تنتهي خلال 90 يومًا
 certificates-none = لا شهادة منتهية، ولا شهادة تنتهي قريبًا.
-certificates-more = وغيرها { $n }: { $command }
+certificates-more = وشهادات أخرى عددها { $n }: { $command }
 certificates-year = الاثنا عشر شهرًا القادمة
 certificates-by-day = الشهادات بحسب يوم انتهائها.
 certificates-subscribe = اشترك في التقويم
@@ -703,7 +703,7 @@ certificates-calendar = تقويم: { $n ->
    *[other] { $n } شهادة تنتهي
 } في الاثني عشر شهرًا القادمة. الأرقام في الجدول أدناه.
 certificate-ends = تنتهي
-certificate-from = صادرة عن
+certificate-from = من النشاط
 certificate-reminded = آخر تذكير
 certificate-imported = مستوردة
 certificate-day = اليوم
@@ -759,3 +759,58 @@ preflight-check = افحص
 preflight-keys = المفاتيح المعروفة: { $n }، وغير المعروفة: { $unknown }
 preflight-device = الجهاز أو السطر { $line }
 preflight-given-as = ورد باسم { $key }
+
+## ما لا يصلح في ملف أو إعداد أو مدخل
+
+place-whole-file = الملف كله
+place-line = السطر { $line }
+place-line-column = السطر { $line }، العمود { $column }
+complaint-file-json = ليس JSON صحيحًا: { $reason }
+complaint-file-json-end = ليس JSON صحيحًا: ينتهي النص قبل تمامه ({ $what })
+complaint-file-csv = ليس CSV صحيحًا
+complaint-file-not-utf8 = الحقل { $nth } ليس بترميز UTF-8
+complaint-file-fields = عدد حقوله { $count }، وعدد حقول سطر العناوين { $header }
+complaint-file-long = هو أطول من { $size } ميغابايت
+complaint-file-empty = هو فارغ
+complaint-file-no-device = لا جهاز فيه
+complaint-file-devices = أكثر ما يُقبل في ملف واحد { $most } جهاز
+complaint-file-object = يُكتب الجهاز كائنًا فيه DeviceDetails وOrganizationDetails
+complaint-file-foreign = ليس بين مفاتيحه ما يخص التسجيل (أولها `{ $key }`)؛ يطبع الخيار ‎--example ملفًا صحيحًا
+complaint-preflight-one = خطأ واحد؛ صحّحه قبل استهلاك رمز التحقق (OTP)
+complaint-preflight-many = عدد الأخطاء { $n }؛ صحّحها قبل استهلاك رمز التحقق (OTP)
+complaint-cannot-be-read = تتعذّر قراءة { $file }: { $reason }
+complaint-config-cannot-be-read = تتعذّر قراءة ملف الإعدادات `{ $file }`: { $reason }؛ حدّد غيره بالخيار ‎--config
+complaint-number-range = { $n } ليس ضمن { $range }
+complaint-number-digit = يجب أن تكون عددًا صحيحًا
+complaint-number-large = العدد أكبر مما يُقبل
+complaint-number-empty = يجب أن تكون عددًا صحيحًا
+complaint-time-such-as = يجب أن تكون مدة مثل 12h أو 90d
+complaint-no-time = `{ $text }` ليس وقتًا: اكتبه هكذا 2026-05-26 أو 2026-05-26T10:00:00Z
+complaint-set-range = القيمة `{ $value }` لا تصلح: يجب أن تكون من { $from } إلى { $until }
+complaint-set-number-range = القيمة { $value } لا تصلح: يجب أن تكون من { $from } إلى { $until }
+complaint-set-below-one = القيمة { $value } لا تصلح: يجب أن تكون 0 أو أكثر ودون 1
+complaint-set-one-or-more = القيمة 0 لا تصلح: يجب أن تكون 1 أو أكثر
+complaint-set-unknown = هذا المفتاح غير معروف
+complaint-set-unknown-expected = هذا المفتاح غير معروف، والمعروف { $known }
+complaint-set-unknown-one-of = هذا المفتاح غير معروف، والمعروف { $known }
+complaint-set-whole-number = القيمة `{ $value }` لا تصلح: يجب أن تكون عددًا صحيحًا، 0 أو أكثر
+complaint-set-number = القيمة `{ $value }` لا تصلح: يجب أن تكون عددًا
+complaint-set-boolean = القيمة `{ $value }` لا تصلح: يجب أن تكون true أو false
+complaint-set-text = القيمة `{ $value }` لا تصلح: يجب أن تكون نصًا بين علامتي اقتباس
+complaint-set-duration = القيمة `{ $value }` لا تصلح: يجب أن تكون مدة مثل "5ms" أو "5s" أو "10m" أو "72h" أو "400d"
+complaint-set-section = القيمة ({ $found }) لا تصلح: يجب أن يكون قسمًا له مفاتيحه
+complaint-set-list = القيمة ({ $found }) لا تصلح: يجب أن تكون قائمة بين قوسين معقوفين
+complaint-set-name = الاسم `{ $value }` لا يصلح: يجب أن يكون من حرف إلى 64 حرفًا من A-Z وa-z و0-9 و`_` و`-` و`.`
+complaint-set-twice = الاسم `{ $value }` مكرر: يجب أن تختلف الأسماء
+complaint-set-secret-empty = هو فارغ: حدّد الملف الذي فيه السر
+complaint-set-secret-both = لا يجتمع { $one } و{ $other }: أبقِ أحدهما
+complaint-set-secret-missing = ينقص { $key }: حدّد الملف الذي فيه السر
+complaint-set-secret-unreadable = تتعذّر قراءة `{ $file }`: ضع السر فيه واجعل هذا المستخدم قادرًا على قراءته
+complaint-set-public = يمكن الوصول إلى `{ $address }` من أجهزة أخرى: حدّد http.token_file أو استخدم 127.0.0.1
+complaint-set-address = القيمة `{ $value }` لا تصلح: يجب أن تكون عنوانًا ومنفذًا مثل 127.0.0.1:8088، أو فارغة
+complaint-set-zone = القيمة `{ $value }` لا تصلح: يجب أن تكون اسمًا من قاعدة المناطق الزمنية IANA مثل Asia/Riyadh
+complaint-set-language = القيمة `{ $value }` لا تصلح: يجب أن تكون en أو ar
+complaint-set-log-format = القيمة `{ $value }` لا تصلح: يجب أن تكون text أو json
+complaint-set-log-level = القيمة `{ $value }` لا تصلح: يجب أن تكون error أو warn أو info أو debug أو trace
+complaint-set-toml = ليس TOML صحيحًا عند { $place }: { $reason }
+complaint-set-variable = متغير البيئة { $name } لا يسمّي مفتاحًا من مفاتيح الإعدادات

@@ -1,6 +1,6 @@
 # Everything that pages and terminal say in English, in the syntax of Fluent (https://projectfluent.org).
 # ar.ftl has the same messages with the same arguments; a test compares the two. docs/glossary.md has the terms.
-# In "stored-" messages the text must stay word for word what the database holds.
+# In "stored-" and "complaint-" messages the text must stay word for word what the database holds, or the program says.
 
 ## Numbers and times
 
@@ -314,7 +314,7 @@ choice-caption = Activities with this id
 ## An activity
 
 vat-named = VAT { $vat }
-vat-shape-short = not 15 digits between two 3s
+vat-shape-short = not 15 digits between two 3s (BR-KSA-40)
 headline-pending = ClearTax has said nothing of it yet; added { $when }.
 headline-in-progress = ClearTax is working on it; added { $when }.
 headline-succeeded = the device has its PCSID, { $span } after it was added.
@@ -627,3 +627,58 @@ preflight-check = Check
 preflight-keys = Keys recognised: { $n }; not recognised: { $unknown }
 preflight-device = Device or line { $line }
 preflight-given-as = Given as { $key }
+
+## What is wrong with a file, a setting or an argument
+
+place-whole-file = the whole file
+place-line = line { $line }
+place-line-column = line { $line }, column { $column }
+complaint-file-json = not valid JSON: { $reason }
+complaint-file-json-end = not valid JSON: EOF while parsing { $what }
+complaint-file-csv = not valid CSV
+complaint-file-not-utf8 = field { $nth } is not UTF-8 text
+complaint-file-fields = it has { $count } fields, the header has { $header }
+complaint-file-long = it is longer than { $size } MiB
+complaint-file-empty = it is empty
+complaint-file-no-device = there is no device in it
+complaint-file-devices = { $most } devices are the most for one file
+complaint-file-object = a device is an object with DeviceDetails and OrganizationDetails
+complaint-file-foreign = none of its keys is a detail of a registration (`{ $key }` is the first); --example prints a file that is right
+complaint-preflight-one = 1 error; correct it before a one-time password is spent
+complaint-preflight-many = { $n } errors; correct them before a one-time password is spent
+complaint-cannot-be-read = { $file } can't be read: { $reason }
+complaint-config-cannot-be-read = configuration file `{ $file }` can't be read: { $reason }; name another with --config
+complaint-number-range = { $n } is not in { $range }
+complaint-number-digit = invalid digit found in string
+complaint-number-large = number too large to fit in target type
+complaint-number-empty = cannot parse integer from empty string
+complaint-time-such-as = it must be a time such as 12h or 90d
+complaint-no-time = `{ $text }` is no time: write it as 2026-05-26 or 2026-05-26T10:00:00Z
+complaint-set-range = `{ $value }` is not usable: it must be from { $from } to { $until }
+complaint-set-number-range = { $value } is not usable: it must be from { $from } to { $until }
+complaint-set-below-one = { $value } is not usable: it must be from 0 to below 1
+complaint-set-one-or-more = 0 is not usable: it must be 1 or more
+complaint-set-unknown = this key is not known
+complaint-set-unknown-expected = this key is not known, expected { $known }
+complaint-set-unknown-one-of = this key is not known, expected one of { $known }
+complaint-set-whole-number = `{ $value }` is not usable: it must be a whole number, 0 or more
+complaint-set-number = `{ $value }` is not usable: it must be a number
+complaint-set-boolean = `{ $value }` is not usable: it must be true or false
+complaint-set-text = `{ $value }` is not usable: it must be text in quotes
+complaint-set-duration = `{ $value }` is not usable: it must be a duration such as "5ms", "5s", "10m", "72h" or "400d"
+complaint-set-section = { $found } is not usable: it must be a section with keys of its own
+complaint-set-list = { $found } is not usable: it must be a list in brackets
+complaint-set-name = `{ $value }` is not usable: it must be 1 to 64 characters out of A-Z, a-z, 0-9, `_`, `-` and `.`
+complaint-set-twice = `{ $value }` stands twice: names must differ
+complaint-set-secret-empty = it is empty: name the file that holds the secret
+complaint-set-secret-both = { $one } and { $other } exclude each other: keep one
+complaint-set-secret-missing = { $key } is missing: name the file that holds the secret
+complaint-set-secret-unreadable = `{ $file }` can't be read: put the secret there and make it readable for this user
+complaint-set-public = `{ $address }` is reachable from other machines: set http.token_file, or listen on 127.0.0.1
+complaint-set-address = `{ $value }` is not usable: it must be an address and a port, such as 127.0.0.1:8088, or empty
+complaint-set-zone = `{ $value }` is not usable: it must be a name of the IANA time zone database, such as Asia/Riyadh
+complaint-set-language = `{ $value }` is not usable: it must be en or ar
+complaint-set-log-format = `{ $value }` is not usable: it must be text or json
+complaint-set-log-level = `{ $value }` is not usable: it must be error, warn, info, debug or trace
+complaint-set-toml = not valid TOML at { $place }: { $reason }
+complaint-set-variable = environment variable { $name } names no key of the configuration

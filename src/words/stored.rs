@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use fluent_bundle::FluentArgs;
 use fluent_syntax::ast::{Entry, Expression, InlineExpression, PatternElement};
+use maud::{Markup, html};
 
-use super::{ENGLISH, STORED, Words, formatted};
+use super::{BEGIN, COMPLAINTS, END, ENGLISH, STORED, Words, formatted};
 use crate::domain::activity::State;
 use crate::domain::catalogue::Language;
-use crate::page::state_word;
+use crate::page::{cut, state_word, theirs, visible};
 
 /// A message as it is recognised: texts, and the names of what stands between them.
 struct Template {
@@ -27,7 +28,13 @@ enum Piece {
     Name(&'static str),
 }
 
-static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
+static SENTENCES: LazyLock<Vec<Template>> = LazyLock::new(|| templates(&[STORED]));
+
+/// What a command or a page may complain of. Apart from what is stored: these are short, and what others wrote could look
+/// like one.
+static COMPLAINABLE: LazyLock<Vec<Template>> = LazyLock::new(|| templates(&[STORED, COMPLAINTS]));
+
+fn templates(keys: &[&[&'static str]]) -> Vec<Template> {
     // What could be read of a file that has mistakes will do; a test finds them.
     let resource = match fluent_syntax::parser::parse(ENGLISH) {
         Ok(resource) | Err((resource, _)) => resource,
@@ -37,7 +44,7 @@ static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
         .into_iter()
         .filter_map(|entry| {
             let Entry::Message(message) = entry else { return None };
-            let key = STORED.iter().find(|key| **key == message.id.name)?;
+            let key = keys.iter().copied().flatten().find(|key| **key == message.id.name)?;
             let pieces = message.value?.elements.into_iter().filter_map(|element| match element {
                 PatternElement::TextElement { value } => Some(Piece::Text(value)),
                 PatternElement::Placeable {
@@ -56,7 +63,7 @@ static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
     };
     templates.sort_by_key(|template| std::cmp::Reverse(fixed(template)));
     templates
-});
+}
 
 impl Words {
     /// A sentence of ours that was stored in English, in this language; `None`: it stays as it is.
@@ -64,14 +71,73 @@ impl Words {
         if self.language == Language::English {
             return None;
         }
-        let Some((key, found)) = recognised(sentence) else {
+        self.marked(sentence, &SENTENCES).map(|said| said.replace([BEGIN, END], ""))
+    }
+
+    /// The same for a page: what others wrote stands isolated in it, each piece in its own direction. Cut after so many
+    /// characters.
+    pub(crate) fn stored_markup(self, sentence: &str, n_chars: usize) -> Option<Markup> {
+        if self.language == Language::English {
+            return None;
+        }
+        let said = cut(&self.marked(sentence, &SENTENCES)?, n_chars);
+        Some(html! {
+            @for (nth, piece) in said.split(BEGIN).enumerate() {
+                @let (their_own, rest) = piece.split_once(END).unwrap_or(if nth == 0 { ("", piece) } else { (piece, "") });
+                @if !their_own.is_empty() { (theirs(their_own)) }
+                (visible(rest))
+            }
+        })
+    }
+
+    /// A stored sentence in this language, with marks around what others wrote.
+    fn marked(self, sentence: &str, templates: &[Template]) -> Option<String> {
+        let Some((key, found)) = recognised(sentence, templates) else {
             // Some sentences have their full stop in one place and none in another.
             let with_stop = (!sentence.ends_with('.')).then(|| format!("{sentence}."))?;
-            let (key, found) = recognised(&with_stop)?;
+            let (key, found) = recognised(&with_stop, templates)?;
             let said = self.with(key, found);
             return Some(said.strip_suffix('.').map(str::to_owned).unwrap_or(said));
         };
         Some(self.with(key, found))
+    }
+
+    /// What a command or a page complains of, in this language: each line of it, and of a line what stands behind the
+    /// places that it names, as in `pcsid-watch.toml: http.listen: …`. What is not known stays as it is.
+    pub fn complaint(self, text: &str) -> String {
+        if self.language == Language::English {
+            return text.to_owned();
+        }
+        text.split('\n').map(|line| self.complaint_line(line)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn complaint_line(self, line: &str) -> String {
+        let mut starts = std::iter::once(0).chain(line.match_indices(": ").map(|(at, mark)| at + mark.len()));
+        let known = starts.find_map(|at| {
+            let said = self.marked(line.get(at..)?, &COMPLAINABLE)?;
+            Some((line.get(..at)?, said.replace([BEGIN, END], "")))
+        });
+        let Some((places, said)) = known else { return line.to_owned() };
+        let places = places.split_inclusive(": ").map(|place| match place.strip_suffix(": ") {
+            Some(place) => format!("{}: ", self.place(place).unwrap_or_else(|| place.to_owned())),
+            None => place.to_owned(),
+        });
+        places.chain([said]).collect()
+    }
+
+    /// A place in a file, as it is named in English.
+    fn place(self, text: &str) -> Option<String> {
+        if text == "the whole file" {
+            return Some(self.place_whole_file().to_string());
+        }
+        let rest = text.strip_prefix("line ")?;
+        match rest.split_once(", column ") {
+            None => Some(self.place_line(rest.parse::<u64>().ok()?).to_string()),
+            Some((line, column)) => {
+                let (line, column) = (line.parse::<u64>().ok()?, column.parse::<u64>().ok()?);
+                Some(self.place_line_column(column, line).to_string())
+            }
+        }
     }
 
     /// A message with what stood in a stored sentence.
@@ -79,14 +145,14 @@ impl Words {
         let mut arguments = FluentArgs::new();
         for (name, value) in found {
             // A part may be a sentence of ours again.
-            let value = match name {
-                "state" => State::from_label(value)
-                    .map_or_else(|| value.to_owned(), |state| state_word(self, state).to_string()),
-                "span" => span(value).map_or_else(|| value.to_owned(), |span| self.roughly(span)),
-                "detail" => self.stored(value).unwrap_or_else(|| value.to_owned()),
-                _ => value.to_owned(),
+            let own = match name {
+                "state" => State::from_label(value).map(|state| state_word(self, state).to_string()),
+                "span" => span(value).map(|span| self.roughly(span)),
+                "detail" => self.marked(value, &SENTENCES),
+                _ => None,
             };
-            arguments.set(name, value);
+            arguments
+                .set(name, own.unwrap_or_else(|| format!("{BEGIN}{}{END}", value.replace([BEGIN, END], ""))));
         }
         formatted(self.language, key, &arguments)
     }
@@ -107,8 +173,11 @@ fn span(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(unit_ms).map(Duration::from_millis)
 }
 
-fn recognised(sentence: &str) -> Option<(&'static str, Vec<(&'static str, &str)>)> {
-    TEMPLATES.iter().find_map(|template| Some((template.key, matched(&template.pieces, sentence)?)))
+fn recognised<'s>(
+    sentence: &'s str,
+    templates: &[Template],
+) -> Option<(&'static str, Vec<(&'static str, &'s str)>)> {
+    templates.iter().find_map(|template| Some((template.key, matched(&template.pieces, sentence)?)))
 }
 
 /// What stands in the places of a template, the shortest that fits; `None` where it does not fit.

@@ -168,6 +168,23 @@ async fn the_api_and_the_page_say_the_same_and_know_what_the_database_does() {
         page.contains("BR-KSA-40") && page.contains("&lt;b&gt;till") && !page.contains("<b>till"),
         "{page}"
     );
+    // What can't be read is told in the reader's language.
+    for (language, text, said) in [
+        ("ar", "[1]", "/0: يُكتب الجهاز كائنًا فيه DeviceDetails وOrganizationDetails"),
+        ("ar", "vat,CommonName\n1\n", "السطر 2: عدد حقوله 1، وعدد حقول سطر العناوين 2"),
+        ("ar", "{", "السطر 1، العمود 1: ليس JSON صحيحًا: ينتهي النص قبل تمامه"),
+        ("en", "[1]", "/0: a device is an object with DeviceDetails and OrganizationDetails"),
+    ] {
+        let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("text", text).finish();
+        let request = client
+            .post(daemon.url() + "/preflight")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept-language", language);
+        let page = request.body(body).send().await.unwrap().text().await.unwrap();
+        assert!(page.contains(said), "{page}");
+    }
+    let ran = check(&setup, "{}", &["--lang", "ar"]);
+    assert!(ran.stderr.contains("صحّحها قبل استهلاك رمز التحقق (OTP)"), "{}", ran.stderr);
     let pasted = url::form_urlencoded::Serializer::new(String::new()).append_pair("text", "{\"x\"").finish();
     let request = client
         .post(daemon.url() + "/preflight?lang=ar")
