@@ -8,6 +8,7 @@ mod demo;
 mod evidence;
 mod explain;
 mod health;
+mod help;
 mod import;
 mod output;
 mod preflight;
@@ -181,6 +182,18 @@ pub async fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => {
+            // What stands in a log is in English.
+            let is_for_a_log = err.use_stderr() && std::env::args_os().any(|argument| argument == "run");
+            let err = match language_at_start() {
+                Language::Arabic if !is_for_a_log => match help::in_arabic(err) {
+                    Ok(err) => err,
+                    Err(text) => {
+                        complain(&text);
+                        return 2;
+                    }
+                },
+                _ => err,
+            };
             // To stdout for --help and --version, to stderr otherwise; where neither can be written there is
             // nobody to tell.
             if !err.use_stderr() {
@@ -197,15 +210,14 @@ pub async fn main() -> u8 {
     let (config, lang, is_daemon) = (cli.config.clone(), cli.lang, matches!(cli.command, Command::Run));
     // A sentence of ours in the language that was asked for; what else went wrong, in English.
     let told = |err: &anyhow::Error| {
-        let configured =
-            || Settings::load(config.as_deref()).map_or_else(|_| Language::English, |read| read.language);
-        let language = lang.map_or_else(configured, |lang| LanguageArg::or(Some(lang), Language::English));
         let sentence = sentence(err);
         // What stands in a log is in English.
         if is_daemon {
             return sentence;
         }
-        Words::of(language).stored(&sentence).unwrap_or(sentence)
+        let configured = || Settings::language(config.as_deref());
+        let language = lang.map_or_else(configured, |lang| LanguageArg::or(Some(lang), Language::English));
+        Words::of(language).complaint(&sentence)
     };
     // A daemon's last word belongs to its log, also where the configuration can't be used; other commands talk to people.
     let format = match &cli.command {
@@ -242,6 +254,19 @@ pub fn format_at_start() -> LogFormat {
         true => Settings::log_format(None),
         false => LogFormat::Text,
     }
+}
+
+/// The reader's language as far as it is known before the arguments are understood.
+fn language_at_start() -> Language {
+    let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let value = |name: &str| {
+        let after = arguments.iter().skip_while(|arg| *arg != name).nth(1).cloned();
+        let inside =
+            || arguments.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
+        after.or_else(inside)
+    };
+    let asked_for = value("--lang").and_then(|label| Language::from_label(&label));
+    asked_for.unwrap_or_else(|| Settings::language(value("--config").map(PathBuf::from).as_deref()))
 }
 
 fn is_broken_pipe(err: &anyhow::Error) -> bool {

@@ -193,12 +193,24 @@ impl Settings {
 
     /// `log.format` alone, also of a configuration that can't be used otherwise: its problems are said in it.
     pub fn log_format(explicit: Option<&Path>) -> LogFormat {
-        let from_variable = std::env::var(format!("{VARIABLE_PREFIX}LOG__FORMAT")).ok();
-        let from_file = || raw::log_format(&std::fs::read_to_string(Self::file(explicit)?).ok()?);
-        match from_variable.or_else(from_file).as_deref() {
+        match Self::alone(explicit, "log", "format").as_deref() {
             Some("json") => LogFormat::Json,
             _ => LogFormat::Text,
         }
+    }
+
+    /// `ui.language` alone, likewise.
+    pub fn language(explicit: Option<&Path>) -> Language {
+        let label = Self::alone(explicit, "ui", "language");
+        label.and_then(|label| Language::from_label(&label)).unwrap_or_default()
+    }
+
+    /// One text of a configuration that may be broken elsewhere.
+    fn alone(explicit: Option<&Path>, section: &str, key: &str) -> Option<String> {
+        let variable =
+            format!("{VARIABLE_PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase());
+        let from_file = || raw::alone(&std::fs::read_to_string(Self::file(explicit)?).ok()?, section, key);
+        std::env::var(variable).ok().or_else(from_file)
     }
 
     /// As [`Settings::load`], from a file's text and from environment variables.

@@ -357,14 +357,14 @@ pub(super) fn read(
     Ok((raw, origins))
 }
 
-/// `log.format` as a file has it, where the rest may be anything; what is no TOML is looked through line by line.
-pub(super) fn log_format(text: &str) -> Option<String> {
+/// One text as a file has it, where the rest may be anything; what is no TOML is looked through line by line.
+pub(super) fn alone(text: &str, section: &str, key: &str) -> Option<String> {
     if let Ok(file) = text.parse::<toml::Table>() {
-        return Some(file.get("log")?.get("format")?.as_str()?.to_owned());
+        return Some(file.get(section)?.get(key)?.as_str()?.to_owned());
     }
-    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "[log]").skip(1);
-    let line =
-        lines.by_ref().take_while(|line| !line.starts_with('[')).find(|line| line.starts_with("format"))?;
+    let heading = format!("[{section}]");
+    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != heading).skip(1);
+    let line = lines.by_ref().take_while(|line| !line.starts_with('[')).find(|line| line.starts_with(key))?;
     Some(line.split(['"', '\'']).nth(1)?.to_owned())
 }
 

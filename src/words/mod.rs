@@ -11,7 +11,7 @@ mod fold;
 mod measures;
 mod stored;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod zone;
 
 use std::fmt;
@@ -29,6 +29,8 @@ pub use zone::Zone;
 
 const ENGLISH: &str = include_str!("en.ftl");
 const ARABIC: &str = include_str!("ar.ftl");
+/// Help of the command line, which has its English text where each argument is declared.
+const ARABIC_HELP: &str = include_str!("help.ar.ftl");
 
 /// What can be said in one language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +243,14 @@ fn read(name: &str, text: &str) -> Bundle {
     };
     let _ = bundle.add_resource(resource);
     bundle
+}
+
+/// A message of the command line's help in Arabic; `None`: there is none of this name.
+pub(crate) fn help(key: &str, arguments: &[(&str, &str)]) -> Option<String> {
+    static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| read("ar", ARABIC_HELP));
+    let pattern = BUNDLE.get_message(key)?.value()?;
+    let arguments: FluentArgs<'_> = arguments.iter().map(|(name, value)| (*name, *value)).collect();
+    Some(BUNDLE.format_pattern(pattern, Some(&arguments), &mut Vec::new()).into_owned())
 }
 
 fn formatted(language: Language, key: &str, arguments: &FluentArgs<'_>) -> String {

@@ -73,6 +73,11 @@ fn every_message_is_there_in_both_languages_with_the_same_arguments() {
     }
 }
 
+/// The keys of the command line's help.
+pub(crate) fn help_keys() -> BTreeSet<String> {
+    messages(ARABIC_HELP).0.into_keys().collect()
+}
+
 #[test]
 fn an_arabic_plural_has_all_six_forms() {
     let (_, forms) = messages(ARABIC);
@@ -141,6 +146,45 @@ fn stored_sentences_are_said_in_arabic_and_others_are_not_touched() {
     }
     for others in ["", "Something that nobody says here", "upstream reports FAILED twice"] {
         assert_eq!(AR.stored(others), None, "{others}");
+    }
+}
+
+#[test]
+fn what_others_wrote_within_a_stored_sentence_is_isolated_in_a_page() {
+    let refused = "upstream refused the id 3 times in a row: 6011 ZATCA issued no certificate: wait";
+    let html = AR.stored_markup(refused, 600).unwrap().into_string();
+    assert_eq!(
+        html,
+        "رفضت ClearTax المعرّف <bdi dir=\"auto\">3</bdi> مرات متتالية: \
+         <bdi dir=\"auto\">6011 ZATCA issued no certificate: wait</bdi>"
+    );
+    let cut = AR.stored_markup(refused, 40).unwrap().into_string();
+    assert!(cut.ends_with("…</bdi>") && !cut.contains(BEGIN), "{cut}");
+    let nested = AR.stored_markup("no_reply: no connection: <refused>", 600).unwrap().into_string();
+    assert_eq!(nested, "لم يصل رد: لا اتصال: <bdi dir=\"auto\">&lt;refused&gt;</bdi>");
+    assert_eq!(EN.stored_markup(refused, 600), None);
+}
+
+#[test]
+fn a_complaint_is_said_in_arabic_behind_the_places_that_it_names() {
+    for (complaint, arabic) in [
+        (
+            "pcsid-watch.toml: http.listen: `x` is not usable: it must be an address and a port, such as 127.0.0.1:8088, or empty",
+            "pcsid-watch.toml: http.listen: القيمة `x` لا تصلح: يجب أن تكون عنوانًا ومنفذًا مثل 127.0.0.1:8088، أو فارغة",
+        ),
+        (
+            "line 2, column 7: not valid JSON: expected value",
+            "السطر 2، العمود 7: ليس JSON صحيحًا: expected value",
+        ),
+        ("a.csv: the whole file: it is empty", "a.csv: الملف كله: هو فارغ"),
+        ("line 3: it has 2 fields, the header has 4", "السطر 3: عدد حقوله 2، وعدد حقول سطر العناوين 4"),
+        (
+            "x.toml: colour: this key is not known, expected one of `database`, `ui`\nnobody: knows this",
+            "x.toml: colour: هذا المفتاح غير معروف، والمعروف `database`, `ui`\nnobody: knows this",
+        ),
+    ] {
+        assert_eq!(AR.complaint(complaint), arabic);
+        assert_eq!(EN.complaint(complaint), complaint);
     }
 }
 

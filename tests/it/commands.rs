@@ -142,6 +142,60 @@ async fn lists_filter_and_print_in_three_formats() {
     );
 }
 
+#[test]
+fn help_and_complaints_are_in_the_readers_language() {
+    let setup = Setup::new(NOWHERE, "");
+    let by_setting = |arguments: &[&str]| {
+        let mut command = setup.command(arguments);
+        Ran::from(command.env("PCSID_WATCH__UI__LANGUAGE", "ar").output().unwrap())
+    };
+    for arguments in [
+        ["--lang", "ar", "list", "--help"],
+        ["list", "--help", "--lang", "ar"],
+        ["list", "-h", "--lang=ar", "-h"],
+    ] {
+        let help = setup.ok(&arguments);
+        assert!(help.contains("عرض الأنشطة، الأحدث إضافة أولًا"), "{help}");
+        assert!(
+            help.contains("الاستعمال: pcsid-watch list [OPTIONS]") && help.contains("--limit <LIMIT>"),
+            "{help}"
+        );
+        for english in ["Usage", "Options", "Only", "Print", "possible values", "default:"] {
+            assert!(!help.contains(english), "{english}: {help}");
+        }
+    }
+    let help = by_setting(&["help", "report"]).stdout;
+    assert!(help.contains("- overdue: الأنشطة التي لم تنتهِ منذ أكثر من schedule.stalled_after"), "{help}");
+    assert!(setup.ok(&["report", "--help"]).contains("Usage: pcsid-watch report"));
+
+    for (arguments, said) in [
+        (
+            &["list", "--limit", "many"][..],
+            "القيمة `many` لا تصلح لـ `--limit <LIMIT>`: يجب أن تكون عددًا صحيحًا",
+        ),
+        (&["list", "--limit", "0"], "القيمة `0` لا تصلح لـ `--limit <LIMIT>`: 0 ليس ضمن"),
+        (&["list", "--state", "DONE"], "القيم الممكنة: PENDING, IN_PROGRESS"),
+        (&["lst"], "لا يوجد أمر كهذا: `lst`"),
+        (&["show"], "ينقص ما لا بد منه: <ACTIVITY_ID>"),
+        (&["show", "x", "--bogus"], "لا يوجد خيار كهذا هنا: `--bogus`"),
+        (&["show", "x", "y"], "لا مكان هنا لـ `y`"),
+        (&["deliveries", "redeliver", "x", "--dead"], "لا يجتمع"),
+    ] {
+        let ran = by_setting(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("error:") && !ran.stderr.contains("Usage"), "{}", ran.stderr);
+    }
+    // A daemon's last words belong to its log.
+    assert!(by_setting(&["run", "--bogus"]).stderr.contains("unexpected argument"));
+
+    let mut broken = setup.command(&["list", "--lang", "ar"]);
+    let ran = Ran::from(broken.env("PCSID_WATCH__SCHEDULE__JITTER", "2").output().unwrap());
+    assert_eq!(ran.code, 2);
+    let said = "schedule.jitter: القيمة 2 لا تصلح: يجب أن تكون 0 أو أكثر ودون 1";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_of_two_vats_has_to_be_told_apart() {
     let setup = Setup::new(NOWHERE, "");
