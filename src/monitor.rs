@@ -558,7 +558,7 @@ impl Monitor {
     fn add_pieces(&self, seen: &mut Registry) {
         let family = Family::<ByPiece, Gauge>::default();
         let held = self.health().held.clone();
-        let mut add = |kind, name: &str, is_this: &dyn Fn(&Piece) -> bool| {
+        let add = |kind, name: &str, is_this: &dyn Fn(&Piece) -> bool| {
             let labels = ByPiece { kind, name: name.to_owned() };
             family.get_or_create(&labels).set(i64::from(held.iter().any(is_this)));
         };
