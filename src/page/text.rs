@@ -45,8 +45,8 @@ const MAX_UNBROKEN_CHARS: usize = 24;
 
 /// An id, a code or a command: always from left to right, whatever surrounds it, and a short one never broken at a hyphen.
 pub(crate) fn code(text: &str) -> Markup {
-    let is_short = text.chars().count() <= MAX_UNBROKEN_CHARS;
-    html! { code.unbroken[is_short] dir="ltr" { (visible(text)) } }
+    let class = (text.chars().count() <= MAX_UNBROKEN_CHARS).then_some("unbroken");
+    html! { code class=[class] dir="ltr" { (visible(text)) } }
 }
 
 /// A text of ours, whose codes (`KSA-10`, `BT-112`) are isolated and never broken at their hyphens.

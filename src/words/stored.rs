@@ -114,7 +114,14 @@ impl Words {
     fn complaint_line(self, line: &str) -> String {
         let mut starts = std::iter::once(0).chain(line.match_indices(": ").map(|(at, mark)| at + mark.len()));
         let known = starts.find_map(|at| {
-            let said = self.marked(line.get(at..)?, &COMPLAINABLE)?;
+            let sentence = line.get(at..)?;
+            // What is told of one value or file: no place may be taken for a part of it.
+            let (_, found) = recognised(sentence, &COMPLAINABLE)?;
+            let is_whole = |(_, value): &(&str, &str)| sentence.starts_with(value) && value.contains(": ");
+            if found.first().is_some_and(is_whole) {
+                return None;
+            }
+            let said = self.marked(sentence, &COMPLAINABLE)?;
             Some((line.get(..at)?, said.replace([BEGIN, END], "")))
         });
         let Some((places, said)) = known else { return line.to_owned() };

@@ -158,7 +158,7 @@ fn what_others_wrote_within_a_stored_sentence_is_isolated_in_a_page() {
         "رفضت ClearTax المعرّف <bdi dir=\"auto\">3</bdi> مرات متتالية: \
          <bdi dir=\"auto\">6011 ZATCA issued no certificate: wait</bdi>"
     );
-    let cut = AR.stored_markup(refused, 40).unwrap().into_string();
+    let cut = AR.stored_markup(refused, 60).unwrap().into_string();
     assert!(cut.ends_with("…</bdi>") && !cut.contains(BEGIN), "{cut}");
     let nested = AR.stored_markup("no_reply: no connection: <refused>", 600).unwrap().into_string();
     assert_eq!(nested, "لم يصل رد: لا اتصال: <bdi dir=\"auto\">&lt;refused&gt;</bdi>");

@@ -308,7 +308,7 @@ async fn rules_of_the_users_are_found_and_told_and_a_bad_file_is_refused_with_it
     };
     let refused = setup.run(&["explain", "House-Rule"]);
     assert!(
-        refused.code == 2 && refused.stderr.contains("catalogue.file: `rules.toml` can't be read"),
+        refused.code == 2 && refused.stderr.contains("catalogue.file: تتعذّر قراءة `rules.toml`"),
         "{}",
         refused.stderr
     );

@@ -190,7 +190,7 @@ async fn the_api_and_the_page_say_the_same_and_know_what_the_database_does() {
         .post(daemon.url() + "/preflight?lang=ar")
         .header("content-type", "application/x-www-form-urlencoded");
     let page = request.body(pasted).send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("not valid JSON") && page.contains("فحص"), "{page}");
+    assert!(page.contains("السطر 1، العمود 4: ليس JSON صحيحًا") && page.contains("فحص"), "{page}");
 
     eventually("nothing was stored", || async {
         (setup.number("SELECT count(*) FROM report_activities").await == n_stored).then_some(())
