@@ -180,7 +180,7 @@ async fn holds_plans_and_undelivered_events_move_over() {
             receiver.seen().into_iter().skip(tried.len()).find(|seen| seen.headers["webhook-id"] == *id);
         assert_eq!(after.map(|seen| seen.body).as_ref(), Some(&before.body), "{id}");
     }
-    let kinds = setup.rows("json_quote(type) AS r FROM report_events ORDER BY seq").await;
+    let kinds = setup.rows("json_quote(type) AS r FROM report_events").await;
     for kind in ["upstream.vat.held", "upstream.vat.restored"] {
         assert_eq!(kinds.iter().filter(|other| *other == kind).count(), 1, "{kinds:?}");
     }
@@ -189,7 +189,7 @@ async fn holds_plans_and_undelivered_events_move_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_is_killed_leaves_the_target_empty_or_complete() {
-    const N_ACTIVITIES: usize = 4_000;
+    const N_ACTIVITIES: usize = 2_000;
     let setup = Setup::new("http://127.0.0.1:9", "");
     let sqlite = format!("sqlite://{}", setup.path("before.db").display());
     let on_file = |arguments: &[&str]| {
@@ -206,7 +206,7 @@ async fn a_copy_that_is_killed_leaves_the_target_empty_or_complete() {
     let count = "SELECT count(*) FROM activities";
     assert_eq!(setup.server().psql(count), N_ACTIVITIES.to_string());
     let mut n_interrupted = 0;
-    let n_kills = 5;
+    let n_kills = 4;
     for nth in 0..n_kills {
         let target = Cluster::shared().new_database();
         let mut copying = on_file(&["db", "copy", "--to", &target.url]).spawn().unwrap();

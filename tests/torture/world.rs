@@ -21,7 +21,7 @@ pub const VATS: [&str; 3] = [VAT, OTHER_VAT, THIRD_VAT];
 const SECOND_TOKEN: &str = "another-cleartax-token-for-tests";
 
 /// Requests a minute of that credential, where it has a limit.
-pub const QUOTA: u32 = 1_200;
+pub const QUOTA: u32 = 480;
 
 /// Refusals in a row that reject an activity, by default.
 pub const REJECT_AFTER: usize = 3;
