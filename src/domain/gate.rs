@@ -12,12 +12,14 @@
 //! A closed gate lets one probe through an interval, and the interval grows by the same backoff that activities
 //! use. Behind a gate nothing is written to the activities: they stay due, so that ten thousand of them cost
 //! one probe, and are asked for as soon as it opens. After an outage the number of requests in flight grows
-//! from one, so that upstream is not met by a stampede.
+//! from one, so that upstream is not met by a stampede. A receiver of events has a gate of the same kind
+//! ([`ReceiverGate`]).
 //!
 //! Pure: time and luck are arguments, and [`Gates`] has one owner, the poller.
 
 mod brake;
 mod hold;
+mod receiver;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,7 @@ use brake::{Brake, BrakeStep};
 use hold::{ClosedGate, Gate, HoldStep, Moment, Sign};
 
 pub use hold::{Hold, Passage};
+pub use receiver::{LONGEST_RECEIVER_PROBE, ReceiverGate, ReceiverStep, ReceiverTicket};
 
 /// Requests in a row that came to nothing usable, without anything else in between, that count as an outage: silence
 /// and prompt but useless answers alike.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RecorderHandle;
 use crate::clock::Clock;
+use crate::domain::gate::{LONGEST_RECEIVER_PROBE, Passage, ReceiverGate, ReceiverStep, ReceiverTicket};
 use crate::domain::schedule::Backoff;
 use crate::domain::time::Timestamp;
 use crate::monitor::{Attempted, Monitor};
@@ -24,29 +25,22 @@ const MAX_CONCURRENT: usize = 8;
 /// Deliveries claimed ahead. Each holds its payload, so there are few.
 const READY: usize = 64;
 
-/// Failures in a row after which a sink is tried with one delivery at a time, further and further apart.
-const DOWN_AFTER: u32 = 8;
-
 /// First and longest wait between tries of a delivery, and how they grow.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(10 * 60 * 60);
 const RETRY_MULTIPLIER: f64 = 3.0;
 const RETRY_JITTER: f64 = 0.2;
 
-/// Longest wait between two tries of a sink that is down.
-const LONGEST_DOWN_PROBE: Duration = Duration::from_secs(60);
-
 /// Longest wait without a look at the outbox; also how often a webhook's secret is read again.
-const TEND_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Writes events to standard output, one JSON object a line. There is one, and it writes one line at a time.
 #[derive(Debug, Default)]
 pub struct LogSink;
 
 impl LogSink {
-    async fn write(&self, payload: &str) -> Attempt {
+    async fn write(&self, mut line: String) -> Attempt {
         let mut stdout = tokio::io::stdout();
-        let mut line = payload.to_owned();
         line.push('\n');
         let written = match stdout.write_all(line.as_bytes()).await {
             Ok(()) => stdout.flush().await,
@@ -75,7 +69,7 @@ pub enum Sink {
 impl Sink {
     async fn deliver(&self, event_id: &str, payload: String) -> Attempt {
         match self {
-            Sink::Log(sink) => sink.write(&payload).await,
+            Sink::Log(sink) => sink.write(payload).await,
             Sink::Webhook(sender) => sender.send(event_id, payload).await,
         }
     }
@@ -93,8 +87,8 @@ impl Sink {
 #[derive(Debug)]
 struct Ended {
     delivery: ClaimedDelivery,
+    ticket: ReceiverTicket,
     attempted_at: Timestamp,
-    began_at: Instant,
     duration: Duration,
     attempt: Attempt,
 }
@@ -136,9 +130,9 @@ pub struct Dispatcher {
     monitor: Arc<Monitor>,
     ready: VecDeque<ClaimedDelivery>,
     attempts: JoinSet<Ended>,
-    n_failures: u32,
-    down_interval: Duration,
-    not_before: Instant,
+    gate: ReceiverGate,
+    /// What the gate reckons from: no clock that jumps keeps a receiver waiting.
+    began_at: Instant,
     look_at: Instant,
 }
 
@@ -157,9 +151,8 @@ impl Dispatcher {
             monitor: parts.monitor,
             ready: VecDeque::new(),
             attempts: JoinSet::new(),
-            n_failures: 0,
-            down_interval: FIRST_RETRY,
-            not_before: Instant::now(),
+            gate: ReceiverGate::default(),
+            began_at: Instant::now(),
             look_at: Instant::now(),
         }
     }
@@ -169,17 +162,20 @@ impl Dispatcher {
     /// # Errors
     /// Where an attempt's task died, which is a defect.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
-        let mut tending = tokio::time::interval(TEND_EVERY);
-        tending.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.send_due().await;
-            let next = self.look_at.max(self.not_before);
+            let next = self.look_at.max(self.probe_at());
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = self.attempts.join_next() => self.settle(ended?).await,
                 () = self.deliveries.released() => self.look_at = Instant::now(),
                 () = self.wake.notified() => self.look_at = Instant::now(),
-                _ = tending.tick() => self.tend().await,
+                _ = ticks.tick() => {
+                    self.refresh_secret();
+                    self.give_up_if_down().await;
+                }
                 () = tokio::time::sleep_until(next), if self.has_room() => {}
             }
         }
@@ -198,33 +194,45 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn is_down(&self) -> bool {
-        self.n_failures >= DOWN_AFTER
+    /// The time of the gate.
+    fn gate_time(&self) -> Timestamp {
+        Timestamp::from_millis(0) + self.began_at.elapsed()
+    }
+
+    /// When the gate lets something through, where it tells.
+    fn probe_at(&self) -> Instant {
+        match self.gate.passage(self.gate_time()) {
+            Passage::Closed { until: Some(until) } => self.began_at + until.since(Timestamp::from_millis(0)),
+            _ => self.began_at,
+        }
     }
 
     fn has_room(&self) -> bool {
-        let at_once = if self.is_down() { 1 } else { self.sink.max_concurrent() };
+        // One that is down has its probe alone.
+        let at_once = if self.gate.is_down() { 1 } else { self.sink.max_concurrent() };
         self.attempts.len() < at_once
     }
 
     async fn send_due(&mut self) {
-        while self.has_room() && Instant::now() >= self.not_before {
+        while self.has_room() && !matches!(self.gate.passage(self.gate_time()), Passage::Closed { .. }) {
             if self.ready.is_empty() && Instant::now() >= self.look_at {
                 self.claim().await;
             }
-            let Some(delivery) = self.ready.pop_front() else { return };
+            let Some(mut delivery) = self.ready.pop_front() else { return };
+            let ticket = self.gate.take(self.gate_time());
             let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
             self.attempts.spawn(async move {
                 let (attempted_at, began_at) = (clock.now(), Instant::now());
-                let attempt = sink.deliver(&delivery.event_id, delivery.payload.clone()).await;
-                Ended { delivery, attempted_at, began_at, duration: began_at.elapsed(), attempt }
+                let payload = std::mem::take(&mut delivery.payload);
+                let attempt = sink.deliver(&delivery.event_id, payload).await;
+                Ended { delivery, ticket, attempted_at, duration: began_at.elapsed(), attempt }
             });
         }
     }
 
     async fn claim(&mut self) {
         let now = self.clock.now();
-        let limit = if self.is_down() { 1 } else { READY };
+        let limit = if self.gate.is_down() { 1 } else { READY };
         let claimed = self.deliveries.claim(now, limit).await;
         let next_at = match &claimed {
             Ok(claimed) if claimed.is_empty() => self.deliveries.next_at().await,
@@ -235,23 +243,23 @@ impl Dispatcher {
                 let wait = match next_at {
                     _ if !claimed.is_empty() => Duration::ZERO,
                     Some(next_at) => next_at.since(now).max(Duration::from_millis(1)),
-                    None => TEND_EVERY,
+                    None => LOOK_EVERY,
                 };
-                self.look_at = Instant::now() + wait.min(TEND_EVERY);
+                self.look_at = Instant::now() + wait.min(LOOK_EVERY);
                 self.ready.extend(claimed);
             }
             (Err(err), _) | (_, Err(err)) => {
                 tracing::debug!(sink = %self.name, error = &err as &dyn std::error::Error, "the outbox can't be read");
-                self.look_at = Instant::now() + TEND_EVERY;
+                self.look_at = Instant::now() + LOOK_EVERY;
             }
         }
     }
 
     async fn settle(&mut self, ended: Ended) {
-        let Ended { delivery, attempted_at, began_at, duration, attempt } = ended;
+        let Ended { delivery, ticket, attempted_at, duration, attempt } = ended;
         let now = self.clock.now();
         let outcome = what_follows(&attempt, &delivery, now, self.retry_for, fastrand::f64());
-        self.note_health(&attempt, outcome, began_at, &delivery.event_id);
+        self.note_health(&attempt, outcome, ticket, &delivery.event_id);
         let attempted = match outcome {
             DeliveryOutcome::Delivered => Attempted::Delivered,
             DeliveryOutcome::Retry { .. } => Attempted::Failed,
@@ -276,7 +284,7 @@ impl Dispatcher {
         &mut self,
         attempt: &Attempt,
         outcome: DeliveryOutcome,
-        began_at: Instant,
+        ticket: ReceiverTicket,
         event_id: &str,
     ) {
         let (name, error) = (&self.name, attempt.error.as_deref().unwrap_or_default());
@@ -288,47 +296,34 @@ impl Dispatcher {
                 "event {event_id} is dead for {name}: {error}; `pcsid-watch deliveries redeliver {event_id}` sends it again"
             );
         }
-        match attempt.disposition {
-            Disposition::Delivered => {
-                if self.n_failures > 0 {
-                    tracing::info!(sink = %name, n_failures = self.n_failures, "{name} takes events again after {} tries", self.n_failures);
-                }
-                self.n_failures = 0;
-                self.down_interval = FIRST_RETRY;
+        // One that is gone has answered, and knows what it wants.
+        let is_answered = !matches!(attempt.disposition, Disposition::Retry { .. });
+        match self.gate.settle(ticket, is_answered, self.gate_time(), fastrand::f64()) {
+            ReceiverStep::Unchanged => {}
+            ReceiverStep::Failed => {
+                tracing::warn!(sink = %name, error, "an event could not be delivered to {name}: {error}; it is tried again");
             }
-            // The receiver answered, and knows what it wants.
-            Disposition::Gone => {}
-            Disposition::Retry { .. } => {
-                self.n_failures = self.n_failures.saturating_add(1);
-                if self.n_failures == 1 {
-                    tracing::warn!(sink = %name, error, "an event could not be delivered to {name}: {error}; it is tried again");
-                }
-                // Attempts that were on their way when it went down say nothing new.
-                if self.is_down() && began_at >= self.not_before {
-                    let backoff = Backoff::new(FIRST_RETRY, 2.0, LONGEST_DOWN_PROBE, RETRY_JITTER);
-                    let step = backoff.step(self.down_interval, fastrand::f64());
-                    self.down_interval = step.next_interval;
-                    self.not_before = Instant::now() + step.wait;
-                    // What was claimed ahead stays due; nothing holds its payload in memory meanwhile.
-                    self.deliveries.put_back(self.ready.drain(..));
-                }
+            // What was claimed ahead stays due; nothing holds its payload in memory meanwhile.
+            ReceiverStep::Down => self.deliveries.put_back(self.ready.drain(..)),
+            ReceiverStep::Recovered { n_failures } => {
+                tracing::info!(sink = %name, n_failures, "{name} takes events again after {n_failures} tries");
             }
         }
     }
 
-    async fn tend(&mut self) {
+    fn refresh_secret(&self) {
         if let Sink::Webhook(sender) = &*self.sink {
             sender.refresh_secret();
-        }
-        if self.is_down() {
-            self.give_up().await;
         }
     }
 
     /// A sink that is down gets one try at a time, so that most events would never see the last one of their own.
-    async fn give_up(&self) {
+    async fn give_up_if_down(&self) {
+        if !self.gate.is_down() {
+            return;
+        }
         // A little later than their own last try would be, so that it is not taken from them.
-        let tried_before = self.clock.now() - self.retry_for - LONGEST_DOWN_PROBE;
+        let tried_before = self.clock.now() - self.retry_for - LONGEST_RECEIVER_PROBE;
         match self.deliveries.give_up(tried_before).await {
             Ok(0) => {}
             Ok(n_dead) => {
