@@ -5,10 +5,11 @@ use std::io::{IsTerminal, Read, Write};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{self, Eyes, Format, cells, labelled, printable};
+use super::output::{self, Eyes, Format, cells, labelled};
 use super::{CliError, CliResult};
 use crate::domain::catalogue::{Catalogue, Explanation, Language, Severity};
 use crate::domain::rules::split;
+use crate::domain::text::one_line;
 use crate::page::owner_word;
 use crate::settings::Settings;
 use crate::store::{Cell, Table};
@@ -134,7 +135,7 @@ fn for_eyes(explained: &[Explained], eyes: &Eyes) -> String {
     let [of_severity, of_owner, of_message, of_meaning, of_remedy] = labels;
     let mut lines = Vec::new();
     for Explained { message, severity, explanation } in explained {
-        let rule = explanation.rule.as_deref().map_or_else(|| words.no_rule_code().to_string(), printable);
+        let rule = explanation.rule.as_deref().map_or_else(|| words.no_rule_code().to_string(), one_line);
         let owner = explanation.owner.label();
         let owner_named = owner_word(words, owner).map_or_else(|| owner.to_owned(), |word| word.to_string());
         lines.push(rule);
@@ -149,7 +150,7 @@ fn for_eyes(explained: &[Explained], eyes: &Eyes) -> String {
         };
         fact(&of_owner, &owner);
         if let Some(message) = message {
-            fact(&of_message, &printable(message));
+            fact(&of_message, &one_line(message));
         }
         fact(&of_meaning, explanation.meaning.of(words.language()));
         fact(&of_remedy, explanation.remedy.of(words.language()));

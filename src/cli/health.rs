@@ -5,8 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::header::{HOST, HeaderValue};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{CliError, CliResult};
@@ -62,18 +65,22 @@ fn address(http: &HttpSettings) -> Result<SocketAddr, &'static str> {
     Ok(SocketAddr::new(ip, address.port()))
 }
 
-/// Asks, and reads until a whole answer is there; `None`: what came is none.
+/// Asks; `None`: what came is no probe's answer. Plain HTTP to an address, which needs no set-up of TLS or proxies.
 async fn ask(address: SocketAddr, path: &str) -> std::io::Result<Option<Said>> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    while stream.read_buf(&mut answer).await? > 0 && answer.len() < MAX_ANSWER_BYTES {
-        if let Some(said) = parse(&answer) {
-            return Ok(Some(said));
-        }
-    }
-    Ok(None)
+    let stream = TcpStream::connect(address).await?;
+    Ok(exchange(stream, address, path).await)
+}
+
+async fn exchange(stream: TcpStream, address: SocketAddr, path: &str) -> Option<Said> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    let mut request = hyper::Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = path.parse().ok()?;
+    request.headers_mut().insert(HOST, HeaderValue::from_str(&address.to_string()).ok()?);
+    let answer = sender.send_request(request).await.ok()?;
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.ok()?;
+    Said::read(status, &body.to_bytes())
 }
 
 /// What a probe said.
@@ -84,22 +91,21 @@ struct Said {
     reasons: Vec<String>,
 }
 
-fn parse(answer: &[u8]) -> Option<Said> {
-    let text = std::str::from_utf8(answer).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.1 ")?.split(' ').next()?.parse().ok()?;
-    let body: Value = serde_json::from_str(body).ok()?;
-    let reasons = body["reasons"].as_array().into_iter().flatten();
-    Some(Said {
-        status,
-        word: body["status"].as_str()?.to_owned(),
-        reasons: reasons.filter_map(Value::as_str).map(str::to_owned).collect(),
-    })
+impl Said {
+    fn read(status: u16, body: &[u8]) -> Option<Self> {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let reasons = body["reasons"].as_array().into_iter().flatten();
+        Some(Self {
+            status,
+            word: body["status"].as_str()?.to_owned(),
+            reasons: reasons.filter_map(Value::as_str).map(str::to_owned).collect(),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Said, address, parse};
+    use super::{Said, address};
     use crate::settings::HttpSettings;
 
     fn asked(listen: &str, metrics_listen: &str) -> Result<String, &'static str> {
@@ -126,10 +132,10 @@ mod tests {
     #[test]
     fn only_a_probe_s_answer_is_one() {
         let body = r#"{"status": "not ready", "reasons": ["a", "b"]}"#;
-        let said = parse(format!("HTTP/1.1 503 Service Unavailable\r\na: b\r\n\r\n{body}").as_bytes());
         let reasons = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(said, Some(Said { status: 503, word: "not ready".to_owned(), reasons }));
-        assert_eq!(parse(b"HTTP/1.1 200 OK\r\n\r\n<html>"), None);
-        assert_eq!(parse(b"SSH-2.0"), None);
+        let said = Said { status: 503, word: "not ready".to_owned(), reasons };
+        assert_eq!(Said::read(503, body.as_bytes()), Some(said));
+        assert_eq!(Said::read(200, b"<html>"), None);
+        assert_eq!(Said::read(200, b"[]"), None);
     }
 }

@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthChar as _;
 
 use crate::domain::activity::State;
 use crate::domain::catalogue::{Language, Severity};
+use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
 use crate::page::{check_word, delivery_word, event_word, owner_word, state_word};
 use crate::settings::Settings;
@@ -69,30 +70,29 @@ impl Eyes {
 
     /// A time as it is stored, on the reader's clocks; what is none stays.
     pub(super) fn time(&self, text: &str) -> String {
-        Timestamp::parse_lenient(text).map_or_else(|| printable(text), |at| self.zone.minute(at))
+        Timestamp::parse_lenient(text).map_or_else(|| one_line(text), |at| self.zone.minute(at))
     }
 
     /// As [`Eyes::time`], to the second.
     pub(super) fn second(&self, text: &str) -> String {
-        Timestamp::parse_lenient(text).map_or_else(|| printable(text), |at| self.zone.second(at))
+        Timestamp::parse_lenient(text).map_or_else(|| one_line(text), |at| self.zone.second(at))
     }
 
     /// A sentence that the database keeps in English, in the reader's language.
     pub(super) fn stored(&self, sentence: &str) -> String {
-        printable(self.words.stored(sentence).as_deref().unwrap_or(sentence))
+        one_line(self.words.stored(sentence).as_deref().unwrap_or(sentence))
     }
 
     pub(super) fn state(&self, label: &str) -> String {
         State::from_label(label)
-            .map_or_else(|| printable(label), |state| state_word(self.words, state).to_string())
+            .map_or_else(|| one_line(label), |state| state_word(self.words, state).to_string())
     }
 
     /// A value in the words of its reader, by the column it stands in.
     fn cell(&self, column: &str, cell: &Cell) -> String {
         let words = self.words;
-        let word = |word: Option<Said<'_>>, text: &str| {
-            word.map_or_else(|| printable(text), |word| word.to_string())
-        };
+        let word =
+            |word: Option<Said<'_>>, text: &str| word.map_or_else(|| one_line(text), |word| word.to_string());
         match cell {
             Cell::Null => String::new(),
             Cell::Integer(n) if !column.ends_with("http_status") => {
@@ -107,17 +107,17 @@ impl Eyes {
                 "standing" => match text.as_str() {
                     "expired" => words.certificate_ended().to_string(),
                     "ending" => words.certificate_ending().to_string(),
-                    _ => printable(text),
+                    _ => one_line(text),
                 },
                 "check_name" => word(check_word(words, text), text),
                 "severity" => Severity::from_label(text).map_or_else(
-                    || printable(text),
+                    || one_line(text),
                     |severity| severity.told().of(words.language()).to_owned(),
                 ),
                 "owner" | "next_step_owner" | "last_failure_owner" => word(owner_word(words, text), text),
                 "reason" | "held_reason" | "last_error" | "an_error" => self.stored(text),
                 column if column.ends_with("_at") => self.time(text),
-                _ => printable(text),
+                _ => one_line(text),
             },
         }
     }
@@ -163,12 +163,6 @@ pub(super) fn print(
 pub(super) fn print_json(out: &mut impl Write, value: &Value) -> std::io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
-}
-
-/// Text from outside as a terminal may see it: on one line, without control characters, and without the marks
-/// that reorder what follows them.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || crate::page::is_reordering(c) { ' ' } else { c }).collect()
 }
 
 /// How many cells of a terminal a text takes. Letter by letter: few terminals draw lam and alef as the one that they are in
@@ -301,7 +295,7 @@ fn heading(words: Words, name: &str) -> String {
         "type" => words.col_event(),
         "vat" => words.col_vat(),
         "vats" => words.col_vats(),
-        other => return printable(&other.replace('_', " ")),
+        other => return one_line(&other.replace('_', " ")),
     };
     said.to_string()
 }

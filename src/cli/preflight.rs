@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{self, Eyes, Format, printable};
+use super::output::{self, Eyes, Format};
 use super::{CliError, CliResult, complain};
 use crate::domain::preflight::{self, Context, Device, Finding, Known, MAX_BYTES, Severity};
+use crate::domain::text::one_line;
 use crate::settings::Settings;
 use crate::spreadsheet::write_csv;
 use crate::store::{Cell, Store, StoreError, Table};
@@ -186,11 +187,11 @@ fn for_eyes(name: &str, checked: &[Checked], words: Words) -> String {
             Some(line) => format!("{name}, {}", words.preflight_device(line)),
             None => name.to_owned(),
         };
-        let called = device.name().map_or_else(String::new, |name| format!(" ({})", printable(&name)));
+        let called = device.name().map_or_else(String::new, |name| format!(" ({})", one_line(&name)));
         if nth > 0 {
             text.push('\n');
         }
-        let _ = writeln!(text, "{}{called}", printable(&place));
+        let _ = writeln!(text, "{}{called}", one_line(&place));
         if findings.iter().all(|finding| finding.severity == Severity::Note) {
             let _ = writeln!(text, "  ✔ {}", words.preflight_nothing());
         }
@@ -215,10 +216,10 @@ fn line(text: &mut String, finding: &Finding, words: Words) {
         Severity::Note => "–",
     };
     let rule = finding.rule.map_or_else(String::new, |rule| format!(" [{rule}]"));
-    let value = finding.value.as_deref().map_or_else(String::new, |value| format!(" = {}", printable(value)));
-    let _ = writeln!(text, "  {mark} {}{value}{rule}", printable(&finding.field));
+    let value = finding.value.as_deref().map_or_else(String::new, |value| format!(" = {}", one_line(value)));
+    let _ = writeln!(text, "  {mark} {}{value}{rule}", one_line(&finding.field));
     if let Some(key) = &finding.key {
-        let _ = writeln!(text, "      {}", words.preflight_given_as(printable(key)));
+        let _ = writeln!(text, "      {}", words.preflight_given_as(one_line(key)));
     }
     let _ = writeln!(text, "      {}", finding.problem.of(words.language()));
     let expected = finding.expected.of(words.language());

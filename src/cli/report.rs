@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use super::output::{self, Eyes, Format};
 use super::{CliResult, open};
 use crate::domain::catalogue::Language;
-use crate::settings::{Settings, parse_span};
+use crate::domain::time::parse_duration;
+use crate::settings::Settings;
 use crate::store::Report;
 
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ enum ReportName {
 
 /// A time as the configuration writes it.
 fn time(text: &str) -> Result<Duration, String> {
-    parse_span(text).ok_or_else(|| "it must be a time such as 12h or 90d".to_owned())
+    parse_duration(text.trim()).ok_or_else(|| "it must be a time such as 12h or 90d".to_owned())
 }
 
 pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {

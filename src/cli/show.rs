@@ -6,11 +6,12 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::activities::activity_ref;
-use super::output::{self, Eyes, Format, cells, labelled, printable, wrapped};
+use super::output::{self, Eyes, Format, cells, labelled, wrapped};
 use super::{CliResult, open};
 use crate::domain::activity::Vat;
 use crate::domain::catalogue::{Language, Severity};
 use crate::domain::rules::page_as_sentence;
+use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
 use crate::page::{check_word, delivery_word, event_word, owner_word};
 use crate::settings::Settings;
@@ -234,7 +235,7 @@ impl<'a> Story<'a> {
         ] {
             let codes =
                 rules.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-            let codes: Vec<String> = codes.map(printable).collect();
+            let codes: Vec<String> = codes.map(one_line).collect();
             let codes = match codes.as_slice() {
                 [] => words.none().to_string(),
                 codes => codes.join(&format!("{} ", words.list_comma())),
@@ -322,7 +323,7 @@ fn rows<'a>(parent: &'a Row, key: &str) -> impl Iterator<Item = &'a Row> + use<'
 fn text(row: &Row, key: &str) -> String {
     match row.get(key) {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => printable(text),
+        Some(Value::String(text)) => one_line(text),
         Some(other) => other.to_string(),
     }
 }

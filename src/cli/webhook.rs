@@ -8,10 +8,10 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::output::printable;
 use super::{CliError, CliResult};
 use crate::clock;
 use crate::daemon::DaemonError;
+use crate::domain::text::one_line;
 use crate::settings::{SecretSource, Settings};
 use crate::webhook::{Secrets, Sender, verify};
 
@@ -61,7 +61,7 @@ pub(super) async fn test(settings: &Settings, name: &str) -> CliResult {
         writeln!(out, "webhook {name} answered HTTP {status}")?;
     }
     if !attempt.answer.is_empty() {
-        writeln!(out, "{}", printable(&attempt.answer))?;
+        writeln!(out, "{}", one_line(&attempt.answer))?;
     }
     match attempt.error {
         None => Ok(()),

@@ -13,7 +13,7 @@ use super::next_step::{NextStep, Withholding};
 use super::report::{Findings, Report};
 use super::schedule::Backoff;
 use super::text::one_line;
-use super::time::Timestamp;
+use super::time::{Timestamp, write_duration};
 
 /// The rules a decision goes by.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +136,7 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
     let expired = expired.filter(|_| age >= policy.give_up_after);
     let (state, expires) = (expired.unwrap_or(observed), expired.is_some());
     let reason = if expires {
-        format!("not concluded {} after watching began", human(policy.give_up_after))
+        format!("not concluded {} after watching began", write_duration(policy.give_up_after))
     } else {
         effect.reason
     };
@@ -337,7 +337,7 @@ impl Effect {
             },
             Verdict::Throttled { retry_after } => Self {
                 error: Some(match retry_after {
-                    Some(pause) => format!("throttled: upstream asks to wait {}", human(*pause)),
+                    Some(pause) => format!("throttled: upstream asks to wait {}", write_duration(*pause)),
                     None => "throttled: upstream asks to slow down".to_owned(),
                 }),
                 grows: false,
@@ -384,17 +384,6 @@ fn summary(findings: &Findings) -> String {
         n => format!(" (and {} more)", n - 1),
     };
     format!("{code} {message}").trim().to_owned() + &more
-}
-
-/// A duration as settings write it, in its largest exact unit.
-pub fn human(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    for (unit_ms, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
-        if ms >= unit_ms && ms.is_multiple_of(unit_ms) {
-            return format!("{}{unit}", ms / unit_ms);
-        }
-    }
-    format!("{ms}ms")
 }
 
 #[cfg(test)]

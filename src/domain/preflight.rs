@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::catalogue::Text;
+use super::text;
 use super::time::Timestamp;
 use fields::{Presence, SCHEMES, Words, is_alphanumeric, is_digits, is_group, is_vat, plain, serial_in};
 use read::{Given, GivenValue};
@@ -258,7 +259,7 @@ fn shown(value: &str) -> String {
     let mut shown = String::new();
     for c in value.chars().take(120) {
         match c {
-            c if is_invisible(c) || c.is_control() => shown.push_str(&format!("⟦U+{:04X}⟧", u32::from(c))),
+            c if is_invisible(c) || c.is_control() => shown.push_str(&text::named(c)),
             c => shown.push(c),
         }
     }

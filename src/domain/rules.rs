@@ -50,6 +50,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 
 use super::catalogue::Severity;
+use super::text::one_line;
 use view::View;
 
 pub use page::page_as_sentence;
@@ -145,7 +146,7 @@ const MAX_CODE_CHARS: usize = 64;
 
 /// An unknown code as it is kept: on one line, and cut off where it is far too long for one.
 pub(super) fn shortened(code: &str) -> String {
-    code.trim().chars().map(|ch| if ch.is_control() { ' ' } else { ch }).take(MAX_CODE_CHARS).collect()
+    one_line(code.trim()).chars().take(MAX_CODE_CHARS).collect()
 }
 
 fn fold(code: &str) -> String {

@@ -11,6 +11,25 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_direction_mark(c) { ' ' } else { c }).collect()
 }
 
+/// What can't be seen made visible: control characters and direction marks. Line breaks and tabs stay.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            '\r' => {}
+            c if c.is_control() || is_direction_mark(c) => shown.push_str(&named(c)),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// A character that can't be seen, by its number.
+pub fn named(c: char) -> String {
+    format!("⟦U+{:04X}⟧", u32::from(c))
+}
+
 /// As [`one_line`], trimmed, and cut to so many characters; `…` says so.
 pub fn beginning(text: &str, max_chars: usize) -> String {
     // A character takes at most four bytes; beyond one more than is shown there is no need to look.
@@ -72,6 +91,12 @@ mod tests {
         assert!(!escaped.contains(is_direction_mark));
         assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), evil);
         assert_eq!(escaped.len(), 2 + evil.chars().map(json_bytes).sum::<usize>());
+    }
+
+    #[test]
+    fn what_can_not_be_seen_is_shown() {
+        assert_eq!(visible("a\u{202e}b\u{7}\r\n"), "a⟦U+202E⟧b⟦U+0007⟧\n");
+        assert_eq!(visible("صندوق ١"), "صندوق ١");
     }
 
     #[test]

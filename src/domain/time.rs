@@ -52,6 +52,29 @@ impl Timestamp {
     }
 }
 
+/// Reads a duration as people write it: `5ms`, `5s`, `10m`, `72h`, `400d`. `None` for anything else.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let (unit_ms, _) = UNITS.into_iter().find(|(_, name)| *name == unit)?;
+    number.checked_mul(unit_ms).map(Duration::from_millis)
+}
+
+/// A duration as [`parse_duration`] reads it, in its largest exact unit.
+pub fn write_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let is_exact = |(unit_ms, _): &(u64, &str)| {
+        let unit_ms = u128::from(*unit_ms);
+        ms >= unit_ms && ms.is_multiple_of(unit_ms)
+    };
+    let (unit_ms, unit) = UNITS.into_iter().find(is_exact).unwrap_or((1, "ms"));
+    format!("{}{unit}", ms / u128::from(unit_ms))
+}
+
+/// Units of durations in milliseconds, the largest first.
+const UNITS: [(u64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+
 impl std::ops::Add<Duration> for Timestamp {
     type Output = Timestamp;
 
@@ -87,6 +110,44 @@ impl Serialize for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_in_their_largest_exact_unit() {
+        for (ms, expected) in [
+            (0, "0ms"),
+            (1, "1ms"),
+            (999, "999ms"),
+            (1_000, "1s"),
+            (1_500, "1500ms"),
+            (60_000, "1m"),
+            (90_000, "90s"),
+            (3_600_000, "1h"),
+            (5_400_000, "90m"),
+            (86_400_000, "1d"),
+            (259_200_000, "3d"),
+            (90_000_000, "25h"),
+        ] {
+            assert_eq!(write_duration(Duration::from_millis(ms)), expected);
+        }
+        assert!(write_duration(Duration::MAX).ends_with("ms"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn written_durations_read_back(ms: u32, unit in 0..5_usize) {
+            let duration = Duration::from_millis(u64::from(ms) * UNITS[unit].0);
+            proptest::prop_assert_eq!(parse_duration(&write_duration(duration)), Some(duration));
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_not_read() {
+        for text in
+            ["", "5", "s", "5 s", "-5s", "5.5s", "5w", "5S", "99999999999999999999s", "999999999999999999d"]
+        {
+            assert_eq!(parse_duration(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn every_documented_form_reads_as_the_same_instant() {

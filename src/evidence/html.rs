@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::domain::activity::State;
 use crate::domain::catalogue::{Language, Severity};
 use crate::domain::rules::page_as_sentence;
+use crate::domain::text::{is_direction_mark, visible};
 use crate::domain::time::Timestamp;
-use crate::page::{check_word, code, owner_word, prose, state_word, their_lines, theirs, visible};
+use crate::page::{check_word, code, owner_word, prose, state_word, their_lines, theirs};
 use crate::words::{Said, Words, Zone};
 
 const CSS: &str = include_str!("evidence.css");
@@ -322,7 +323,7 @@ fn escaped(json: &str) -> String {
     for c in json.chars() {
         match c {
             '\n' => escaped.push(c),
-            c if c.is_control() || crate::page::is_reordering(c) => {
+            c if c.is_control() || is_direction_mark(c) => {
                 let _ = write!(escaped, "\\u{:04x}", u32::from(c));
             }
             c => escaped.push(c),

@@ -6,11 +6,12 @@ use serde_json::Value;
 use super::checks::check_name;
 use super::marks::{Sign, chip_of, owner_word, sign};
 use super::rows::{Row, below, count, text, text_of};
-use super::text::{code, cut, prose, their_lines, theirs, visible};
+use super::text::{code, cut, prose, their_lines, theirs};
 use super::{Frame, link_to};
 use crate::domain::catalogue::{Language, Severity};
 use crate::domain::report::CHECK_NAMES;
 use crate::domain::rules::page_as_sentence;
+use crate::domain::text::visible;
 
 /// How many errors of a check are told one by one; its whole text has the others.
 const MAX_ERRORS: usize = 100;

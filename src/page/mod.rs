@@ -35,6 +35,7 @@ use maud::{DOCTYPE, Markup, Render, html};
 
 use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::gate::Outage;
+use crate::domain::text::visible;
 use crate::domain::time::Timestamp;
 use crate::words::{Words, Zone};
 use marks::{Sign, sign};
@@ -48,7 +49,7 @@ pub use outbox::{Outbox, OutboxPart, outbox};
 pub use overview::{REFRESH_S, Refresh, overview};
 pub use preflight::{Entered, Outcome, preflight};
 pub use renewals::renewals;
-pub(crate) use text::{code, cut, is_reordering, prose, their_lines, theirs, visible};
+pub(crate) use text::{code, cut, prose, their_lines, theirs};
 
 /// The pages' style sheet, served at `/style.css`.
 pub const CSS: &str = include_str!("page.css");

@@ -7,6 +7,7 @@ use super::marks::{delivery_chip, delivery_word, event_word};
 use super::rows::{Row, count, text, text_of, time};
 use super::text::{cut, encoded, moment_stacked, stacked, stored, theirs};
 use super::{Frame, Here, action, layout, link_to};
+use crate::domain::text::visible;
 use crate::store::{DeliveryStatus, Table, Undelivered};
 
 /// What is shown, and of what.
@@ -115,7 +116,7 @@ fn form(frame: &Frame<'_>, outbox: &Outbox) -> Markup {
                 select #sink name="sink" {
                     option value="" { (words.any()) }
                     @for sink in &outbox.sinks {
-                        option value=(sink) dir="auto" selected[outbox.sink.as_ref() == Some(sink)] { (super::visible(sink)) }
+                        option value=(sink) dir="auto" selected[outbox.sink.as_ref() == Some(sink)] { (visible(sink)) }
                     }
                 }
             }

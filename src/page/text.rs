@@ -1,10 +1,10 @@
 //! Times and other people's texts, as a reader wants to see them.
 
-use std::fmt::Write as _;
-
 use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Frame;
+use crate::domain::text::visible;
 use crate::domain::time::Timestamp;
 
 /// A time on the reader's clock, isolated: its parts keep their order in a text that runs from right to left.
@@ -89,28 +89,6 @@ pub(super) fn stored(frame: &Frame<'_>, sentence: &str, n_chars: usize) -> Marku
     frame.words.stored_markup(sentence, n_chars).unwrap_or_else(|| theirs(&cut(sentence, n_chars)))
 }
 
-/// Their text with what can't be seen made visible: control characters, and the marks that would let text be
-/// read in another order than it is written in. Line breaks and tabs stay.
-pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => shown.push(c),
-            '\r' => {}
-            c if c.is_control() || is_reordering(c) => {
-                let _ = write!(shown, "⟦U+{:04X}⟧", u32::from(c));
-            }
-            c => shown.push(c),
-        }
-    }
-    shown
-}
-
-/// Whether a character can't be seen and changes the order in which what follows is read.
-pub(crate) fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// The beginning of a text.
 pub(crate) fn cut(text: &str, n_chars: usize) -> String {
     match text.char_indices().nth(n_chars) {
@@ -121,29 +99,13 @@ pub(crate) fn cut(text: &str, n_chars: usize) -> String {
 
 /// Percent-encoded, for one segment of a path or one value of a query.
 pub(super) fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-    }
-    encoded
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_can_not_be_seen_is_shown() {
-        assert_eq!(visible("a\u{202e}b\u{7}\r\n"), "a⟦U+202E⟧b⟦U+0007⟧\n");
-        assert_eq!(visible("صندوق ١"), "صندوق ١");
-    }
 
     #[test]
     fn codes_in_a_text_are_isolated_and_whole() {

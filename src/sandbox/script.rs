@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::outcome::{Ending, Trouble};
 use super::reply::Reply;
+use crate::domain::time::parse_duration;
 
 /// One line of the documentation of the scripts.
 #[derive(Debug, Clone, Copy)]
@@ -206,16 +207,9 @@ fn selected<'a, T: Copy>(words: &[(&str, T)], activity_id: &'a str) -> Option<(T
 
 /// Reads `250ms`, `10s` or `5m`.
 fn duration(text: &str) -> Option<Duration> {
-    let n_digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(n_digits);
-    // 32 bits keep every sum with a timestamp within what can be written as a date.
-    let number = u64::from(number.parse::<u32>().ok()?);
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number * 60)),
-        _ => None,
-    }
+    // So that every sum with a timestamp stays within what can be written as a date.
+    const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+    parse_duration(text).filter(|duration| *duration <= LONGEST)
 }
 
 #[cfg(test)]

@@ -150,11 +150,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Reads a time as the configuration writes it: `5s`, `72h`, `90d`.
-pub fn parse_span(text: &str) -> Option<Duration> {
-    raw::Span::parse(text.trim()).map(|span| span.0)
-}
-
 impl Settings {
     /// Another database, with the password and the root of this configuration.
     ///

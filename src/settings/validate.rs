@@ -17,9 +17,10 @@ use super::{
 use crate::domain::activity::Vat;
 use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::certificate::Renewal;
-use crate::domain::decide::{Policy, human};
+use crate::domain::decide::Policy;
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::schedule::Backoff;
+use crate::domain::time::write_duration;
 use crate::store::Address;
 use crate::transport::is_loopback;
 use crate::words::Zone;
@@ -53,7 +54,10 @@ impl Problems {
     /// A span from 1 ms to ten years.
     fn span(&mut self, key: &str, span: Span) -> Duration {
         if span.0 < Duration::from_millis(1) || span.0 > LONGEST {
-            self.add(key, format!("`{}` is not usable: it must be from 1ms to 3653d", human(span.0)));
+            self.add(
+                key,
+                format!("`{}` is not usable: it must be from 1ms to 3653d", write_duration(span.0)),
+            );
         }
         span.0
     }
@@ -195,8 +199,8 @@ fn policy(
             "schedule.max_interval",
             format!(
                 "`{}` is not usable: it must not be below schedule.initial_interval, which is {}",
-                human(max_interval),
-                human(initial_interval)
+                write_duration(max_interval),
+                write_duration(initial_interval)
             ),
         );
     }
@@ -219,16 +223,16 @@ fn policy(
         warnings.push(format!(
             "{}: schedule.max_interval ({}) is longer than schedule.give_up_after ({}): activities expire between polls",
             problems.origins.of("schedule.max_interval"),
-            human(max_interval),
-            human(give_up_after)
+            write_duration(max_interval),
+            write_duration(give_up_after)
         ));
     }
     if stalled_after >= give_up_after {
         warnings.push(format!(
             "{}: schedule.stalled_after ({}) is not below schedule.give_up_after ({}): no activity is ever reported as stalled",
             problems.origins.of("schedule.stalled_after"),
-            human(stalled_after),
-            human(give_up_after)
+            write_duration(stalled_after),
+            write_duration(give_up_after)
         ));
     }
     Policy {
@@ -254,8 +258,8 @@ fn renewal(raw: &RawSettings, problems: &mut Problems, warnings: &mut Vec<String
     if let Some(longest) = remind_before.iter().max().filter(|longest| **longest >= valid_for) {
         warnings.push(format!(
             "renewal.remind_before ({}) is not below renewal.valid_for ({}): every new certificate is reminded of at once",
-            human(*longest),
-            human(valid_for)
+            write_duration(*longest),
+            write_duration(valid_for)
         ));
     }
     Renewal::new(valid_for, remind_before)

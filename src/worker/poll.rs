@@ -22,10 +22,10 @@ use super::RecorderHandle;
 use super::record::QUEUE;
 use crate::clock::Clock;
 use crate::domain::classify::{Observation, classify};
-use crate::domain::decide::{Decision, Input, Policy, decide, human};
+use crate::domain::decide::{Decision, Input, Policy, decide};
 use crate::domain::gate::{Gates, LONG_PAUSE, Notice, Passage, Ticket};
 use crate::domain::serving::Serving;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, write_duration};
 use crate::domain::turns::{BY_AGE, Found, LOOK, Turn, Turns, Wanted};
 use crate::monitor::Monitor;
 use crate::service;
@@ -478,14 +478,14 @@ fn log_notice(notice: &Notice) {
             credential,
             pause_ms = pause.as_millis() as u64,
             "upstream asks credential {credential} to pause for {}, longer than an hour",
-            human(*pause)
+            write_duration(*pause)
         ),
         Notice::Paused { credential, pause } => {
             tracing::info!(
                 credential,
                 pause_ms = pause.as_millis() as u64,
                 "upstream asks credential {credential} to pause for {}",
-                human(*pause)
+                write_duration(*pause)
             );
         }
     }

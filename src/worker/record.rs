@@ -309,7 +309,7 @@ fn log_stall(poll: &PollRecord) {
         vat = %vat,
         age_s = stalled_at.since(activity.watched_from).as_secs(),
         "activity {id} of VAT {vat} has not concluded within schedule.stalled_after and is watched on; last: {}",
-        error.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
+        one_line(error)
     );
 }
 
