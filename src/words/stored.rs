@@ -15,7 +15,8 @@ use maud::{Markup, html};
 use super::{BEGIN, COMPLAINTS, END, ENGLISH, STORED, Words, formatted};
 use crate::domain::activity::State;
 use crate::domain::catalogue::Language;
-use crate::page::{cut, state_word, theirs, visible};
+use crate::domain::text::visible;
+use crate::page::{cut, state_word, theirs};
 
 /// A message as it is recognised: texts, and the names of what stands between them.
 struct Template {
