@@ -69,7 +69,10 @@ impl Redactor {
         let mut redactor = Self::default();
         for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES) {
             redactor.add(secret);
-            redactor.add(secret.iter().map(|byte| format!("{byte:02x}")).collect::<String>().as_bytes());
+            let digits: Vec<String> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+            for between in ["", ":", " ", "-"] {
+                redactor.add(digits.join(between).as_bytes());
+            }
             for n_before in 0..3 {
                 let bytes = [&[0; 3][..n_before], secret].concat();
                 // Characters that are made of the secret alone, whatever stands before and behind it.
@@ -200,7 +203,16 @@ fn unescape(text: &[u8]) -> Option<(char, usize)> {
     };
     match text {
         [b'\\', b'u', ..] if number(2, 4).is_some() => number(2, 4),
+        [b'\\', b'u', b'{', rest @ ..] => {
+            let n_digits = rest.iter().take(6).take_while(|byte| byte.is_ascii_hexdigit()).count();
+            let (c, length) = number(3, n_digits)?;
+            (text.get(length) == Some(&b'}')).then_some((c, length + 1))
+        }
         [b'\\', b'x', ..] if number(2, 2).is_some() => number(2, 2),
+        [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
+            let byte = ((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0');
+            Some((char::from(byte), 4))
+        }
         [b'\\', b'n' | b'r' | b't', ..] => Some(('\n', 2)),
         // One that stands before several bytes of a character is nobody's escape.
         [b'\\', c, ..] if c.is_ascii() => Some((char::from(*c), 2)),
@@ -485,6 +497,9 @@ mod tests {
             only_odd(&|c| format!("&#x{:x};", u32::from(c))),
             each(&|c| format!("&#{}", u32::from(c)) + ";"),
             each(&|c| format!("\\x{:02x}", u32::from(c))),
+            each(&|c| format!("\\u{{{:x}}}", u32::from(c))),
+            each(&|c| format!("\\{:03o}", u32::from(c))),
+            json_escaped(&each(&|c| format!("\\{:03o}", u32::from(c)))),
             secret
                 .replace('"', "&quot;")
                 .replace('.', "&period;")
@@ -493,6 +508,8 @@ mod tests {
             json_escaped(&secret.replace('"', "&amp;quot;")),
             each(&|c| format!("{:02x}", u32::from(c))),
             each(&|c| format!("{:02X}", u32::from(c))),
+            each(&|c| format!("{:02x}:", u32::from(c))).trim_end_matches(':').to_owned(),
+            each(&|c| format!("{:02X} ", u32::from(c))).trim_end().to_owned(),
             secret.to_uppercase(),
             secret.to_lowercase(),
         ];
