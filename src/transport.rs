@@ -27,12 +27,12 @@ pub fn client_builder(url: &str) -> reqwest::ClientBuilder {
 
 /// How long connections are used before new ones take their place. Each new one looks the host's name up anew: whoever moves
 /// a name to another address is followed within this, also where the old address still answers.
-const RENEW_AFTER: Duration = Duration::from_secs(2 * 60);
+const RENEW_AFTER: Duration = Duration::from_secs(60);
 
 /// Shortest time between two renewals, however much fails.
 const RENEW_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
-/// A client whose connections are renewed: every few minutes, and after a request that failed, for it may have failed
+/// A client whose connections are renewed: every minute, and after a request that failed, for it may have failed
 /// because of where the connection leads.
 pub struct Renewing {
     make: Box<dyn Fn() -> Result<reqwest::Client, ClientError> + Send + Sync>,
@@ -194,5 +194,64 @@ pub fn explain(err: &reqwest::Error) -> String {
     match chain.last() {
         Some(innermost) => format!("{kind}: {innermost}"),
         None => kind.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers every request on every connection with its name, and never closes one.
+    async fn server(name: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4_096];
+                    while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len());
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_moved_is_followed_though_the_old_address_still_answers() {
+        // Another one may be installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (old, new) = (server("old").await, server("new").await);
+        // What the name resolves to, for who asks anew.
+        let record = Arc::new(Mutex::new(old));
+        let resolved = Arc::clone(&record);
+        let clients = Renewing::new("http://moved.test/", None, move |builder| {
+            builder.no_proxy().resolve("moved.test", *resolved.lock().unwrap())
+        })
+        .unwrap();
+        let ask = async || {
+            let answer = clients.client().get("http://moved.test/").send().await.unwrap();
+            answer.text().await.unwrap()
+        };
+        assert_eq!(ask().await, "old");
+        *record.lock().unwrap() = new;
+        assert_eq!(ask().await, "old", "the connection is used again");
+        let later = |time| clients.current.lock().unwrap().made_at -= time;
+        later(RENEW_AFTER);
+        assert_eq!(ask().await, "new");
+        // After a failure at once, but for failures that come in swarms.
+        *record.lock().unwrap() = old;
+        clients.doubt();
+        later(RENEW_AT_MOST_EVERY);
+        assert_eq!(ask().await, "old");
     }
 }
