@@ -1,15 +1,20 @@
 //! `run` and `sandbox`: what runs until it is told to stop.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{CliError, CliResult};
-use crate::daemon;
+use crate::daemon::{self, DaemonError};
 use crate::sandbox::{self, Sandbox};
 use crate::settings::{LogFormat, LogSettings, Settings};
 use crate::shutdown::{Hangup, Shutdown};
 use crate::telemetry;
+
+/// How long stopping may take, whatever it waits for: a database that others keep locked while the daemon starts, a server
+/// that has frozen. In order it takes less, and the last words and threads take up to a second more.
+const STOP_AT_MOST: Duration = Duration::from_millis(7_200);
 
 #[derive(Debug, Args)]
 pub(super) struct SandboxArgs {
@@ -21,7 +26,18 @@ pub(super) struct SandboxArgs {
 pub(super) async fn run(settings: &Settings) -> CliResult {
     dump_no_core();
     let _log = telemetry::init(&settings.log);
-    Ok(daemon::run(settings, on_signals(Hangup::Reload)?).await?)
+    let shutdown = on_signals(Hangup::Reload)?;
+    let overdue = {
+        let stop = shutdown.stop.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_AT_MOST).await;
+        }
+    };
+    tokio::select! {
+        ended = daemon::run(settings, shutdown) => Ok(ended?),
+        () = overdue => Err(DaemonError::NotDrained.into()),
+    }
 }
 
 /// Tokens are in memory: none of it is to end up in a file when the program crashes. Where a sandbox forbids to say so, the

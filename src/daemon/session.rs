@@ -32,18 +32,18 @@ use crate::worker::{
 };
 
 /// How long answers on their way are waited for, and how long events that are due are still sent.
-const DRAIN_POLLS: Duration = Duration::from_secs(5);
-const DRAIN_DELIVERIES: Duration = Duration::from_millis(1_500);
+const DRAIN_POLLS: Duration = Duration::from_secs(4);
+const DRAIN_DELIVERIES: Duration = Duration::from_millis(1_300);
 
 /// The same for answers where another daemon waits to ask again.
 const HAND_POLLS_OVER: Duration = Duration::from_millis(1_500);
 
 /// When each step of stopping has to be over, counted from its beginning. A service manager is promised ten
 /// seconds in all.
-const POLLS_DRAINED: Duration = Duration::from_millis(5_400);
-const RECORDS_FLUSHED: Duration = Duration::from_millis(5_900);
-const DELIVERIES_DRAINED: Duration = Duration::from_millis(7_500);
-const RECORDS_DRAINED: Duration = Duration::from_millis(8_000);
+const POLLS_DRAINED: Duration = Duration::from_millis(4_200);
+const RECORDS_FLUSHED: Duration = Duration::from_millis(4_700);
+const DELIVERIES_DRAINED: Duration = Duration::from_millis(6_000);
+const RECORDS_DRAINED: Duration = Duration::from_millis(6_500);
 
 /// How soon taking up work is tried again where the database could not be used.
 const TAKE_UP_AGAIN: Duration = Duration::from_secs(1);

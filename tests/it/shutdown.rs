@@ -42,7 +42,7 @@ async fn an_answer_that_never_comes_holds_the_end_up_for_less_than_ten_seconds()
     let asked_at = Instant::now();
     daemon.signal("-TERM");
     assert_eq!(daemon.exit_code().await, 0, "{}", daemon.stderr());
-    // It takes five; the promise to service managers is ten.
+    // It takes four; the promise to service managers is ten.
     assert!(asked_at.elapsed() < Duration::from_secs(10));
     assert_eq!(setup.state("act-1").await, "PENDING");
 }
@@ -175,4 +175,63 @@ async fn a_full_pipe_on_standard_error_holds_neither_polling_nor_the_end_up() {
     })
     .await;
     assert_eq!(terminated(&mut child).await, Some(0));
+}
+
+/// Keeps everybody else from writing, for as long as it lives.
+async fn locked(setup: &Setup) -> sqlx::SqliteConnection {
+    use sqlx::Connection as _;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(setup.database());
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_pipes_and_a_locked_database_hold_the_end_up_for_less_than_ten_seconds() {
+    let upstream = Server::start(|_| Reply::failed().after(Duration::from_millis(100))).await;
+    let setup = Setup::new(&upstream.url(), "").variable("PCSID_WATCH__LOG__LEVEL", "trace");
+    let csv: String = (0..1_000).map(|n| format!("{VAT},act-{n}\n")).collect();
+    std::fs::write(setup.path("all.csv"), format!("vat,activity_id\n{csv}")).unwrap();
+    setup.ok(&["import", "all.csv"]);
+    let mut child = setup
+        .command(&["run"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("some have concluded", || async {
+        (setup.number("SELECT count(*) FROM report_activities WHERE state = 'FAILED'").await > 300)
+            .then_some(())
+    })
+    .await;
+    let lock = locked(&setup).await;
+    let asked_at = Instant::now();
+    // What waits for the lock is still due, and said to be so.
+    assert_eq!(terminated(&mut child).await, Some(1));
+    assert!(asked_at.elapsed() < Duration::from_secs(10), "{:?}", asked_at.elapsed());
+    drop(lock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_locked_while_it_starts_holds_the_end_up_no_longer() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1"]);
+    let lock = locked(&setup).await;
+    let mut child = setup
+        .command(&["run"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("it has begun", || async {
+        // Its handlers of signals are there.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim().to_owned();
+        (u64::from_str_radix(&caught, 16).ok()? & (1 << 14) != 0).then_some(())
+    })
+    .await;
+    let asked_at = Instant::now();
+    terminated(&mut child).await;
+    assert!(asked_at.elapsed() < Duration::from_secs(10), "{:?}", asked_at.elapsed());
+    drop(lock);
 }
