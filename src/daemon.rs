@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api, ApiParts, HttpToken, HttpTokenError, ListenError, Listener};
+use crate::api::{self, Api, ApiParts, Bounds, HttpToken, HttpTokenError, ListenError, Listener};
 use crate::clock::Clock;
 use crate::monitor::Monitor;
 use crate::service::{self, ServiceWatch};
@@ -277,11 +277,13 @@ impl Serving {
         let mut servers = JoinSet::new();
         if let Some(listener) = listener {
             tracing::info!(address = %listener.address, "the status page and the API are on http://{}/", listener.address);
-            servers.spawn(api::serve(listener, api.router(), api.spare_router(), stop.clone()));
+            let (router, spare) = (api.router(), api.spare_router());
+            servers.spawn(api::serve(listener, Bounds::default(), router, spare, stop.clone()));
         }
         if let Some(listener) = metrics_listener {
             tracing::info!(address = %listener.address, "probes and metrics are on http://{}/metrics", listener.address);
-            servers.spawn(api::serve(listener, api.probe_router(), api.probe_router(), stop.clone()));
+            let (router, spare) = (api.probe_router(), api.probe_router());
+            servers.spawn(api::serve(listener, Bounds::default(), router, spare, stop.clone()));
         }
         Self { servers, watch, stop }
     }

@@ -17,6 +17,7 @@ mod named;
 mod openapi;
 mod pages;
 mod parameters;
+mod parts;
 mod patience;
 mod preflight;
 mod probes;
@@ -37,7 +38,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-pub use server::{ListenError, Listener, serve};
+pub use server::{Bounds, ListenError, Listener, serve};
 pub use token::{HttpToken, HttpTokenError};
 
 use crate::clock::Clock;

@@ -20,17 +20,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::patience::Patient;
 
-/// Connections at the same time.
-const MAX_CONNECTIONS: usize = 256;
-
 /// Connections beyond those, for probes and metrics; where there are more the oldest of them is given up.
 const MAX_SPARE: usize = 64;
 
 /// How long one of those may take in all.
 const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a client may take to send a request's head, or to begin the next one.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// What one listener bears.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections at the same time.
+    pub n_connections: usize,
+    /// How long a client may take to send a request's head, or to begin the next one.
+    pub head_patience: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { n_connections: 256, head_patience: Duration::from_secs(10) }
+    }
+}
 
 /// Bytes that a connection buffers of what it reads and of what it writes. It bounds a request's head as well.
 const BUFFER: usize = 64 * 1024;
@@ -85,18 +94,32 @@ impl Listener {
     pub async fn bind(key: &'static str, address: SocketAddr) -> Result<Self, ListenError> {
         let failed = |source| ListenError { key, address, source };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
+        Self::of(socket).map_err(failed)
+    }
+
+    /// A socket that somebody else has bound.
+    ///
+    /// # Errors
+    /// Where it can't say its address.
+    pub fn of(socket: TcpListener) -> std::io::Result<Self> {
+        let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
 }
 
 /// Serves until `stop`, and then what is under way for a moment. `spare` answers the connections beyond the bound.
-pub async fn serve(listener: Listener, router: Router, spare: Router, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub async fn serve(
+    listener: Listener,
+    bounds: Bounds,
+    router: Router,
+    spare: Router,
+    stop: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(bounds.n_connections));
     let graceful = GracefulShutdown::new();
     let mut spares: VecDeque<AbortHandle> = VecDeque::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(BUFFER);
+    http.timer(TokioTimer::new()).header_read_timeout(bounds.head_patience).max_buf_size(BUFFER);
     let mut spare_http = http.clone();
     spare_http.keep_alive(false);
     loop {

@@ -22,10 +22,12 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{AppendHeaders, Html, IntoResponse, Response};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use self::script::{SCRIPTS, ScriptDoc};
+
+use crate::api::{self, Bounds, Listener};
 
 use self::cut_short::CutShort;
 use self::reply::{Delivery, Reply};
@@ -43,8 +45,11 @@ const MAX_VAT_BYTES: usize = 32;
 
 const MAX_ACTIVITY_ID_BYTES: usize = 64;
 
-/// How long open connections may take to end once the sandbox is told to stop.
-const STOP_GRACE: Duration = Duration::from_secs(1);
+/// More than any daemon has in flight. An idle one is kept for longer than a client's pool keeps it.
+const BOUNDS: Bounds = Bounds { n_connections: 512, head_patience: Duration::from_secs(100) };
+
+/// How long a request that is never answered is held. No client waits for so long.
+const NEVER: Duration = Duration::from_secs(600);
 
 /// What the sandbox has been asked so far. Clones share one memory.
 #[derive(Debug, Clone, Default)]
@@ -164,43 +169,32 @@ impl Memory {
 }
 
 /// Serves the sandbox until `stop` completes. Then answers that are being held back are given up, and
-/// connections get a second to end.
+/// connections get a second to end. Clients that dawdle are given up as the daemon's own listener gives them up.
 ///
 /// # Errors
 ///
-/// When the listener can no longer accept connections.
+/// Where the listener is none.
 pub async fn serve(
     listener: TcpListener,
     sandbox: Sandbox,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let (stopping_sender, stopping) = watch::channel(false);
+    let stopping = CancellationToken::new();
     let server = Server { sandbox, stopping: stopping.clone() };
-    let serving = axum::serve(listener, Router::new().fallback(respond).with_state(server))
-        .with_graceful_shutdown(async move {
-            stop.await;
-            stopping_sender.send_replace(true);
-        });
-    let overdue = async {
-        stopped(stopping).await;
-        tokio::time::sleep(STOP_GRACE).await;
+    let router = Router::new().fallback(respond).with_state(server);
+    let serving = api::serve(Listener::of(listener)?, BOUNDS, router.clone(), router, stopping.clone());
+    let stop = async {
+        stop.await;
+        stopping.cancel();
     };
-    tokio::select! {
-        served = serving => served,
-        () = overdue => Ok(()),
-    }
+    tokio::join!(serving, stop);
+    Ok(())
 }
 
 #[derive(Debug, Clone)]
 struct Server {
     sandbox: Sandbox,
-    stopping: watch::Receiver<bool>,
-}
-
-/// Completes once the sandbox is told to stop.
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // A sender that is gone has stopped too.
-    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+    stopping: CancellationToken,
 }
 
 /// The router can't match a path below an arbitrary prefix, so the path is taken apart here.
@@ -269,19 +263,24 @@ fn is_activity_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-async fn deliver(reply: Reply, stopping: watch::Receiver<bool>) -> Response {
+/// Waits for so long, or until the sandbox is told to stop.
+async fn held_back(time: Duration, stopping: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+async fn deliver(reply: Reply, stopping: CancellationToken) -> Response {
     let body = match reply.delivery {
         Delivery::AtOnce => Body::from(reply.body),
-        Delivery::Late(wait) => {
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stopped(stopping) => {}
-            }
+        Delivery::Late(time) => {
+            held_back(time, &stopping).await;
             Body::from(reply.body)
         }
         Delivery::CutShort => Body::new(CutShort::new(reply.body)),
         Delivery::Never => {
-            stopped(stopping).await;
+            held_back(NEVER, &stopping).await;
             Body::new(CutShort::new(reply.body))
         }
     };
@@ -346,7 +345,7 @@ mod tests {
 
         async fn stop(self) {
             self.stop.send(()).unwrap();
-            tokio::time::timeout(STOP_GRACE * 5, self.serving).await.unwrap().unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(5), self.serving).await.unwrap().unwrap().unwrap();
         }
     }
 

@@ -19,6 +19,30 @@ async fn sandbox() -> (Daemon, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_dawdle_hold_up_nobody_else() {
+    let (sandbox, url) = sandbox().await;
+    let address: std::net::SocketAddr = url.strip_prefix("http://").unwrap().parse().unwrap();
+    // More than it bears: some say nothing, some ask for much and read nothing of it.
+    let idle: Vec<std::net::TcpStream> = (0..600_u32)
+        .map(|n| {
+            use std::io::Write as _;
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_write_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+            if n % 2 == 0 {
+                let _ = stream.write_all("GET / HTTP/1.1\r\nhost: sandbox\r\n\r\n".repeat(50).as_bytes());
+            }
+            stream
+        })
+        .collect();
+    for _ in 0..10 {
+        let page = http_client().get(&url).send().await.unwrap();
+        assert_eq!(page.status(), 200);
+    }
+    drop(idle);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_script_ends_as_it_says() {
     let (sandbox, url) = sandbox().await;
     let setup = Setup::new(&url, "[upstream]\nrequest_timeout = \"400ms\"\n");

@@ -1,0 +1,33 @@
+//! A body that is sent while it is made, one part ahead.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::BoxError;
+use axum::body::{Body, Bytes};
+use http_body::Frame;
+use tokio::sync::mpsc;
+
+/// Makes the parts. One that is an error breaks the connection off.
+pub(super) type PartsSender = mpsc::Sender<Result<Bytes, BoxError>>;
+
+/// See the module.
+struct Parts(mpsc::Receiver<Result<Bytes, BoxError>>);
+
+/// A body, and who makes it.
+pub(super) fn in_parts() -> (PartsSender, Body) {
+    let (sender, parts) = mpsc::channel(1);
+    (sender, Body::new(Parts(parts)))
+}
+
+impl http_body::Body for Parts {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data)))
+    }
+}
