@@ -11,9 +11,26 @@ use crate::store::{Cell, Table};
 /// # Errors
 /// Only those of `out`.
 pub fn write_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
-    let rows: Vec<Vec<String>> =
-        table.rows.iter().map(|row| row.iter().map(|cell| no_formula(text(cell))).collect()).collect();
-    if !rows.iter().flatten().all(|cell| cell.is_ascii()) {
+    let is_ascii = |cell: &Cell| !matches!(cell, Cell::Text(text) if !text.is_ascii());
+    let needs_mark = !table.rows.iter().flatten().all(is_ascii);
+    write(out, needs_mark, Some(&table.columns), table)
+}
+
+/// A part of a file of which more follows. The first one has the mark: a later one may need it.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn write_csv_part(out: &mut impl Write, table: &Table, is_first: bool) -> std::io::Result<()> {
+    write(out, is_first, is_first.then_some(&table.columns), table)
+}
+
+fn write(
+    out: &mut impl Write,
+    has_mark: bool,
+    header: Option<&Vec<String>>,
+    table: &Table,
+) -> std::io::Result<()> {
+    if has_mark {
         out.write_all("\u{feff}".as_bytes())?;
     }
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
@@ -21,9 +38,11 @@ pub fn write_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
         csv::ErrorKind::Io(err) => err,
         other => std::io::Error::other(format!("{other:?}")),
     };
-    writer.write_record(&table.columns).map_err(io)?;
-    for row in rows {
-        writer.write_record(row).map_err(io)?;
+    if let Some(header) = header {
+        writer.write_record(header).map_err(io)?;
+    }
+    for row in &table.rows {
+        writer.write_record(row.iter().map(|cell| no_formula(text(cell)))).map_err(io)?;
     }
     writer.flush()
 }

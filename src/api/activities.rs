@@ -241,6 +241,7 @@ async fn store(api: &Api, registrations: &[Registration]) -> Result<Vec<Register
     if let Some(vat) = vats.into_iter().find(|vat| api.serving.credential_of(vat).is_none()) {
         return Err(Problem::unserved_vat(vat.as_str()));
     }
+    let _turn = api.crowd.writer().await?;
     let now = api.clock.now();
     let outcomes =
         api.intake.register(registrations, &api.base_url, &api.serving, api.initial_interval, now).await?;
@@ -342,18 +343,21 @@ pub(super) async fn retry(
 }
 
 pub(super) async fn poll_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+    let _turn = api.crowd.writer().await?;
     api.intake.poll_now(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(())
 }
 
 pub(super) async fn cancel_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+    let _turn = api.crowd.writer().await?;
     api.intake.cancel(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(())
 }
 
 pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+    let _turn = api.crowd.writer().await?;
     api.intake.retry(wanted, &api.base_url, api.initial_interval, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(())

@@ -22,7 +22,10 @@ use super::problem::Problem;
 /// Requests that read at the same time.
 const MAX_READERS: usize = 16;
 
-/// Requests whose bodies become something much larger.
+/// Requests that write at the same time. The recorder waits for those before it, so there are few.
+const MAX_WRITERS: usize = 2;
+
+/// Requests whose bodies, or answers, become something much larger.
 const MAX_HEAVY: usize = 2;
 
 /// KiB of request bodies, and of answers that are being sent, at the same time.
@@ -42,6 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Crowd {
     readers: Arc<Semaphore>,
+    writers: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     intake: Arc<Semaphore>,
     output: Arc<Semaphore>,
@@ -52,6 +56,7 @@ impl Default for Crowd {
         let room = |n: usize| Arc::new(Semaphore::new(n));
         Self {
             readers: room(MAX_READERS),
+            writers: room(MAX_WRITERS),
             heavy: room(MAX_HEAVY),
             intake: room(INTAKE_KIB),
             output: room(OUTPUT_KIB),
@@ -123,7 +128,12 @@ pub(super) struct Intake {
 }
 
 impl Crowd {
-    /// A turn for a request whose body becomes something much larger.
+    /// A turn to write.
+    pub(super) async fn writer(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        room(&self.writers, 1).await
+    }
+
+    /// A turn for a request whose body, or answer, becomes something much larger.
     pub(super) async fn heavy(&self) -> Result<OwnedSemaphorePermit, Problem> {
         room(&self.heavy, 1).await
     }

@@ -75,6 +75,7 @@ pub(super) async fn redeliver(
 }
 
 pub(super) async fn redeliver_now(api: &Api, event_id: String, sink: Option<String>) -> Result<u64, Problem> {
+    let _turn = api.crowd.writer().await?;
     let n_due = api.intake.redeliver(&Redelivery::Event { event_id, sink }, api.clock.now()).await?;
     api.wakers.wake_sinks();
     Ok(n_due)

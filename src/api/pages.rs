@@ -22,6 +22,7 @@ use super::activities::{cancel_now, history, poll_now, retry_now};
 use super::events::redeliver_now;
 use super::named::Named;
 use super::parameters::Parameters;
+use super::parts::{PartsSender, in_parts};
 use super::problem::Problem;
 use super::visit::Visit;
 use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
@@ -31,8 +32,8 @@ use crate::evidence::{self, Material};
 use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search, Sort};
 use crate::spreadsheet;
 use crate::store::{
-    ActivityFilter, ActivityRef, ActivityView, DeliveryFilter, DeliveryPosition, DeliveryStatus, Redelivery,
-    Span, Table, Total,
+    ActivityFilter, ActivityPosition, ActivityRef, ActivityView, DeliveryFilter, DeliveryPosition,
+    DeliveryStatus, Redelivery, Reports, Slice, Span, Total,
 };
 use crate::words::{Words, folded};
 
@@ -44,7 +45,7 @@ const ROWS_OF_PART: u32 = 20;
 
 /// Rows of a file for a spreadsheet, at most, and how many are read at a time.
 const MAX_CSV_ROWS: usize = 50_000;
-const CSV_SLICE: u32 = 5_000;
+const CSV_SLICE: u32 = 1_000;
 
 pub(super) fn router() -> Router<Arc<Api>> {
     Router::new()
@@ -199,36 +200,59 @@ async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     })
 }
 
-/// What was found, as a file for a spreadsheet: the columns of `report_activities`, the first [`MAX_CSV_ROWS`] rows.
+/// What was found, as a file for a spreadsheet: the columns of `report_activities`, the first [`MAX_CSV_ROWS`] rows. It is
+/// sent slice by slice: all of it at once would be much to hold.
 async fn activities_csv(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
-        let (_, mut filter) = search(&api, &visit)?;
-        filter.limit = Some(CSV_SLICE);
-        let mut all = Table::default();
-        loop {
-            let slice = api.reports.list_activities(&filter).await?;
-            all.columns = slice.table.columns;
-            all.rows.extend(slice.table.rows);
-            if !slice.has_more || all.rows.len() >= MAX_CSV_ROWS {
-                break;
-            }
-            filter.after = slice.last;
-        }
-        let mut bytes = Vec::new();
-        spreadsheet::write_csv(&mut bytes, &all)
-            .map_err(|_| Problem::bad_parameter("The table can't be written."))?;
-        Ok(bytes)
+        let (_, filter) = search(&api, &visit)?;
+        let filter = ActivityFilter { limit: Some(CSV_SLICE), ..filter };
+        let turn = api.crowd.heavy().await?;
+        Ok((turn, api.reports.list_activities(&filter).await?, filter))
     };
     let read: Result<_, Problem> = read.await;
-    match read {
-        Ok(bytes) => {
-            let headers = [
-                (CONTENT_TYPE, "text/csv; charset=utf-8"),
-                (CONTENT_DISPOSITION, "attachment; filename=\"activities.csv\""),
-            ];
-            (headers, bytes).into_response()
+    let (turn, first, filter) = match read {
+        Ok(read) => read,
+        Err(problem) => return drawn(&api, &visit, |_| Err(problem)),
+    };
+    let (parts, body) = in_parts();
+    let reports = api.reports.clone();
+    tokio::spawn(async move {
+        let _turn = turn;
+        if let Err(err) = send_csv(&reports, first, filter, &parts).await {
+            tracing::debug!(error = &*err, "a download broke off");
+            // What has been sent is no whole file: the connection is broken off rather than ended.
+            let _ = parts.send(Err(err)).await;
         }
-        Err(problem) => drawn(&api, &visit, |_| Err(problem)),
+    });
+    let headers = [
+        (CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"activities.csv\""),
+    ];
+    (headers, body).into_response()
+}
+
+async fn send_csv(
+    reports: &Reports,
+    mut slice: Slice<ActivityPosition>,
+    mut filter: ActivityFilter,
+    parts: &PartsSender,
+) -> Result<(), axum::BoxError> {
+    let mut n_rows = 0;
+    loop {
+        let mut bytes = Vec::new();
+        match (n_rows, slice.has_more) {
+            (0, false) => spreadsheet::write_csv(&mut bytes, &slice.table)?,
+            _ => spreadsheet::write_csv_part(&mut bytes, &slice.table, n_rows == 0)?,
+        }
+        n_rows += slice.table.rows.len();
+        drop(slice.table);
+        // Nobody takes the rest where this fails.
+        parts.send(Ok(bytes.into())).await?;
+        if !slice.has_more || n_rows >= MAX_CSV_ROWS {
+            return Ok(());
+        }
+        filter.after = slice.last;
+        slice = reports.list_activities(&filter).await?;
     }
 }
 
@@ -451,6 +475,7 @@ async fn redeliver_all(api: State<Arc<Api>>, visit: Visit, body: Bytes) -> Respo
     let action = Action::read(&body);
     let which = Redelivery::Dead { sink: action.webhook.clone(), since: None };
     act_on_deliveries(&api, &visit, &action, async || {
+        let _turn = api.crowd.writer().await?;
         api.intake.redeliver(&which, api.clock.now()).await?;
         api.wakers.wake_sinks();
         Ok(())

@@ -112,10 +112,10 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
 }
 
 /// Rows that are registered in one transaction. Between two of them the daemon has its turn.
-const CHUNK: usize = 1_000;
+pub(super) const CHUNK: usize = 1_000;
 
 /// How long the daemon has for it.
-const TURN: std::time::Duration = std::time::Duration::from_millis(20);
+pub(super) const TURN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Registers all, in chunks, and says after each how many are done. A VAT that no credential serves is refused before
 /// anything is written: its activities would never be polled.

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::activities::{register, say_if_stopped};
+use super::activities::{CHUNK, TURN, register, say_if_stopped};
 use super::{CliError, CliResult, complain, open};
 use crate::domain::activity::Registration;
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::lines::Lines;
 use crate::settings::Settings;
-use crate::store::RegisterOutcome;
+use crate::store::{ImportedCertificates, RegisterOutcome};
 use crate::words::{Said, Words, folded};
 
 #[derive(Debug, Args)]
@@ -82,14 +82,31 @@ async fn import_certificates(settings: &Settings, name: &str, text: &str) -> Cli
         file.rows.into_iter().map(|(_, certificate)| certificate).collect();
     let store = open(settings).await?;
     let base_url = &settings.upstream.base_url;
-    let imported = store.intake().import_certificates(&certificates, base_url, store.now().await?).await?;
+    let (mut n_done, mut imported) = (0, ImportedCertificates::default());
+    // An empty file has a chunk as well, so that the database belongs to its upstream from then on.
+    for chunk in certificates.chunks(CHUNK).chain(certificates.is_empty().then_some(&*certificates)) {
+        if n_done > 0 {
+            tokio::time::sleep(TURN).await;
+        }
+        let done = store.intake().import_certificates(chunk, base_url, store.now().await?).await;
+        let done = done.map_err(|err| match CliError::from(err) {
+            CliError::Failed(err) if n_done > 0 => {
+                let far = words.import_came_so_far(n_done as u64, certificates.len() as u64).to_string();
+                CliError::Failed(err.context(far))
+            }
+            err => err,
+        })?;
+        n_done += chunk.len();
+        imported.n_new += done.n_new;
+        imported.n_changed += done.n_changed;
+        imported.n_known += done.n_known;
+    }
     store.close().await;
     let odd = certificates.iter().map(|one| &one.vat).filter(|vat| !vat.has_saudi_shape());
     for vat in odd.collect::<BTreeSet<_>>() {
         complain(&words.vat_shape(vat.as_str()).to_string());
     }
-    let (n_changed, n_known, n_new) =
-        (imported.n_changed as u64, imported.n_known as u64, imported.n_new as u64);
+    let ImportedCertificates { n_changed, n_known, n_new } = imported;
     Ok(writeln!(std::io::stdout(), "{}", words.import_certificates_done(n_changed, n_known, n_new))?)
 }
 

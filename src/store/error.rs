@@ -153,6 +153,9 @@ pub enum StoreError {
         /// The table, or a column that the target lacks.
         table: String,
     },
+    /// Too many search at the same time.
+    #[error("too many searches are under way")]
+    Crowded,
     /// There is no such thing with this database.
     #[error("{what} needs PostgreSQL: a SQLite database has one daemon")]
     NeedsServer {
@@ -266,9 +269,9 @@ impl StoreError {
         move |source| StoreError::Query { operation, source }
     }
 
-    /// Whether all connections were taken for as long as one is waited for.
+    /// Whether all connections or turns were taken for as long as one is waited for.
     pub fn is_busy(&self) -> bool {
-        matches!(self, StoreError::Query { source: sqlx::Error::PoolTimedOut, .. })
+        matches!(self, StoreError::Crowded | StoreError::Query { source: sqlx::Error::PoolTimedOut, .. })
     }
 
     /// Whether the database was interrupted in its work.

@@ -104,6 +104,18 @@ pub struct ActivityFilter {
     pub limit: Option<u32>,
 }
 
+impl ActivityFilter {
+    /// Whether it may have to look at everything there is: it asks for more than states, a VAT or the order of ends, by each
+    /// of which what it lets through is found in the order that is wanted.
+    pub(super) fn is_dear(&self) -> bool {
+        let Self { states, vat, order, after, limit, .. } = self.clone();
+        let is_by_end = matches!(order, ActivityOrder::LatestEnded | ActivityOrder::FirstEnded);
+        let n_asked =
+            [vat.is_some(), !states.is_empty(), is_by_end].into_iter().filter(|is_asked| *is_asked).count();
+        n_asked > 1 || *self != Self { states, vat, order, after, limit, ..Self::default() }
+    }
+}
+
 /// Which events to list, in the order in which they were recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
@@ -121,6 +133,14 @@ pub struct EventFilter {
     pub limit: Option<u32>,
 }
 
+impl EventFilter {
+    /// As [`ActivityFilter::is_dear`].
+    pub(super) fn is_dear(&self) -> bool {
+        let n_asked = [self.kind.is_some(), self.vat.is_some(), self.activity_id.is_some()];
+        self.occurred != Span::default() || n_asked.into_iter().filter(|is_asked| *is_asked).count() > 1
+    }
+}
+
 /// Which deliveries to list, the latest event first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeliveryFilter {
@@ -134,6 +154,13 @@ pub struct DeliveryFilter {
     pub after: Option<DeliveryPosition>,
     /// At most so many; `None`: all.
     pub limit: Option<u32>,
+}
+
+impl DeliveryFilter {
+    /// As [`ActivityFilter::is_dear`].
+    pub(super) fn is_dear(&self) -> bool {
+        self.sink.is_some() && self.event_id.is_none()
+    }
 }
 
 /// How a delivery stands.
@@ -350,6 +377,35 @@ mod tests {
             let _ = text.parse::<EventPosition>();
             let _ = text.parse::<DeliveryPosition>();
         }
+    }
+
+    #[test]
+    fn what_an_index_has_in_order_is_not_dear() {
+        let vat = Vat::parse("310122393500003").ok();
+        let cheap = ActivityFilter { limit: Some(7), ..ActivityFilter::default() };
+        let ended = ActivityFilter { order: ActivityOrder::FirstEnded, ..cheap.clone() };
+        let of_vat = ActivityFilter { vat: vat.clone(), ..cheap.clone() };
+        let failed = ActivityFilter { states: vec![State::Failed], ..cheap.clone() };
+        for filter in [&cheap, &ended, &of_vat, &failed] {
+            assert!(!filter.is_dear(), "{filter:?}");
+        }
+        let named = Some("x".to_owned());
+        let span = Span { from: Some(Timestamp::from_millis(0)), until: None };
+        for filter in [
+            ActivityFilter { vat: vat.clone(), ..failed.clone() },
+            ActivityFilter { order: ActivityOrder::LatestEnded, ..failed },
+            ActivityFilter { vat: vat.clone(), ..ended },
+            ActivityFilter { reference: named.clone(), ..cheap.clone() },
+            ActivityFilter { search: named.clone(), ..of_vat },
+            ActivityFilter { registered: span, ..cheap },
+        ] {
+            assert!(filter.is_dear(), "{filter:?}");
+        }
+        let of_kind = EventFilter { kind: named.clone(), ..EventFilter::default() };
+        assert!(!of_kind.is_dear() && EventFilter { vat, ..of_kind.clone() }.is_dear());
+        assert!(EventFilter { occurred: span, ..EventFilter::default() }.is_dear());
+        let to_sink = DeliveryFilter { sink: named.clone(), ..DeliveryFilter::default() };
+        assert!(to_sink.is_dear() && !DeliveryFilter { event_id: named, ..to_sink }.is_dear());
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod gates;
 mod history;
 mod in_flight;
 mod intake;
+mod line;
 mod lists;
 mod member;
 mod overview;

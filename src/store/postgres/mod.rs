@@ -40,6 +40,7 @@ pub use session::Session;
 
 use super::error;
 use super::error::StoreError;
+use super::line::{self, Line};
 use super::millis;
 use crate::domain::routing::Route;
 
@@ -73,6 +74,11 @@ struct Inner {
     readers: PgPool,
     /// What people read and order with: however long their reports take, no poll waits for one.
     people: PgPool,
+    /// What people search with, each in its turn.
+    searches: PgPool,
+    line: Line,
+    /// What metrics and the service manager's line are read with: they wait for nobody else.
+    signs: PgPool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
 }
@@ -80,7 +86,9 @@ struct Inner {
 impl Store {
     /// Closes all connections.
     pub async fn close(&self) {
-        self.inner.people.close().await;
+        for pool in [&self.inner.signs, &self.inner.searches, &self.inner.people] {
+            pool.close().await;
+        }
         self.inner.readers.close().await;
     }
 
@@ -96,6 +104,10 @@ impl Store {
 
     fn people(&self) -> &PgPool {
         &self.inner.people
+    }
+
+    fn signs(&self) -> &PgPool {
+        &self.inner.signs
     }
 
     fn readers(&self) -> &PgPool {

@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlSafeStr};
 
 use super::error::StoreError;
+use super::line::{self, Line};
 use super::{Inner, LOCKS, MIGRATING, PostgresAddress, Store};
 use crate::domain::routing::Route;
 
@@ -33,7 +34,8 @@ pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a statement's connection is waited for.
 const ACQUIRE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connections of a daemon for claims, and for people. With the two of its session it has at most seven.
+/// Connections of a daemon for claims, and for people. With those for searches and signs of life, and the two of its session,
+/// it has at most ten.
 const READERS: u32 = 2;
 const PEOPLE: u32 = 3;
 
@@ -65,7 +67,10 @@ impl Store {
         let options = address.options()?;
         let inner = Inner {
             readers: pool(options.clone(), READERS, true),
-            people: pool(options, PEOPLE, false),
+            people: pool(options.clone(), PEOPLE, false),
+            searches: pool(options.clone(), line::N_RUNNING, false),
+            line: Line::default(),
+            signs: pool(options, 1, false),
             address: address.clone(),
             routes: routes.into(),
         };
@@ -75,8 +80,10 @@ impl Store {
     /// A connection of its own, with the password as its file holds it now.
     pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
         let options = self.address().options()?;
-        self.inner.readers.set_connect_options(options.clone());
-        self.inner.people.set_connect_options(options.clone());
+        let Inner { readers, people, searches, signs, .. } = &*self.inner;
+        for pool in [readers, people, searches, signs] {
+            pool.set_connect_options(options.clone());
+        }
         let failed = |source| StoreError::Connect { address: self.address().to_string(), source };
         let connecting = async {
             let mut connection = options.connect().await?;

@@ -174,10 +174,12 @@ impl Store {
         table_by(&mut connection, operation, statement, arguments).await
     }
 
-    /// As [`Store::table`], for what a reader chose freely: the server ends it after some seconds.
+    /// As [`Store::table`], for what a reader chose freely: it has to wait for its turn, and the server ends it after some
+    /// seconds.
     ///
     /// # Errors
-    /// [`StoreError::TooSlow`] where that happens; otherwise only those of the database.
+    /// [`StoreError::TooSlow`] where that happens, [`StoreError::Crowded`] where too many search; otherwise only those of the
+    /// database.
     pub(super) async fn bounded_table(
         &self,
         operation: &'static str,
@@ -185,7 +187,9 @@ impl Store {
         arguments: &[Argument<'_>],
     ) -> Result<Table, StoreError> {
         let failed = StoreError::query;
-        let mut bounded = self.people().begin_with("BEGIN READ ONLY").await.map_err(failed(operation))?;
+        let _turn = self.inner.line.turn().await?;
+        let searches = &self.inner.searches;
+        let mut bounded = searches.begin_with("BEGIN READ ONLY").await.map_err(failed(operation))?;
         sqlx::query("SET LOCAL statement_timeout = '5s'")
             .execute(&mut *bounded)
             .await

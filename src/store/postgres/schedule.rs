@@ -156,7 +156,7 @@ impl Store {
                          ORDER BY v.next_due_at LIMIT 1))
              FROM served",
         )
-        .fetch_one(self.people())
+        .fetch_one(self.signs())
         .await
         .map_err(StoreError::query("looking for due activities"))?;
         Ok(due.map(Timestamp::from_millis).filter(|due| *due <= now))

@@ -276,7 +276,7 @@ impl Store {
         .bind(b)
         .bind(c)
         .bind(d)
-        .fetch_one(&self.reports)
+        .fetch_one(&self.signs)
         .await
         .map_err(StoreError::query("counting certificates"))?;
         let n = |n: i64| u64::try_from(n).unwrap_or(0);

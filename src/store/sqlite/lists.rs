@@ -10,7 +10,7 @@ use crate::store::lists::{
     DeliveryStatus, EventFilter, EventPosition, MAX_BY_RULE, MAX_COUNTED, MAX_PARTS, MAX_SLICE_BYTES, Slice,
     Total, probing_limit, slice, slice_of_events,
 };
-use crate::store::read::{Argument, Cell};
+use crate::store::read::{Argument, Cell, Table};
 use crate::words::folded;
 
 /// What a filter asks of each activity `a`, of `state` where there is one; with `walks_texts` of its search text `s` too.
@@ -103,7 +103,7 @@ impl Store {
              CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
              ORDER BY a.{column} {direction}, k.id {direction}"
         );
-        let table = self.bounded_table("listing activities", AssertSqlSafe(statement), &arguments).await?;
+        let table = self.list("listing activities", filter.is_dear(), statement, &arguments).await?;
         Ok(slice(table, filter.limit, 2, filter.after, |cells| match cells {
             [Cell::Integer(at), Cell::Integer(activity)] => {
                 Some(ActivityPosition { at: *at, activity: *activity })
@@ -135,7 +135,7 @@ impl Store {
             let (keys, arguments) = self.keys_of(&everything, limit).await?;
             (format!("SELECT count(*) FROM ({keys})"), arguments, true)
         };
-        let table = self.bounded_table("counting activities", AssertSqlSafe(statement), &arguments).await?;
+        let table = self.list("counting activities", is_bounded, statement, &arguments).await?;
         let n = match table.rows.first().and_then(|row| row.first()) {
             Some(Cell::Integer(n)) => u64::try_from(*n).unwrap_or(0),
             _ => 0,
@@ -201,6 +201,20 @@ impl Store {
             .map_err(StoreError::query("counting a rule"))
     }
 
+    /// Reads a list; one that may have to look at everything has its time and waits for its turn.
+    async fn list(
+        &self,
+        operation: &'static str,
+        is_dear: bool,
+        statement: String,
+        arguments: &[Argument<'_>],
+    ) -> Result<Table, StoreError> {
+        match is_dear {
+            true => self.bounded_table(operation, AssertSqlSafe(statement), arguments).await,
+            false => self.table(operation, AssertSqlSafe(statement), arguments).await,
+        }
+    }
+
     /// Rows of `report_events` in the order in which they were recorded.
     ///
     /// # Errors
@@ -229,7 +243,7 @@ impl Store {
              WHERE k.n_before < {MAX_SLICE_BYTES}
              ORDER BY k.seq"
         );
-        let table = self.bounded_table("listing events", AssertSqlSafe(statement), &arguments).await?;
+        let table = self.list("listing events", filter.is_dear(), statement, &arguments).await?;
         Ok(slice_of_events(table, filter))
     }
 
@@ -259,7 +273,7 @@ impl Store {
              CROSS JOIN report_deliveries r ON r.event_id = e.event_id AND r.sink = k.sink
              ORDER BY k.event DESC, k.sink"
         );
-        let table = self.bounded_table("listing deliveries", AssertSqlSafe(statement), &arguments).await?;
+        let table = self.list("listing deliveries", filter.is_dear(), statement, &arguments).await?;
         Ok(slice(table, filter.limit, 2, filter.after.clone(), |cells| match cells {
             [Cell::Integer(event), Cell::Text(sink)] => {
                 Some(DeliveryPosition { event: *event, sink: sink.clone() })

@@ -32,6 +32,7 @@ use sqlx::{Sqlite, Transaction};
 
 use super::error;
 use super::error::StoreError;
+use super::line::{self, Line};
 use super::millis;
 use crate::domain::routing::Route;
 use lock::DatabaseLock;
@@ -46,6 +47,11 @@ pub struct Store {
     readers: SqlitePool,
     /// What people read with: however long their reports take, no poll waits for one.
     reports: SqlitePool,
+    /// What people search with, each in its turn.
+    searches: SqlitePool,
+    line: Line,
+    /// What metrics and the service manager's line are read with: they wait for nobody else.
+    signs: SqlitePool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
     /// Device and inode of the file that was opened.
@@ -74,7 +80,9 @@ impl Store {
 
     /// Closes all connections; the last process to do so folds the WAL into the file.
     pub async fn close(&self) {
-        self.reports.close().await;
+        for pool in [&self.signs, &self.searches, &self.reports] {
+            pool.close().await;
+        }
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use super::Store;
 use super::error::StoreError;
+use super::line::{self, Line};
 use super::lock::DatabaseLock;
 use crate::domain::routing::Route;
 
@@ -256,6 +257,9 @@ async fn connect(path: PathBuf, routes: Vec<Route>, lock: Option<DatabaseLock>) 
         writer,
         readers: readers(4),
         reports: readers(2),
+        searches: readers(line::N_RUNNING),
+        line: Line::default(),
+        signs: readers(1),
         routes: routes.into(),
         _lock: lock.map(Arc::new),
     })

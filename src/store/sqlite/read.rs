@@ -181,10 +181,12 @@ impl Store {
         Self::table_by(&mut connection, operation, statement, arguments).await
     }
 
-    /// As [`Store::table`], for what a reader chose freely: the database is interrupted after [`LONGEST_SEARCH`].
+    /// As [`Store::table`], for what a reader chose freely: it has to wait for its turn, and the database is interrupted after
+    /// [`LONGEST_SEARCH`].
     ///
     /// # Errors
-    /// [`StoreError::TooSlow`] where that happens; otherwise only those of the database.
+    /// [`StoreError::TooSlow`] where that happens, [`StoreError::Crowded`] where too many search; otherwise only those of the
+    /// database.
     pub(super) async fn bounded_table(
         &self,
         operation: &'static str,
@@ -194,16 +196,17 @@ impl Store {
         /// Between two looks at the clock: a millisecond or so.
         const STEPS: std::ffi::c_int = 20_000;
         let failed = StoreError::query;
-        let mut connection = self.reports.acquire().await.map_err(failed(operation))?;
+        let _turn = self.line.turn().await?;
+        let mut connection = self.searches.acquire().await.map_err(failed(operation))?;
         let until = Instant::now() + LONGEST_SEARCH;
-        // The connection is used again. Its next user is not interrupted, not even where this one went away.
+        // Nobody waits for the answer to one who went away. Who uses the connection next has a handler of its own.
         let waiting = Arc::new(());
         let waited_for = Arc::downgrade(&waiting);
         connection
             .lock_handle()
             .await
             .map_err(failed(operation))?
-            .set_progress_handler(STEPS, move || waited_for.upgrade().is_none() || Instant::now() < until);
+            .set_progress_handler(STEPS, move || waited_for.strong_count() > 0 && Instant::now() < until);
         let table = Self::table_by(&mut connection, operation, statement, arguments).await;
         drop(waiting);
         if let Ok(mut handle) = connection.lock_handle().await {
@@ -250,4 +253,34 @@ fn cells(row: &SqliteRow) -> Result<Vec<Cell>, sqlx::Error> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::line::N_RUNNING;
+
+    #[tokio::test]
+    async fn a_search_that_nobody_waits_for_any_more_is_interrupted() {
+        const ENDLESS: &str =
+            "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("watch.db"), Vec::new()).await.unwrap();
+        let mut searches = tokio::task::JoinSet::new();
+        for _ in 0..N_RUNNING {
+            let store = store.clone();
+            searches.spawn(async move { store.bounded_table("searching", ENDLESS, &[]).await.map(drop) });
+        }
+        while store.searches.size() < N_RUNNING {
+            tokio::task::yield_now().await;
+        }
+        searches.shutdown().await;
+        // An endless one would keep its connection.
+        let one = store.bounded_table("searching", "SELECT 1 AS one", &[]).await.unwrap();
+        assert_eq!(one.rows, [[Cell::Integer(1)]]);
+        // One that is waited for has its time, and the connection is good for the next.
+        let endless = store.bounded_table("searching", ENDLESS, &[]).await;
+        assert!(matches!(endless, Err(StoreError::TooSlow)), "{endless:?}");
+        store.bounded_table("searching", "SELECT 1 AS one", &[]).await.unwrap();
+    }
 }

@@ -1,0 +1,82 @@
+//! The line of those who search: what they choose freely may cost as much as the whole database.
+//!
+//! Few run at the same time, few wait, and whoever finds the line full is sent away at once, so that searches never take
+//! everything that others read with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::StoreError;
+
+/// Searches at the same time.
+pub(super) const N_RUNNING: u32 = 2;
+
+/// Searches that run or wait.
+const N_IN_LINE: usize = 8;
+
+/// How long one waits. A search takes no longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// See the module. Cheap to clone; clones are the same line.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let turns = Semaphore::new(N_RUNNING as usize);
+        Self { places: Arc::new(Semaphore::new(N_IN_LINE)), turns: Arc::new(turns) }
+    }
+}
+
+impl Line {
+    /// Waits for a turn, which lasts until what it answers with is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Crowded`] where too many wait, or for too long.
+    pub async fn turn(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), StoreError> {
+        self.turn_within(PATIENCE).await
+    }
+
+    async fn turn_within(
+        &self,
+        patience: Duration,
+    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), StoreError> {
+        let crowded = || StoreError::Crowded;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| crowded())?;
+        match tokio::time::timeout(patience, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok((place, turn)),
+            _ => Err(crowded()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn few_search_few_wait_and_the_others_are_sent_away_at_once() {
+        let line = Line::default();
+        let first = line.turn().await.unwrap();
+        let _second = line.turn().await.unwrap();
+        // Nobody waits for ever, and who has gone leaves the line.
+        assert!(matches!(line.turn_within(Duration::ZERO).await, Err(StoreError::Crowded)));
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let line = line.clone();
+            waiting.spawn(async move { line.turn_within(Duration::MAX).await.map(drop) });
+        }
+        tokio::task::yield_now().await;
+        assert!(matches!(line.turn_within(Duration::MAX).await, Err(StoreError::Crowded)));
+        drop(first);
+        while let Some(waited) = waiting.join_next().await {
+            waited.unwrap().unwrap();
+        }
+        drop(line.turn().await.unwrap());
+    }
+}
