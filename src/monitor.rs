@@ -618,10 +618,13 @@ impl Monitor {
         Self::add_certificates(seen, overview);
 
         let undelivered = Family::<BySinkAndOutcome, Gauge>::default();
+        let oldest = Family::<BySink, Gauge<f64, AtomicU64>>::default();
         let is_unknown = |sink: &&String| !self.sinks.contains(sink);
         let orphans = overview.outbox.iter().map(|of| &of.sink).filter(is_unknown);
         for sink in self.sinks.iter().chain(orphans) {
             let of = overview.outbox.iter().find(|of| of.sink == *sink);
+            let tried_for = of.and_then(|of| of.tried_since).map_or(Duration::ZERO, |since| now.since(since));
+            oldest.get_or_create(&BySink { sink: sink.clone() }).set(tried_for.as_secs_f64());
             for (outcome, n) in [("pending", of.map(|of| of.pending)), ("dead", of.map(|of| of.dead))] {
                 let labels = BySinkAndOutcome { sink: sink.clone(), outcome };
                 undelivered.get_or_create(&labels).set(i64::try_from(n.unwrap_or(0)).unwrap_or(i64::MAX));
@@ -631,6 +634,11 @@ impl Monitor {
             "undelivered_events",
             "Events that a sink has not taken: pending ones are tried, dead ones are not",
             undelivered,
+        );
+        seen.register(
+            "oldest_undelivered_seconds",
+            "For how long a sink has not taken the event that it has been tried with for longest; 0: none is pending",
+            oldest,
         );
     }
 

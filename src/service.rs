@@ -182,8 +182,8 @@ mod tests {
                 ClosedGate { reason: None, ..held(Some("paused"), None) },
             ],
             outbox: vec![
-                Undelivered { sink: "erp".to_owned(), pending: 4, dead: 1 },
-                Undelivered { sink: "log".to_owned(), pending: 1, dead: 0 },
+                Undelivered { sink: "erp".to_owned(), pending: 4, dead: 1, tried_since: None },
+                Undelivered { sink: "log".to_owned(), pending: 1, dead: 0, tried_since: None },
             ],
             ..Overview::default()
         };

@@ -113,7 +113,7 @@ fn full_overview(text: &str) -> (Overview, Statistics) {
             registered_at: NOW.shifted(-7_200_000),
         }),
         due_since: Some(NOW.shifted(-5_000)),
-        outbox: vec![Undelivered { sink: text.to_owned(), pending: 3, dead: 2 }],
+        outbox: vec![Undelivered { sink: text.to_owned(), pending: 3, dead: 2, tried_since: None }],
         ending: EndingCounts { expired: 1, within: [2, 3, 4, 5] },
     };
     let statistics = Statistics {
@@ -189,7 +189,7 @@ fn outbox_of(text: &str) -> Outbox {
         status: None,
         sink: Some(text.to_owned()),
         sinks: vec![text.to_owned(), "log".to_owned()],
-        undelivered: vec![Undelivered { sink: text.to_owned(), pending: 3, dead: 2 }],
+        undelivered: vec![Undelivered { sink: text.to_owned(), pending: 3, dead: 2, tried_since: None }],
         parts: vec![
             part(DeliveryStatus::Dead),
             part(DeliveryStatus::Pending),

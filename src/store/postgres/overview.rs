@@ -6,7 +6,7 @@ use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
-use crate::store::overview::{ClosedGate, Overview, Undelivered, Waiting};
+use crate::store::overview::{ClosedGate, N_OLDEST, Overview, Undelivered, Waiting};
 
 impl Store {
     pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
@@ -23,7 +23,7 @@ impl Store {
     async fn states(&self) -> Result<BTreeMap<State, u64>, StoreError> {
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT state, sum(n)::bigint FROM tally_states GROUP BY state HAVING sum(n) > 0")
-                .fetch_all(self.people())
+                .fetch_all(self.signs())
                 .await
                 .map_err(StoreError::query("counting activities"))?;
         rows.into_iter()
@@ -44,7 +44,7 @@ impl Store {
              ORDER BY 1 NULLS FIRST, 2 NULLS FIRST",
         )
         .bind(now.as_millis())
-        .fetch_all(self.people())
+        .fetch_all(self.signs())
         .await
         .map_err(StoreError::query("reading holds"))?;
         let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
@@ -70,7 +70,7 @@ impl Store {
              JOIN vats v ON v.id = a.vat_id
              ORDER BY a.registered_at LIMIT 1",
         )
-        .fetch_optional(self.people())
+        .fetch_optional(self.signs())
         .await
         .map_err(StoreError::query("looking for the oldest activity"))?;
         Ok(row.map(|(vat, activity_id, registered_at)| Waiting {
@@ -81,18 +81,32 @@ impl Store {
     }
 
     async fn outbox(&self) -> Result<Vec<Undelivered>, StoreError> {
-        let rows: Vec<(String, Option<i64>, Option<i64>)> = sqlx::query_as(
-            "SELECT sink, (sum(n) FILTER (WHERE status = 'pending'))::bigint,
-                    (sum(n) FILTER (WHERE status = 'dead'))::bigint
-             FROM tally_deliveries WHERE status <> 'delivered' AND n > 0 GROUP BY sink ORDER BY sink",
+        type Row = (String, Option<i64>, Option<i64>, Option<i64>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT t.sink, t.pending, t.dead,
+                    CASE WHEN t.pending > 0 THEN
+                        (SELECT min(o.tried_from)
+                         FROM (SELECT d.tried_from FROM deliveries d WHERE d.status = 'pending' AND d.sink = t.sink
+                               ORDER BY d.event LIMIT $1) o) END
+             FROM (SELECT sink,
+                          (sum(n) FILTER (WHERE status = 'pending'))::bigint AS pending,
+                          (sum(n) FILTER (WHERE status = 'dead'))::bigint AS dead
+                   FROM tally_deliveries WHERE status <> 'delivered' AND n > 0 GROUP BY sink) t
+             ORDER BY t.sink",
         )
-        .fetch_all(self.people())
+        .bind(N_OLDEST)
+        .fetch_all(self.signs())
         .await
         .map_err(StoreError::query("counting undelivered events"))?;
         let count = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         Ok(rows
             .into_iter()
-            .map(|(sink, pending, dead)| Undelivered { sink, pending: count(pending), dead: count(dead) })
+            .map(|(sink, pending, dead, tried_since)| Undelivered {
+                sink,
+                pending: count(pending),
+                dead: count(dead),
+                tried_since: tried_since.map(Timestamp::from_millis),
+            })
             .collect())
     }
 }

@@ -6,7 +6,7 @@ use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
-use crate::store::overview::{ClosedGate, Overview, Undelivered, Waiting};
+use crate::store::overview::{ClosedGate, N_OLDEST, Overview, Undelivered, Waiting};
 
 impl Store {
     /// Reads the overview. It costs the same however many activities have concluded. A pause that ended before
@@ -28,7 +28,7 @@ impl Store {
     async fn states(&self) -> Result<BTreeMap<State, u64>, StoreError> {
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT state, sum(n) FROM tally_states GROUP BY state HAVING sum(n) > 0")
-                .fetch_all(&self.reports)
+                .fetch_all(&self.signs)
                 .await
                 .map_err(StoreError::query("counting activities"))?;
         rows.into_iter()
@@ -49,7 +49,7 @@ impl Store {
              ORDER BY 1, 2",
         )
         .bind(now.as_millis())
-        .fetch_all(&self.reports)
+        .fetch_all(&self.signs)
         .await
         .map_err(StoreError::query("reading holds"))?;
         let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
@@ -75,7 +75,7 @@ impl Store {
              JOIN vats v ON v.id = a.vat_id
              ORDER BY a.registered_at LIMIT 1",
         )
-        .fetch_optional(&self.reports)
+        .fetch_optional(&self.signs)
         .await
         .map_err(StoreError::query("looking for the oldest activity"))?;
         Ok(row.map(|(vat, activity_id, registered_at)| Waiting {
@@ -98,24 +98,39 @@ impl Store {
                          ORDER BY next_due_at LIMIT 1))
              FROM served",
         )
-        .fetch_one(&self.reports)
+        .fetch_one(&self.signs)
         .await
         .map_err(StoreError::query("looking for due activities"))?;
         Ok(due.map(Timestamp::from_millis).filter(|due| *due <= now))
     }
 
     async fn outbox(&self) -> Result<Vec<Undelivered>, StoreError> {
-        let rows: Vec<(String, Option<i64>, Option<i64>)> = sqlx::query_as(
-            "SELECT sink, sum(n) FILTER (WHERE status = 'pending'), sum(n) FILTER (WHERE status = 'dead')
-             FROM tally_deliveries WHERE status <> 'delivered' AND n > 0 GROUP BY sink ORDER BY sink",
+        type Row = (String, Option<i64>, Option<i64>, Option<i64>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT t.sink, t.pending, t.dead,
+                    CASE WHEN t.pending > 0 THEN
+                        (SELECT min(o.tried_from)
+                         FROM (SELECT d.tried_from FROM deliveries d WHERE d.status = 'pending' AND d.sink = t.sink
+                               ORDER BY d.event LIMIT ?1) o) END
+             FROM (SELECT sink,
+                          sum(n) FILTER (WHERE status = 'pending') AS pending,
+                          sum(n) FILTER (WHERE status = 'dead') AS dead
+                   FROM tally_deliveries WHERE status <> 'delivered' AND n > 0 GROUP BY sink) t
+             ORDER BY t.sink",
         )
-        .fetch_all(&self.reports)
+        .bind(N_OLDEST)
+        .fetch_all(&self.signs)
         .await
         .map_err(StoreError::query("counting undelivered events"))?;
         let count = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         Ok(rows
             .into_iter()
-            .map(|(sink, pending, dead)| Undelivered { sink, pending: count(pending), dead: count(dead) })
+            .map(|(sink, pending, dead, tried_since)| Undelivered {
+                sink,
+                pending: count(pending),
+                dead: count(dead),
+                tried_since: tried_since.map(Timestamp::from_millis),
+            })
             .collect())
     }
 }
