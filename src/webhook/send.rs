@@ -73,6 +73,13 @@ pub struct Attempt {
     pub answer: String,
 }
 
+impl Attempt {
+    /// One that went well, without a receiver that answers.
+    pub fn delivered() -> Self {
+        Self { http_status: None, disposition: Disposition::Delivered, error: None, answer: String::new() }
+    }
+}
+
 /// What follows from an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {

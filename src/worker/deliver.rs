@@ -34,26 +34,32 @@ const RETRY_JITTER: f64 = 0.2;
 /// Longest wait without a look at the outbox; also how often a webhook's secret is read again.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Writes events to standard output, one JSON object a line. There is one, and it writes one line at a time.
+/// Writes events to standard output, one JSON object a line. There is one, and it writes all that is ready in one piece:
+/// each piece costs a thread's turn, whatever it holds.
 #[derive(Debug, Default)]
 pub struct LogSink;
 
 impl LogSink {
-    async fn write(&self, mut line: String) -> Attempt {
+    /// Where a piece is not written whole, all of it is written again.
+    async fn write(&self, payloads: impl Iterator<Item = String>) -> Attempt {
         let mut stdout = tokio::io::stdout();
-        line.push('\n');
-        let written = match stdout.write_all(line.as_bytes()).await {
+        let mut lines = String::new();
+        for payload in payloads {
+            lines.push_str(&payload);
+            lines.push('\n');
+        }
+        let written = match stdout.write_all(lines.as_bytes()).await {
             Ok(()) => stdout.flush().await,
             Err(err) => Err(err),
         };
-        let (disposition, error) = match written {
-            Ok(()) => (Disposition::Delivered, None),
-            Err(err) => (
-                Disposition::Retry { not_before: None },
-                Some(format!("standard output can't be written: {err}")),
-            ),
-        };
-        Attempt { http_status: None, disposition, error, answer: String::new() }
+        match written {
+            Ok(()) => Attempt::delivered(),
+            Err(err) => Attempt {
+                disposition: Disposition::Retry { not_before: None },
+                error: Some(format!("standard output can't be written: {err}")),
+                ..Attempt::delivered()
+            },
+        }
     }
 }
 
@@ -67,10 +73,24 @@ pub enum Sink {
 }
 
 impl Sink {
-    async fn deliver(&self, event_id: &str, payload: String) -> Attempt {
+    /// Sends these, which takes their payloads away, and says how it went: alike for all of them.
+    async fn deliver(&self, deliveries: &mut [ClaimedDelivery]) -> Attempt {
+        let take = |delivery: &mut ClaimedDelivery| std::mem::take(&mut delivery.payload);
+        match (self, deliveries) {
+            (Sink::Webhook(sender), [delivery, ..]) => {
+                let payload = take(delivery);
+                sender.send(&delivery.event_id, payload).await
+            }
+            (Sink::Webhook(_), []) => Attempt::delivered(),
+            (Sink::Log(sink), deliveries) => sink.write(deliveries.iter_mut().map(take)).await,
+        }
+    }
+
+    /// How many deliveries one attempt takes: a request of a webhook has one event.
+    fn at_once(&self) -> usize {
         match self {
-            Sink::Log(sink) => sink.write(payload).await,
-            Sink::Webhook(sender) => sender.send(event_id, payload).await,
+            Sink::Log(_) => READY,
+            Sink::Webhook(_) => 1,
         }
     }
 
@@ -86,7 +106,8 @@ impl Sink {
 /// An attempt that has ended.
 #[derive(Debug)]
 struct Ended {
-    delivery: ClaimedDelivery,
+    /// What it took. Their payloads are gone.
+    deliveries: Vec<ClaimedDelivery>,
     ticket: ReceiverTicket,
     attempted_at: Timestamp,
     duration: Duration,
@@ -218,14 +239,17 @@ impl Dispatcher {
             if self.ready.is_empty() && Instant::now() >= self.look_at {
                 self.claim().await;
             }
-            let Some(mut delivery) = self.ready.pop_front() else { return };
+            let n_taken = self.ready.len().min(self.sink.at_once());
+            let mut deliveries: Vec<ClaimedDelivery> = self.ready.drain(..n_taken).collect();
+            if deliveries.is_empty() {
+                return;
+            }
             let ticket = self.gate.take(self.gate_time());
             let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
             self.attempts.spawn(async move {
                 let (attempted_at, began_at) = (clock.now(), Instant::now());
-                let payload = std::mem::take(&mut delivery.payload);
-                let attempt = sink.deliver(&delivery.event_id, payload).await;
-                Ended { delivery, ticket, attempted_at, duration: began_at.elapsed(), attempt }
+                let attempt = sink.deliver(&mut deliveries).await;
+                Ended { deliveries, ticket, attempted_at, duration: began_at.elapsed(), attempt }
             });
         }
     }
@@ -256,46 +280,47 @@ impl Dispatcher {
     }
 
     async fn settle(&mut self, ended: Ended) {
-        let Ended { delivery, ticket, attempted_at, duration, attempt } = ended;
+        let Ended { deliveries, ticket, attempted_at, duration, attempt } = ended;
         let now = self.clock.now();
-        let outcome = what_follows(&attempt, &delivery, now, self.retry_for, fastrand::f64());
-        self.note_health(&attempt, outcome, ticket, &delivery.event_id);
-        let attempted = match outcome {
-            DeliveryOutcome::Delivered => Attempted::Delivered,
-            DeliveryOutcome::Retry { .. } => Attempted::Failed,
-            DeliveryOutcome::Dead => Attempted::Dead,
-        };
-        self.monitor.attempted(&self.name, attempted, duration);
-        let record = DeliveryRecord {
-            event_key: delivery.event_key,
-            sink: self.name.clone(),
-            revision: delivery.revision,
-            attempted_at,
-            duration,
-            http_status: attempt.http_status,
-            error: attempt.error,
-            outcome,
-        };
-        self.recorder.submit(Record::Delivery(record)).await;
+        self.note_health(&attempt, ticket);
+        for delivery in deliveries {
+            let outcome = what_follows(&attempt, &delivery, now, self.retry_for, fastrand::f64());
+            let attempted = match outcome {
+                DeliveryOutcome::Delivered => Attempted::Delivered,
+                DeliveryOutcome::Retry { .. } => Attempted::Failed,
+                DeliveryOutcome::Dead => Attempted::Dead,
+            };
+            if outcome == DeliveryOutcome::Dead {
+                self.log_death(&attempt, &delivery.event_id);
+            }
+            self.monitor.attempted(&self.name, attempted, duration);
+            let record = DeliveryRecord {
+                event_key: delivery.event_key,
+                sink: self.name.clone(),
+                revision: delivery.revision,
+                attempted_at,
+                duration,
+                http_status: attempt.http_status,
+                error: attempt.error.clone(),
+                outcome,
+            };
+            self.recorder.submit(Record::Delivery(record)).await;
+        }
+    }
+
+    fn log_death(&self, attempt: &Attempt, event_id: &str) {
+        let (name, error) = (&self.name, attempt.error.as_deref().unwrap_or_default());
+        tracing::error!(
+            sink = %name,
+            event_id = %event_id,
+            error,
+            "event {event_id} is dead for {name}: {error}; `pcsid-watch deliveries redeliver {event_id}` sends it again"
+        );
     }
 
     /// One log line when a sink fails and one when it works again, however many events wait for it.
-    fn note_health(
-        &mut self,
-        attempt: &Attempt,
-        outcome: DeliveryOutcome,
-        ticket: ReceiverTicket,
-        event_id: &str,
-    ) {
+    fn note_health(&mut self, attempt: &Attempt, ticket: ReceiverTicket) {
         let (name, error) = (&self.name, attempt.error.as_deref().unwrap_or_default());
-        if outcome == DeliveryOutcome::Dead {
-            tracing::error!(
-                sink = %name,
-                event_id = %event_id,
-                error,
-                "event {event_id} is dead for {name}: {error}; `pcsid-watch deliveries redeliver {event_id}` sends it again"
-            );
-        }
         // One that is gone has answered, and knows what it wants.
         let is_answered = !matches!(attempt.disposition, Disposition::Retry { .. });
         match self.gate.settle(ticket, is_answered, self.gate_time(), fastrand::f64()) {
