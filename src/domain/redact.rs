@@ -36,17 +36,33 @@ const MAX_TAG_BYTES: usize = 512;
 pub struct Redactor {
     /// By length, lower-case pieces of every writing of the secrets.
     pieces: BTreeMap<usize, HashSet<Box<[u8]>>>,
-    /// Whether a piece begins with these two bytes.
-    beginnings: HashSet<[u8; 2]>,
-    firsts: FirstBytes,
+    beginnings: Beginnings,
 }
 
-/// For each byte whether a piece begins with it.
-struct FirstBytes([bool; 256]);
+/// Whether a piece may begin with these three bytes. Every place of every answer is asked about, and hardly one of them
+/// has to be looked at further.
+struct Beginnings(Box<[bool]>);
 
-impl Default for FirstBytes {
+impl Beginnings {
+    fn place(bytes: [u8; 3]) -> usize {
+        let [first, second, third] = bytes.map(usize::from);
+        first ^ second << 4 ^ third << 8
+    }
+
+    fn note(&mut self, bytes: [u8; 3]) {
+        if let Some(may_be) = self.0.get_mut(Self::place(bytes)) {
+            *may_be = true;
+        }
+    }
+
+    fn may_be(&self, bytes: [u8; 3]) -> bool {
+        self.0.get(Self::place(bytes)).is_some_and(|may_be| *may_be)
+    }
+}
+
+impl Default for Beginnings {
     fn default() -> Self {
-        Self([false; 256])
+        Self(vec![false; 1 << 16].into())
     }
 }
 
@@ -93,9 +109,8 @@ impl Redactor {
         let writing = writing.to_ascii_lowercase();
         for piece in writing.windows(writing.len().min(WINDOW)) {
             self.pieces.entry(piece.len()).or_default().insert(piece.into());
-            if let [first, second, ..] = piece {
-                self.firsts.0[usize::from(*first)] = true;
-                self.beginnings.insert([*first, *second]);
+            if let Some(bytes) = piece.first_chunk() {
+                self.beginnings.note(*bytes);
             }
         }
     }
@@ -123,9 +138,8 @@ impl Redactor {
 
     fn find_ours(&self, view: &View, found: &mut Vec<Range<usize>>) {
         let bytes = view.bytes.as_slice();
-        for (at, pair) in bytes.windows(2).enumerate() {
-            let [first, second] = pair else { continue };
-            if !self.firsts.0[usize::from(*first)] || !self.beginnings.contains(&[*first, *second]) {
+        for (at, three) in bytes.windows(3).enumerate() {
+            if !three.first_chunk().is_some_and(|bytes| self.beginnings.may_be(*bytes)) {
                 continue;
             }
             for (length, pieces) in &self.pieces {
@@ -316,9 +330,18 @@ const fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
 
+/// Whether a word ends as [`KEYS`], [`AUTHORIZATION`] and `otp` do.
+const fn ends_as_keys_do(word: &[u8]) -> bool {
+    matches!(word, [.., b'e', b't' | b'y' | b'n'] | [.., b'r', b'd'] | [.., b'o', b'n'] | [.., b't', b'p'])
+}
+
 /// The secret that follows a word, if the word is the key of one.
 fn value_after(bytes: &[u8], word_start: usize, word_end: usize) -> Option<Range<usize>> {
     let word = bytes.get(word_start..word_end)?;
+    // Nearly all words end otherwise.
+    if !ends_as_keys_do(word) {
+        return None;
+    }
     let is_authorization = word.ends_with(AUTHORIZATION.as_bytes());
     let is_password = word == b"otp";
     if !is_authorization && !is_password && !KEYS.iter().any(|key| word.ends_with(key.as_bytes())) {
@@ -522,6 +545,13 @@ mod tests {
             }
         }
         all
+    }
+
+    #[test]
+    fn every_key_ends_as_keys_do() {
+        for key in KEYS.into_iter().chain([AUTHORIZATION, "otp"]) {
+            assert!(ends_as_keys_do(key.as_bytes()), "{key}");
+        }
     }
 
     #[test]
