@@ -1,9 +1,10 @@
 //! The release binary as a process of its own, against a loopback upstream and receiver.
 //!
-//! `cargo bench --bench end_to_end [-- delays|throughput|scale|vats|idle|databases …]` prints
+//! `cargo bench --bench end_to_end [-- delays|throughput|lives|scale|vats|idle|databases …]` prints
 //! - `delays`: the time from upstream's final answer to the receiver's POST, for single conclusions and for a burst,
 //! - `throughput`: polls a second, CPU a poll and peak memory, all recorded durably, beside a bare loop of the same
 //!   client that records nothing,
+//! - `lives`: the same from registration to the line in the log, with one poll and with five polls a life,
 //! - `scale`: the same with a thousand and with a million activities that are due, and the time to the first poll,
 //! - `vats`: CPU and memory with many VATs, under a quota and without one, and the time to the first poll,
 //! - `idle`: CPU and memory with a hundred thousand activities that are not due,
@@ -52,6 +53,9 @@ fn main() {
         }
         if is_wanted("throughput") {
             throughput().await;
+        }
+        if is_wanted("lives") {
+            lives().await;
         }
         if is_wanted("scale") {
             scale().await;
@@ -179,6 +183,55 @@ async fn throughput() {
         let daemon = daemon_rate(&ledger, &url, n_activities, 100, are_new).await;
         daemon.print_beside(if are_new { "daemon, first polls" } else { "daemon" }, &bare, "the bare loop");
     }
+}
+
+/// Rounds of each number of polls, of which the median counts.
+const LIVES_ROUNDS: usize = 3;
+
+/// Whole lives: every activity is polled until it concludes, with its checks, its event, and that event's delivery to the
+/// log. One in twenty fails.
+async fn lives() {
+    println!("whole lives; the median of {LIVES_ROUNDS} rounds");
+    let ledger = Arc::new(Ledger::default());
+    let url = ledger.serve().await;
+    for polls_a_life in [1, 5] {
+        for n_activities in [2_000, 20_000] {
+            let mut rounds = Vec::new();
+            for _ in 0..LIVES_ROUNDS {
+                ledger.polls_a_life.store(0, Ordering::Relaxed);
+                let bare = bare_rate(&ledger, &url).await;
+                ledger.polls_a_life.store(polls_a_life, Ordering::Relaxed);
+                rounds.push((lives_rate(&ledger, &url, n_activities, polls_a_life).await, bare));
+            }
+            rounds.sort_by(|(one, _), (other, _)| one.cpu_us_a_poll.total_cmp(&other.cpu_us_a_poll));
+            let (rate, bare) = &rounds[LIVES_ROUNDS / 2];
+            let name = format!("{n_activities} × {polls_a_life} polls");
+            rate.print_beside(&name, bare, "the bare loop");
+            println!("  {:<22} {:>7.1} µs CPU a life", "", rate.cpu_us_a_poll * polls_a_life as f64);
+        }
+    }
+}
+
+async fn lives_rate(ledger: &Ledger, url: &str, n_activities: u64, polls_a_life: u64) -> Rate {
+    let setup = Setup::with_log(url, RELENTLESS).await;
+    setup.fill(n_activities, 100, true, Duration::ZERO).await;
+    let (n_before, began_at) = (ledger.n_answers(), Instant::now());
+    let daemon = setup.daemon();
+    let n_polls = n_activities * polls_a_life;
+    until("all are answered", || ledger.n_answers() >= n_before + n_polls).await;
+    while setup.n_delivered().await < n_activities {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let rate = Rate {
+        polls_a_second: n_polls as f64 / began_at.elapsed().as_secs_f64(),
+        cpu_us_a_poll: daemon.cpu().as_secs_f64() * 1e6 / n_polls as f64,
+        peak_mib: daemon.memory_mib("VmHWM"),
+    };
+    daemon.stop();
+    assert_eq!(setup.n_recorded().await, n_polls, "polls recorded");
+    assert_eq!(ledger.n_answers() - n_before, n_polls, "polls after the last one");
+    ledger.forget();
+    rate
 }
 
 async fn scale() {

@@ -17,6 +17,12 @@ const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// Activities that one statement writes.
 const CHUNK: u64 = 100_000;
 
+fn to_webhook(url: &str) -> String {
+    format!(
+        "[events]\nlog = false\n[[webhooks]]\nname = \"erp\"\nurl = \"{url}/hook\"\nsecret = \"{SECRET}\"\n"
+    )
+}
+
 /// A folder with a configuration and a database.
 pub struct Setup {
     folder: tempfile::TempDir,
@@ -32,24 +38,34 @@ impl Setup {
 
     /// The same with so many requests a minute.
     pub async fn with_quota(url: &str, schedule: &str, per_minute: u32) -> Self {
-        Self::on(url, schedule, per_minute, None).await
+        Self::on(url, schedule, per_minute, &to_webhook(url), None).await
     }
 
     /// As [`Setup::new`], on a server.
     pub async fn on_server(url: &str, schedule: &str, server: ServerDatabase) -> Self {
-        Self::on(url, schedule, 0, Some(server)).await
+        Self::on(url, schedule, 0, &to_webhook(url), Some(server)).await
     }
 
-    async fn on(url: &str, schedule: &str, per_minute: u32, server: Option<ServerDatabase>) -> Self {
+    /// Without a quota, and with the log instead of a webhook.
+    pub async fn with_log(url: &str, schedule: &str) -> Self {
+        Self::on(url, schedule, 0, "[events]\nlog = true\n", None).await
+    }
+
+    async fn on(
+        url: &str,
+        schedule: &str,
+        per_minute: u32,
+        sinks: &str,
+        server: Option<ServerDatabase>,
+    ) -> Self {
         let folder = tempfile::TempDir::new().unwrap();
         let database = match &server {
             Some(server) => server.url.clone(),
             None => format!("sqlite://{}/bench.db", folder.path().display()),
         };
         let text = format!(
-            "[database]\nurl = \"{database}\"\n[upstream]\nbase_url = \"{url}\"\n[events]\nlog = false\n\
+            "[database]\nurl = \"{database}\"\n[upstream]\nbase_url = \"{url}\"\n{sinks}\
              [[credentials]]\nname = \"bench\"\ntoken = \"a-token-of-no-use\"\nrequests_per_minute = {per_minute}\n\
-             [[webhooks]]\nname = \"erp\"\nurl = \"{url}/hook\"\nsecret = \"{SECRET}\"\n\
              [log]\nlevel = \"warn\"\n[schedule]\n{schedule}\n"
         );
         std::fs::write(folder.path().join("bench.toml"), text).unwrap();
@@ -100,6 +116,12 @@ impl Setup {
             return;
         }
         statements.insert(0, "PRAGMA synchronous = OFF".to_owned());
+        // Triggers count on a server; on SQLite the program counts what it writes by itself.
+        statements.push("DELETE FROM tally_states".to_owned());
+        statements.push(
+            "INSERT INTO tally_states SELECT vat_id, state, count(*) FROM activities GROUP BY 1, 2"
+                .to_owned(),
+        );
         statements.push("PRAGMA wal_checkpoint(TRUNCATE)".to_owned());
         let mut connection = self.connect().await;
         for statement in statements {
@@ -122,6 +144,17 @@ impl Setup {
         }
         let mut connection = self.connect().await;
         let row = sqlx::query(query).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        u64::try_from(row.get::<i64, _>(0)).unwrap()
+    }
+
+    /// Deliveries that were made.
+    pub async fn n_delivered(&self) -> u64 {
+        let mut connection = self.connect().await;
+        let row = sqlx::query("SELECT coalesce(sum(n), 0) FROM tally_deliveries WHERE status = 'delivered'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
         u64::try_from(row.get::<i64, _>(0)).unwrap()
     }

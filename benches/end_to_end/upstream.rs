@@ -14,15 +14,20 @@ use hyper_util::rt::TokioIo;
 
 const IN_PROGRESS: &str = r#"{"ActivityType":"ZATCA_COMPLIANCE_INVOICE","Status":"IN_PROGRESS","CreatedAt":"2026-05-26T08:14:46.512Z","UpdatedAt":"2026-05-26T08:14:46.512Z","CompletedAt":null,"RequestMetaInfo":{"TotalCount":6,"SuccessCount":0,"FailureCount":0},"ResponseInfo":{"ResponseMetaData":null},"ErrorList":[]}"#;
 const SUCCEEDED: &str = include_str!("../../tests/fixtures/succeeded.json");
+const FAILED: &str = include_str!("../../tests/fixtures/failed.500.json");
 
 /// What was asked and heard.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Whether activities succeed now, rather than being in progress.
     pub succeeds: AtomicBool,
+    /// With which poll an activity ends, the first being 1; 0: never, unless `succeeds`. One in twenty fails.
+    pub polls_a_life: AtomicU64,
     /// How long each answer takes, in milliseconds.
     pub latency_ms: AtomicU64,
     n_answers: AtomicU64,
+    /// Polls of each activity, where they end.
+    polled: Mutex<HashMap<String, u64>>,
     answered: Mutex<HashMap<String, Instant>>,
     delays: Mutex<Vec<Duration>>,
 }
@@ -76,12 +81,44 @@ impl Ledger {
             tokio::time::sleep(Duration::from_millis(latency_ms)).await;
         }
         self.n_answers.fetch_add(1, Ordering::Relaxed);
+        let polls_a_life = self.polls_a_life.load(Ordering::Relaxed);
+        if polls_a_life > 0 {
+            return self.answer_of_a_life(request.uri().path(), polls_a_life);
+        }
         if !self.succeeds.load(Ordering::Relaxed) {
             return Response::new(Full::new(Bytes::from_static(IN_PROGRESS.as_bytes())));
         }
         let id = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
         self.answered.lock().unwrap().entry(id).or_insert_with(Instant::now);
         Response::new(Full::new(Bytes::from_static(SUCCEEDED.as_bytes())))
+    }
+
+    fn answer_of_a_life(&self, path: &str, polls_a_life: u64) -> Response<Full<Bytes>> {
+        let id = path.split('/').nth(2).unwrap_or_default();
+        let mut polled = self.polled.lock().unwrap();
+        let n_polls = match polled.get_mut(id) {
+            Some(n_polls) => {
+                *n_polls += 1;
+                *n_polls
+            }
+            None => *polled.entry(id.to_owned()).or_insert(1),
+        };
+        let fails = id
+            .rsplit('-')
+            .next()
+            .and_then(|nth| nth.parse().ok())
+            .is_some_and(|nth: u64| nth.is_multiple_of(20));
+        let (status, text) = match (n_polls < polls_a_life, fails) {
+            (true, _) => (200, IN_PROGRESS),
+            (false, false) => (200, SUCCEEDED),
+            (false, true) => (500, FAILED),
+        };
+        Response::builder().status(status).body(Full::new(Bytes::from_static(text.as_bytes()))).unwrap()
+    }
+
+    /// Forgets what was polled.
+    pub fn forget(&self) {
+        self.polled.lock().unwrap().clear();
     }
 
     async fn hear(&self, request: Request<Incoming>) {
