@@ -63,8 +63,12 @@ async fn run(n_activities: u64) {
         ("rules", Report::Rules),
         ("overdue", Report::Overdue { registered_until }),
         ("deliveries", Report::Deliveries),
+        ("renewals", Report::Renewals { now: clock::wall_now(), within: Duration::from_secs(90 * 86_400) }),
+        ("devices", Report::Devices),
     ] {
-        measure(name, || async { store.reports().report(report, None).await.unwrap().0.rows.len() }).await;
+        // As the command asks without `--limit`; there are nearly as many devices as activities.
+        let limit = matches!(report, Report::Devices).then_some(100);
+        measure(name, || async { store.reports().report(report, limit).await.unwrap().0.rows.len() }).await;
     }
 
     println!("\n{:<72} {:>9} {:>9}", "a slice of 100", "median", "worst");
@@ -249,6 +253,29 @@ async fn fill(pool: &SqlitePool, n_activities: u64) {
         }
         batch.commit().await.unwrap();
         from = until + 1;
+    }
+    // The program counts what it writes by itself.
+    for (tally, counts) in [
+        ("tally_states", "SELECT vat_id, state, count(*) FROM activities GROUP BY 1, 2"),
+        (
+            "tally_conclusions",
+            "SELECT concluded_at / 3600000, state, count(*) FROM activities WHERE concluded_at IS NOT NULL GROUP BY 1, 2",
+        ),
+        (
+            "tally_durations",
+            "SELECT strftime('%Y-%m', concluded_at / 1000, 'unixepoch'),
+                    CAST(CAST(printf('%.2e', max(concluded_at - registered_at, 0)) AS REAL) AS INTEGER), count(*)
+             FROM activities WHERE state = 'SUCCEEDED' GROUP BY 1, 2",
+        ),
+        ("tally_deliveries", "SELECT sink, status, count(*) FROM deliveries GROUP BY 1, 2"),
+        (
+            "tally_devices",
+            "SELECT vat_id, device_id, count(*), count(*) FILTER (WHERE state = 'SUCCEEDED') FROM activities
+             WHERE device_id IS NOT NULL GROUP BY 1, 2",
+        ),
+    ] {
+        run(format!("DELETE FROM {tally}")).await;
+        run(format!("INSERT INTO {tally} {counts}")).await;
     }
     run("PRAGMA wal_checkpoint(TRUNCATE)".to_owned()).await;
 }

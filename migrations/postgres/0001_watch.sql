@@ -119,9 +119,10 @@ CREATE TABLE activities (
     next_step_kind        text,
     -- Entries of ErrorList that were not kept.
     errors_left_out       bigint NOT NULL DEFAULT 0,
+    -- Checks that passed and have nothing more to say, one bit for each position (the first: 2). They are no rows of `checks`.
+    passed_checks         bigint NOT NULL DEFAULT 0,
     UNIQUE (activity_id, vat_id)
 );
-CREATE INDEX activities_by_vat ON activities (vat_id, state, watched_from);
 CREATE INDEX activities_by_state ON activities (state, registered_at);
 CREATE INDEX activities_by_conclusion ON activities (concluded_at, id) WHERE concluded_at IS NOT NULL;
 CREATE INDEX activities_by_registration ON activities (registered_at, id);
@@ -248,7 +249,7 @@ CREATE TABLE deliveries (
     PRIMARY KEY (event, sink)
 ) WITH (fillfactor = 80);
 CREATE INDEX deliveries_due ON deliveries (sink, next_attempt_at, event) WHERE next_attempt_at IS NOT NULL;
-CREATE INDEX deliveries_by_status ON deliveries (status, event);
+CREATE INDEX deliveries_open ON deliveries (status, event) WHERE status <> 'delivered';
 
 CREATE TABLE attempts (
     event        bigint NOT NULL,
@@ -388,6 +389,15 @@ CREATE TABLE tally_listed_rules (
     PRIMARY KEY (rule, vat_id)
 ) WITH (fillfactor = 70);
 
+-- Devices: their activities, and how many of those succeeded.
+CREATE TABLE tally_devices (
+    vat_id      bigint NOT NULL REFERENCES vats (id),
+    device_id   text COLLATE "C" NOT NULL,
+    n           bigint NOT NULL,
+    n_succeeded bigint NOT NULL,
+    PRIMARY KEY (vat_id, device_id)
+) WITH (fillfactor = 70);
+
 CREATE TABLE tally_deliveries (
     sink   text COLLATE "C" NOT NULL,
     status text COLLATE "C" NOT NULL,
@@ -400,6 +410,10 @@ BEGIN
     INSERT INTO tally_states AS t
     SELECT vat_id, state, count(*) FROM added GROUP BY vat_id, state ORDER BY vat_id, state
     ON CONFLICT (vat_id, state) DO UPDATE SET n = t.n + excluded.n;
+    INSERT INTO tally_devices AS t
+    SELECT vat_id, device_id, count(*), count(*) FILTER (WHERE state = 'SUCCEEDED') FROM added
+    WHERE device_id IS NOT NULL GROUP BY vat_id, device_id ORDER BY vat_id, device_id
+    ON CONFLICT (vat_id, device_id) DO UPDATE SET n = t.n + excluded.n, n_succeeded = t.n_succeeded + excluded.n_succeeded;
     RETURN NULL;
 END $$;
 CREATE TRIGGER tally_registrations AFTER INSERT ON activities
@@ -429,6 +443,21 @@ BEGIN
           SELECT concluded_at, registered_at, -1 FROM was WHERE state = 'SUCCEEDED') c
     GROUP BY 1, 2 HAVING sum(c.n) <> 0 ORDER BY 1, 2
     ON CONFLICT (month, duration_ms) DO UPDATE SET n = t.n + excluded.n;
+    INSERT INTO tally_checks AS t
+    SELECT c.vat_id, p.position, 'SUCCEEDED', sum(c.n)
+    FROM (SELECT vat_id, passed_checks, 1 AS n FROM became WHERE passed_checks <> 0
+          UNION ALL
+          SELECT vat_id, passed_checks, -1 FROM was WHERE passed_checks <> 0) c
+    JOIN check_names p ON (c.passed_checks >> p.position::int) & 1 = 1
+    GROUP BY c.vat_id, p.position HAVING sum(c.n) <> 0 ORDER BY c.vat_id, p.position
+    ON CONFLICT (vat_id, position, outcome) DO UPDATE SET n = t.n + excluded.n;
+    UPDATE tally_devices t SET n_succeeded = t.n_succeeded + d.n
+    FROM (SELECT c.vat_id, c.device_id, sum(c.n) AS n
+          FROM (SELECT vat_id, device_id, 1 AS n FROM became WHERE state = 'SUCCEEDED'
+                UNION ALL
+                SELECT vat_id, device_id, -1 FROM was WHERE state = 'SUCCEEDED') c
+          WHERE c.device_id IS NOT NULL GROUP BY c.vat_id, c.device_id HAVING sum(c.n) <> 0) d
+    WHERE t.vat_id = d.vat_id AND t.device_id = d.device_id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER tally_states AFTER UPDATE ON activities
@@ -537,6 +566,11 @@ BEGIN
       AND duration_ms = pcsid_watch_rounded(OLD.concluded_at - OLD.registered_at);
     UPDATE tally_checks t SET n = t.n - 1 FROM checks c
     WHERE c.activity = OLD.id AND t.vat_id = OLD.vat_id AND t.position = c.position AND t.outcome = c.outcome;
+    UPDATE tally_checks SET n = n - 1
+    WHERE vat_id = OLD.vat_id AND outcome = 'SUCCEEDED' AND (OLD.passed_checks >> position::int) & 1 = 1;
+    UPDATE tally_devices SET n = n - 1, n_succeeded = n_succeeded - (OLD.state = 'SUCCEEDED')::int
+    WHERE vat_id = OLD.vat_id AND device_id = OLD.device_id;
+    DELETE FROM tally_devices WHERE vat_id = OLD.vat_id AND device_id = OLD.device_id AND n = 0;
     UPDATE tally_rules t SET n = t.n - 1
     FROM (SELECT DISTINCT rule, check_position FROM check_errors WHERE activity = OLD.id AND rule IS NOT NULL) e
     WHERE t.vat_id = OLD.vat_id AND t.rule = e.rule AND t.position = e.check_position;
@@ -623,7 +657,9 @@ CREATE VIEW report_checks AS
 SELECT v.vat,
        a.activity_id,
        n.name                              AS check_name,
-       coalesce(c.outcome, 'NOT_REPORTED') AS outcome,
+       CASE WHEN c.outcome IS NOT NULL THEN c.outcome
+            WHEN (a.passed_checks >> n.position::int) & 1 = 1 THEN 'SUCCEEDED'
+            ELSE 'NOT_REPORTED' END         AS outcome,
        c.message,
        coalesce(c.errors_left_out, 0)      AS errors_left_out
 FROM activities a
@@ -776,8 +812,8 @@ WHERE n > 0;
 CREATE VIEW report_devices AS
 SELECT v.vat,
        d.device_id,
-       d.attempts,
-       CASE WHEN d.pcsid_at IS NOT NULL THEN
+       d.n AS attempts,
+       CASE WHEN d.n_succeeded > 0 THEN
        (SELECT count(*) FROM activities a
         WHERE a.vat_id = d.vat_id AND a.device_id = d.device_id
           AND (a.registered_at, a.id) <= (SELECT s.registered_at, s.id FROM activities s
@@ -786,15 +822,17 @@ SELECT v.vat,
                                           ORDER BY s.registered_at, s.id LIMIT 1)) END AS attempts_until_pcsid,
        l.activity_id AS latest_activity_id,
        l.state       AS latest_state,
-       pcsid_watch_time(d.first_attempt_at) AS first_attempt_at,
-       pcsid_watch_time(l.registered_at)    AS latest_attempt_at,
-       pcsid_watch_time(d.pcsid_at)         AS pcsid_at,
+       pcsid_watch_time((SELECT min(f.registered_at) FROM activities f
+                         WHERE f.vat_id = d.vat_id AND f.device_id = d.device_id)) AS first_attempt_at,
+       pcsid_watch_time(l.registered_at) AS latest_attempt_at,
+       CASE WHEN d.n_succeeded > 0 THEN
+       pcsid_watch_time((SELECT min(s.concluded_at) FROM activities s
+                         WHERE s.vat_id = d.vat_id AND s.device_id = d.device_id
+                           AND s.state = 'SUCCEEDED')) END AS pcsid_at,
        (SELECT f.next_step_owner FROM activities f
         WHERE f.vat_id = d.vat_id AND f.device_id = d.device_id AND f.state = 'FAILED'
         ORDER BY f.registered_at DESC, f.id DESC LIMIT 1) AS last_failure_owner
-FROM (SELECT vat_id, device_id, count(*) AS attempts, min(registered_at) AS first_attempt_at,
-             min(concluded_at) FILTER (WHERE state = 'SUCCEEDED') AS pcsid_at
-      FROM activities WHERE device_id IS NOT NULL GROUP BY vat_id, device_id) d
+FROM tally_devices d
 JOIN vats v ON v.id = d.vat_id
 JOIN activities l ON l.id = (SELECT a.id FROM activities a
                              WHERE a.vat_id = d.vat_id AND a.device_id = d.device_id

@@ -4,6 +4,7 @@
 //! Reading is strict where a conclusion hangs on it: a wrong type or a key given twice makes the whole body
 //! unreadable, so that nothing is concluded from it. Unknown keys are passed over.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
@@ -99,6 +100,14 @@ impl Check {
             errors: Vec::new(),
             errors_left_out: 0,
         }
+    }
+
+    /// Whether it passed and has nothing more to say.
+    pub fn only_passed(&self) -> bool {
+        self.outcome == CheckOutcome::Succeeded
+            && self.message.is_none()
+            && self.errors.is_empty()
+            && self.errors_left_out == 0
     }
 
     fn from_text(name: &'static str, text: Option<String>, known: &KnownCodes) -> Self {
@@ -283,10 +292,24 @@ impl Findings {
     }
 
     /// All six checks in the documented order, those that upstream left out as not reported.
-    pub fn all_checks(&self) -> [Check; 6] {
+    pub fn all_checks(&self) -> [Cow<'_, Check>; 6] {
         CHECK_NAMES.map(|name| {
             let reported = self.checks.iter().find(|check| check.name == name);
-            reported.cloned().unwrap_or_else(|| Check::not_reported(name))
+            reported.map_or_else(|| Cow::Owned(Check::not_reported(name)), Cow::Borrowed)
+        })
+    }
+
+    /// Checks that passed and have nothing more to say, one bit for each position: the first has the value 2.
+    pub fn passed_checks(&self) -> i64 {
+        let passed = self.reported_checks().filter(|(_, check)| check.only_passed());
+        passed.fold(0, |bits, (position, _)| bits | 1 << position)
+    }
+
+    /// Checks that upstream reported on, each with its position, the first being 1.
+    pub fn reported_checks(&self) -> impl Iterator<Item = (i64, &Check)> {
+        (1..).zip(CHECK_NAMES).filter_map(|(position, name)| {
+            let check = self.checks.iter().find(|check| check.name == name)?;
+            (check.outcome != CheckOutcome::NotReported).then_some((position, check))
         })
     }
 }

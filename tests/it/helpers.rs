@@ -426,6 +426,22 @@ impl Setup {
         serde_json::from_str(row.get(0)).unwrap()
     }
 
+    /// The lines of a query of one text column, in order.
+    pub async fn lines(&self, query: &str) -> Vec<String> {
+        let mut lines: Vec<String> = match &self.server {
+            Some(server) => server.psql(query).lines().map(str::to_owned).collect(),
+            None => {
+                let reader = self.reader().await;
+                let lines = sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned()));
+                let lines = lines.fetch_all(&reader).await.unwrap();
+                reader.close().await;
+                lines
+            }
+        };
+        lines.sort();
+        lines
+    }
+
     /// One number.
     pub async fn number(&self, query: &str) -> i64 {
         if let Some(server) = &self.server {

@@ -29,6 +29,7 @@ mod secrets;
 mod service;
 mod shutdown;
 mod storage;
+mod tallies;
 mod upstream_answers;
 mod upstream_failures;
 mod views;

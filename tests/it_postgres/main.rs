@@ -31,6 +31,8 @@ mod pages;
 mod refusals;
 mod replicas;
 mod reports;
+#[path = "../it/tallies.rs"]
+mod tallies;
 #[path = "../it/upstream_answers.rs"]
 mod upstream_answers;
 #[path = "../it/upstream_failures.rs"]

@@ -86,7 +86,7 @@ impl Store {
             .bind(event_id)
             .bind(sink),
             Redelivery::Dead { sink, since } => sqlx::query(sqlx::AssertSqlSafe(format!(
-                "{again} WHERE status = 'dead' AND ($2::text IS NULL OR sink = $2)
+                "{again} WHERE status <> 'delivered' AND status = 'dead' AND ($2::text IS NULL OR sink = $2)
                            AND event IN (SELECT seq FROM events WHERE occurred_at >= $3)"
             )))
             .bind(now.as_millis())

@@ -14,7 +14,7 @@ use super::membership::EVENTS;
 use super::schedule::refresh_due;
 use super::{Store, clock, millis, optional_text, tell, text};
 use crate::domain::catalogue::{Owner, Severity};
-use crate::domain::report::{CheckOutcome, Findings};
+use crate::domain::report::Findings;
 use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::DeliveryRecord;
@@ -183,13 +183,15 @@ async fn write_activities(connection: &mut PgConnection, polls: &[&PollRecord]) 
              next_step_ar = j.next_step_ar,
              next_step_owner = j.next_step_owner,
              next_step_kind = j.next_step_kind,
-             errors_left_out = j.errors_left_out
+             errors_left_out = j.errors_left_out,
+             passed_checks = j.passed_checks
          FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[],
                      $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[],
-                     $15::text[], $16::text[], $17::bigint[])
+                     $15::text[], $16::text[], $17::bigint[], $18::bigint[])
               AS j (id, state, stalled_at, concluded_at, upstream_status, pcsid_generated, total_count, success_count,
                     failure_count, created_at, updated_at, completed_at, next_step, next_step_ar, next_step_owner, next_step_kind,
-                    errors_left_out)
+                    errors_left_out,
+                    passed_checks)
          WHERE a.id = j.id",
     )
     .bind(column(&polls, |poll| poll.claimed.key))
@@ -211,6 +213,7 @@ async fn write_activities(connection: &mut PgConnection, polls: &[&PollRecord]) 
     .bind(column(&polls, |poll| {
         poll.decision.findings.as_ref().map_or(0, |findings| i64::from(findings.errors_left_out))
     }))
+    .bind(column(&polls, |poll| poll.decision.findings.as_ref().map_or(0, Findings::passed_checks)))
     .execute(connection)
     .await
     .map_err(StoreError::query("recording states"))?;
@@ -276,11 +279,8 @@ async fn write_findings(connection: &mut PgConnection, polls: &[&PollRecord]) ->
     let mut errors = Vec::new();
     let mut error_rules = Vec::new();
     for (key, findings) in concluded {
-        for (position, check) in (1_i64..).zip(findings.all_checks()) {
-            if check.outcome == CheckOutcome::NotReported {
-                continue;
-            }
-            for (nth, error) in (1_i64..).zip(check.errors) {
+        for (position, check) in findings.reported_checks().filter(|(_, check)| !check.only_passed()) {
+            for (nth, error) in (1_i64..).zip(&check.errors) {
                 check_errors.push((key, position, nth, error));
             }
             let message = optional_text(check.message.as_deref());

@@ -23,7 +23,11 @@ const TALLIES: [(&str, &str, &str); 4] = [
     (
         "tally_checks",
         "SELECT vat_id || ' ' || position, outcome, n FROM tally_checks WHERE n <> 0",
-        "SELECT a.vat_id || ' ' || c.position, c.outcome, count(*) FROM checks c JOIN activities a ON a.id = c.activity
+        "SELECT c.vat_id || ' ' || c.position, c.outcome, count(*)
+         FROM (SELECT a.vat_id, c.position, c.outcome FROM checks c JOIN activities a ON a.id = c.activity
+               UNION ALL
+               SELECT a.vat_id, p.position, 'SUCCEEDED' FROM activities a
+               JOIN check_names p ON (a.passed_checks >> p.position::int) & 1 = 1) c
          GROUP BY 1, 2",
     ),
     (

@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 use super::error::StoreError;
 use super::record::write_polls;
 use super::schedule::{ACTIVITY, refresh_due};
+use super::tallies::{count_state, uncount_conclusion};
 use super::{Store, as_json, commit, millis, upstream};
 use crate::domain::activity::{Registration, Vat};
 use crate::domain::decide;
@@ -107,6 +108,8 @@ impl Store {
         let claimed = find(&mut transaction, activity).await?;
         let from = claimed.activity.state;
         let to = next_state(Some(from), Happening::Retried).map_err(wrong_state(&claimed))?;
+        uncount_conclusion(&mut transaction, claimed.key).await?;
+        count_state(&mut transaction, claimed.vat_key, from, to).await?;
         sqlx::query(
             "UPDATE activities SET state = ?3, round = round + 1, watched_from = ?2, stalled_at = NULL,
                  concluded_at = NULL, errors_left_out = 0 WHERE id = ?1",

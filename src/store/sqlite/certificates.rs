@@ -7,9 +7,10 @@ use sqlx::SqliteConnection;
 
 use super::error::StoreError;
 use super::events::{insert, write_events};
+use super::rows::{Row, with_rows};
 use super::{Store, as_json, commit, millis, upstream};
 use crate::domain::activity::Vat;
-use crate::domain::certificate::{ImportedCertificate, Renewal, due};
+use crate::domain::certificate::{ImportedCertificate, Obtained, Renewal, due};
 use crate::domain::event::Event;
 use crate::domain::preflight::{Device, Known};
 use crate::domain::time::Timestamp;
@@ -320,29 +321,23 @@ pub(super) async fn write_certificates(
     polls: &[&PollRecord],
 ) -> Result<(), StoreError> {
     let obtained = || polls.iter().filter_map(|poll| poll.decision.certificate.as_ref());
-    let rows: Vec<_> = obtained()
-        .map(|obtained| {
-            let certificate = &obtained.certificate;
-            (
-                &certificate.vat,
-                &certificate.device_id,
-                &certificate.activity_id,
-                certificate.obtained_at.as_millis(),
-                certificate.expires_at.as_millis(),
-                certificate.noted_at.as_millis(),
-                obtained.due_at.as_millis(),
-            )
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
+    let rows: Vec<_> = obtained().collect();
+    let columns = "vat, device_id, activity_id, obtained_at, expires_at, noted_at, due_at";
     let statement = "INSERT INTO certificates
              (vat, device_id, activity_id, obtained_at, expires_at, noted_at, due_at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-         FROM json_each(?1) WHERE true ORDER BY key
+         SELECT vat, device_id, activity_id, obtained_at, expires_at, noted_at, due_at FROM j WHERE vat IS NOT NULL
          ON CONFLICT (vat, activity_id) WHERE activity_id IS NOT NULL DO NOTHING";
-    insert(connection, statement, as_json(&rows)?, "recording certificates").await?;
+    let bind = |row: &mut Row<'_>, one: Option<&&Obtained>| {
+        let certificate = one.map(|obtained| &obtained.certificate);
+        row.push_bind(certificate.map(|certificate| certificate.vat.as_str()))
+            .push_bind(certificate.and_then(|certificate| certificate.device_id.as_deref()))
+            .push_bind(certificate.and_then(|certificate| certificate.activity_id.as_deref()))
+            .push_bind(certificate.map(|certificate| certificate.obtained_at.as_millis()))
+            .push_bind(certificate.map(|certificate| certificate.expires_at.as_millis()))
+            .push_bind(certificate.map(|certificate| certificate.noted_at.as_millis()))
+            .push_bind(one.map(|obtained| obtained.due_at.as_millis()));
+    };
+    with_rows(connection, columns, statement, &rows, bind, "recording certificates").await?;
     let devices: BTreeSet<_> = obtained()
         .filter_map(|obtained| Some((&obtained.certificate.vat, obtained.certificate.device_id.as_ref()?)))
         .collect();

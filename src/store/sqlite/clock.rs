@@ -127,7 +127,7 @@ pub(super) async fn shift(
         "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL",
         "UPDATE deliveries SET next_attempt_at = min(next_attempt_at + ?1, ?2),
              tried_from = min(tried_from + ?1, ?2), revision = revision + 1
-         WHERE status = 'pending'",
+         WHERE status <> 'delivered' AND status = 'pending'",
         "UPDATE heartbeat SET beat_at = min(beat_at + ?1, ?2), prune_after = min(prune_after + ?1, ?2)",
     ] {
         let statement = moved(written_by_the_daemon);

@@ -1,12 +1,15 @@
 //! The outbox: which event still has to go to which sink.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
 use super::error::StoreError;
+use super::events::{count, count_deliveries};
+use super::rows::{Row, with_rows};
 use super::{Store, as_json, commit, millis};
+use crate::domain::routing::LOG_SINK;
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::{
     ClaimedDelivery, DeliveryOutcome, DeliveryRecord, MAX_CLAIM_BYTES, Redelivery,
@@ -102,7 +105,7 @@ impl Store {
             .bind(event_id)
             .bind(sink),
             Redelivery::Dead { sink, since } => sqlx::query(sqlx::AssertSqlSafe(format!(
-                "{again} WHERE status = 'dead' AND (?2 IS NULL OR sink = ?2)
+                "{again} WHERE status <> 'delivered' AND status = 'dead' AND (?2 IS NULL OR sink = ?2)
                            AND event IN (SELECT seq FROM events WHERE occurred_at >= ?3)"
             )))
             .bind(now.as_millis())
@@ -158,67 +161,71 @@ pub(super) async fn write_deliveries(
     connection: &mut SqliteConnection,
     attempts: &[&DeliveryRecord],
 ) -> Result<(), StoreError> {
-    if attempts.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<_> = attempts
-        .iter()
-        .map(|attempt| {
-            let (status, next_attempt_at, interval) = match attempt.outcome {
-                DeliveryOutcome::Delivered => ("delivered", None, None),
-                DeliveryOutcome::Retry { next_attempt_at, interval } => {
-                    ("pending", Some(next_attempt_at.as_millis()), Some(millis(interval)))
-                }
-                DeliveryOutcome::Dead => ("dead", None, None),
-            };
-            (
-                attempt.event_key,
-                &attempt.sink,
-                attempt.revision,
-                status,
-                next_attempt_at,
-                interval,
-                attempt.attempted_at.as_millis(),
-                millis(attempt.duration),
-                attempt.http_status,
-                &attempt.error,
-            )
-        })
-        .collect();
-    let rows = as_json(&rows)?;
-    sqlx::query(
-        "UPDATE deliveries SET
-             status = j.value ->> 3,
+    let statement = "UPDATE deliveries SET
+             status = j.status,
              attempts = attempts + 1,
-             next_attempt_at = j.value ->> 4,
-             interval_ms = j.value ->> 5,
-             last_attempt_at = j.value ->> 6,
-             last_http_status = j.value ->> 8,
-             last_error = j.value ->> 9,
-             delivered_at = CASE WHEN j.value ->> 3 = 'delivered' THEN (j.value ->> 6) + (j.value ->> 7) END
-         FROM json_each(?1) j
-         WHERE event = j.value ->> 0 AND sink = j.value ->> 1 AND revision = j.value ->> 2",
-    )
-    .bind(&rows)
-    .execute(&mut *connection)
-    .await
-    .map_err(StoreError::query("recording deliveries"))?;
+             next_attempt_at = j.next_attempt_at,
+             interval_ms = j.interval_ms,
+             last_attempt_at = j.at,
+             last_http_status = j.http_status,
+             last_error = j.error,
+             delivered_at = CASE WHEN j.status = 'delivered' THEN j.at + j.took END
+         FROM j WHERE deliveries.event = j.event AND deliveries.sink = j.sink AND deliveries.revision = j.revision";
+    // What was claimed was pending, and still is where its revision is the same.
+    let mut by_end: BTreeMap<(&str, &'static str), Vec<&DeliveryRecord>> = BTreeMap::new();
+    for attempt in attempts {
+        by_end.entry((&attempt.sink, status(attempt.outcome))).or_default().push(attempt);
+    }
+    for ((sink, status), attempts) in by_end {
+        let operation = "recording deliveries";
+        let n = with_rows(connection, ATTEMPT, statement, &attempts, bind_attempt, operation).await?;
+        if status != PENDING {
+            count_deliveries(connection, sink, PENDING, -count(n)).await?;
+            count_deliveries(connection, sink, status, count(n)).await?;
+        }
+    }
     // The log sink has no attempts worth keeping: a line was written or it was not.
-    sqlx::query(
-        "INSERT INTO attempts (event, sink, seq, attempted_at, duration_ms, http_status, error)
-         SELECT j.value ->> 0, j.value ->> 1,
-                1 + (SELECT coalesce(max(seq), 0) FROM attempts
-                     WHERE event = j.value ->> 0 AND sink = j.value ->> 1),
-                j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9
-         FROM json_each(?1) j
-         JOIN deliveries d ON d.event = j.value ->> 0 AND d.sink = j.value ->> 1 AND d.revision = j.value ->> 2
-         WHERE j.value ->> 1 <> 'log'",
-    )
-    .bind(&rows)
-    .execute(connection)
-    .await
-    .map_err(StoreError::query("recording delivery attempts"))?;
+    let kept: Vec<_> = attempts.iter().copied().filter(|attempt| attempt.sink != LOG_SINK).collect();
+    let statement = "INSERT INTO attempts (event, sink, seq, attempted_at, duration_ms, http_status, error)
+         SELECT j.event, j.sink,
+                1 + (SELECT coalesce(max(seq), 0) FROM attempts WHERE event = j.event AND sink = j.sink),
+                j.at, j.took, j.http_status, j.error
+         FROM j CROSS JOIN deliveries d ON d.event = j.event AND d.sink = j.sink AND d.revision = j.revision";
+    with_rows(connection, ATTEMPT, statement, &kept, bind_attempt, "recording delivery attempts").await?;
     Ok(())
+}
+
+/// Columns of an attempt, as [`bind_attempt`] binds them.
+const ATTEMPT: &str =
+    "event, sink, revision, status, next_attempt_at, interval_ms, at, took, http_status, error";
+
+const PENDING: &str = "pending";
+
+const fn status(outcome: DeliveryOutcome) -> &'static str {
+    match outcome {
+        DeliveryOutcome::Delivered => "delivered",
+        DeliveryOutcome::Retry { .. } => PENDING,
+        DeliveryOutcome::Dead => "dead",
+    }
+}
+
+fn bind_attempt(row: &mut Row<'_>, attempt: Option<&&DeliveryRecord>) {
+    let (next_attempt_at, interval) = match attempt.map(|attempt| attempt.outcome) {
+        Some(DeliveryOutcome::Retry { next_attempt_at, interval }) => {
+            (Some(next_attempt_at.as_millis()), Some(millis(interval)))
+        }
+        _ => (None, None),
+    };
+    row.push_bind(attempt.map(|attempt| attempt.event_key))
+        .push_bind(attempt.map(|attempt| attempt.sink.as_str()))
+        .push_bind(attempt.map(|attempt| attempt.revision))
+        .push_bind(attempt.map(|attempt| status(attempt.outcome)))
+        .push_bind(next_attempt_at)
+        .push_bind(interval)
+        .push_bind(attempt.map(|attempt| attempt.attempted_at.as_millis()))
+        .push_bind(attempt.map(|attempt| millis(attempt.duration)))
+        .push_bind(attempt.and_then(|attempt| attempt.http_status))
+        .push_bind(attempt.and_then(|attempt| attempt.error.as_deref()));
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use sqlx::SqliteConnection;
 
-use super::as_json;
 use super::error::StoreError;
+use super::rows::{Row, with_rows};
+use crate::domain::activity::Vat;
 use crate::domain::event::Event;
 use crate::domain::routing::Route;
 
@@ -17,31 +18,66 @@ pub(super) async fn write_events(
     if events.is_empty() {
         return Ok(());
     }
-    let rows: Vec<_> = events
-        .iter()
-        .map(|(activity, event)| {
-            let vat = event.vat.as_ref().map(|vat| vat.as_str());
-            (event.id, event.kind.label(), activity, vat, event.occurred_at.as_millis(), &event.payload)
-        })
-        .collect();
+    let columns = "event_id, type, activity, vat, occurred_at, payload";
     let statement = "INSERT INTO events (event_id, type, activity, vat, occurred_at, payload)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
-         FROM json_each(?1) WHERE true ORDER BY key
+         SELECT event_id, type, activity, vat, occurred_at, payload FROM j WHERE event_id IS NOT NULL
          ON CONFLICT (event_id) DO NOTHING";
-    insert(connection, statement, as_json(&rows)?, "recording events").await?;
-    let deliveries: Vec<_> = events
-        .iter()
-        .flat_map(|(_, event)| {
-            let takers = routes.iter().filter(|route| route.takes(event));
-            takers.map(|route| (event.id, &route.sink, event.occurred_at.as_millis()))
-        })
-        .collect();
+    let bind = |row: &mut Row<'_>, one: Option<&(Option<i64>, &Event)>| {
+        let event = one.map(|(_, event)| event);
+        row.push_bind(event.map(|event| event.id.to_string()))
+            .push_bind(event.map(|event| event.kind.label()))
+            .push_bind(one.and_then(|(activity, _)| *activity))
+            .push_bind(event.and_then(|event| event.vat.as_ref()).map(Vat::as_str))
+            .push_bind(event.map(|event| event.occurred_at.as_millis()))
+            .push_bind(event.map(|event| event.payload.as_str()));
+    };
+    with_rows(connection, columns, statement, events, bind, "recording events").await?;
     let statement = "INSERT INTO deliveries (event, sink, status, tried_from, next_attempt_at)
-         SELECT e.seq, j.value ->> 1, 'pending', j.value ->> 2, j.value ->> 2
-         FROM json_each(?1) j JOIN events e ON e.event_id = j.value ->> 0
+         SELECT e.seq, j.sink, 'pending', j.at, j.at
+         FROM j CROSS JOIN events e ON e.event_id = j.event_id
          WHERE true
          ON CONFLICT (event, sink) DO NOTHING";
-    insert(connection, statement, as_json(&deliveries)?, "recording deliveries").await
+    let bind = |row: &mut Row<'_>, one: Option<&(&Event, &str)>| {
+        row.push_bind(one.map(|(event, _)| event.id.to_string()))
+            .push_bind(one.map(|(_, sink)| *sink))
+            .push_bind(one.map(|(event, _)| event.occurred_at.as_millis()));
+    };
+    for route in routes {
+        let taken = events.iter().map(|(_, event)| *event).filter(|event| route.takes(event));
+        let rows: Vec<_> = taken.map(|event| (event, route.sink.as_str())).collect();
+        let columns = "event_id, sink, at";
+        let n_new = with_rows(connection, columns, statement, &rows, bind, "recording deliveries").await?;
+        count_deliveries(connection, &route.sink, "pending", count(n_new)).await?;
+    }
+    Ok(())
+}
+
+/// How many rows a statement changed, to reckon with.
+pub(super) fn count(n_changed: u64) -> i64 {
+    i64::try_from(n_changed).unwrap_or(i64::MAX)
+}
+
+/// Within a transaction: counts deliveries that have this status from now on, or no more.
+pub(super) async fn count_deliveries(
+    connection: &mut SqliteConnection,
+    sink: &str,
+    status: &'static str,
+    n: i64,
+) -> Result<(), StoreError> {
+    if n == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO tally_deliveries (sink, status, n) VALUES (?1, ?2, ?3)
+         ON CONFLICT (sink, status) DO UPDATE SET n = n + excluded.n",
+    )
+    .bind(sink)
+    .bind(status)
+    .bind(n)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("counting deliveries"))?;
+    Ok(())
 }
 
 /// A set-based insert: one statement for all rows of the JSON text.

@@ -256,7 +256,14 @@ impl Store {
         filter: &DeliveryFilter,
     ) -> Result<Slice<DeliveryPosition>, StoreError> {
         let mut conditions = Conditions::new();
-        conditions.text("d.status = ?", filter.status.map(DeliveryStatus::label));
+        let status = match filter.status {
+            // For the index, which has what is still open alone.
+            Some(DeliveryStatus::Pending | DeliveryStatus::Dead) => {
+                "d.status <> 'delivered' AND d.status = ?"
+            }
+            _ => "d.status = ?",
+        };
+        conditions.text(status, filter.status.map(DeliveryStatus::label));
         conditions.text("d.sink = ?", filter.sink.as_deref());
         conditions.text("d.event = (SELECT seq FROM events WHERE event_id = ?)", filter.event_id.as_deref());
         if let Some(after) = &filter.after {

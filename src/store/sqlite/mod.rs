@@ -18,8 +18,10 @@ mod open;
 mod overview;
 mod read;
 mod record;
+mod rows;
 mod schedule;
 mod statistics;
+mod tallies;
 mod upkeep;
 mod upstream;
 

@@ -33,6 +33,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         migration(6, "bounds", include_str!("../../../migrations/0006_bounds.sql")),
         migration(7, "certificates", include_str!("../../../migrations/0007_certificates.sql")),
         migration(10, "finding", include_str!("../../../migrations/0010_finding.sql")),
+        migration(11, "lives", include_str!("../../../migrations/0011_lives.sql")),
     ])
 });
 
@@ -294,7 +295,60 @@ async fn require_durable(writer: &sqlx::SqlitePool, path: &Path) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
-    use super::MIGRATIONS;
+    use super::*;
+
+    /// A database with all migrations before this one.
+    async fn before(version: i64, path: &Path) -> SqliteConnection {
+        let older = MIGRATIONS.iter().filter(|one| one.version < version).cloned().collect();
+        migrate(path, &Migrator::with_migrations(older)).await.unwrap();
+        write_options(path).connect().await.unwrap()
+    }
+
+    async fn lines(connection: &mut SqliteConnection, query: &'static str) -> Vec<String> {
+        sqlx::query_scalar(query).fetch_all(connection).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn checks_and_devices_from_before_are_told_and_counted_as_they_were() {
+        const CHECKS: &str = "SELECT activity_id || check_name || outcome || coalesce(message, '') FROM report_checks ORDER BY 1";
+        const TALLY: &str = "SELECT position || outcome || n FROM tally_checks WHERE n <> 0 ORDER BY 1";
+        const DEVICES: &str =
+            "SELECT device_id || attempts || latest_activity_id || coalesce(attempts_until_pcsid, '') ||
+            coalesce(pcsid_at, '') || first_attempt_at || latest_attempt_at FROM report_devices ORDER BY 1";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("watch.db");
+        let mut connection = before(11, &path).await;
+        for statement in [
+            "INSERT INTO vats (id, vat, credential) VALUES (1, '3', 'main')",
+            "INSERT INTO activities (id, vat_id, activity_id, device_id, state, registered_at, watched_from) VALUES
+                 (1, 1, 'good', 'till', 'PENDING', 2000, 2000), (2, 1, 'bad', 'till', 'PENDING', 1000, 1000),
+                 (3, 1, 'nameless', NULL, 'PENDING', 3000, 3000), (4, 1, 'open', 'other', 'PENDING', 4000, 4000)",
+            "UPDATE activities SET state = iif(id = 2, 'FAILED', 'SUCCEEDED'), concluded_at = 5000 WHERE id < 4",
+            "INSERT INTO checks (activity, position, outcome) SELECT id, position, 'SUCCEEDED' FROM activities, check_names
+             WHERE id IN (1, 3) OR (id = 2 AND position = 1)",
+            "INSERT INTO checks (activity, position, outcome, message) VALUES (2, 2, 'FAILED', 'BR-KSA-17 : no')",
+        ] {
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
+        let told = [CHECKS, TALLY, DEVICES];
+        let mut were = Vec::new();
+        for query in told {
+            were.push(lines(&mut connection, query).await);
+        }
+        connection.close().await.unwrap();
+        assert_eq!(were.iter().map(Vec::len).collect::<Vec<_>>(), [18, 7, 2]);
+
+        migrate(&path, &MIGRATIONS).await.unwrap();
+        let mut connection = write_options(&path).connect().await.unwrap();
+        for (query, were) in told.into_iter().zip(were) {
+            assert_eq!(lines(&mut connection, query).await, were);
+        }
+        // What goes takes its counts along.
+        sqlx::query("DELETE FROM activities").execute(&mut connection).await.unwrap();
+        for query in told {
+            assert_eq!(lines(&mut connection, query).await, Vec::<String>::new(), "{query}");
+        }
+    }
 
     #[test]
     fn every_file_of_migrations_is_one_that_is_run() {

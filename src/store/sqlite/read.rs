@@ -71,7 +71,12 @@ const fn report_statement(report: Report) -> &'static str {
         }
         Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
         Report::Devices => {
-            "SELECT * FROM report_devices ORDER BY pcsid_at IS NOT NULL, attempts DESC, vat, device_id"
+            // Which are the first is read from the tally; the view looks up a good deal for each.
+            "SELECT r.* FROM (
+                 SELECT v.vat, d.device_id FROM tally_devices d JOIN vats v ON v.id = d.vat_id
+                 ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id LIMIT ?1) k
+             CROSS JOIN report_devices r ON r.vat = k.vat AND r.device_id = k.device_id
+             ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
         }
         // Refused before.
         Report::Replicas => "",
@@ -95,7 +100,7 @@ const fn report_statement(report: Report) -> &'static str {
                  LEFT JOIN (SELECT d.sink, d.status, min(e.occurred_at) AS oldest_event_at,
                                    min(d.next_attempt_at) AS next_attempt_at, max(d.last_error) AS an_error
                             FROM report_deliveries d JOIN report_events e USING (event_id)
-                            WHERE d.status IN ('pending', 'dead')
+                            WHERE d.status <> 'delivered'
                             GROUP BY d.sink, d.status) u ON u.sink = t.sink AND u.status = t.status
                  WHERE t.n > 0
                  ORDER BY t.sink, t.status"
@@ -137,6 +142,7 @@ impl Store {
                     Report::Renewals { now, within } => {
                         [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
                     }
+                    Report::Devices => vec![Argument::Integer(probing)],
                     _ => Vec::new(),
                 };
                 self.table("reading a report", AssertSqlSafe(statement), &arguments).await?

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::certificates::write_certificates;
 use super::deliveries::write_deliveries;
@@ -10,10 +10,14 @@ use super::error::StoreError;
 use super::events::{insert, write_events};
 use super::explanations::write_explanations;
 use super::gates::{note_request, write_gate};
+use super::rows::{Row, with_rows};
 use super::schedule::refresh_due;
+use super::tallies::Tallies;
 use super::{Store, as_json, clock, commit, millis};
 use crate::domain::catalogue::{Owner, Severity};
-use crate::domain::report::{CheckOutcome, Findings};
+use crate::domain::classify::FinalBody;
+use crate::domain::decide::Transition;
+use crate::domain::report::Findings;
 use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::DeliveryRecord;
@@ -95,6 +99,7 @@ pub(super) async fn write_polls<P: std::borrow::Borrow<PollRecord>>(
         refresh_due(connection, &as_json(&vat_keys.into_iter().collect::<Vec<_>>())?).await?;
         write_activities(connection, &applied).await?;
         write_transitions(connection, &applied).await?;
+        Tallies::of(&applied).write(connection).await?;
         write_findings(connection, &applied).await?;
         write_explanations(connection, applied.iter().flat_map(|poll| &poll.decision.explanations)).await?;
         write_final_answers(connection, &applied).await?;
@@ -147,20 +152,25 @@ async fn savepoint(
 
 /// Answers with how many rows were as they should be.
 ///
-/// The one statement that every poll needs. Its rows are bound rather than read with `json_each`, which takes twice the
-/// time. Their number is rounded up, with rows that match nothing, so that few statements are prepared again and again.
+/// The one statement that every poll needs.
 async fn update_schedules(
     connection: &mut SqliteConnection,
     polls: &[&PollRecord],
 ) -> Result<usize, StoreError> {
-    if polls.is_empty() {
-        return Ok(0);
-    }
-    let rows = polls.iter().map(Some).chain(std::iter::repeat(None)).take(polls.len().next_power_of_two());
-    let mut statement = QueryBuilder::<Sqlite>::new(
-        "WITH j (id, revision, next_poll_at, interval_ms, polled, errors, strikes, at, http_status, error) AS (",
-    );
-    statement.push_values(rows, |mut row, poll| {
+    let statement = "UPDATE schedules SET
+             revision = schedules.revision + 1,
+             next_poll_at = j.next_poll_at,
+             interval_ms = j.interval_ms,
+             poll_count = poll_count + polled,
+             consecutive_errors = errors,
+             strikes = j.strikes,
+             first_polled_at = CASE WHEN polled THEN coalesce(first_polled_at, at) ELSE first_polled_at END,
+             last_polled_at = CASE WHEN polled THEN at ELSE last_polled_at END,
+             last_http_status = CASE WHEN polled THEN http_status ELSE last_http_status END,
+             last_error = CASE WHEN polled THEN error ELSE last_error END
+         FROM j WHERE schedules.id = j.id AND schedules.revision = j.revision";
+    let columns = "id, revision, next_poll_at, interval_ms, polled, errors, strikes, at, http_status, error";
+    let bind = |row: &mut Row<'_>, poll: Option<&&PollRecord>| {
         let decision = poll.map(|poll| &poll.decision);
         row.push_bind(poll.map(|poll| poll.claimed.key))
             .push_bind(poll.map(|poll| poll.claimed.revision))
@@ -172,23 +182,8 @@ async fn update_schedules(
             .push_bind(poll.map(|poll| poll.decided_at.as_millis()))
             .push_bind(decision.and_then(|decision| decision.http_status))
             .push_bind(decision.and_then(|decision| decision.error.as_deref()));
-    });
-    statement.push(
-        ") UPDATE schedules SET
-             revision = schedules.revision + 1,
-             next_poll_at = j.next_poll_at,
-             interval_ms = j.interval_ms,
-             poll_count = poll_count + polled,
-             consecutive_errors = errors,
-             strikes = j.strikes,
-             first_polled_at = CASE WHEN polled THEN coalesce(first_polled_at, at) ELSE first_polled_at END,
-             last_polled_at = CASE WHEN polled THEN at ELSE last_polled_at END,
-             last_http_status = CASE WHEN polled THEN http_status ELSE last_http_status END,
-             last_error = CASE WHEN polled THEN error ELSE last_error END
-         FROM j WHERE schedules.id = j.id AND schedules.revision = j.revision",
-    );
-    let updated = statement.build().execute(connection).await;
-    let n_updated = updated.map_err(StoreError::query("recording polls"))?.rows_affected();
+    };
+    let n_updated = with_rows(connection, columns, statement, polls, bind, "recording polls").await?;
     Ok(usize::try_from(n_updated).unwrap_or(usize::MAX))
 }
 
@@ -197,64 +192,60 @@ async fn write_activities(
     connection: &mut SqliteConnection,
     polls: &[&PollRecord],
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = polls
-        .iter()
-        .filter(|poll| {
-            let decision = &poll.decision;
-            decision.transition.is_some() || decision.report.is_some() || decision.stalled_at.is_some()
-        })
-        .map(|poll| {
-            let decision = &poll.decision;
-            let report = decision.report.as_ref().unwrap_or(&poll.claimed.activity.report);
-            (
-                poll.claimed.key,
-                decision.state.label(),
-                decision.stalled_at.map(Timestamp::as_millis),
-                decision.state.is_concluded().then(|| poll.decided_at.as_millis()),
-                &report.upstream_status,
-                &report.pcsid_generated,
-                report.total_count,
-                report.success_count,
-                report.failure_count,
-                report.created_at.map(Timestamp::as_millis),
-                report.updated_at.map(Timestamp::as_millis),
-                report.completed_at.map(Timestamp::as_millis),
-                decision
-                    .next_step
-                    .as_ref()
-                    .map(|step| (&step.text.en, &step.text.ar, step.owner.map(Owner::label), step.kind)),
-                decision.findings.as_ref().map_or(0, |findings| findings.errors_left_out),
-            )
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "UPDATE activities SET
-             state = j.value ->> 1,
-             stalled_at = coalesce(j.value ->> 2, stalled_at),
-             concluded_at = j.value ->> 3,
-             upstream_status = j.value ->> 4,
-             pcsid_generated = j.value ->> 5,
-             total_count = j.value ->> 6,
-             success_count = j.value ->> 7,
-             failure_count = j.value ->> 8,
-             upstream_created_at = j.value ->> 9,
-             upstream_updated_at = j.value ->> 10,
-             upstream_completed_at = j.value ->> 11,
-             next_step = j.value ->> '$[12][0]',
-             next_step_ar = j.value ->> '$[12][1]',
-             next_step_owner = j.value ->> '$[12][2]',
-             next_step_kind = j.value ->> '$[12][3]',
-             errors_left_out = j.value ->> 13
-         FROM json_each(?1) j
-         WHERE activities.id = j.value ->> 0",
-    )
-    .bind(as_json(&rows)?)
-    .execute(connection)
-    .await
-    .map_err(StoreError::query("recording states"))?;
+    let changed = polls.iter().copied().filter(|poll| {
+        let decision = &poll.decision;
+        decision.transition.is_some() || decision.report.is_some() || decision.stalled_at.is_some()
+    });
+    let statement = "UPDATE activities SET
+             state = j.state,
+             stalled_at = coalesce(j.stalled_at, activities.stalled_at),
+             concluded_at = j.concluded_at,
+             upstream_status = j.upstream_status,
+             pcsid_generated = j.pcsid_generated,
+             total_count = j.total_count,
+             success_count = j.success_count,
+             failure_count = j.failure_count,
+             upstream_created_at = j.created_at,
+             upstream_updated_at = j.updated_at,
+             upstream_completed_at = j.completed_at,
+             next_step = j.next_step,
+             next_step_ar = j.next_step_ar,
+             next_step_owner = j.next_step_owner,
+             next_step_kind = j.next_step_kind,
+             errors_left_out = j.errors_left_out,
+             passed_checks = j.passed_checks
+         FROM j WHERE activities.id = j.id";
+    let columns = "id, state, stalled_at, concluded_at, upstream_status, pcsid_generated, total_count, success_count,
+         failure_count, created_at, updated_at, completed_at, next_step, next_step_ar, next_step_owner, next_step_kind,
+         errors_left_out, passed_checks";
+    let time = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
+    let bind = |row: &mut Row<'_>, poll: Option<&&PollRecord>| {
+        let decision = poll.map(|poll| &poll.decision);
+        let report = poll.map(|poll| poll.decision.report.as_ref().unwrap_or(&poll.claimed.activity.report));
+        let step = decision.and_then(|decision| decision.next_step.as_ref());
+        let concluded = poll.filter(|poll| poll.decision.state.is_concluded());
+        let findings = decision.and_then(|decision| decision.findings.as_ref());
+        row.push_bind(poll.map(|poll| poll.claimed.key))
+            .push_bind(decision.map(|decision| decision.state.label()))
+            .push_bind(time(decision.and_then(|decision| decision.stalled_at)))
+            .push_bind(concluded.map(|poll| poll.decided_at.as_millis()))
+            .push_bind(report.and_then(|report| report.upstream_status.as_deref()))
+            .push_bind(report.and_then(|report| report.pcsid_generated.as_deref()))
+            .push_bind(report.and_then(|report| report.total_count))
+            .push_bind(report.and_then(|report| report.success_count))
+            .push_bind(report.and_then(|report| report.failure_count))
+            .push_bind(time(report.and_then(|report| report.created_at)))
+            .push_bind(time(report.and_then(|report| report.updated_at)))
+            .push_bind(time(report.and_then(|report| report.completed_at)))
+            .push_bind(step.map(|step| step.text.en.as_str()))
+            .push_bind(step.map(|step| step.text.ar.as_str()))
+            .push_bind(step.and_then(|step| step.owner).map(Owner::label))
+            .push_bind(step.map(|step| step.kind))
+            .push_bind(findings.map_or(0, |findings| findings.errors_left_out))
+            .push_bind(findings.map_or(0, Findings::passed_checks));
+    };
+    let rows: Vec<_> = changed.collect();
+    with_rows(connection, columns, statement, &rows, bind, "recording states").await?;
     Ok(())
 }
 
@@ -262,34 +253,22 @@ async fn write_transitions(
     connection: &mut SqliteConnection,
     polls: &[&PollRecord],
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = polls
-        .iter()
-        .filter_map(|poll| {
-            let transition = poll.decision.transition.as_ref()?;
-            Some((
-                poll.claimed.key,
-                transition.from.label(),
-                transition.to.label(),
-                poll.decided_at.as_millis(),
-                poll.decision.http_status,
-                &transition.reason,
-            ))
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, http_status, reason)
-         SELECT j.value ->> 0,
-                1 + (SELECT coalesce(max(seq), 0) FROM transitions WHERE activity = j.value ->> 0),
-                j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5
-         FROM json_each(?1) j",
-    )
-    .bind(as_json(&rows)?)
-    .execute(connection)
-    .await
-    .map_err(StoreError::query("recording transitions"))?;
+    let rows: Vec<_> =
+        polls.iter().filter_map(|poll| Some((*poll, poll.decision.transition.as_ref()?))).collect();
+    let statement = "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, http_status, reason)
+         SELECT j.activity, 1 + (SELECT coalesce(max(t.seq), 0) FROM transitions t WHERE t.activity = j.activity),
+                j.from_state, j.to_state, j.at, j.http_status, j.reason
+         FROM j WHERE j.activity IS NOT NULL";
+    let columns = "activity, from_state, to_state, at, http_status, reason";
+    let bind = |row: &mut Row<'_>, one: Option<&(&PollRecord, &Transition)>| {
+        row.push_bind(one.map(|(poll, _)| poll.claimed.key))
+            .push_bind(one.map(|(_, transition)| transition.from.label()))
+            .push_bind(one.map(|(_, transition)| transition.to.label()))
+            .push_bind(one.map(|(poll, _)| poll.decided_at.as_millis()))
+            .push_bind(one.and_then(|(poll, _)| poll.decision.http_status))
+            .push_bind(one.map(|(_, transition)| transition.reason.as_str()));
+    };
+    with_rows(connection, columns, statement, &rows, bind, "recording transitions").await?;
     Ok(())
 }
 
@@ -297,26 +276,20 @@ async fn write_final_answers(
     connection: &mut SqliteConnection,
     polls: &[&PollRecord],
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = polls
-        .iter()
-        .filter_map(|poll| {
-            let body = poll.decision.final_body.as_ref()?;
-            let answered_at = poll.decided_at.as_millis();
-            Some((
-                poll.claimed.key,
-                answered_at,
-                poll.decision.http_status,
-                &body.text,
-                i64::from(body.is_cut),
-            ))
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
+    let rows: Vec<_> =
+        polls.iter().filter_map(|poll| Some((*poll, poll.decision.final_body.as_ref()?))).collect();
     let statement = "INSERT OR REPLACE INTO final_answers (activity, answered_at, http_status, body, is_cut)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
-    insert(connection, statement, as_json(&rows)?, "recording final answers").await
+         SELECT activity, answered_at, http_status, body, is_cut FROM j WHERE activity IS NOT NULL";
+    let columns = "activity, answered_at, http_status, body, is_cut";
+    let bind = |row: &mut Row<'_>, one: Option<&(&PollRecord, &FinalBody)>| {
+        row.push_bind(one.map(|(poll, _)| poll.claimed.key))
+            .push_bind(one.map(|(poll, _)| poll.decided_at.as_millis()))
+            .push_bind(one.and_then(|(poll, _)| poll.decision.http_status))
+            .push_bind(one.map(|(_, body)| body.text.as_str()))
+            .push_bind(one.map(|(_, body)| body.is_cut));
+    };
+    with_rows(connection, columns, statement, &rows, bind, "recording final answers").await?;
+    Ok(())
 }
 
 /// Writes what came with conclusions: checks, the single errors in their texts, and listed errors.
@@ -328,15 +301,13 @@ async fn write_findings(connection: &mut SqliteConnection, polls: &[&PollRecord]
     let mut errors = Vec::new();
     let mut error_rules = Vec::new();
     for (key, findings) in concluded {
-        for (position, check) in (1_i64..).zip(findings.all_checks()) {
-            if check.outcome == CheckOutcome::NotReported {
-                continue;
-            }
-            for (nth, error) in (1_i64..).zip(check.errors) {
+        for (position, check) in findings.reported_checks().filter(|(_, check)| !check.only_passed()) {
+            for (nth, error) in (1_i64..).zip(&check.errors) {
+                let (rule, variant) = (&error.rule, &error.variant);
                 let severity = error.severity.map(Severity::label);
-                check_errors.push((key, position, nth, error.rule, error.message, severity, error.variant));
+                check_errors.push((key, position, nth, rule, &error.message, severity, variant));
             }
-            checks.push((key, position, check.outcome.label(), check.message, check.errors_left_out));
+            checks.push((key, position, check.outcome.label(), &check.message, check.errors_left_out));
         }
         for (position, error) in (1_i64..).zip(&findings.errors) {
             errors.push((key, position, &error.error_code, &error.error_message, &error.error_source));

@@ -237,6 +237,7 @@ mod tests {
         }
 
         async fn statistics(&self) -> Statistics {
+            crate::store::sqlite::tallies::recount(&self.store.writer).await;
             self.store.statistics(NOW, &Zone::default()).await.unwrap()
         }
     }
