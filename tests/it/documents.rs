@@ -129,6 +129,52 @@ fn the_picture_of_the_demo_is_what_it_prints() {
     }
 }
 
+/// Where a name of the code stands: its module's file, and what is left of the path.
+fn module<'a>(path: &'a [&'a str]) -> Option<(String, &'a [&'a str])> {
+    (1..=path.len()).rev().find_map(|n| {
+        let place = path[..n].join("/");
+        let files = [format!("src/{place}.rs"), format!("src/{place}/mod.rs"), format!("tests/{place}.rs")];
+        let text = files.iter().find_map(|file| {
+            std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).ok()
+        })?;
+        Some((text, &path[n..]))
+    })
+}
+
+#[test]
+fn the_architecture_names_only_what_is_there() {
+    let text = document("docs/ARCHITECTURE.md");
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
+    assert!(rows.len() > 50, "the tables are somewhere else");
+    let names = rows.iter().flat_map(|row| row.split('`').skip(1).step_by(2));
+    let (mut n_names, mut last) = (0, String::new());
+    for name in names {
+        n_names += 1;
+        let is_path = name.contains('/') || name.contains('.') && !name.contains("::");
+        let exists =
+            |folder: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(name).exists();
+        if is_path {
+            let is_column = name == "activities.state";
+            assert!(is_column || ["", "src", "src/domain"].into_iter().any(exists), "{name}");
+            continue;
+        }
+        let path: Vec<&str> = name.split("::").collect();
+        match module(&path) {
+            Some((text, rest)) => {
+                for item in rest {
+                    assert!(text.contains(item), "{name}: no {item} in its module");
+                }
+                last = text;
+            }
+            // An item of the module that was named before it.
+            None => {
+                assert!(path.len() == 1 && (exists("") || last.contains(name) || name == "CHECK"), "{name}")
+            }
+        }
+    }
+    assert!(n_names > 100, "{n_names}");
+}
+
 fn free_port() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
 }
