@@ -1,10 +1,10 @@
 //! Certificates: kept with a success, superseded, reminded of once, imported, and kept when activities are pruned.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
-use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, VAT, eventually, http_client, webhook};
+use crate::helpers::{
+    Daemon, OTHER_VAT, Reply, Server, Setup, VAT, eventually, http_client, libfaketime, webhook,
+};
 
 /// A success whose completion is this time.
 fn succeeded_at(completed_at: &str) -> Reply {
@@ -133,22 +133,13 @@ async fn reminders_and_the_end_come_once_through_restarts_and_downtime() {
     assert_eq!(setup.number("SELECT count(*) FROM report_certificates WHERE reminded_at IS NULL").await, 0);
 }
 
-/// The library that gives a process another wall clock; `.ci/run` installs it (Debian: faketime).
-fn libfaketime() -> Option<PathBuf> {
-    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
-    folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|file| file.exists())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_over_reminders_and_back_has_each_said_once_and_the_latest_alone() {
     if crate::helpers::on_postgres() {
         // On a server the time is the server's.
         return;
     }
-    let Some(library) = libfaketime() else {
-        println!("not tried: libfaketime is not installed");
-        return;
-    };
+    let Some(library) = libfaketime() else { return };
     let upstream = Server::start(|_| succeeded_now()).await;
     let setup = Setup::new(&upstream.url(), "");
     setup.ok(&["add", "--vat", VAT, "act-1", "--device-id", "till 1"]);

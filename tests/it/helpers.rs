@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -267,6 +267,31 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
         body: bytes[head_end..head_end + length].to_vec(),
         at: Instant::now(),
     })
+}
+
+/// Whether this machine can do what a test is about to try. Where it can't, the test is passed over, which is counted in
+/// the file that `NOT_TRIED_FILE` names, and is a failure where `NOT_TRIED` says `fails`: nobody must take a test for
+/// passed that was never tried.
+pub fn can(it_can: bool, what: &str) -> bool {
+    if !it_can {
+        let line = format!("not tried: this machine can't {what}\n");
+        print!("{line}");
+        if let Some(file) = std::env::var_os("NOT_TRIED_FILE") {
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+            file.write_all(line.as_bytes()).unwrap();
+        }
+        assert!(std::env::var_os("NOT_TRIED").is_none_or(|verdict| verdict != "fails"), "{line}");
+    }
+    it_can
+}
+
+/// The library that gives a process another wall clock.
+pub fn libfaketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    let found =
+        folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|file| file.exists());
+    can(found.is_some(), "give a process another clock, for want of libfaketime");
+    found
 }
 
 /// A folder with a configuration, and the program to run in it.

@@ -1,7 +1,7 @@
 //! What a server is refused for, and what is waited for.
 
 use crate::cluster::{Cluster, Pooler};
-use crate::helpers::{Reply, Server, Setup, VAT, eventually, http_client};
+use crate::helpers::{Reply, Server, Setup, VAT, can, eventually, http_client};
 
 #[tokio::test]
 async fn a_database_of_another_program_is_refused_untouched() {
@@ -58,7 +58,7 @@ async fn a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_is_not(
         // Some poolers are told to take parameters for granted that they don't know.
         for ignored in ["", "extra_float_digits"] {
             let Some(pooler) = Pooler::start(Cluster::shared(), mode, ignored) else {
-                eprintln!("not tried: there is no pgbouncer");
+                can(false, "start PgBouncer");
                 return;
             };
             let url = setup

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
 use crate::effort::{asked_for, assert_no_defect};
-use crate::helpers::{Daemon, Reply, Server, Setup, VAT, eventually, http_client};
+use crate::helpers::{Daemon, Reply, Server, Setup, VAT, can, eventually, http_client};
 use crate::ledger::assert_whole;
 use crate::strace::{self, Sabotage};
 
@@ -102,10 +102,9 @@ async fn a_full_disk_stops_announcements_and_nothing_else_until_there_is_room_ag
     let upstream = Server::start(|_| Reply::failed()).await;
     let setup = Setup::new(&upstream.url(), "");
     let folder = setup.path("disk");
-    let Some(disk) = SmallDisk::mount(&folder, "900k") else {
-        println!("not tried: this user may not mount a file system");
-        return;
-    };
+    let disk = SmallDisk::mount(&folder, "900k");
+    can(disk.is_some(), "mount a file system");
+    let Some(disk) = disk else { return };
     let setup = setup.with_database(&folder.join("test.db"));
     add_many(&setup, 300);
     let daemon = setup.start().await;
@@ -283,8 +282,7 @@ async fn what_may_not_be_written_is_refused_in_a_sentence_and_left_as_it_is() {
     mode(setup.folder(), 0o755);
     mode(&setup.path("token"), 0o644);
     let may_try = as_nobody(&setup, &["--version"]).output().is_ok_and(|output| output.status.success());
-    if !may_try {
-        println!("not tried: this user may not become another one, who could not start the program either");
+    if !can(may_try, "become another user, who may start the program") {
         return;
     }
     setup.add(VAT, &["act-1"]);

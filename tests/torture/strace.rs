@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use crate::helpers::can;
+
 /// Whether processes may be traced here. Says so where they may not.
 pub fn is_usable() -> bool {
     static IS_USABLE: OnceLock<bool> = OnceLock::new();
@@ -18,10 +20,7 @@ pub fn is_usable() -> bool {
         // It complains where the kernel forbids it, and some kernels let it run for nothing.
         tried.is_ok_and(|output| output.status.success() && output.stderr.is_empty())
     });
-    if !is_usable {
-        println!("not tried: strace is not installed, or may not trace processes here");
-    }
-    is_usable
+    can(is_usable, "trace processes with strace")
 }
 
 /// The same command, traced. The process that is started is the command's own; the tracer is its descendant.
