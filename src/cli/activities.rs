@@ -5,12 +5,12 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 
 use super::output::{self, Eyes, Format};
-use super::{CliError, CliResult, complain, open};
+use super::{CliError, CliResult, complain, open, open_existing};
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::catalogue::Language;
 use crate::page::state_word;
 use crate::settings::Settings;
-use crate::store::{ActivityFilter, ActivityRef, Cell, RegisterOutcome, Store, Table};
+use crate::store::{Access, ActivityFilter, ActivityRef, Cell, RegisterOutcome, Store, Table};
 use crate::words::Words;
 
 #[derive(Debug, Args)]
@@ -183,9 +183,9 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
         ..ActivityFilter::default()
     };
     let eyes = Eyes::new(settings);
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Read).await?;
     let mut slice = store.reports().list_activities(&filter).await?;
-    store.close().await;
+    store.end_reading().await?;
     if args.format == Format::Table {
         add_standing(&mut slice.table, &eyes);
     }
@@ -217,7 +217,7 @@ fn add_standing(table: &mut Table, eyes: &Eyes) {
 
 pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
     let activity = args.parse()?;
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Change).await?;
     let now = store.now().await?;
     store.upkeep().require_upstream(&settings.upstream.base_url, now).await?;
     let vat = store.intake().poll_now(&activity, now).await?;
@@ -230,7 +230,7 @@ pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
 
 pub(super) async fn cancel(settings: &Settings, args: ActivityArgs) -> CliResult {
     let activity = args.parse()?;
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Change).await?;
     let vat = store.intake().cancel(&activity, store.now().await?).await?;
     store.close().await;
     let words = Words::of(settings.language);
@@ -239,7 +239,7 @@ pub(super) async fn cancel(settings: &Settings, args: ActivityArgs) -> CliResult
 
 pub(super) async fn retry(settings: &Settings, args: ActivityArgs) -> CliResult {
     let activity = args.parse()?;
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Change).await?;
     let initial_interval = settings.policy.backoff.initial_interval();
     let retried = store
         .intake()

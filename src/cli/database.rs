@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{CliError, CliResult, open};
+use super::{CliError, CliResult, open_existing};
 use crate::clock;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Access, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DbCommand {
@@ -45,52 +45,22 @@ async fn backup(settings: &Settings, file: &Path) -> CliResult {
     if file.exists() {
         return Err(CliError::unusable(format!("`{}` exists already: name another file", file.display())));
     }
-    // Whoever sees the file under its name sees a whole copy.
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(format!(".partial-{}", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Inspect).await?;
     let Some(files) = store.files() else {
         return Err(CliError::failed(format!(
             "{store} is no file: take a backup with its server's pg_dump, or of the whole server with pg_basebackup"
         )));
     };
-    let copied = files.backup(&partial).await;
+    let copied = files.backup(file).await;
     store.close().await;
-    let named = copied.map_err(CliError::from).and_then(|()| {
-        let named = std::fs::File::open(&partial)
-            .and_then(|copy| copy.sync_all())
-            .and_then(|()| name_without_replacing(&partial, file))
-            .and_then(|()| flush_folder_of(file));
-        named.map_err(|err| CliError::failed(format!("`{}` can't be written: {err}", file.display())))
-    });
-    // Under its own name or not at all; a part of a copy is of no use.
-    let _ = std::fs::remove_file(&partial);
-    named?;
+    copied?;
     Ok(writeln!(std::io::stdout(), "{} is a copy of {}", file.display(), store)?)
 }
 
-/// Gives a file its name in one step, unless another has appeared under it meanwhile.
-fn name_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    use rustix::io::Errno;
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems can't. A process that dies before the first name is removed leaves a copy with two.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => std::fs::hard_link(from, to),
-        named => Ok(named?),
-    }
-}
-
-/// Until its folder is flushed, a power cut may take a file's name along.
-fn flush_folder_of(file: &Path) -> std::io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 async fn check(settings: &Settings) -> CliResult {
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Inspect).await?;
     let problems = store.upkeep().problems().await?;
-    store.close().await;
+    store.end_reading().await?;
     if problems.is_empty() {
         return Ok(writeln!(std::io::stdout(), "{} is whole", store)?);
     }
@@ -99,6 +69,8 @@ async fn check(settings: &Settings) -> CliResult {
 
 async fn copy(settings: &Settings, to: &str) -> CliResult {
     let address = settings.database_at(to).map_err(|err| CliError::unusable(format!("--to: {err}")))?;
+    // There is nothing to copy of what is not there.
+    open_existing(settings, Access::Inspect).await?.close().await;
     // As a daemon, so that none runs on it meanwhile.
     let store = Store::open_as_daemon(&settings.database, settings.routes()).await?;
     let target = Store::open(&address, settings.routes()).await?;
@@ -116,7 +88,7 @@ async fn copy(settings: &Settings, to: &str) -> CliResult {
 }
 
 async fn prune(settings: &Settings) -> CliResult {
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Change).await?;
     let now = store.now().await?;
     let jump = store.upkeep().last_beat().await?.and_then(|beat| clock::jump_since(beat, now));
     if jump.is_some() || !store.upkeep().may_prune(now).await? {
@@ -138,7 +110,7 @@ async fn prune(settings: &Settings) -> CliResult {
 }
 
 async fn adopt(settings: &Settings) -> CliResult {
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Change).await?;
     let base_url = &settings.upstream.base_url;
     let former = store.upkeep().adopt_upstream(base_url, store.now().await?).await?;
     store.close().await;

@@ -5,10 +5,10 @@ use std::io::Write;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{self, Eyes, Format};
-use super::{CliError, CliResult, open};
+use super::{CliError, CliResult, open_existing};
 use crate::domain::time::Timestamp;
 use crate::settings::Settings;
-use crate::store::{DeliveryFilter, DeliveryStatus, Redelivery};
+use crate::store::{Access, DeliveryFilter, DeliveryStatus, Redelivery};
 use crate::words::Words;
 
 #[derive(Debug, Args)]
@@ -65,10 +65,10 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
         StatusArg::Delivered => DeliveryStatus::Delivered,
         StatusArg::Dead => DeliveryStatus::Dead,
     });
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Read).await?;
     let filter = DeliveryFilter { status, limit: args.format.limit(args.limit), ..DeliveryFilter::default() };
     let slice = store.reports().list_deliveries(&filter).await?;
-    store.close().await;
+    store.end_reading().await?;
     let shown = [
         "event_id",
         "activity_id",
@@ -89,7 +89,7 @@ async fn redeliver(settings: &Settings, args: RedeliverArgs) -> CliResult {
         Some(event_id) => Redelivery::Event { event_id, sink: args.webhook },
         None => Redelivery::Dead { sink: args.webhook, since },
     };
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Change).await?;
     let n_due = store.intake().redeliver(&which, store.now().await?).await?;
     store.close().await;
     if let (Redelivery::Dead { sink: Some(sink), .. }, 0) = (&which, n_due) {

@@ -5,10 +5,11 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 
 use super::activities::activity_ref;
-use super::{CliResult, open, output};
+use super::{CliResult, open_existing, output};
 use crate::clock;
 use crate::evidence::{self, Material};
 use crate::settings::Settings;
+use crate::store::Access;
 use crate::words::Words;
 
 #[derive(Debug, Args)]
@@ -32,11 +33,11 @@ enum EvidenceFormat {
 
 pub(super) async fn evidence(settings: &Settings, args: EvidenceArgs) -> CliResult {
     let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Read).await?;
     let history = store.reports().history(&wanted).await?;
     let final_answer = store.reports().final_answer(&wanted).await?;
     let base_url = store.reports().upstream().await?.unwrap_or_else(|| settings.upstream.base_url.clone());
-    store.close().await;
+    store.end_reading().await?;
     let bundle = evidence::bundle(Material { history, final_answer, base_url }, clock::wall_now());
     let mut out = std::io::stdout().lock();
     match args.format {

@@ -26,7 +26,7 @@ use crate::daemon::DaemonError;
 use crate::domain::activity::InvalidInput;
 use crate::domain::catalogue::Language;
 use crate::settings::{LogFormat, Settings, SettingsError};
-use crate::store::{Store, StoreError};
+use crate::store::{Access, Store, StoreError};
 use crate::telemetry;
 use crate::words::Words;
 use webhook::WebhookCommand;
@@ -318,9 +318,18 @@ fn manual(folder: &Path) -> CliResult {
     })
 }
 
-/// Opens the database that the settings name.
+/// Opens the database that the settings name, a new one where there is none.
 async fn open(settings: &Settings) -> Result<Store, StoreError> {
-    Store::open(&settings.database, settings.routes()).await
+    let store = Store::open(&settings.database, settings.routes()).await?;
+    if store.is_new() {
+        complain(&Words::of(settings.language).new_database(settings.database.to_string()).to_string());
+    }
+    Ok(store)
+}
+
+/// Opens the database that the settings name, which has to be there.
+async fn open_existing(settings: &Settings, access: Access) -> Result<Store, StoreError> {
+    Store::open_existing(&settings.database, settings.routes(), access).await
 }
 
 #[cfg(test)]

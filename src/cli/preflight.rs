@@ -8,12 +8,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Eyes, Format};
-use super::{CliError, CliResult, complain};
+use super::{CliError, CliResult, complain, open_existing};
 use crate::domain::preflight::{self, Context, Device, Finding, Known, MAX_BYTES, Severity};
 use crate::domain::text::one_line;
 use crate::settings::Settings;
 use crate::spreadsheet::write_csv;
-use crate::store::{Cell, Store, StoreError, Table};
+use crate::store::{Access, Cell, StoreError, Table};
 use crate::words::Words;
 
 #[derive(Debug, Args)]
@@ -113,9 +113,9 @@ async fn known(settings: &Settings, devices: &[Device]) -> Vec<Vec<Known>> {
         return nothing();
     }
     let looked = async {
-        let store = Store::open(&settings.database, settings.routes()).await?;
+        let store = open_existing(settings, Access::Read).await?;
         let known = store.reports().known_devices(devices, store.now().await?).await;
-        store.close().await;
+        store.end_reading().await?;
         known
     };
     looked.await.unwrap_or_else(|err: StoreError| {

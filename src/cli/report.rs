@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::output::{self, Eyes, Format};
-use super::{CliResult, open};
+use super::{CliResult, open_existing};
 use crate::domain::catalogue::Language;
 use crate::domain::time::parse_duration;
 use crate::settings::Settings;
-use crate::store::Report;
+use crate::store::{Access, Report};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -52,7 +52,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Read).await?;
     let report = match args.name {
         ReportName::Summary => Report::Summary,
         ReportName::Checks => Report::Checks,
@@ -66,7 +66,7 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ReportName::Replicas => Report::Replicas,
     };
     let (table, has_more) = store.reports().report(report, args.format.limit(args.limit)).await?;
-    store.close().await;
+    store.end_reading().await?;
     let shown: &[&str] = match (report, settings.language) {
         (Report::Rules, Language::English) => {
             &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning", "remedy"]

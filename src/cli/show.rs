@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::activities::activity_ref;
 use super::output::{self, Eyes, Format, cells, labelled, wrapped};
-use super::{CliResult, open};
+use super::{CliResult, open_existing};
 use crate::domain::activity::Vat;
 use crate::domain::catalogue::{Language, Severity};
 use crate::domain::rules::page_as_sentence;
@@ -15,7 +15,7 @@ use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
 use crate::page::{check_word, delivery_word, event_word, owner_word};
 use crate::settings::Settings;
-use crate::store::{ActivityView, StoreError};
+use crate::store::{Access, ActivityView, StoreError};
 use crate::words::Said;
 
 #[derive(Debug, Args)]
@@ -35,16 +35,17 @@ type Row = Map<String, Value>;
 pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
     let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
     let eyes = Eyes::new(settings);
-    let store = open(settings).await?;
+    let store = open_existing(settings, Access::Read).await?;
     if args.format == Format::Csv {
         let table = store.reports().rows_of(ActivityView::Activity, &wanted).await?;
+        store.end_reading().await?;
         if table.rows.is_empty() {
             return Err(StoreError::unknown(&wanted).into());
         }
         return Ok(output::print(&table, Format::Csv, &[], &eyes, false)?);
     }
     let activities = store.reports().histories(&wanted).await?;
-    store.close().await;
+    store.end_reading().await?;
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => {

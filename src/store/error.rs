@@ -18,6 +18,93 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// There is no such file.
+    #[error(
+        "database `{}` does not exist: check database.url and that its volume is mounted; `pcsid-watch run`, `add` and \
+         `import` create a new one",
+        path.display()
+    )]
+    Absent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has no bytes.
+    #[error(
+        "database `{}` is an empty file (0 bytes), which pcsid-watch never leaves: check that its volume is mounted, \
+         restore a backup, or remove the file to begin a new database",
+        path.display()
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is a database without a table.
+    #[error(
+        "database `{}` holds nothing yet: check database.url; `pcsid-watch run`, `add` and `import` begin a new one in it",
+        path.display()
+    )]
+    NoSchema {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An older version of this program wrote the file.
+    #[error(
+        "database `{}` has schema {found}, this version needs {known}: `pcsid-watch run` migrates it at its start",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// There is a folder where the file should be.
+    #[error("database `{}` is a folder: name a file in it in database.url", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What stands beside the file has to be folded into it first, which this user can't do.
+    #[error(
+        "database `{}` was left with unfinished writes in the file beside it that ends in `{beside}`, and this user may \
+         not finish them: start the daemon, or run the command once as the owner of the file (user id {owner})",
+        path.display()
+    )]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+        /// `-wal` or `-journal`.
+        beside: &'static str,
+        /// The user whom it belongs to.
+        owner: u32,
+    },
+    /// The file was written while it was read by somebody who may only read.
+    #[error("database `{}` was written while it was read, and what was read may not fit together: try again", path.display())]
+    Moved {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not there, but its journal is.
+    #[error(
+        "database `{}` does not exist, but `{}-wal` does: put the database back; or remove what is left under its name \
+         with -wal and -shm, and a new one is created",
+        path.display(), path.display()
+    )]
+    JournalAlone {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A copy can't be written.
+    #[error("`{}` can't be written", path.display())]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file is no SQLite database, or a damaged one.
     #[error("`{}` is not a readable SQLite database: restore it from a backup or name another file in database.url", path.display())]
     NotADatabase {
@@ -61,10 +148,10 @@ pub enum StoreError {
         /// The daemon's process id, where it could be read.
         pid: Option<u32>,
     },
-    /// The lock file can't be used.
-    #[error("lock file `{}` can't be used: check that this user may write there", path.display())]
-    LockFile {
-        /// The lock file.
+    /// The file can't be locked.
+    #[error("database `{}` can't be locked: check that this user may read it and that it is on a local disk", path.display())]
+    Lock {
+        /// The file.
         path: PathBuf,
         /// Why.
         #[source]

@@ -77,6 +77,17 @@ use crate::clock::Clock;
 use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
 
+/// What a command opens a database for that has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading what it says.
+    Read,
+    /// Looking at it as a whole, as a copy and a check do: an older schema will do.
+    Inspect,
+    /// Changing what is there.
+    Change,
+}
+
 /// A table that was copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopiedTable {
@@ -124,6 +135,33 @@ impl Store {
             Address::Postgres(address) => Backend::Postgres(postgres::Store::open(address, routes).await?),
         };
         Ok(Self { backend })
+    }
+
+    /// Opens a database that is there, for a command. Nothing is created or migrated. Who only reads leaves nothing behind
+    /// and needs no right to write.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and where there is no database, or one of an older version.
+    pub async fn open_existing(
+        address: &Address,
+        routes: Vec<Route>,
+        access: Access,
+    ) -> Result<Self, StoreError> {
+        let backend = match address {
+            Address::Sqlite(path) => {
+                Backend::Sqlite(sqlite::Store::open_existing(path, routes, access).await?)
+            }
+            #[cfg(feature = "postgres")]
+            Address::Postgres(address) => {
+                Backend::Postgres(postgres::Store::open_existing(address, routes, access).await?)
+            }
+        };
+        Ok(Self { backend })
+    }
+
+    /// Whether this process has created the database.
+    pub fn is_new(&self) -> bool {
+        on!(&self.backend, store => store.is_new())
     }
 
     /// Whether a daemon runs on the database. Where a server does not say, one counts as running.
@@ -249,6 +287,21 @@ impl Store {
         }
     }
 
+    /// Closes all connections after reading.
+    ///
+    /// # Errors
+    /// Where what was read may not fit together, for somebody has written meanwhile.
+    pub async fn end_reading(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.end_reading().await,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(store) => {
+                store.close().await;
+                Ok(())
+            }
+        }
+    }
+
     /// Closes all connections.
     pub async fn close(&self) {
         on!(&self.backend, store => store.close().await);
@@ -264,6 +317,14 @@ impl fmt::Display for Store {
             Backend::Postgres(store) => store.address().fmt(f),
         }
     }
+}
+
+/// Whoever expected one that is there already has named another place, or its volume is not mounted.
+fn warn_of_new(database: &dyn fmt::Display) {
+    tracing::warn!(
+        database = %database,
+        "database {database} did not exist: a new one is created, which knows of no activity"
+    );
 }
 
 /// A duration as the whole milliseconds that columns hold.

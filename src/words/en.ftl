@@ -411,6 +411,7 @@ more-rows = { $n ->
    *[other] Only the first { $n } rows are shown; --limit shows more.
 }
 story-head = { $id } of VAT { $vat }: { $word } ({ $label })
+new-database = warning: database { $database } did not exist: a new one is created
 vat-shape = warning: VAT { $vat } is not 15 digits between two 3s, as Saudi VAT numbers are (ZATCA’s rule BR-KSA-40)
 vat-shape-rule = VAT { $vat } is not 15 digits between two 3s, as Saudi VAT numbers are (ZATCA’s rule BR-KSA-40).
 nothing-to-explain = The text is empty: there is nothing to explain.

@@ -111,6 +111,8 @@ async fn an_import_reads_standard_input() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_filter_and_print_in_three_formats() {
     let setup = Setup::new(NOWHERE, "");
+    std::fs::write(setup.path("none.csv"), "vat,activity_id\n").unwrap();
+    setup.ok(&["import", "none.csv"]);
     assert_eq!(setup.ok(&["list", "--format", "json"]).trim(), "[]");
     assert!(setup.ok(&["list", "--format", "csv"]).starts_with("vat,activity_id,device_id,reference,state,"));
     setup.add(VAT, &["a", "b", "c"]);

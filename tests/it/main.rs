@@ -24,6 +24,7 @@ mod log;
 mod main_job;
 mod pages;
 mod preflight;
+mod reading;
 mod sandbox;
 mod secrets;
 mod service;

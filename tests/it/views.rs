@@ -13,7 +13,7 @@ async fn columns(setup: &Setup, view: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_views_have_the_promised_columns() {
     let setup = Setup::new("http://127.0.0.1:9", "");
-    setup.ok(&["list"]);
+    setup.add(VAT, &["act-1"]);
     for (view, promised) in [
         (
             "report_activities",

@@ -99,6 +99,22 @@ async fn an_older_schema_is_said_and_left_to_the_next_start() {
 }
 
 #[tokio::test]
+async fn commands_that_read_create_no_tables() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    for arguments in [&["list"][..], &["report", "summary"], &["db", "check"], &["retry", "act-1"]] {
+        let ran = setup.run(arguments);
+        assert_eq!(ran.code, 1, "{arguments:?}");
+        assert!(ran.stderr.contains("it holds nothing yet"), "{arguments:?}: {}", ran.stderr);
+    }
+    assert_eq!(setup.server().psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
+    let ran = setup.run(&["add", "--vat", VAT, "act-1"]);
+    assert!(ran.stderr.contains("did not exist: a new one is created"), "{}", ran.stderr);
+    setup.server().psql("UPDATE _sqlx_migrations SET version = 0 WHERE version = 1");
+    let ran = setup.run(&["list"]);
+    assert!(ran.code == 1 && ran.stderr.contains("it is of an older version"), "{}", ran.stderr);
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused() {
     let setup = Setup::new("http://127.0.0.1:9", "");
     setup.add(VAT, &["act-1"]);

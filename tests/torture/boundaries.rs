@@ -191,6 +191,11 @@ async fn a_command_killed_at_any_boundary_has_done_all_or_nothing() {
                 // The next command finds a whole database, with all of it or nothing.
                 let what = format!("{name}, {calls} {nth}");
                 let listed = setup.run(&["list"]);
+                if untouched.is_none() && listed.stderr.contains("does not exist") {
+                    setup.ok(arguments);
+                    assert_eq!(look(&setup).await, wanted, "{what}");
+                    continue;
+                }
                 assert_eq!(listed.code, 0, "{what}: {}", listed.stderr);
                 let found = look(&setup).await;
                 let is_nothing = untouched.as_ref().map_or(found.is_empty(), |before| *before == found);

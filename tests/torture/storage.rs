@@ -290,7 +290,6 @@ async fn what_may_not_be_written_is_refused_in_a_sentence_and_left_as_it_is() {
     for writable in [false, true] {
         // A folder that is not theirs, and a file that is not.
         mode(setup.folder(), if writable { 0o777 } else { 0o755 });
-        mode(&setup.path("test.db.lock"), 0o666);
         for arguments in [&["run"][..], &["add", "--vat", VAT, "act-2"]] {
             let output = as_nobody(&setup, arguments).output().unwrap();
             let stderr = String::from_utf8_lossy(&output.stderr);
@@ -345,7 +344,6 @@ async fn a_damaged_or_a_newer_file_is_refused_untouched() {
             }
         }
         std::fs::write(setup.database(), &bytes).unwrap();
-        std::fs::remove_file(setup.path("test.db.lock")).unwrap();
         let before = files(setup.folder());
         for arguments in commands {
             let ran = setup.run(arguments);

@@ -91,6 +91,9 @@ impl Membership {
         let failed = StoreError::query;
         let mut writer = store.connect().await?;
         store.prepare(&mut writer).await?;
+        if store.is_new() {
+            crate::store::warn_of_new(store.address());
+        }
         sqlx::raw_sql(BY_KEY).execute(&mut writer).await.map_err(failed("setting the session up"))?;
         let control = store.control_pool()?;
         let mut control = PgListener::connect_with(&control)

@@ -30,6 +30,7 @@ mod upkeep;
 mod upstream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::{PgPool, Postgres, Transaction};
 
@@ -81,6 +82,8 @@ struct Inner {
     signs: PgPool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
+    /// Whether this process has created the schema.
+    is_new: AtomicBool,
 }
 
 impl Store {
@@ -95,6 +98,11 @@ impl Store {
     /// Where it is, without secrets.
     pub fn address(&self) -> &PostgresAddress {
         &self.inner.address
+    }
+
+    /// Whether this process has created the schema.
+    pub fn is_new(&self) -> bool {
+        self.inner.is_new.load(Ordering::Relaxed)
     }
 
     /// The same database, written through this session.

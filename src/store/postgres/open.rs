@@ -2,6 +2,7 @@
 //! it may.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -12,6 +13,7 @@ use super::error::StoreError;
 use super::line::{self, Line};
 use super::{Inner, LOCKS, MIGRATING, PostgresAddress, Store};
 use crate::domain::routing::Route;
+use crate::store::Access;
 
 /// The files of `migrations/postgres/`.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -62,6 +64,41 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens a database that is there, for a command. Nothing is created or migrated, and a standby will do for reading.
+    pub async fn open_existing(
+        address: &PostgresAddress,
+        routes: Vec<Route>,
+        access: Access,
+    ) -> Result<Self, StoreError> {
+        let store = Self::new(address, routes)?;
+        let mut connection = store.connect().await?;
+        let refused = |rule: String| Err(StoreError::Server { address: address.to_string(), rule });
+        match access {
+            Access::Change => store.require_server(&mut connection).await?,
+            Access::Read | Access::Inspect => store.require_version(&mut connection).await?,
+        }
+        match store.schema_of(&mut connection).await? {
+            Schema::Missing => {
+                return refused(
+                    "it holds nothing yet: check database.url; `pcsid-watch run`, `add` and `import` create the tables"
+                        .to_owned(),
+                );
+            }
+            Schema::Older if access != Access::Inspect => {
+                return refused(
+                    "it is of an older version: `pcsid-watch run` migrates it at its start".to_owned(),
+                );
+            }
+            Schema::Older | Schema::Current => {}
+        }
+        if access == Access::Change {
+            store.require_rights(&mut connection).await?;
+        }
+        // It has done its work.
+        let _ = connection.close().await;
+        Ok(store)
+    }
+
     /// The database for a daemon, which is looked at when it takes part in the work.
     pub fn new(address: &PostgresAddress, routes: Vec<Route>) -> Result<Self, StoreError> {
         let options = address.options()?;
@@ -73,6 +110,7 @@ impl Store {
             signs: pool(options, 1, false),
             address: address.clone(),
             routes: routes.into(),
+            is_new: AtomicBool::new(false),
         };
         Ok(Self { inner: inner.into(), session: None })
     }
@@ -151,9 +189,11 @@ impl Store {
     }
 
     async fn migrate(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        if let Schema::Current = self.schema_of(connection).await? {
-            return Ok(());
-        }
+        let is_missing = match self.schema_of(connection).await? {
+            Schema::Current => return Ok(()),
+            Schema::Older => false,
+            Schema::Missing => true,
+        };
         let (may_create, schema): (bool, Option<String>) = sqlx::query_as(
             "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_schema()::text",
         )
@@ -170,7 +210,9 @@ impl Store {
         MIGRATIONS.run_direct(None, connection, false).await.map_err(|source| StoreError::Migrate {
             database: self.address().to_string(),
             source: Box::new(source),
-        })
+        })?;
+        self.inner.is_new.store(is_missing, Ordering::Relaxed);
+        Ok(())
     }
 
     /// A pooler in transaction mode shows by statements that were prepared in another backend, and otherwise as
@@ -195,33 +237,44 @@ impl Store {
         }
     }
 
-    async fn require_usable_server(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let refuse = |rule: String| Err(StoreError::Server { address: self.address().to_string(), rule });
-        let (product, version, is_standby, fsync): (String, i32, bool, String) = sqlx::query_as(
-            "SELECT version(), current_setting('server_version_num')::int, pg_is_in_recovery(),
-                    coalesce(current_setting('fsync', true), 'on')",
-        )
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(StoreError::query("asking the server for its version"))?;
+    /// Makes sure that it is PostgreSQL, and new enough.
+    async fn require_version(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let (product, version): (String, i32) =
+            sqlx::query_as("SELECT version(), current_setting('server_version_num')::int")
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(StoreError::query("asking the server for its version"))?;
         if !product.starts_with("PostgreSQL") {
-            let product = product.split_whitespace().next().unwrap_or_default().to_owned();
-            return refuse(format!(
+            let product = product.split_whitespace().next().unwrap_or_default();
+            return self.refuse(format!(
                 "it is {product}, whose advisory locks keep nobody out: PostgreSQL is needed"
             ));
         }
         if version < OLDEST_SERVER {
-            return refuse(format!("it is PostgreSQL {}: version 14 or newer is needed", version / 10_000));
+            return self
+                .refuse(format!("it is PostgreSQL {}: version 14 or newer is needed", version / 10_000));
         }
+        Ok(())
+    }
+
+    async fn require_usable_server(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        self.require_version(connection).await?;
+        let (is_standby, fsync): (bool, String) =
+            sqlx::query_as("SELECT pg_is_in_recovery(), coalesce(current_setting('fsync', true), 'on')")
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(StoreError::query("asking the server for its settings"))?;
         if is_standby {
-            return refuse("it is a standby, which takes no writes: name the primary".to_owned());
+            return self.refuse("it is a standby, which takes no writes: name the primary");
         }
         if fsync == "off" {
-            return refuse(
-                "it runs with fsync = off, and a power cut would lose answers: turn it on".to_owned(),
-            );
+            return self.refuse("it runs with fsync = off, and a power cut would lose answers: turn it on");
         }
         self.require_own_backend(connection).await
+    }
+
+    fn refuse(&self, rule: impl Into<String>) -> Result<(), StoreError> {
+        Err(StoreError::Server { address: self.address().to_string(), rule: rule.into() })
     }
 
     /// A pooler that gives a connection another backend for each transaction loses locks, and with them the work of

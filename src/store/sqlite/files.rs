@@ -1,23 +1,40 @@
 //! What a file has that another database has not: its size, the room left for it, a copy.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Store;
 use super::error::StoreError;
+use super::{Store, beside};
 use crate::store::Footprint;
 
 impl Store {
     /// Writes a consistent copy of the database to a file that does not exist yet. Writers go on meanwhile.
     ///
     /// # Errors
-    /// Only those of the database.
+    /// [`StoreError::Copy`] where the copy can't be written; there is none then.
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        sqlx::query("VACUUM INTO ?1")
-            .bind(to.to_string_lossy().into_owned())
+        let failed = |source| StoreError::Copy { path: to.to_owned(), source };
+        // Whoever sees the file under its name sees a whole copy.
+        let partial = beside(to, &format!(".partial-{}", std::process::id()));
+        // Of SQLite's errors none says why a file can't be made.
+        let made = OpenOptions::new().write(true).create_new(true).open(&partial).map_err(failed)?;
+        give_to_owner_of(self.path(), &made);
+        let copied = sqlx::query("VACUUM INTO ?1")
+            .bind(partial.to_string_lossy().into_owned())
             .execute(&self.reports)
             .await
-            .map_err(StoreError::query("copying the database"))?;
-        Ok(())
+            .map_err(StoreError::query("copying the database"));
+        let named = copied.and_then(|_| {
+            File::open(&partial)
+                .and_then(|copy| copy.sync_all())
+                .and_then(|()| name_without_replacing(&partial, to))
+                .and_then(|()| flush_folder_of(to))
+                .map_err(failed)
+        });
+        // Under its own name or not at all; a part of a copy is of no use.
+        let _ = std::fs::remove_file(&partial);
+        named
     }
 
     /// Asks the file system; nothing where it can't say.
@@ -29,11 +46,8 @@ impl Store {
 }
 
 fn read(path: PathBuf) -> Option<Vec<Footprint>> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let disk = rustix::fs::statvfs(folder.unwrap_or(".".as_ref())).ok()?;
-    let mut wal = path.clone().into_os_string();
-    wal.push("-wal");
-    let wal_bytes = std::fs::metadata(&wal).map_or(0, |file| file.len());
+    let disk = rustix::fs::statvfs(folder_of(&path)).ok()?;
+    let wal_bytes = std::fs::metadata(beside(&path, "-wal")).map_or(0, |file| file.len());
     let of = |name, help, bytes| Footprint { name, help, bytes };
     Some(vec![
         of(
@@ -48,4 +62,34 @@ fn read(path: PathBuf) -> Option<Vec<Footprint>> {
             disk.f_bavail.saturating_mul(disk.f_frsize),
         ),
     ])
+}
+
+/// Gives a file its name in one step, unless another has appeared under it meanwhile.
+pub(super) fn name_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems can't. A process that dies before the first name is removed leaves a copy with two.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => std::fs::hard_link(from, to),
+        named => Ok(named?),
+    }
+}
+
+/// Until its folder is flushed, a power cut may take a file's name along.
+pub(super) fn flush_folder_of(file: &Path) -> std::io::Result<()> {
+    File::open(folder_of(file))?.sync_all()
+}
+
+/// The folder of a file.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What root makes is the daemon's to open: it gets the owner of this file or folder. Where that fails it is root's own.
+pub(super) fn give_to_owner_of(other: &Path, made: &File) {
+    if rustix::process::geteuid().is_root()
+        && let Ok(other) = std::fs::metadata(other)
+    {
+        let _ = std::os::unix::fs::fchown(made, Some(other.uid()), Some(other.gid()));
+    }
 }

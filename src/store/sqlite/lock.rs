@@ -1,8 +1,13 @@
-//! The file lock: one daemon a database, and no migration under a running daemon.
+//! The lock on a database: one daemon a database, and no migration under a running daemon.
+//!
+//! It is a `flock` on the database file itself: nobody can remove it apart from the database, every name of the file leads to it,
+//! and a command that root runs leaves nothing behind that the daemon could not open. SQLite's own locks are of another
+//! kind (`fcntl`), which this one does not meet; but the kernel drops those when *any* descriptor of the file is closed
+//! in their process. So a lock is taken before SQLite opens the file and let go after it has closed it.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::StoreError;
@@ -10,7 +15,7 @@ use super::error::StoreError;
 /// Held for as long as the value lives; the kernel releases it with the process, however that ends.
 #[derive(Debug)]
 pub struct DatabaseLock {
-    file: File,
+    _file: File,
 }
 
 /// How often a held lock is tried again.
@@ -21,32 +26,26 @@ impl DatabaseLock {
     /// to end, whose lock it may be.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where it stays held, [`StoreError::LockFile`] where the file can't be used.
+    /// [`StoreError::InUse`] where it stays held, [`StoreError::Lock`] where the file can't be locked.
     pub async fn acquire(database: &Path, patience: Duration) -> Result<Self, StoreError> {
-        let path = lock_path(database);
-        let failed = |source| StoreError::LockFile { path: path.clone(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let failed = |source| StoreError::Lock { path: database.to_owned(), source };
+        Self::of(File::open(database).map_err(failed)?, database, patience).await
+    }
+
+    /// As [`DatabaseLock::acquire`], with the file opened already.
+    pub(super) async fn of(file: File, database: &Path, patience: Duration) -> Result<Self, StoreError> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self { file }),
+                Ok(()) => return Ok(Self { _file: file }),
                 Err(TryLockError::WouldBlock) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(RETRY_EVERY).await;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let mut owner = String::new();
-                    // The process id is a courtesy; without it the sentence still stands.
-                    let pid = file.read_to_string(&mut owner).ok().and_then(|_| owner.trim().parse().ok());
-                    return Err(StoreError::InUse { path: database.to_owned(), pid });
+                    return Err(StoreError::InUse { path: database.to_owned(), pid: holder_of(&file) });
                 }
                 Err(TryLockError::Error(source)) => {
-                    return Err(StoreError::LockFile { path, source });
+                    return Err(StoreError::Lock { path: database.to_owned(), source });
                 }
             }
         }
@@ -54,26 +53,23 @@ impl DatabaseLock {
 
     /// Whether somebody holds the lock of this database right now. It is taken for a moment to find out, where it is free.
     pub(super) fn is_held(database: &Path) -> bool {
-        let Ok(file) = File::open(lock_path(database)) else { return false };
+        let Ok(file) = File::open(database) else { return false };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
-    }
-
-    /// Writes this process's id into the lock file, for whoever finds it held.
-    ///
-    /// # Errors
-    /// [`StoreError::LockFile`] where it can't be written.
-    pub fn sign(&mut self, database: &Path) -> Result<(), StoreError> {
-        let write = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        };
-        write(&mut self.file).map_err(|source| StoreError::LockFile { path: lock_path(database), source })
     }
 }
 
-fn lock_path(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
+/// The process that holds the lock, as the kernel lists it. A courtesy: without it the sentence still stands.
+fn holder_of(file: &File) -> Option<u32> {
+    let inode = format!(":{}", file.metadata().ok()?.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF`
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields.as_slice() {
+            [_, "FLOCK", _, "WRITE", pid, place, ..] if place.ends_with(&inode) => {
+                pid.parse().ok().filter(|pid| *pid > 0)
+            }
+            _ => None,
+        }
+    })
 }

@@ -17,6 +17,7 @@ mod lock;
 mod open;
 mod overview;
 mod read;
+mod reading;
 mod record;
 mod rows;
 mod schedule;
@@ -58,6 +59,10 @@ pub struct Store {
     routes: Arc<[Route]>,
     /// Device and inode of the file that was opened.
     identity: Option<(u64, u64)>,
+    /// Whether this process has created it.
+    is_new: bool,
+    /// How it was, where it is read as a file that doesn't change.
+    read_at: Option<reading::State>,
     /// The daemon's, held for as long as a clone lives.
     _lock: Option<Arc<DatabaseLock>>,
 }
@@ -76,8 +81,26 @@ impl Store {
 
     /// Whether a daemon runs on this database file.
     pub fn is_served(path: &Path) -> bool {
-        // The lock is found by the file's name, as the daemon found it.
-        DatabaseLock::is_held(&std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+        DatabaseLock::is_held(path)
+    }
+
+    /// Whether this process has created it.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Closes all connections after reading.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] where what was read may not fit together.
+    pub async fn end_reading(&self) -> Result<(), StoreError> {
+        self.close().await;
+        match &self.read_at {
+            Some(before) if *before != reading::state(&self.path) => {
+                Err(StoreError::Moved { path: self.path().to_owned() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Closes all connections; the last process to do so folds the WAL into the file.
@@ -92,6 +115,13 @@ impl Store {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::query("beginning to write"))
     }
+}
+
+/// The name of what stands beside a file.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// Device and inode of a file; `None` where there is none.

@@ -1,6 +1,6 @@
 //! Opening a database: refused untouched where it is not ours to open, created or migrated where it is.
 
-use std::io::Read;
+use std::fs::OpenOptions;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -14,9 +14,12 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use super::Store;
 use super::error::StoreError;
+use super::files::{flush_folder_of, folder_of, give_to_owner_of, name_without_replacing};
 use super::line::{self, Line};
 use super::lock::DatabaseLock;
+use super::{beside, reading};
 use crate::domain::routing::Route;
+use crate::store::Access;
 
 /// The files of `migrations/`, as `sqlx::migrate!` would embed them. That macro would have a second sqlx be compiled, for
 /// the compiler itself.
@@ -42,7 +45,7 @@ const APPLICATION_ID: i64 = 0x5043_5357;
 
 /// How long a statement waits for another process's transaction. Those of this program are short; a foreign
 /// one that takes longer is reported, and the daemon tries again.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is left of a WAL that a long-lived reader made grow, once it is begun anew. Well above what it comes to otherwise,
 /// so that it is not cut and extended all the time.
@@ -65,16 +68,42 @@ impl Store {
     pub async fn open(path: &Path, routes: Vec<Route>) -> Result<Self, StoreError> {
         refuse_several_names(path)?;
         let deadline = tokio::time::Instant::now() + MIGRATION_PATIENCE;
-        // Whoever has the lock may be a daemon that creates the file and then keeps the lock for good: what counts
+        let mut is_new = false;
+        // Whoever has the lock may be a daemon that migrates the file and then keeps the lock for good: what counts
         // is the schema, so it is looked at again and again.
-        while !matches!(schema_of(path).await?, Schema::Current) {
-            match DatabaseLock::acquire(path, LOCK_PATIENCE).await {
-                Ok(_lock) => migrate(path, &MIGRATIONS).await?,
-                Err(StoreError::InUse { .. }) if tokio::time::Instant::now() < deadline => {}
-                Err(err) => return Err(err),
+        loop {
+            match schema_of(path).await? {
+                Schema::Current => break,
+                Schema::Absent => is_new |= create(path).await?,
+                Schema::Missing | Schema::Older(_) => {
+                    match DatabaseLock::acquire(path, LOCK_PATIENCE).await {
+                        Ok(_lock) => is_new |= migrate(path, &MIGRATIONS).await?,
+                        Err(StoreError::InUse { .. }) if tokio::time::Instant::now() < deadline => {}
+                        Err(err) => return Err(err),
+                    }
+                }
             }
         }
-        connect(path.to_owned(), routes, None).await
+        connect(path.to_owned(), routes, None, is_new).await
+    }
+
+    /// Opens a database file that is there, for a command. Nothing is created or migrated, and who only reads leaves
+    /// nothing behind and needs no right to write.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and where there is no database or one of another schema.
+    pub async fn open_existing(path: &Path, routes: Vec<Route>, access: Access) -> Result<Self, StoreError> {
+        refuse_several_names(path)?;
+        let path = path.to_owned();
+        match schema_of(&path).await? {
+            Schema::Absent => Err(StoreError::Absent { path }),
+            Schema::Missing => Err(StoreError::NoSchema { path }),
+            Schema::Older(found) if access != Access::Inspect => {
+                Err(StoreError::Older { path, found, known: newest_migration() })
+            }
+            _ if access == Access::Change => connect(path, routes, None, false).await,
+            _ => connect_to_read(path, routes).await,
+        }
     }
 
     /// Opens the database file for the daemon and locks it against a second one.
@@ -82,16 +111,19 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], and [`StoreError::InUse`] where another daemon runs on it.
     pub async fn open_as_daemon(path: &Path, routes: Vec<Route>) -> Result<Self, StoreError> {
-        // Looked at before the lock, so that a file that is not ours gets no lock file beside it.
-        schema_of(path).await?;
-        // The lock is found by the file's name: another name of the same file would not find it.
-        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         refuse_several_names(path)?;
-        // Patience for a command that is just creating the file; a daemon never lets go.
-        let mut lock = DatabaseLock::acquire(path, Duration::from_secs(2)).await?;
-        migrate(path, &MIGRATIONS).await?;
-        lock.sign(path)?;
-        connect(path.to_owned(), routes, Some(lock)).await
+        let mut is_new = false;
+        if let Schema::Absent = schema_of(path).await? {
+            is_new = create(path).await?;
+        }
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // Patience for a command that is just migrating the file; a daemon never lets go.
+        let lock = DatabaseLock::acquire(path, Duration::from_secs(2)).await?;
+        is_new |= migrate(path, &MIGRATIONS).await?;
+        if is_new {
+            crate::store::warn_of_new(&path.display());
+        }
+        connect(path.to_owned(), routes, Some(lock), is_new).await
     }
 }
 
@@ -104,6 +136,9 @@ fn refuse_several_names(path: &Path) -> Result<(), StoreError> {
 }
 
 enum Schema {
+    /// There is no file.
+    Absent,
+    /// There is a file without tables.
     Missing,
     Older(i64),
     Current,
@@ -116,21 +151,23 @@ fn newest_migration() -> i64 {
 /// Looks at the file without changing it.
 async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > 0 => {}
-        Ok(_) => return Ok(Schema::Missing),
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Schema::Missing),
+        Ok(file) if file.is_dir() => return Err(StoreError::Folder { path: path.to_owned() }),
+        Ok(file) if file.len() == 0 => return Err(StoreError::Empty { path: path.to_owned() }),
+        Ok(_) => {}
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Schema::Absent),
         Err(err) => return Err(StoreError::Open { path: path.to_owned(), source: sqlx::Error::Io(err) }),
     }
-    match look_at_schema(path).await {
-        Err(StoreError::Open { source, .. }) if has_hot_journal(&source) && journal_is_of_nothing(path) => {
-            Ok(Schema::Missing)
+    let (options, is_still) = reading::options(path)?;
+    match look_at_schema(path, options).await {
+        // Somebody may have written meanwhile. SQLite's own locks tell, where they can be taken.
+        Err(_) if is_still && reading::takes_part(path) => {
+            look_at_schema(path, reading::ordinary(path)).await
         }
         found => found,
     }
 }
 
-async fn look_at_schema(path: &Path) -> Result<Schema, StoreError> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+async fn look_at_schema(path: &Path, options: SqliteConnectOptions) -> Result<Schema, StoreError> {
     let mut connection = options.connect().await.map_err(|source| not_a_database(path, source))?;
     let found = read_schema(&mut connection, path).await;
     // Read-only and about to be dropped: there is nothing that closing could fail to keep.
@@ -138,30 +175,12 @@ async fn look_at_schema(path: &Path) -> Result<Schema, StoreError> {
     found
 }
 
-/// Whether SQLite has to roll a journal back first, which it can't where it may only read.
-fn has_hot_journal(source: &sqlx::Error) -> bool {
-    const SQLITE_READONLY_ROLLBACK: &str = "776";
-    source.as_database_error().and_then(|err| err.code()).is_some_and(|code| code == SQLITE_READONLY_ROLLBACK)
-}
-
-/// Whether the rollback journal beside the file brings it back to no page at all: somebody died while creating it, for
-/// everything later goes through the WAL. Opened for writing, the file becomes an empty one.
-fn journal_is_of_nothing(path: &Path) -> bool {
-    const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
-    let mut journal = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
-    journal.push("-journal");
-    let mut header = [0; 20];
-    let read = std::fs::File::open(journal).and_then(|mut file| file.read_exact(&mut header));
-    // Magic, count of records, nonce, and then the number of pages that the file had.
-    read.is_ok() && header.starts_with(&MAGIC) && header.ends_with(&[0; 4])
-}
-
 async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<Schema, StoreError> {
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *connection)
         .await
         .map_err(|source| not_a_database(path, source))?;
-    // Another process that is creating the file has made this table alone so far.
+    // A migration that was cut off may have left this table alone.
     if tables.iter().all(|table| table == "_sqlx_migrations") {
         return Ok(Schema::Missing);
     }
@@ -185,7 +204,7 @@ async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<S
 }
 
 /// Parts "not a database" and "damaged" from everything else.
-fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
+pub(super) fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
     let code = source.as_database_error().and_then(|err| err.code()).map(|code| code.into_owned());
     let path = path.to_owned();
     match code.as_deref() {
@@ -194,31 +213,91 @@ fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
     }
 }
 
-/// Brings the file to the newest schema, with a copy of an older one beside it first. The caller has the lock.
-async fn migrate(path: &Path, migrations: &Migrator) -> Result<(), StoreError> {
+/// Makes a new database under another name beside its own, and gives it its name once it is whole: a process that dies
+/// meanwhile leaves no half of a database. Answers whether this process made it, and not another one at the same time.
+async fn create(path: &Path) -> Result<bool, StoreError> {
+    // What is new is made where a symbolic link leads to.
+    let path = &match std::fs::read_link(path) {
+        Ok(target) => path.parent().unwrap_or(Path::new("")).join(target),
+        Err(_) => path.to_owned(),
+    };
+    let failed = |err| StoreError::Open { path: path.clone(), source: sqlx::Error::Io(err) };
+    if std::fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+        return Err(StoreError::JournalAlone { path: path.clone() });
+    }
+    let making = beside(path, ".creating");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&making)
+        .map_err(failed)?;
+    let made = file.metadata().map(|file| (file.dev(), file.ino())).map_err(failed)?;
+    let handle = file.try_clone().map_err(failed)?;
+    give_to_owner_of(folder_of(path), &handle);
+    let _lock = DatabaseLock::of(file, path, MIGRATION_PATIENCE).await?;
+    // Whoever had the lock before may have made the database.
+    if super::identity(&making) != Some(made) || path.exists() {
+        return Ok(false);
+    }
+    // What somebody left who died.
+    for left in ["-wal", "-shm", "-journal"] {
+        let _ = std::fs::remove_file(beside(&making, left));
+    }
+    let named = async {
+        handle.set_len(0).map_err(failed)?;
+        run_migrations(&making, path, &MIGRATIONS).await?;
+        handle.sync_all().map_err(failed)?;
+        name_without_replacing(&making, path).map_err(failed)?;
+        flush_folder_of(path).map_err(failed)
+    };
+    let named = named.await;
+    // Only where it did not get its name.
+    if super::identity(&making) == Some(made) {
+        let _ = std::fs::remove_file(&making);
+    }
+    named.map(|()| true)
+}
+
+/// Brings a file to the newest schema, with a copy of an older one beside it first. The caller has the lock. Answers
+/// whether there was none.
+async fn migrate(path: &Path, migrations: &Migrator) -> Result<bool, StoreError> {
     // Another process may have migrated it while this one waited for the lock.
     let older = match schema_of(path).await? {
-        Schema::Current => return Ok(()),
+        Schema::Current => return Ok(false),
+        Schema::Absent => return Err(StoreError::Absent { path: path.to_owned() }),
         Schema::Missing => None,
         Schema::Older(version) => Some(version),
     };
-    let mut connection = write_options(path)
-        .create_if_missing(true)
-        .connect()
-        .await
-        .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
     if let Some(version) = older.filter(|version| *version > 0) {
-        let mut copy = path.as_os_str().to_owned();
         let now = crate::clock::wall_now().as_millis() / 1_000;
-        copy.push(format!(".before-migration-from-{version}-{now}"));
+        let copy = beside(path, &format!(".before-migration-from-{version}-{now}"));
+        let made = OpenOptions::new().write(true).create_new(true).open(&copy);
+        give_to_owner_of(path, &made.map_err(|source| StoreError::Copy { path: copy.clone(), source })?);
+        let mut connection = write_options(path)
+            .connect()
+            .await
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         sqlx::query("VACUUM INTO ?1")
             .bind(copy.to_string_lossy().into_owned())
             .execute(&mut connection)
             .await
             .map_err(StoreError::query("copying the file before its migration"))?;
+        connection.close().await.map_err(StoreError::query("copying the file before its migration"))?;
     }
+    run_migrations(path, path, migrations).await?;
+    Ok(older.is_none())
+}
+
+/// Migrates this file, which is called `name` where it fails.
+async fn run_migrations(path: &Path, name: &Path, migrations: &Migrator) -> Result<(), StoreError> {
+    let mut connection = write_options(path)
+        .connect()
+        .await
+        .map_err(|source| StoreError::Open { path: name.to_owned(), source })?;
     migrations.run_direct(None, &mut connection, false).await.map_err(|source| StoreError::Migrate {
-        database: path.display().to_string(),
+        database: name.display().to_string(),
         source: Box::new(source),
     })?;
     connection.close().await.map_err(StoreError::query("closing after migration"))
@@ -237,24 +316,26 @@ fn write_options(path: &Path) -> SqliteConnectOptions {
     // in the set-based statements into a scan of the whole table.
 }
 
-async fn connect(path: PathBuf, routes: Vec<Route>, lock: Option<DatabaseLock>) -> Result<Store, StoreError> {
-    let pool = || {
-        SqlitePoolOptions::new()
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-    };
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+async fn connect(
+    path: PathBuf,
+    routes: Vec<Route>,
+    lock: Option<DatabaseLock>,
+    is_new: bool,
+) -> Result<Store, StoreError> {
     let failed = |source| StoreError::Open { path: path.clone(), source };
     let writer = pool().max_connections(1).connect_with(write_options(&path)).await.map_err(failed)?;
     require_durable(&writer, &path).await?;
-    let read_options = SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(BUSY_TIMEOUT);
-    let readers =
-        |n_most| pool().min_connections(0).max_connections(n_most).connect_lazy_with(read_options.clone());
-    let identity = super::identity(&path);
+    let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(reading::ordinary(&path));
     Ok(Store {
-        identity,
-        path: Arc::new(path),
+        identity: super::identity(&path),
         writer,
         readers: readers(4),
         reports: readers(2),
@@ -262,7 +343,45 @@ async fn connect(path: PathBuf, routes: Vec<Route>, lock: Option<DatabaseLock>) 
         line: Line::default(),
         signs: readers(1),
         routes: routes.into(),
+        is_new,
+        read_at: None,
         _lock: lock.map(Arc::new),
+        path: Arc::new(path),
+    })
+}
+
+/// For commands that only read.
+async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError> {
+    let failed = |source| StoreError::Open { path: path.clone(), source };
+    let identity = super::identity(&path);
+    let (writer, options, read_at) = if reading::takes_part(&path) {
+        // One connection that could write, closed last: SQLite then folds the WAL into the file and takes away what it
+        // has put beside it.
+        let options = SqliteConnectOptions::new().filename(&path).busy_timeout(BUSY_TIMEOUT);
+        let keeper = options.pragma("query_only", "ON");
+        let keeper = pool().max_connections(1).connect_with(keeper).await.map_err(failed)?;
+        let looking = sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&keeper).await;
+        looking.map_err(|source| not_a_database(&path, source))?;
+        (keeper, reading::ordinary(&path), None)
+    } else {
+        let (options, is_still) = reading::options(&path)?;
+        let state = is_still.then(|| reading::state(&path));
+        (pool().max_connections(1).connect_lazy_with(options.clone()), options, state)
+    };
+    let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(options.clone());
+    Ok(Store {
+        identity,
+        writer,
+        readers: readers(1),
+        reports: readers(2),
+        searches: readers(line::N_RUNNING),
+        line: Line::default(),
+        signs: readers(1),
+        routes: routes.into(),
+        is_new: false,
+        read_at,
+        _lock: None,
+        path: Arc::new(path),
     })
 }
 

@@ -1,0 +1,216 @@
+//! Commands that only read: they invent no database, leave nothing behind, and need no right to write.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Command;
+
+use crate::helpers::{Ran, Reply, Server, Setup, VAT};
+
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// Commands that refuse a database that is not there.
+const COMMANDS: [&[&str]; 14] = [
+    &["list"],
+    &["show", "act-1"],
+    &["evidence", "act-1"],
+    &["report", "summary"],
+    &["deliveries"],
+    &["deliveries", "redeliver", "--dead"],
+    &["poll", "act-1"],
+    &["cancel", "act-1"],
+    &["retry", "act-1"],
+    &["db", "check"],
+    &["db", "backup", "copy.db"],
+    &["db", "prune"],
+    &["db", "adopt"],
+    &["db", "copy", "--to", "postgres://nobody@127.0.0.1:9/none"],
+];
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let files = std::fs::read_dir(folder).unwrap();
+    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn commands_refuse_a_database_that_is_not_there_and_leave_no_file() {
+    let setup = Setup::new(NOWHERE, "");
+    let before = names(setup.folder());
+    let refused = |sentence: &str| {
+        for arguments in COMMANDS {
+            let ran = setup.run(arguments);
+            assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains(sentence), "{arguments:?}: {}", ran.stderr);
+            assert_eq!(ran.stderr.lines().count(), 1, "{arguments:?}: {}", ran.stderr);
+            let mut after = names(setup.folder());
+            after.remove("test.db");
+            assert_eq!(after, before, "{arguments:?}");
+        }
+    };
+    refused("does not exist");
+    assert!(!setup.database().exists());
+    std::fs::write(setup.database(), "").unwrap();
+    refused("is an empty file (0 bytes)");
+    for arguments in [&["run"][..], &["add", "--vat", VAT, "act-1"]] {
+        let ran = setup.run(arguments);
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains("is an empty file (0 bytes)"), "{arguments:?}: {}", ran.stderr);
+    }
+    assert_eq!(std::fs::metadata(setup.database()).unwrap().len(), 0);
+    // A database without a table: its header alone.
+    std::fs::remove_file(setup.database()).unwrap();
+    let made = Command::new("sqlite3").arg(setup.database()).arg("PRAGMA user_version = 7").status();
+    if made.is_ok_and(|status| status.success()) {
+        refused("holds nothing yet");
+        std::fs::remove_file(setup.database()).unwrap();
+    }
+    std::fs::create_dir(setup.database()).unwrap();
+    refused("is a folder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_creates_a_database_says_so() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let daemon = setup.start().await;
+    assert!(daemon.stderr().contains("did not exist: a new one is created"), "{}", daemon.stderr());
+    daemon.stop().await;
+    let again = setup.start().await;
+    assert!(!again.stderr().contains("did not exist"), "{}", again.stderr());
+    again.stop().await;
+
+    let setup = Setup::new(NOWHERE, "");
+    let ran = setup.run(&["add", "--vat", VAT, "act-1"]);
+    assert!(
+        ran.stderr.contains("warning: database") && ran.stderr.contains("did not exist"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!setup.run(&["add", "--vat", VAT, "act-2"]).stderr.contains("did not exist"));
+    let beside = names(setup.folder());
+    assert!(!beside.iter().any(|name| name.starts_with("test.db.")), "{beside:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_reads_leaves_nothing_beside_a_stopped_daemons_database() {
+    let setup = Setup::new(NOWHERE, "");
+    setup.add(VAT, &["act-1"]);
+    let before = names(setup.folder());
+    let bytes = std::fs::read(setup.database()).unwrap();
+    for arguments in [&["list"][..], &["show", "act-1"], &["report", "summary"], &["db", "check"]] {
+        setup.ok(arguments);
+        assert_eq!(names(setup.folder()), before, "{arguments:?}");
+    }
+    assert_eq!(std::fs::read(setup.database()).unwrap(), bytes);
+}
+
+/// A command as another user, who may read and not write; `None` where this user may not become one.
+fn as_nobody(setup: &Setup, arguments: &[&str]) -> Option<Ran> {
+    // Where the program was built may be nobody else's to look at.
+    let program = setup.path("program");
+    if !program.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_pcsid-watch"), &program).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(program).args(arguments);
+    command.current_dir("/").env_clear().env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml"));
+    let output = command.output().ok()?;
+    let ran = Ran::from(output);
+    (!ran.stderr.starts_with("setpriv:")).then_some(ran)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_needs_no_right_to_write() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    mode(setup.folder(), 0o755);
+    mode(&setup.path("token"), 0o644);
+    let reads = |what: &str, is_there: bool| {
+        let before = names(setup.folder());
+        for arguments in [&["list"][..], &["show", "act-1"], &["report", "summary"], &["db", "check"]] {
+            let ran = as_nobody(&setup, arguments)?;
+            assert_eq!(ran.code, 0, "{what}, {arguments:?}: {}", ran.stderr);
+            let sees = ran.stdout.contains("act-1") || !matches!(arguments[0], "list" | "show");
+            assert!(sees == is_there || arguments[0] == "db", "{what}, {arguments:?}: {}", ran.stdout);
+        }
+        assert_eq!(names(setup.folder()), before, "{what}");
+        Some(())
+    };
+    if as_nobody(&setup, &["--version"]).is_none_or(|ran| ran.code != 0) {
+        println!("not tried: this user may not become another one");
+        return;
+    }
+    reads("the daemon is stopped", true).unwrap();
+    // A folder that everybody may write to: what is made there would keep the daemon out.
+    mode(setup.folder(), 0o777);
+    reads("the folder is everybody's", true).unwrap();
+    mode(setup.folder(), 0o755);
+    let mut daemon = setup.start().await;
+    setup.reaches("act-1", "IN_PROGRESS").await;
+    reads("the daemon runs", true).unwrap();
+    daemon.kill_9();
+    assert!(setup.path("test.db-wal").exists());
+    reads("the daemon was killed", true).unwrap();
+    // Somebody has taken the index away: only who may write can read the rest.
+    std::fs::remove_file(setup.path("test.db-shm")).unwrap();
+    let ran = as_nobody(&setup, &["list"]).unwrap();
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("start the daemon, or run the command once as the owner"), "{}", ran.stderr);
+    setup.ok(&["list"]);
+    reads("its owner has read it", true).unwrap();
+    // What is only for its owner's eyes is refused in a sentence.
+    mode(&setup.database(), 0o600);
+    let ran = as_nobody(&setup, &["list"]).unwrap();
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("can't be opened"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_root_makes_is_the_owners() {
+    let setup = Setup::new(NOWHERE, "");
+    let owner = 65_534;
+    if std::os::unix::fs::chown(setup.folder(), Some(owner), Some(owner)).is_err() {
+        println!("not tried: this user may give nothing away");
+        return;
+    }
+    setup.add(VAT, &["act-1"]);
+    assert_eq!(std::fs::metadata(setup.database()).unwrap().uid(), owner);
+    setup.ok(&["list"]);
+    setup.ok(&["db", "backup", "copy.db"]);
+    for name in names(setup.folder()).iter().filter(|name| name.contains(".db")) {
+        assert_eq!(std::fs::metadata(setup.path(name)).unwrap().uid(), owner, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_mount_is_read() {
+    let setup = Setup::new(NOWHERE, "");
+    let (disk, seen) = (setup.path("disk"), setup.path("seen"));
+    std::fs::create_dir(&disk).unwrap();
+    std::fs::create_dir(&seen).unwrap();
+    let setup = setup.with_database(&disk.join("test.db"));
+    setup.add(VAT, &["act-1"]);
+    let mounted = Command::new("mount").args(["-o", "bind,ro"]).args([&disk, &seen]).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("not tried: this user may mount nothing");
+        return;
+    }
+    let _ = Command::new("mount").args(["-o", "remount,bind,ro"]).arg(&seen).status();
+    let setup = setup.with_database(&seen.join("test.db"));
+    let listed = setup.run(&["list"]);
+    let checked = setup.run(&["db", "check"]);
+    let added = setup.run(&["add", "--vat", VAT, "act-2"]);
+    assert!(Command::new("umount").arg(&seen).status().unwrap().success());
+    assert_eq!(listed.code, 0, "{}", listed.stderr);
+    assert!(listed.stdout.contains("act-1"));
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    assert_eq!(added.code, 1);
+    assert!(
+        added.stderr.contains("read-only") || added.stderr.contains("may write there"),
+        "{}",
+        added.stderr
+    );
+}
