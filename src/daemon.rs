@@ -183,6 +183,9 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         ended = serving.ended() => Err(ended),
     };
     serving.stop().await;
+    if matches!(&ended, Err(DaemonError::Store(err)) if err.forbids_writing()) {
+        return ended;
+    }
     if tokio::time::timeout(CLOSE, shared.store.close()).await.is_err() {
         tracing::warn!("the database was left without being closed; the next start recovers it");
     }
@@ -226,6 +229,12 @@ async fn work(
             Ok(SessionEnd::Lost(lost)) if shared.store.is_shared() => {
                 say_lost(&lost);
                 running.give_up(&lost).await;
+            }
+            Ok(SessionEnd::Lost(lost)) if lost.forbids_writing() => {
+                service::stopping();
+                shared.store.leave_unclosed();
+                running.give_up(&lost).await;
+                return Err(lost.into());
             }
             ended => {
                 service::stopping();

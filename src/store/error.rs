@@ -140,6 +140,26 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is a mount of its own, and SQLite keeps a WAL beside each place of it.
+    #[error(
+        "database `{}` is mounted as a single file, and what is written through its other place is lost to it: mount \
+         the folder that holds it instead",
+        path.display()
+    )]
+    MountedAlone {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The WAL beside the file is of another database.
+    #[error(
+        "`{}-wal` does not belong to database `{}`, which was restored without it: move what stands beside the database \
+         under its name with -wal and -shm away, and start again",
+        path.display(), path.display()
+    )]
+    StaleJournal {
+        /// The database.
+        path: PathBuf,
+    },
     /// Another process has the lock.
     #[error("database `{}` is in use by another pcsid-watch daemon{}: stop it first", path.display(), owner(.pid))]
     InUse {
@@ -183,6 +203,26 @@ pub enum StoreError {
     )]
     Gone {
         /// The file.
+        path: PathBuf,
+    },
+    /// Another file was copied over the database beneath the daemon.
+    #[error(
+        "database `{}` was overwritten while the daemon ran, which writes nothing more to it: restore it with the daemon \
+         stopped, remove what is left beside it under the same name with -wal and -shm, then start again",
+        path.display()
+    )]
+    Overwritten {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What SQLite keeps beside the database was taken away beneath the daemon.
+    #[error(
+        "`{}` was removed or replaced while the daemon ran; what it held has been written to the database as far as \
+         that goes: run `pcsid-watch db check`, then start again",
+        path.display()
+    )]
+    JournalGone {
+        /// The file beside the database.
         path: PathBuf,
     },
     /// The server can't be reached, or lets this user not in.
@@ -397,6 +437,11 @@ impl StoreError {
     /// Whether the connection that held the work has ended.
     pub fn is_lost(&self) -> bool {
         matches!(self, StoreError::Lost { .. } | StoreError::NotHeld)
+    }
+
+    /// Whether the database is another one now, which nothing more may be written to.
+    pub fn forbids_writing(&self) -> bool {
+        matches!(self, StoreError::Overwritten { .. })
     }
 
     /// Whether the configuration is to blame rather than the work.

@@ -302,6 +302,15 @@ impl Store {
         }
     }
 
+    /// Leaves a file's connections as they are until the process ends: closed, they would write to it.
+    pub fn leave_unclosed(&self) {
+        match &self.backend {
+            Backend::Sqlite(store) => store.leave_unclosed(),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => {}
+        }
+    }
+
     /// Closes all connections.
     pub async fn close(&self) {
         on!(&self.backend, store => store.close().await);

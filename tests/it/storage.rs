@@ -1,6 +1,6 @@
 //! A database that is taken away. Disks and locks that fail are tried by `tests/torture`.
 
-use crate::helpers::{Reply, Server, Setup, VAT};
+use crate::helpers::{Reply, Server, Setup, VAT, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_taken_away_beneath_the_daemon_ends_it_with_an_error() {
@@ -12,4 +12,142 @@ async fn a_database_taken_away_beneath_the_daemon_ends_it_with_an_error() {
     std::fs::rename(setup.database(), setup.path("elsewhere.db")).unwrap();
     assert_eq!(daemon.exit_code().await, 1);
     assert!(daemon.stderr().contains("was removed or replaced while the daemon ran"), "{}", daemon.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wal_that_is_removed_or_replaced_beneath_the_daemon_ends_it_and_loses_nothing() {
+    for is_replaced in [false, true] {
+        let upstream = Server::start(|_| Reply::failed()).await;
+        let setup = Setup::new(&upstream.url(), "");
+        setup.add(VAT, &["act-1"]);
+        let mut daemon = setup.start().await;
+        eventually("it is announced", || async { (!daemon.events().is_empty()).then_some(()) }).await;
+        match is_replaced {
+            true => std::fs::copy(setup.path("test.db-wal"), setup.path("wal"))
+                .and_then(|_| std::fs::rename(setup.path("wal"), setup.path("test.db-wal")))
+                .unwrap(),
+            false => std::fs::remove_file(setup.path("test.db-wal")).unwrap(),
+        }
+        assert_eq!(daemon.exit_code().await, 1);
+        let log = daemon.stderr();
+        assert!(log.contains("test.db-wal` was removed or replaced while the daemon ran"), "{log}");
+        // What was announced is there.
+        assert!(setup.ok(&["db", "check"]).contains("is whole"));
+        assert_eq!(setup.state("act-1").await, "FAILED");
+        setup.start().await.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_copied_over_the_running_daemons_file_is_noticed_and_left_as_it_is() {
+    for is_ours in [true, false] {
+        let upstream = Server::start(|_| Reply::in_progress()).await;
+        let setup = Setup::new(&upstream.url(), "");
+        setup.add(VAT, &["act-1"]);
+        let mut daemon = setup.start().await;
+        setup.reaches("act-1", "IN_PROGRESS").await;
+        let backup = setup.path("backup.db");
+        if is_ours {
+            setup.ok(&["db", "backup", "backup.db"]);
+        } else {
+            let mut sqlite = std::process::Command::new("sqlite3");
+            let made = sqlite.arg(setup.database()).arg(format!(".backup {}", backup.display())).status();
+            if !made.is_ok_and(|status| status.success()) {
+                println!("not tried: there is no sqlite3");
+                return;
+            }
+        }
+        setup.add(VAT, &["act-2"]);
+        setup.reaches("act-2", "IN_PROGRESS").await;
+        let copied = std::fs::read(&backup).unwrap();
+        // As `cp` does: the same file with other contents.
+        std::fs::write(setup.database(), &copied).unwrap();
+        assert_eq!(daemon.exit_code().await, 1);
+        let log = daemon.stderr();
+        assert!(log.contains("was overwritten while the daemon ran"), "{log}");
+        assert!(std::fs::read(setup.database()).unwrap() == copied, "nothing was written to the backup");
+        // Its WAL belongs to what was overwritten.
+        for arguments in [&["run"][..], &["list"], &["add", "--vat", VAT, "act-3"]] {
+            let ran = setup.run(arguments);
+            assert_eq!(ran.code, 1, "{arguments:?}");
+            assert!(ran.stderr.contains("test.db-wal` does not belong to database"), "{}", ran.stderr);
+            assert!(std::fs::read(setup.database()).unwrap() == copied, "{arguments:?}");
+        }
+        std::fs::remove_file(setup.path("test.db-wal")).unwrap();
+        let _ = std::fs::remove_file(setup.path("test.db-shm"));
+        let daemon = setup.start().await;
+        assert!(setup.ok(&["list"]).contains("act-1"));
+        assert!(!setup.ok(&["list"]).contains("act-2"));
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_do_with_the_file_is_not_taken_for_its_end() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    // Commits of others, a copy, and a `VACUUM`, which makes the file anew.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(setup.database());
+    let other = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    for n in 0..3 {
+        setup.add(VAT, &[&format!("more-{n}")]);
+        setup.ok(&["db", "backup", &format!("copy-{n}.db")]);
+        for statement in ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"] {
+            sqlx::query(statement).execute(&other).await.unwrap();
+        }
+        setup.reaches(&format!("more-{n}"), "IN_PROGRESS").await;
+    }
+    other.close().await;
+    setup.add(VAT, &["last"]);
+    setup.reaches("last", "IN_PROGRESS").await;
+    daemon.stop().await;
+    assert!(setup.ok(&["db", "check"]).contains("is whole"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_beside_the_database_has_to_be_there_to_keep_a_second_daemon_out() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let daemon = setup.start().await;
+    let _ = std::fs::remove_file(setup.path("test.db.lock"));
+    for name in ["test.db", "other.db"] {
+        // By another name too.
+        if name == "other.db" {
+            std::os::unix::fs::symlink(setup.database(), setup.path(name)).unwrap();
+        }
+        let second = setup
+            .command(&["run"])
+            .env("PCSID_WATCH__DATABASE__URL", format!("sqlite://{}", setup.path(name).display()))
+            .output()
+            .unwrap();
+        assert_eq!(second.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert!(said.contains("is in use by another pcsid-watch daemon"), "{said}");
+        assert!(said.contains(&format!("(process {})", daemon.pid())), "{said}");
+    }
+    daemon.stop().await;
+}
+
+#[test]
+fn a_database_that_is_mounted_by_itself_is_refused() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1"]);
+    let alone = setup.path("mounted file.db");
+    std::fs::write(&alone, "").unwrap();
+    let mounted =
+        std::process::Command::new("mount").args(["--bind"]).args([&setup.database(), &alone]).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("not tried: this user may mount nothing");
+        return;
+    }
+    let setup = setup.with_database(&alone);
+    let ran =
+        [&["run"][..], &["list"], &["add", "--vat", VAT, "act-2"]].map(|arguments| setup.run(arguments));
+    assert!(std::process::Command::new("umount").arg(&alone).status().unwrap().success());
+    for ran in ran {
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains("is mounted as a single file"), "{}", ran.stderr);
+    }
 }

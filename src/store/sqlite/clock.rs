@@ -17,6 +17,9 @@ const PRUNE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30 * 24 
 /// How often the file is looked at for what other processes wrote.
 const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
 
+/// When it is looked again whether the file is another one.
+const LOOK_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
+
 impl Store {
     /// When a daemon last was alive; `None` before its first run.
     ///
@@ -34,8 +37,8 @@ impl Store {
     /// `version` is what the last call left.
     pub async fn next_change(&self, version: &mut Option<i64>) -> Happening {
         loop {
-            if !self.is_in_place() {
-                return Happening::Lost(StoreError::Gone { path: self.path().to_owned() });
+            if let Some(lost) = self.loss().await {
+                return Happening::Lost(lost);
             }
             let found: Result<i64, _> =
                 sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await;
@@ -43,6 +46,9 @@ impl Store {
                 Ok(found) if *version == Some(found) => {}
                 Ok(found) => {
                     *version = Some(found);
+                    if let Some(place) = &self.place {
+                        place.learn(&self.writer).await;
+                    }
                     return Happening::Changed;
                 }
                 // A database in trouble is reported where it is written.
@@ -52,6 +58,20 @@ impl Store {
             }
             tokio::time::sleep(WATCH_EVERY).await;
         }
+    }
+
+    /// What has become of the file, where it is not where it was.
+    async fn loss(&self) -> Option<StoreError> {
+        let place = self.place.as_ref()?;
+        place.loss()?;
+        // What was seen while SQLite was writing may have been half of it.
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        let lost = place.loss()?;
+        if let StoreError::JournalGone { .. } = &lost {
+            // SQLite still has the file open that has lost its name.
+            let _ = sqlx::query("PRAGMA wal_checkpoint").execute(&self.writer).await;
+        }
+        Some(lost)
     }
 
     /// Pulls in what lies further ahead than anything is ever planned, as a row that a command wrote under a

@@ -1,10 +1,11 @@
 //! What a file has that another database has not: its size, the room left for it, a copy.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
+use super::place::MARK_AT;
 use super::{Store, beside};
 use crate::store::Footprint;
 
@@ -26,8 +27,14 @@ impl Store {
             .await
             .map_err(StoreError::query("copying the database"));
         let named = copied.and_then(|_| {
-            File::open(&partial)
-                .and_then(|copy| copy.sync_all())
+            OpenOptions::new()
+                .write(true)
+                .open(&partial)
+                .and_then(|copy| {
+                    // A copy is no daemon's: see `place`.
+                    copy.write_all_at(&[0; 4], MARK_AT as u64)?;
+                    copy.sync_all()
+                })
                 .and_then(|()| name_without_replacing(&partial, to))
                 .and_then(|()| flush_folder_of(to))
                 .map_err(failed)

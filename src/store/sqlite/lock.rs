@@ -15,7 +15,7 @@ use super::error::StoreError;
 /// Held for as long as the value lives; the kernel releases it with the process, however that ends.
 #[derive(Debug)]
 pub struct DatabaseLock {
-    _file: File,
+    file: File,
 }
 
 /// How often a held lock is tried again.
@@ -37,7 +37,7 @@ impl DatabaseLock {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(TryLockError::WouldBlock) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(RETRY_EVERY).await;
                 }
@@ -49,6 +49,11 @@ impl DatabaseLock {
                 }
             }
         }
+    }
+
+    /// The descriptor that it is held by, to read from: another one that is closed would drop SQLite's locks.
+    pub(super) fn file(&self) -> std::io::Result<File> {
+        self.file.try_clone()
     }
 
     /// Whether somebody holds the lock of this database right now. It is taken for a moment to find out, where it is free.

@@ -16,6 +16,7 @@ mod lists;
 mod lock;
 mod open;
 mod overview;
+mod place;
 mod read;
 mod reading;
 mod record;
@@ -39,6 +40,7 @@ use super::line::{self, Line};
 use super::millis;
 use crate::domain::routing::Route;
 use lock::DatabaseLock;
+use place::Place;
 
 /// The database of one daemon and its commands.
 #[derive(Debug, Clone)]
@@ -57,8 +59,8 @@ pub struct Store {
     signs: SqlitePool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
-    /// Device and inode of the file that was opened.
-    identity: Option<(u64, u64)>,
+    /// What the daemon has opened.
+    place: Option<Arc<Place>>,
     /// Whether this process has created it.
     is_new: bool,
     /// How it was, where it is read as a file that doesn't change.
@@ -71,12 +73,6 @@ impl Store {
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Whether the file is still the one that was opened. One that was removed or replaced takes all that is written to
-    /// it along when the last connection closes.
-    fn is_in_place(&self) -> bool {
-        identity(&self.path) == self.identity
     }
 
     /// Whether a daemon runs on this database file.
@@ -110,6 +106,11 @@ impl Store {
         }
         self.readers.close().await;
         self.writer.close().await;
+    }
+
+    /// Leaves the connections as they are until the process ends: closed, the last one would write to the file.
+    pub fn leave_unclosed(&self) {
+        std::mem::forget(self.clone());
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {

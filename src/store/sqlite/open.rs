@@ -17,6 +17,7 @@ use super::error::StoreError;
 use super::files::{flush_folder_of, folder_of, give_to_owner_of, name_without_replacing};
 use super::line::{self, Line};
 use super::lock::DatabaseLock;
+use super::place::{self, Place};
 use super::{beside, reading};
 use crate::domain::routing::Route;
 use crate::store::Access;
@@ -123,12 +124,18 @@ impl Store {
         if is_new {
             crate::store::warn_of_new(&path.display());
         }
-        connect(path.to_owned(), routes, Some(lock), is_new).await
+        let file = lock.file().map_err(|source| StoreError::Lock { path: path.to_owned(), source })?;
+        let mut store = connect(path.to_owned(), routes, Some(lock), is_new).await?;
+        store.place = Some(Arc::new(Place::mark(path, file, &store.writer).await));
+        Ok(store)
     }
 }
 
-/// A file with hard links would have a WAL for each of its names, and lose what the others write.
+/// A file with hard links, or mounted by itself, would have a WAL for each of its names, and lose what the others write.
 fn refuse_several_names(path: &Path) -> Result<(), StoreError> {
+    if place::is_mounted_alone(path) {
+        return Err(StoreError::MountedAlone { path: path.to_owned() });
+    }
     match std::fs::metadata(path) {
         Ok(file) if file.nlink() > 1 => Err(StoreError::SeveralNames { path: path.to_owned() }),
         _ => Ok(()),
@@ -156,6 +163,9 @@ async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
         Ok(_) => {}
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Schema::Absent),
         Err(err) => return Err(StoreError::Open { path: path.to_owned(), source: sqlx::Error::Io(err) }),
+    }
+    if place::has_stale_wal(path) {
+        return Err(StoreError::StaleJournal { path: path.to_owned() });
     }
     let (options, is_still) = reading::options(path)?;
     match look_at_schema(path, options).await {
@@ -335,7 +345,7 @@ async fn connect(
     require_durable(&writer, &path).await?;
     let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(reading::ordinary(&path));
     Ok(Store {
-        identity: super::identity(&path),
+        place: None,
         writer,
         readers: readers(4),
         reports: readers(2),
@@ -353,7 +363,6 @@ async fn connect(
 /// For commands that only read.
 async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError> {
     let failed = |source| StoreError::Open { path: path.clone(), source };
-    let identity = super::identity(&path);
     let (writer, options, read_at) = if reading::takes_part(&path) {
         // One connection that could write, closed last: SQLite then folds the WAL into the file and takes away what it
         // has put beside it.
@@ -370,7 +379,7 @@ async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, Sto
     };
     let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(options.clone());
     Ok(Store {
-        identity,
+        place: None,
         writer,
         readers: readers(1),
         reports: readers(2),
