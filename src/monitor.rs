@@ -585,18 +585,18 @@ impl Monitor {
         }
         seen.register("activities", "Activities in the database, by state", activities);
         let oldest =
-            overview.oldest_waiting.as_ref().map_or(Duration::ZERO, |oldest| now.since(oldest.registered_at));
+            overview.oldest_waiting.as_ref().map_or(Duration::ZERO, |oldest| now.since(oldest.since));
         gauge(
             seen,
             "oldest_waiting_seconds",
-            "Age of the activity that has waited longest; 0: none waits",
+            "Age of the activity that has waited longest, from its last registration or retry; 0: none waits",
             oldest.as_secs_f64(),
         );
         let behind = overview.due_since.map_or(Duration::ZERO, |due| now.since(due));
         gauge(
             seen,
             "schedule_behind_seconds",
-            "For how long the longest due activity has been due, held ones included",
+            "For how long the longest due activity has been due, of those that no hold or pause keeps back",
             behind.as_secs_f64(),
         );
 

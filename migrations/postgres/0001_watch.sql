@@ -217,6 +217,7 @@ CREATE TABLE error_rules (
     variant  text COLLATE "C",
     PRIMARY KEY (activity, position)
 );
+CREATE INDEX error_rules_by_rule ON error_rules (rule, activity) WHERE rule IS NOT NULL;
 
 CREATE TABLE events (
     -- Numbers are given under a lock that is held until the commit, so that whoever reads the feed meets them in order.
@@ -520,7 +521,10 @@ REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION pcsid_watch_t
 -- off before its rows went.
 CREATE FUNCTION pcsid_watch_tally_listed_retry() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE tally_listed_rules t SET n = t.n - g.n
+    UPDATE tally_listed_rules t SET n = t.n - g.n, last_concluded_at = coalesce(
+        (SELECT max(coalesce(a.concluded_at, a.registered_at))
+         FROM error_rules o JOIN activities a ON a.id = o.activity
+         WHERE o.rule = t.rule AND a.vat_id = t.vat_id), t.last_concluded_at)
     FROM (SELECT e.rule, a.vat_id, count(DISTINCT a.id) AS n FROM gone e JOIN activities a ON a.id = e.activity
           WHERE e.rule IS NOT NULL GROUP BY 1, 2) g
     WHERE t.rule = g.rule AND t.vat_id = g.vat_id;
@@ -571,10 +575,21 @@ BEGIN
     UPDATE tally_devices SET n = n - 1, n_succeeded = n_succeeded - (OLD.state = 'SUCCEEDED')::int
     WHERE vat_id = OLD.vat_id AND device_id = OLD.device_id;
     DELETE FROM tally_devices WHERE vat_id = OLD.vat_id AND device_id = OLD.device_id AND n = 0;
-    UPDATE tally_rules t SET n = t.n - 1
+    -- Activities go from the oldest, so that what is left seldom has to be looked through for when a rule was last seen.
+    UPDATE tally_rules t SET n = t.n - 1, last_concluded_at = CASE
+        WHEN t.last_concluded_at > coalesce(OLD.concluded_at, OLD.registered_at) THEN t.last_concluded_at
+        ELSE coalesce((SELECT max(coalesce(a.concluded_at, a.registered_at))
+                       FROM check_errors o JOIN activities a ON a.id = o.activity
+                       WHERE o.rule = t.rule AND o.check_position = t.position
+                         AND a.vat_id = OLD.vat_id AND a.id <> OLD.id), t.last_concluded_at) END
     FROM (SELECT DISTINCT rule, check_position FROM check_errors WHERE activity = OLD.id AND rule IS NOT NULL) e
     WHERE t.vat_id = OLD.vat_id AND t.rule = e.rule AND t.position = e.check_position;
-    UPDATE tally_listed_rules t SET n = t.n - 1
+    UPDATE tally_listed_rules t SET n = t.n - 1, last_concluded_at = CASE
+        WHEN t.last_concluded_at > coalesce(OLD.concluded_at, OLD.registered_at) THEN t.last_concluded_at
+        ELSE coalesce((SELECT max(coalesce(a.concluded_at, a.registered_at))
+                       FROM error_rules o JOIN activities a ON a.id = o.activity
+                       WHERE o.rule = t.rule AND a.vat_id = OLD.vat_id AND a.id <> OLD.id),
+                      t.last_concluded_at) END
     FROM (SELECT DISTINCT rule FROM error_rules WHERE activity = OLD.id AND rule IS NOT NULL) e
     WHERE t.vat_id = OLD.vat_id AND t.rule = e.rule;
     DELETE FROM tally_listed_rules t USING error_rules e

@@ -59,7 +59,7 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ReportName::Rules => Report::Rules,
         ReportName::Devices => Report::Devices,
         ReportName::Overdue => {
-            Report::Overdue { registered_until: store.now().await? - settings.policy.stalled_after }
+            Report::Overdue { watched_from: store.now().await? - settings.policy.stalled_after }
         }
         ReportName::Deliveries => Report::Deliveries,
         ReportName::Renewals => Report::Renewals { now: store.now().await?, within: args.within },

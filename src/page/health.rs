@@ -109,7 +109,7 @@ fn concerns(frame: &Frame<'_>, overview: &Overview, statistics: &Statistics) -> 
     }));
     concerns.extend(certificates(frame, overview));
     concerns.extend(overview.oldest_waiting.as_ref().and_then(|oldest| {
-        let age = frame.now.since(oldest.registered_at);
+        let age = frame.now.since(oldest.since);
         (age >= frame.stalled_after).then(|| {
             let what = words.concern_late(link_to(&oldest.vat, &oldest.activity_id), words.roughly(age));
             let action =
@@ -180,10 +180,10 @@ fn outage(frame: &Frame<'_>) -> Option<Concern> {
     Some(Concern::new(Sign::Bad, what, stored(frame, outage.trouble.advice(), 300)))
 }
 
-/// Upstream has been silent while something was due, and no hold explains it.
+/// Upstream has been silent while something was due that no hold keeps back.
 fn silence(frame: &Frame<'_>, overview: &Overview) -> Option<Concern> {
     let words = frame.words;
-    let due_since = overview.due_since.filter(|_| overview.closed.is_empty())?;
+    let due_since = overview.due_since?;
     let silent_since = frame.last_answer_at.unwrap_or(due_since).max(due_since);
     let silent_for = frame.now.since(silent_since);
     (silent_for >= SILENT_AFTER).then(|| {
@@ -211,7 +211,7 @@ pub(super) fn right_now(frame: &Frame<'_>, overview: &Overview) -> Markup {
                     dd {
                         @if let Some(oldest) = &overview.oldest_waiting {
                             (link_to(&oldest.vat, &oldest.activity_id)) " "
-                            span.soft { (words.added_when(how_far(frame, oldest.registered_at))) }
+                            span.soft { (words.watch_began(how_far(frame, oldest.since))) }
                         } @else { (words.now_none_waits()) }
                     }
                 }

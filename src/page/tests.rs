@@ -110,7 +110,7 @@ fn full_overview(text: &str) -> (Overview, Statistics) {
         oldest_waiting: Some(Waiting {
             vat: text.to_owned(),
             activity_id: text.to_owned(),
-            registered_at: NOW.shifted(-7_200_000),
+            since: NOW.shifted(-7_200_000),
         }),
         due_since: Some(NOW.shifted(-5_000)),
         outbox: vec![Undelivered { sink: text.to_owned(), pending: 3, dead: 2, tried_since: None }],

@@ -15,7 +15,7 @@ pub struct Overview {
     pub closed: Vec<ClosedGate>,
     /// The activity that has waited longest for its conclusion.
     pub oldest_waiting: Option<Waiting>,
-    /// When the activity that is due longest fell due, held ones included.
+    /// When the activity that is due longest fell due, of those that no hold or pause keeps back.
     pub due_since: Option<Timestamp>,
     /// Each sink's undelivered events.
     pub outbox: Vec<Undelivered>,
@@ -45,8 +45,8 @@ pub struct Waiting {
     pub vat: String,
     /// Its id.
     pub activity_id: String,
-    /// When it was registered.
-    pub registered_at: Timestamp,
+    /// When it was registered, or watched again.
+    pub since: Timestamp,
 }
 
 /// Events that a sink has not taken.

@@ -97,10 +97,10 @@ pub enum Report {
     Rules,
     /// Devices: attempts until a PCSID, those that still have none first.
     Devices,
-    /// Activities that are being watched and were registered at this time or before.
+    /// Activities that have been watched since this time or before.
     Overdue {
         /// Now less `stalled_after`.
-        registered_until: Timestamp,
+        watched_from: Timestamp,
     },
     /// Undelivered events by sink.
     Deliveries,

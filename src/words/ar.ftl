@@ -365,6 +365,7 @@ sort-ended-first = الأقدم انتهاءً أولًا
 more-filters = خيارات أخرى
 added-from = أُضيف من
 added-until = أُضيف حتى
+watch-began = بدأت المتابعة { $when }
 added-when = أُضيف { $when }
 ended-when = انتهى { $when }
 next-poll-when = الاستعلام التالي { $when }

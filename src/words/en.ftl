@@ -293,6 +293,7 @@ sort-ended-first = first ended first
 more-filters = More filters
 added-from = Added from
 added-until = Added until
+watch-began = watch began { $when }
 added-when = added { $when }
 ended-when = ended { $when }
 next-poll-when = asked again { $when }

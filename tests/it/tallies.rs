@@ -29,15 +29,15 @@ const TALLIES: [(&str, &str, &str); 8] = [
     ),
     (
         "rules",
-        "SELECT rule || position || ' ' || vat_id || ' ' || n FROM tally_rules",
-        "SELECT rule || check_position || ' ' || vat_id || ' ' || count(DISTINCT activity)
+        "SELECT rule || position || ' ' || vat_id || ' ' || n || ' ' || last_concluded_at FROM tally_rules",
+        "SELECT rule || check_position || ' ' || vat_id || ' ' || count(DISTINCT activity) || ' ' || max(concluded_at)
          FROM check_errors JOIN activities ON id = activity
          WHERE rule IS NOT NULL GROUP BY rule, check_position, vat_id",
     ),
     (
         "listed rules",
-        "SELECT rule || ' ' || vat_id || ' ' || n FROM tally_listed_rules",
-        "SELECT rule || ' ' || vat_id || ' ' || count(DISTINCT activity)
+        "SELECT rule || ' ' || vat_id || ' ' || n || ' ' || last_concluded_at FROM tally_listed_rules",
+        "SELECT rule || ' ' || vat_id || ' ' || count(DISTINCT activity) || ' ' || max(concluded_at)
          FROM error_rules JOIN activities ON id = activity WHERE rule IS NOT NULL GROUP BY rule, vat_id",
     ),
     (
@@ -104,4 +104,32 @@ async fn what_is_tallied_is_what_would_be_counted_through_conclusions_retries_re
     assert_eq!(setup.number("SELECT sum(activities) FROM report_vats").await, 6);
     assert_eq!(setup.number("SELECT count(*) FROM report_devices").await, 1);
     assert_eq!(setup.number("SELECT count(*) FROM report_rules").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_was_last_seen_where_it_still_is() {
+    let upstream = Server::start(|_| Reply::failed()).await;
+    let receiver = Server::start(|_| Reply::new(500, "")).await;
+    let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+    let daemon = setup.start().await;
+    setup.add(VAT, &["kept"]);
+    setup.reaches("kept", "FAILED").await;
+    daemon.stop().await;
+    // The webhook has not taken the first one's event, so that one stays; those after it are pruned.
+    let configuration = setup.configuration();
+    setup.configure(configuration.split("[[webhooks]]").next().unwrap());
+    let daemon = setup.start().await;
+    setup.add(VAT, &["pruned-1", "pruned-2"]);
+    setup.reaches("pruned-1", "FAILED").await;
+    setup.reaches("pruned-2", "FAILED").await;
+    eventually("the log has both", || async { (daemon.events().len() >= 2).then_some(()) }).await;
+    daemon.stop().await;
+    setup.configure(&format!("{configuration}[retention]\nconcluded_after = \"1ms\"\n"));
+    setup.ok(&["db", "prune"]);
+    assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 1);
+    assert!(setup.number("SELECT count(*) FROM report_rules").await > 0);
+    assert_tallies_are_right(&setup, "the latest are pruned").await;
+    let late = "SELECT count(*) FROM report_rules
+                WHERE last_seen_at <> (SELECT concluded_at FROM report_activities WHERE activity_id = 'kept')";
+    assert_eq!(setup.number(late).await, 0);
 }

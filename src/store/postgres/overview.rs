@@ -61,22 +61,23 @@ impl Store {
     }
 
     async fn oldest_waiting(&self) -> Result<Option<Waiting>, StoreError> {
-        // One look into the index for each state, rather than a walk over all that wait.
+        // One look into the index for those that have stalled and one for the others, rather than a walk over all.
         let row: Option<(String, String, i64)> = sqlx::query_as(
-            "SELECT v.vat, a.activity_id, a.registered_at
-             FROM (VALUES ('PENDING'), ('IN_PROGRESS')) w (state)
-             JOIN LATERAL (SELECT * FROM activities b WHERE b.state = w.state
-                           ORDER BY b.registered_at LIMIT 1) a ON true
+            "SELECT v.vat, a.activity_id, a.watched_from
+             FROM (VALUES (false), (true)) w (has_stalled)
+             JOIN LATERAL (SELECT * FROM activities b
+                           WHERE b.concluded_at IS NULL AND (b.stalled_at IS NOT NULL) = w.has_stalled
+                           ORDER BY b.watched_from, b.id LIMIT 1) a ON true
              JOIN vats v ON v.id = a.vat_id
-             ORDER BY a.registered_at LIMIT 1",
+             ORDER BY a.watched_from, a.id LIMIT 1",
         )
         .fetch_optional(self.signs())
         .await
         .map_err(StoreError::query("looking for the oldest activity"))?;
-        Ok(row.map(|(vat, activity_id, registered_at)| Waiting {
+        Ok(row.map(|(vat, activity_id, since)| Waiting {
             vat,
             activity_id,
-            registered_at: Timestamp::from_millis(registered_at),
+            since: Timestamp::from_millis(since),
         }))
     }
 

@@ -75,11 +75,11 @@ const fn report_statement(report: Report) -> &'static str {
         Report::Overdue { .. } => {
             "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
                     r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
-             FROM (SELECT id, vat_id, activity_id, registered_at FROM activities
-                   WHERE concluded_at IS NULL AND registered_at <= $1 ORDER BY registered_at, id) k
+             FROM (SELECT id, vat_id, activity_id, watched_from FROM activities
+                   WHERE concluded_at IS NULL AND watched_from <= $1 ORDER BY watched_from, id) k
              JOIN vats v ON v.id = k.vat_id
              JOIN report_activities r ON r.vat = v.vat AND r.activity_id = k.activity_id
-             ORDER BY k.registered_at, k.id"
+             ORDER BY k.watched_from, k.id"
         }
         Report::Renewals { .. } => {
             "SELECT vat, device_id, activity_id, pcsid_watch_time(obtained_at) AS obtained_at,
@@ -153,7 +153,7 @@ impl Store {
 
     pub async fn report(&self, report: Report, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
         let arguments: Vec<_> = match report {
-            Report::Overdue { registered_until } => vec![Argument::Integer(registered_until.as_millis())],
+            Report::Overdue { watched_from } => vec![Argument::Integer(watched_from.as_millis())],
             Report::Renewals { now, within } => {
                 [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
             }

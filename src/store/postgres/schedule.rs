@@ -145,7 +145,7 @@ impl Store {
 
     pub(super) async fn due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let due: Option<i64> = sqlx::query_scalar(
-            // One look into the index for each credential; held VATs are not in it.
+            // One look into the index for each credential that is open; held VATs are not in it.
             "WITH RECURSIVE served (credential) AS (
                  SELECT min(credential) FROM vats
                  UNION ALL
@@ -154,8 +154,11 @@ impl Store {
              SELECT min((SELECT v.next_due_at FROM vats v
                          WHERE v.credential = served.credential AND v.held_since IS NULL AND v.next_due_at IS NOT NULL
                          ORDER BY v.next_due_at LIMIT 1))
-             FROM served",
+             FROM served
+             WHERE credential NOT IN (SELECT name FROM credentials
+                                      WHERE held_since IS NOT NULL OR paused_until > $1)",
         )
+        .bind(now.as_millis())
         .fetch_one(self.signs())
         .await
         .map_err(StoreError::query("looking for due activities"))?;

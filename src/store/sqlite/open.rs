@@ -36,6 +36,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         migration(5, "severity", include_str!("../../../migrations/0005_severity.sql")),
         migration(6, "bounds", include_str!("../../../migrations/0006_bounds.sql")),
         migration(7, "certificates", include_str!("../../../migrations/0007_certificates.sql")),
+        migration(9, "last_seen", include_str!("../../../migrations/0009_last_seen.sql")),
         migration(10, "finding", include_str!("../../../migrations/0010_finding.sql")),
         migration(11, "lives", include_str!("../../../migrations/0011_lives.sql")),
     ])

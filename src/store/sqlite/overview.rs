@@ -66,28 +66,29 @@ impl Store {
     }
 
     async fn oldest_waiting(&self) -> Result<Option<Waiting>, StoreError> {
-        // One look into the index for each state, rather than a walk over all that wait.
+        // One look into the index for those that have stalled and one for the others, rather than a walk over all.
         let row: Option<(String, String, i64)> = sqlx::query_as(
-            "SELECT v.vat, a.activity_id, a.registered_at
-             FROM (SELECT 'PENDING' AS state UNION ALL SELECT 'IN_PROGRESS') w
-             JOIN activities a ON a.id = (SELECT id FROM activities WHERE state = w.state
-                                          ORDER BY registered_at LIMIT 1)
+            "SELECT v.vat, a.activity_id, a.watched_from
+             FROM (SELECT 0 AS has_stalled UNION ALL SELECT 1) w
+             JOIN activities a ON a.id = (SELECT id FROM activities INDEXED BY activities_by_age
+                                          WHERE concluded_at IS NULL AND (stalled_at IS NOT NULL) = w.has_stalled
+                                          ORDER BY watched_from, id LIMIT 1)
              JOIN vats v ON v.id = a.vat_id
-             ORDER BY a.registered_at LIMIT 1",
+             ORDER BY a.watched_from, a.id LIMIT 1",
         )
         .fetch_optional(&self.signs)
         .await
         .map_err(StoreError::query("looking for the oldest activity"))?;
-        Ok(row.map(|(vat, activity_id, registered_at)| Waiting {
+        Ok(row.map(|(vat, activity_id, since)| Waiting {
             vat,
             activity_id,
-            registered_at: Timestamp::from_millis(registered_at),
+            since: Timestamp::from_millis(since),
         }))
     }
 
     async fn due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let due: Option<i64> = sqlx::query_scalar(
-            // One look into the index for each credential; held VATs are not in it.
+            // One look into the index for each credential that is open; held VATs are not in it.
             "WITH RECURSIVE served (credential) AS (
                  SELECT min(credential) FROM vats
                  UNION ALL
@@ -96,8 +97,11 @@ impl Store {
              SELECT min((SELECT next_due_at FROM vats
                          WHERE credential = served.credential AND held_since IS NULL AND next_due_at IS NOT NULL
                          ORDER BY next_due_at LIMIT 1))
-             FROM served",
+             FROM served
+             WHERE credential NOT IN (SELECT name FROM credentials
+                                      WHERE held_since IS NOT NULL OR paused_until > ?1)",
         )
+        .bind(now.as_millis())
         .fetch_one(&self.signs)
         .await
         .map_err(StoreError::query("looking for due activities"))?;

@@ -135,7 +135,7 @@ impl Store {
         }
         let probing = limit.map_or(-1, |limit| i64::from(limit) + 1);
         let mut table = match report {
-            Report::Overdue { registered_until } => self.overdue_rows(registered_until, probing).await?,
+            Report::Overdue { watched_from } => self.overdue_rows(watched_from, probing).await?,
             _ => {
                 let statement = format!("{} LIMIT {probing}", report_statement(report));
                 let arguments = match report {
@@ -154,25 +154,27 @@ impl Store {
         Ok((table, has_more))
     }
 
-    /// Walks each waiting state's index, so that it costs what it prints.
-    async fn overdue_rows(&self, registered_until: Timestamp, limit: i64) -> Result<Table, StoreError> {
+    /// Walks both halves of the index by age, so that it costs what it prints.
+    async fn overdue_rows(&self, watched_from: Timestamp, limit: i64) -> Result<Table, StoreError> {
         let statement =
             "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
                     r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
-             FROM (SELECT id, registered_at FROM (
-                       SELECT * FROM (SELECT id, registered_at FROM activities
-                                      WHERE state = 'PENDING' AND registered_at <= ?1
-                                      ORDER BY registered_at, id LIMIT ?2)
+             FROM (SELECT id, watched_from FROM (
+                       SELECT * FROM (SELECT id, watched_from FROM activities INDEXED BY activities_by_age
+                                      WHERE concluded_at IS NULL AND (stalled_at IS NOT NULL) = 0
+                                        AND watched_from <= ?1
+                                      ORDER BY watched_from, id LIMIT ?2)
                        UNION ALL
-                       SELECT * FROM (SELECT id, registered_at FROM activities
-                                      WHERE state = 'IN_PROGRESS' AND registered_at <= ?1
-                                      ORDER BY registered_at, id LIMIT ?2))
-                   ORDER BY registered_at, id LIMIT ?2) k
+                       SELECT * FROM (SELECT id, watched_from FROM activities INDEXED BY activities_by_age
+                                      WHERE concluded_at IS NULL AND (stalled_at IS NOT NULL) = 1
+                                        AND watched_from <= ?1
+                                      ORDER BY watched_from, id LIMIT ?2))
+                   ORDER BY watched_from, id LIMIT ?2) k
              CROSS JOIN activities a ON a.id = k.id
              CROSS JOIN vats v ON v.id = a.vat_id
              CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
-             ORDER BY k.registered_at, k.id";
-        let arguments = [Argument::Integer(registered_until.as_millis()), Argument::Integer(limit)];
+             ORDER BY k.watched_from, k.id";
+        let arguments = [Argument::Integer(watched_from.as_millis()), Argument::Integer(limit)];
         self.table("reading a report", statement, &arguments).await
     }
 
