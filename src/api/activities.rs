@@ -21,7 +21,7 @@ use super::problem::{Mistake, Mistakes, Problem};
 use super::shape::{shaped, shaped_history};
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
 use crate::domain::catalogue::Language;
-use crate::store::{ActivityFilter, ActivityRef, ActivityView, RegisterOutcome, Slice, StoreError};
+use crate::store::{ActivityFilter, ActivityRef, RegisterOutcome, Slice, StoreError, Table};
 use crate::words::Words;
 
 /// Activities in one body.
@@ -131,15 +131,22 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 async fn register_one(api: &Api, registration: Registration) -> Result<Response, Problem> {
-    let outcomes = store(api, std::slice::from_ref(&registration)).await?;
-    let status = match outcomes.as_slice() {
-        [RegisterOutcome::New] => StatusCode::CREATED,
-        _ => StatusCode::OK,
+    require_served(api, std::slice::from_ref(&registration))?;
+    let _turn = api.crowd.writer().await?;
+    let now = api.clock.now();
+    let (outcome, row) = api
+        .intake
+        .register_one(&registration, &api.base_url, &api.serving, api.initial_interval, now)
+        .await?;
+    api.wakers.wake_all();
+    let status = match outcome {
+        RegisterOutcome::New => StatusCode::CREATED,
+        RegisterOutcome::Known => StatusCode::OK,
     };
     let location = format!("/v1/activities/{}?vat={}", registration.activity_id, registration.vat);
     let warnings = warnings(std::slice::from_ref(&registration));
     let wanted = ActivityRef { activity_id: registration.activity_id, vat: Some(registration.vat) };
-    let mut activity = one(api, &wanted).await?;
+    let mut activity = one(row, &wanted)?;
     if !warnings.is_empty() {
         activity.insert("warnings".to_owned(), json!(warnings));
     }
@@ -236,11 +243,16 @@ fn plain(complaint: &str) -> String {
     }
 }
 
-async fn store(api: &Api, registrations: &[Registration]) -> Result<Vec<RegisterOutcome>, Problem> {
+fn require_served(api: &Api, registrations: &[Registration]) -> Result<(), Problem> {
     let vats: BTreeSet<&Vat> = registrations.iter().map(|registration| &registration.vat).collect();
-    if let Some(vat) = vats.into_iter().find(|vat| api.serving.credential_of(vat).is_none()) {
-        return Err(Problem::unserved_vat(vat.as_str()));
+    match vats.into_iter().find(|vat| api.serving.credential_of(vat).is_none()) {
+        Some(vat) => Err(Problem::unserved_vat(vat.as_str())),
+        None => Ok(()),
     }
+}
+
+async fn store(api: &Api, registrations: &[Registration]) -> Result<Vec<RegisterOutcome>, Problem> {
+    require_served(api, registrations)?;
     let _turn = api.crowd.writer().await?;
     let now = api.clock.now();
     let outcomes =
@@ -316,8 +328,7 @@ pub(super) async fn poll(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
-    poll_now(&api, &wanted).await?;
-    Ok(Json(one(&api, &wanted).await?))
+    Ok(Json(one(poll_now(&api, &wanted).await?, &wanted)?))
 }
 
 /// `POST /v1/activities/{activity_id}/cancel`
@@ -327,8 +338,7 @@ pub(super) async fn cancel(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
-    cancel_now(&api, &wanted).await?;
-    Ok(Json(one(&api, &wanted).await?))
+    Ok(Json(one(cancel_now(&api, &wanted).await?, &wanted)?))
 }
 
 /// `POST /v1/activities/{activity_id}/retry`
@@ -338,29 +348,28 @@ pub(super) async fn retry(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
-    retry_now(&api, &wanted).await?;
-    Ok(Json(one(&api, &wanted).await?))
+    Ok(Json(one(retry_now(&api, &wanted).await?, &wanted)?))
 }
 
-pub(super) async fn poll_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+pub(super) async fn poll_now(api: &Api, wanted: &ActivityRef) -> Result<Table, Problem> {
     let _turn = api.crowd.writer().await?;
-    api.intake.poll_now(wanted, api.clock.now()).await?;
+    let ordered = api.intake.poll_now(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
-    Ok(())
+    Ok(ordered.row)
 }
 
-pub(super) async fn cancel_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+pub(super) async fn cancel_now(api: &Api, wanted: &ActivityRef) -> Result<Table, Problem> {
     let _turn = api.crowd.writer().await?;
-    api.intake.cancel(wanted, api.clock.now()).await?;
+    let ordered = api.intake.cancel(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
-    Ok(())
+    Ok(ordered.row)
 }
 
-pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<(), Problem> {
+pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<Table, Problem> {
     let _turn = api.crowd.writer().await?;
-    api.intake.retry(wanted, &api.base_url, api.initial_interval, api.clock.now()).await?;
+    let retried = api.intake.retry(wanted, &api.base_url, api.initial_interval, api.clock.now()).await?;
     api.wakers.wake_all();
-    Ok(())
+    Ok(retried.row)
 }
 
 /// The activity that a path names, with the parameter `vat` where given.
@@ -371,12 +380,9 @@ fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem
     Ok(ActivityRef { activity_id: ActivityId::parse(activity_id)?, vat })
 }
 
-/// The activity's row of `report_activities`, as `/v1` has it.
-async fn one(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    Ok(shaped(StoreError::only(
-        api.reports.rows_of(ActivityView::Activity, wanted).await?.objects(),
-        wanted,
-    )?))
+/// The activity's row of `report_activities`, as `/v1` has it. It is what the order made of it, not what came after.
+fn one(row: Table, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
+    Ok(shaped(StoreError::only(row.objects(), wanted)?))
 }
 
 /// The activity with everything that belongs to it.

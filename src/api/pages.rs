@@ -440,21 +440,25 @@ impl Action {
 
 async fn poll(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
     act(&api, &visit, &activity_id, &Action::read(&body), Said::Due, async |wanted| {
-        poll_now(&api, wanted).await
+        poll_now(&api, wanted).await.map(drop)
     })
     .await
 }
 
 async fn cancel(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
     let action = Action::read(&body);
-    act(&api, &visit, &activity_id, &action, Said::Cancelled, async |wanted| cancel_now(&api, wanted).await)
-        .await
+    act(&api, &visit, &activity_id, &action, Said::Cancelled, async |wanted| {
+        cancel_now(&api, wanted).await.map(drop)
+    })
+    .await
 }
 
 async fn retry(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
     let action = Action::read(&body);
-    act(&api, &visit, &activity_id, &action, Said::Retried, async |wanted| retry_now(&api, wanted).await)
-        .await
+    act(&api, &visit, &activity_id, &action, Said::Retried, async |wanted| {
+        retry_now(&api, wanted).await.map(drop)
+    })
+    .await
 }
 
 /// One event again, from an activity's page or from the list of deliveries.

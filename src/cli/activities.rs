@@ -220,7 +220,7 @@ pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
     let store = open_existing(settings, Access::Change).await?;
     let now = store.now().await?;
     store.upkeep().require_upstream(&settings.upstream.base_url, now).await?;
-    let vat = store.intake().poll_now(&activity, now).await?;
+    let vat = store.intake().poll_now(&activity, now).await?.vat;
     store.close().await;
     let words = Words::of(settings.language);
     writeln!(std::io::stdout(), "{}", words.poll_due(activity.activity_id.as_str(), vat.as_str()))?;
@@ -231,7 +231,7 @@ pub(super) async fn poll(settings: &Settings, args: ActivityArgs) -> CliResult {
 pub(super) async fn cancel(settings: &Settings, args: ActivityArgs) -> CliResult {
     let activity = args.parse()?;
     let store = open_existing(settings, Access::Change).await?;
-    let vat = store.intake().cancel(&activity, store.now().await?).await?;
+    let vat = store.intake().cancel(&activity, store.now().await?).await?.vat;
     store.close().await;
     let words = Words::of(settings.language);
     Ok(writeln!(std::io::stdout(), "{}", words.cancel_done(activity.activity_id.as_str(), vat.as_str()))?)

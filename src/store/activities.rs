@@ -1,6 +1,7 @@
 //! Registering activities, and what an operator does to one by hand.
 
 use super::error::StoreError;
+use super::read::Table;
 use super::schedule::Claimed;
 use crate::domain::activity::{ActivityId, State, Vat};
 use crate::domain::lifecycle::IllegalChange;
@@ -23,13 +24,24 @@ pub struct ActivityRef {
     pub vat: Option<Vat>,
 }
 
+/// An activity that something was ordered for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ordered {
+    /// Its VAT.
+    pub vat: Vat,
+    /// Its row of `report_activities` as the order left it, whatever came after.
+    pub row: Table,
+}
+
 /// An activity that is watched again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Retried {
     /// Its VAT.
     pub vat: Vat,
     /// The state it was taken out of.
     pub from: State,
+    /// As in [`Ordered`].
+    pub row: Table,
 }
 
 pub(super) fn wrong_state(claimed: &Claimed) -> impl FnOnce(IllegalChange) -> StoreError {

@@ -1,11 +1,12 @@
 //! The face of those who order something.
 
-use super::activities::{ActivityRef, RegisterOutcome, Retried};
+use super::activities::{ActivityRef, Ordered, RegisterOutcome, Retried};
 use super::certificates::ImportedCertificates;
 use super::deliveries::Redelivery;
 use super::error::StoreError;
+use super::read::Table;
 use super::{Backend, on};
-use crate::domain::activity::{Registration, Vat};
+use crate::domain::activity::Registration;
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
@@ -32,11 +33,26 @@ impl Intake {
         on!(&self.0, store => store.register(registrations, base_url, serving, initial_interval, now).await)
     }
 
+    /// As [`Intake::register`], of one; with its row of `report_activities` as this left it, whatever came after.
+    ///
+    /// # Errors
+    /// As [`Intake::register`].
+    pub async fn register_one(
+        &self,
+        registration: &Registration,
+        base_url: &str,
+        serving: &Serving,
+        initial_interval: std::time::Duration,
+        now: Timestamp,
+    ) -> Result<(RegisterOutcome, Table), StoreError> {
+        on!(&self.0, store => store.register_one(registration, base_url, serving, initial_interval, now).await)
+    }
+
     /// Makes an activity that is being watched due now.
     ///
     /// # Errors
     /// [`StoreError::WrongState`] where it is concluded.
-    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
         on!(&self.0, store => store.poll_now(activity, now).await)
     }
 
@@ -44,7 +60,7 @@ impl Intake {
     ///
     /// # Errors
     /// [`StoreError::WrongState`] where it is concluded.
-    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
         on!(&self.0, store => store.cancel(activity, now).await)
     }
 

@@ -608,3 +608,30 @@ async fn the_feed_of_events_skips_nothing_after_everything_was_pruned() {
     assert_eq!(later["items"][0]["data"]["activity_id"], "good-4");
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_answered_with_what_it_made_of_the_activity_and_not_with_what_came_after() {
+    // Upstream refuses at once, so that the poller is as fast as can be.
+    let upstream = Server::start(|_| Reply::refused()).await;
+    let schedule = "[schedule]\ninitial_interval = \"1ms\"\nmax_interval = \"1ms\"\nreject_after = 1\n";
+    let setup = Setup::with(&upstream.url(), schedule, "");
+    let daemon = setup.start().await;
+    let (client, url) = (http_client(), daemon.url());
+    for n in 0..60 {
+        let id = format!("act-{n}");
+        let added = client.post(format!("{url}/v1/activities")).json(&json!({"vat": VAT, "activity_id": id}));
+        let added = added.send().await.unwrap();
+        assert_eq!(added.status(), 201);
+        let added: Value = added.json().await.unwrap();
+        assert_eq!((&added["state"], &added["polls"]), (&json!("PENDING"), &json!(0)), "{added}");
+        setup.reaches(&id, "REJECTED").await;
+        let retried = client.post(format!("{url}/v1/activities/{id}/retry")).send().await.unwrap();
+        let retried: Value = retried.json().await.unwrap();
+        assert_eq!(
+            (&retried["state"], &retried["concluded_at"]),
+            (&json!("PENDING"), &json!(null)),
+            "{retried}"
+        );
+    }
+    daemon.stop().await;
+}

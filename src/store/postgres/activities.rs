@@ -5,15 +5,17 @@ use std::collections::{HashMap, HashSet};
 use sqlx::PgConnection;
 
 use super::error::StoreError;
+use super::read::{statement_of, table_by};
 use super::record::write_polls;
 use super::schedule::{ACTIVITY, claimed, refresh_due};
 use super::{Store, commit_and_tell, millis, optional_text, text, upstream};
-use crate::domain::activity::{Registration, Vat};
+use crate::domain::activity::{ActivityId, Registration, Vat};
 use crate::domain::decide;
 use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
-use crate::store::activities::{ActivityRef, RegisterOutcome, Retried, wrong_state};
+use crate::store::activities::{ActivityRef, Ordered, RegisterOutcome, Retried, wrong_state};
+use crate::store::read::{ActivityView, Argument, Table};
 use crate::store::{Claimed, PollRecord};
 use crate::words::folded;
 
@@ -31,25 +33,29 @@ impl Store {
     ) -> Result<Vec<RegisterOutcome>, StoreError> {
         let mut transaction = self.begin().await?;
         upstream::require(&mut transaction, base_url, now).await?;
-        let mut outcomes = Vec::with_capacity(registrations.len());
-        for chunk in registrations.chunks(REGISTER_CHUNK) {
-            insert_vats(&mut transaction, chunk, serving).await?;
-            let mut inserted = insert_activities(&mut transaction, chunk, initial_interval, now).await?;
-            outcomes.extend(chunk.iter().map(|registration| {
-                // Taken out when first met: the same activity further down the list is known by then.
-                match inserted
-                    .remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into()))
-                {
-                    true => RegisterOutcome::New,
-                    false => RegisterOutcome::Known,
-                }
-            }));
-        }
+        let outcomes = insert(&mut transaction, registrations, serving, initial_interval, now).await?;
         commit_and_tell(transaction).await?;
         Ok(outcomes)
     }
 
-    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+    pub async fn register_one(
+        &self,
+        registration: &Registration,
+        base_url: &str,
+        serving: &Serving,
+        initial_interval: std::time::Duration,
+        now: Timestamp,
+    ) -> Result<(RegisterOutcome, Table), StoreError> {
+        let mut transaction = self.begin().await?;
+        upstream::require(&mut transaction, base_url, now).await?;
+        let one = std::slice::from_ref(registration);
+        let outcomes = insert(&mut transaction, one, serving, initial_interval, now).await?;
+        let row = row(&mut transaction, &registration.vat, &registration.activity_id).await?;
+        commit_and_tell(transaction).await?;
+        Ok((outcomes.first().copied().unwrap_or(RegisterOutcome::Known), row))
+    }
+
+    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
         next_state(Some(claimed.activity.state), Happening::PollAsked).map_err(wrong_state(&claimed))?;
@@ -61,19 +67,21 @@ impl Store {
             .await
             .map_err(StoreError::query("making an activity due"))?;
         refresh_due(&mut transaction, &[claimed.vat_key]).await?;
+        let row = row(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
         commit_and_tell(transaction).await?;
-        Ok(claimed.activity.vat)
+        Ok(Ordered { vat: claimed.activity.vat, row })
     }
 
-    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
         let decision = decide::cancel(now, &claimed.activity).map_err(wrong_state(&claimed))?;
-        let vat = claimed.activity.vat.clone();
+        let (vat, activity_id) = (claimed.activity.vat.clone(), claimed.activity.activity_id.clone());
         let record = PollRecord { claimed, decided_at: now, decision };
         write_polls(&mut transaction, self.routes(), &[&record]).await?;
+        let row = row(&mut transaction, &vat, &activity_id).await?;
         commit_and_tell(transaction).await?;
-        Ok(vat)
+        Ok(Ordered { vat, row })
     }
 
     pub async fn retry(
@@ -133,9 +141,46 @@ impl Store {
                 .await
                 .map_err(StoreError::query("clearing a former rejection"))?;
         }
+        let row = row(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
         commit_and_tell(transaction).await?;
-        Ok(Retried { vat: claimed.activity.vat, from })
+        Ok(Retried { vat: claimed.activity.vat, from, row })
     }
+}
+
+/// Registers these, in the order of the registrations.
+async fn insert(
+    connection: &mut PgConnection,
+    registrations: &[Registration],
+    serving: &Serving,
+    initial_interval: std::time::Duration,
+    now: Timestamp,
+) -> Result<Vec<RegisterOutcome>, StoreError> {
+    let mut outcomes = Vec::with_capacity(registrations.len());
+    for chunk in registrations.chunks(REGISTER_CHUNK) {
+        insert_vats(connection, chunk, serving).await?;
+        let mut inserted = insert_activities(connection, chunk, initial_interval, now).await?;
+        outcomes.extend(chunk.iter().map(|registration| {
+            // Taken out when first met: the same activity further down the list is known by then.
+            match inserted
+                .remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into()))
+            {
+                true => RegisterOutcome::New,
+                false => RegisterOutcome::Known,
+            }
+        }));
+    }
+    Ok(outcomes)
+}
+
+/// The activity's row of `report_activities`.
+async fn row(
+    connection: &mut PgConnection,
+    vat: &Vat,
+    activity_id: &ActivityId,
+) -> Result<Table, StoreError> {
+    let arguments = [Argument::Text(Some(activity_id.as_str())), Argument::Text(Some(vat.as_str()))];
+    let statement = statement_of(ActivityView::Activity);
+    table_by(connection, "reading an activity", statement, &arguments).await
 }
 
 /// The one activity that the reference names, locked against other writers by the writers' lock.

@@ -13,7 +13,7 @@ use crate::store::read::{ActivityView, Argument, Cell, Report, Table};
 
 /// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the latest
 /// is read, and [`ActivityView::is_latest_first`].
-const fn statement_of(view: ActivityView) -> &'static str {
+pub(super) const fn statement_of(view: ActivityView) -> &'static str {
     match view {
         ActivityView::Activity => {
             "SELECT * FROM report_activities WHERE activity_id = $1 AND ($2::text IS NULL OR vat = $2) ORDER BY vat LIMIT 100"
@@ -214,7 +214,7 @@ impl Store {
     }
 }
 
-async fn table_by(
+pub(super) async fn table_by(
     connection: &mut PgConnection,
     operation: &'static str,
     statement: impl SqlSafeStr,

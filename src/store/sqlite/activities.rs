@@ -5,16 +5,18 @@ use std::collections::{HashMap, HashSet};
 use sqlx::SqliteConnection;
 
 use super::error::StoreError;
+use super::read::statement_of;
 use super::record::write_polls;
 use super::schedule::{ACTIVITY, refresh_due};
 use super::tallies::{count_state, uncount_conclusion};
 use super::{Store, as_json, commit, millis, upstream};
-use crate::domain::activity::{Registration, Vat};
+use crate::domain::activity::{ActivityId, Registration, Vat};
 use crate::domain::decide;
 use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
-use crate::store::activities::{ActivityRef, RegisterOutcome, Retried, wrong_state};
+use crate::store::activities::{ActivityRef, Ordered, RegisterOutcome, Retried, wrong_state};
+use crate::store::read::{ActivityView, Argument, Table};
 use crate::store::schedule::claimed;
 use crate::store::{Claimed, PollRecord};
 use crate::words::folded;
@@ -39,29 +41,37 @@ impl Store {
     ) -> Result<Vec<RegisterOutcome>, StoreError> {
         let mut transaction = self.begin().await?;
         upstream::require(&mut transaction, base_url, now).await?;
-        let mut outcomes = Vec::with_capacity(registrations.len());
-        for chunk in registrations.chunks(REGISTER_CHUNK) {
-            insert_vats(&mut transaction, chunk, serving).await?;
-            let mut inserted = insert_activities(&mut transaction, chunk, initial_interval, now).await?;
-            outcomes.extend(chunk.iter().map(|registration| {
-                // Taken out when first met: the same activity further down the list is known by then.
-                match inserted
-                    .remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into()))
-                {
-                    true => RegisterOutcome::New,
-                    false => RegisterOutcome::Known,
-                }
-            }));
-        }
+        let outcomes = insert(&mut transaction, registrations, serving, initial_interval, now).await?;
         commit(transaction).await?;
         Ok(outcomes)
+    }
+
+    /// As [`Store::register`], of one; with its row as this left it.
+    ///
+    /// # Errors
+    /// As [`Store::register`].
+    pub async fn register_one(
+        &self,
+        registration: &Registration,
+        base_url: &str,
+        serving: &Serving,
+        initial_interval: std::time::Duration,
+        now: Timestamp,
+    ) -> Result<(RegisterOutcome, Table), StoreError> {
+        let mut transaction = self.begin().await?;
+        upstream::require(&mut transaction, base_url, now).await?;
+        let one = std::slice::from_ref(registration);
+        let outcomes = insert(&mut transaction, one, serving, initial_interval, now).await?;
+        let row = row(&mut transaction, &registration.vat, &registration.activity_id).await?;
+        commit(transaction).await?;
+        Ok((outcomes.first().copied().unwrap_or(RegisterOutcome::Known), row))
     }
 
     /// Makes an activity that is being watched due now.
     ///
     /// # Errors
     /// [`StoreError::WrongState`] where it is concluded.
-    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
         next_state(Some(claimed.activity.state), Happening::PollAsked).map_err(wrong_state(&claimed))?;
@@ -73,23 +83,25 @@ impl Store {
             .await
             .map_err(StoreError::query("making an activity due"))?;
         refresh_due(&mut transaction, &as_json(&[claimed.vat_key])?).await?;
+        let row = row(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
         commit(transaction).await?;
-        Ok(claimed.activity.vat)
+        Ok(Ordered { vat: claimed.activity.vat, row })
     }
 
     /// Stops watching an activity. An answer that is on its way no longer counts.
     ///
     /// # Errors
     /// [`StoreError::WrongState`] where it is concluded.
-    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Vat, StoreError> {
+    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
         let decision = decide::cancel(now, &claimed.activity).map_err(wrong_state(&claimed))?;
-        let vat = claimed.activity.vat.clone();
+        let (vat, activity_id) = (claimed.activity.vat.clone(), claimed.activity.activity_id.clone());
         let record = PollRecord { claimed, decided_at: now, decision };
         write_polls(&mut transaction, &self.routes, &[record]).await?;
+        let row = row(&mut transaction, &vat, &activity_id).await?;
         commit(transaction).await?;
-        Ok(vat)
+        Ok(Ordered { vat, row })
     }
 
     /// Watches an activity again that was rejected, expired or cancelled, as if it were registered now.
@@ -155,9 +167,46 @@ impl Store {
                 .await
                 .map_err(StoreError::query("clearing a former rejection"))?;
         }
+        let row = row(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
         commit(transaction).await?;
-        Ok(Retried { vat: claimed.activity.vat, from })
+        Ok(Retried { vat: claimed.activity.vat, from, row })
     }
+}
+
+/// Registers these, in the order of the registrations.
+async fn insert(
+    connection: &mut SqliteConnection,
+    registrations: &[Registration],
+    serving: &Serving,
+    initial_interval: std::time::Duration,
+    now: Timestamp,
+) -> Result<Vec<RegisterOutcome>, StoreError> {
+    let mut outcomes = Vec::with_capacity(registrations.len());
+    for chunk in registrations.chunks(REGISTER_CHUNK) {
+        insert_vats(connection, chunk, serving).await?;
+        let mut inserted = insert_activities(connection, chunk, initial_interval, now).await?;
+        outcomes.extend(chunk.iter().map(|registration| {
+            // Taken out when first met: the same activity further down the list is known by then.
+            match inserted
+                .remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into()))
+            {
+                true => RegisterOutcome::New,
+                false => RegisterOutcome::Known,
+            }
+        }));
+    }
+    Ok(outcomes)
+}
+
+/// The activity's row of `report_activities`.
+async fn row(
+    connection: &mut SqliteConnection,
+    vat: &Vat,
+    activity_id: &ActivityId,
+) -> Result<Table, StoreError> {
+    let arguments = [Argument::Text(Some(activity_id.as_str())), Argument::Text(Some(vat.as_str()))];
+    let statement = statement_of(ActivityView::Activity);
+    Store::table_by(connection, "reading an activity", statement, &arguments).await
 }
 
 /// The one activity that the reference names.

@@ -18,7 +18,7 @@ const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
 /// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the latest
 /// is read, and [`ActivityView::is_latest_first`].
-const fn statement_of(view: ActivityView) -> &'static str {
+pub(super) const fn statement_of(view: ActivityView) -> &'static str {
     match view {
             ActivityView::Activity => {
                 "SELECT * FROM report_activities WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat LIMIT 100"
@@ -223,7 +223,7 @@ impl Store {
         table.map_err(|err| if err.is_interruption() { StoreError::TooSlow } else { err })
     }
 
-    async fn table_by(
+    pub(super) async fn table_by(
         connection: &mut SqliteConnection,
         operation: &'static str,
         statement: impl SqlSafeStr,
