@@ -61,7 +61,7 @@ async fn run(n_activities: u64) {
         ("summary", Report::Summary),
         ("checks", Report::Checks),
         ("rules", Report::Rules),
-        ("overdue", Report::Overdue { registered_until }),
+        ("overdue", Report::Overdue { watched_from: registered_until }),
         ("deliveries", Report::Deliveries),
         ("renewals", Report::Renewals { now: clock::wall_now(), within: Duration::from_secs(90 * 86_400) }),
         ("devices", Report::Devices),

@@ -17,6 +17,7 @@ use crate::service::{self, ServiceWatch};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
+use crate::transport::proxy::{self, UnusableProxy};
 use crate::upstream::{Client, ClientError, TokenError, Tokens};
 use crate::webhook::{Sender, SenderError};
 use crate::worker::Wakers;
@@ -53,6 +54,22 @@ pub enum DaemonError {
     /// The client for upstream can't be built.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The environment names a proxy that can't be used.
+    #[error(transparent)]
+    Proxy(#[from] UnusableProxy),
+    /// More requests at a time than the process may have files open.
+    #[error(
+        "upstream.max_in_flight: {max_in_flight} requests at a time need at least {needed} file descriptors, and this process \
+         may have {limit} (`ulimit -Hn`, LimitNOFILE): raise that limit, or lower upstream.max_in_flight"
+    )]
+    TooFewDescriptors {
+        /// As configured.
+        max_in_flight: usize,
+        /// The least.
+        needed: u64,
+        /// What there may be.
+        limit: u64,
+    },
     /// The token for HTTP can't be used.
     #[error(transparent)]
     HttpToken(#[from] HttpTokenError),
@@ -87,6 +104,8 @@ impl DaemonError {
             | DaemonError::Token(_)
             | DaemonError::Webhook(_)
             | DaemonError::Client(_)
+            | DaemonError::Proxy(_)
+            | DaemonError::TooFewDescriptors { .. }
             | DaemonError::HttpToken(_) => true,
             DaemonError::Store(err) => err.is_configuration(),
             DaemonError::Listen(_) | DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
@@ -111,6 +130,7 @@ impl Prepared {
         if settings.credentials.is_empty() {
             return Err(DaemonError::NoCredentials { origin: settings.origin() });
         }
+        proxy::check()?;
         for webhook in &settings.webhooks {
             Sender::new(webhook)?;
         }
@@ -133,6 +153,7 @@ impl Prepared {
 /// Where it can't start, where a task ends unasked, or where the last records could not be written.
 pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonError> {
     let prepared = Prepared::new(settings)?;
+    have_descriptors(settings.upstream.max_in_flight)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -193,6 +214,26 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     ended
 }
 
+/// File descriptors for all but requests in flight: the database, the log, and a few connections of people.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Raises the number of files that may be open as far as that goes: services are often started with 1,024. Without enough of
+/// them requests would fail, and upstream look guilty.
+fn have_descriptors(max_in_flight: usize) -> Result<(), DaemonError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Where a sandbox forbids that, the limit below is what there is.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let needed = max_in_flight as u64 + OTHER_DESCRIPTORS;
+    if limit < needed {
+        return Err(DaemonError::TooFewDescriptors { max_in_flight, needed, limit });
+    }
+    Ok(())
+}
+
 /// Works in one session after the other until told to stop. Only a server's sessions are followed by another.
 async fn work(
     shared: &Shared<'_>,
@@ -232,7 +273,7 @@ async fn work(
             }
             Ok(SessionEnd::Lost(lost)) if lost.forbids_writing() => {
                 service::stopping();
-                shared.store.leave_unclosed();
+                shared.store.leave_overwritten();
                 running.give_up(&lost).await;
                 return Err(lost.into());
             }

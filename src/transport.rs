@@ -1,6 +1,8 @@
 //! What the clients for upstream and for webhooks share: connections that don't outlive an address, words for what went
 //! wrong, and `Retry-After`.
 
+pub mod proxy;
+
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -21,8 +23,11 @@ pub fn client_builder(url: &str) -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")));
-    let is_plain_loopback = url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url));
-    if is_plain_loopback { builder.no_proxy() } else { builder }
+    if url::Url::parse(url).is_ok_and(|url| is_plain_loopback(&url)) { builder.no_proxy() } else { builder }
+}
+
+fn is_plain_loopback(url: &url::Url) -> bool {
+    url.scheme() == "http" && is_loopback(url)
 }
 
 /// How long connections are used before new ones take their place. Each new one looks the host's name up anew: whoever moves
@@ -176,13 +181,27 @@ pub fn explain(err: &reqwest::Error) -> String {
         source = cause.source();
     }
     let says = |part: &str| chain.iter().any(|cause| cause.contains(part));
-    let kind = if err.is_timeout() && err.is_connect() {
+    let is_tls = says("certificate") || says("tls") || says("TLS");
+    // What stands between us and the other side is not the other side's fault.
+    let proxy = err.url().filter(|url| err.is_connect() && !is_plain_loopback(url)).and_then(proxy::of);
+    let by_proxy = proxy.map(|proxy| match () {
+        () if says("proxy authorization required") => format!("{proxy} wants a user name and a password"),
+        () if says("tunnel error") && !says("failed to create") => format!("{proxy} refuses the connection"),
+        () => format!("no connection to {proxy}"),
+    });
+    let kind = if says("Too many open files") {
+        "this process has too few file descriptors (`ulimit -n`, LimitNOFILE)"
+    } else if let Some(by_proxy) = by_proxy.as_deref().filter(|_| !is_tls) {
+        by_proxy
+    } else if says("found HTTP2 preface") || says("NoApplicationProtocol") || says("invalid HTTP version") {
+        "the other side does not speak HTTP/1.1, which is needed; perhaps it takes HTTP/2 alone"
+    } else if err.is_timeout() && err.is_connect() {
         "no connection in time"
     } else if err.is_timeout() {
         "no answer in time"
     } else if says("dns error") {
         "the host's name could not be resolved"
-    } else if says("certificate") || says("tls") || says("TLS") {
+    } else if is_tls {
         "TLS failed"
     } else if err.is_connect() {
         "no connection"

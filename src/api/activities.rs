@@ -234,12 +234,12 @@ fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
         .map_err(|err| mistake(format!("{at}/{}", field(&err)), format!("{err}.")))
 }
 
-/// A reader's complaint without the name of our type, and without a place that is counted from the object's beginning.
+/// A reader's complaint in plain words, and without a place that is counted from the object's beginning.
 fn plain(complaint: &str) -> String {
     let complaint = complaint.split(" at line ").next().unwrap_or(complaint);
     match complaint.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
         Some(field) => format!("`{field}` stands twice: give it once."),
-        None => format!("{}.", complaint.replace("struct NewActivity", "an object")),
+        None => format!("{}.", crate::plain::complaint(complaint, true)),
     }
 }
 

@@ -60,6 +60,22 @@ impl SecretSource {
         }
     }
 
+    /// The key that names it, where `key` is that of a secret in the configuration itself.
+    pub fn key(&self, key: &str) -> String {
+        match self {
+            SecretSource::Inline(_) => key.to_owned(),
+            SecretSource::File(_) => format!("{key}_file"),
+        }
+    }
+
+    /// As [`SecretSource::key`], with the file where there is one.
+    pub fn place(&self, key: &str) -> String {
+        match self {
+            SecretSource::Inline(_) => key.to_owned(),
+            SecretSource::File(path) => format!("{key}_file `{}`", path.display()),
+        }
+    }
+
     /// The secret, without white space and byte order marks around it and never empty.
     ///
     /// # Errors

@@ -78,6 +78,16 @@ pub(super) fn validate(
     };
     let mut warnings = std::mem::take(&mut problems.origins.unread);
     let upstream = upstream(&raw.upstream, &mut problems);
+    if let Some(upstream) = &upstream
+        && url::Url::parse(&upstream.base_url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
+    {
+        warnings.push(format!(
+            "{}: upstream.base_url: `{}` is plain http: whoever stands on the way can read the token and change answers; \
+             write https://",
+            problems.origins.of("upstream.base_url"),
+            upstream.base_url
+        ));
+    }
     let catalogue = catalogue(raw.catalogue.file.as_deref(), &mut problems);
     let policy = policy(&raw, catalogue, &mut problems, &mut warnings);
     let credentials = credentials(&raw.credentials, &mut problems);

@@ -10,7 +10,7 @@ use crate::settings::SecretError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file can't be opened or created.
-    #[error("database `{}` can't be opened: check that the folder exists and that this user may write there", path.display())]
+    #[error("database `{}` can't be opened{}", path.display(), open_hint(.source))]
     Open {
         /// The file.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A copy can't be written.
-    #[error("`{}` can't be written", path.display())]
+    #[error("`{}` can't be written{}", path.display(), io_hint(.source))]
     Copy {
         /// The copy.
         path: PathBuf,
@@ -178,7 +178,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// A migration failed; the database is as it was before it.
-    #[error("database `{database}` can't be migrated")]
+    #[error("database `{database}` can't be created or migrated{}", migration_hint(.source))]
     Migrate {
         /// Where it is.
         database: String,
@@ -207,9 +207,10 @@ pub enum StoreError {
     },
     /// Another file was copied over the database beneath the daemon.
     #[error(
-        "database `{}` was overwritten while the daemon ran, which writes nothing more to it: restore it with the daemon \
-         stopped, remove what is left beside it under the same name with -wal and -shm, then start again",
-        path.display()
+        "database `{}` was overwritten while the daemon ran; nothing more was written to it, and what stood beside it, of the \
+         database that was there before, is `{}-wal.overwritten` now: a start goes on with the file as it is; next time stop \
+         the daemon before a restore",
+        path.display(), path.display()
     )]
     Overwritten {
         /// The file.
@@ -237,6 +238,15 @@ pub enum StoreError {
     /// There is no password for the server where it should be.
     #[error("database.password_file has no usable password")]
     Password(#[source] SecretError),
+    /// The file of the server's root can't be read.
+    #[error("database.ca_file `{}` can't be read", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// What answers there may not be used.
     #[error("database `{address}` can't be used: {rule}")]
     Server {
@@ -446,7 +456,7 @@ impl StoreError {
 
     /// Whether the configuration is to blame rather than the work.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, StoreError::OtherUpstream { .. } | StoreError::Password(_))
+        matches!(self, StoreError::OtherUpstream { .. } | StoreError::Password(_) | StoreError::CaFile { .. })
     }
 }
 
@@ -480,6 +490,40 @@ fn for_sink(sink: &Option<String>) -> String {
 fn primary_code(err: &dyn sqlx::error::DatabaseError) -> Option<i32> {
     use sqlx::error::DatabaseError as _;
     err.try_downcast_ref::<sqlx::sqlite::SqliteError>()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
+/// What keeps a file from being opened.
+fn open_hint(source: &sqlx::Error) -> &'static str {
+    match (source, source.as_database_error().and_then(primary_code)) {
+        (sqlx::Error::Io(err), _) => io_hint(err),
+        // A file that can't be opened; why, SQLite does not say.
+        (_, Some(14)) => ": check that the folder exists and that this user may write there",
+        _ => hint(source),
+    }
+}
+
+fn migration_hint(source: &sqlx::migrate::MigrateError) -> &'static str {
+    use sqlx::migrate::MigrateError;
+    match source {
+        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => hint(source),
+        _ => "",
+    }
+}
+
+/// What to do about what the file system says.
+fn io_hint(err: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match err.kind() {
+        ErrorKind::NotFound => ": its folder does not exist, create it first",
+        ErrorKind::NotADirectory => ": a part of its path is a file and no folder",
+        ErrorKind::PermissionDenied => {
+            ": this user may not read or write there; see whom the file and its folder belong to (`ls -ld`), and run the \
+             command as that user"
+        }
+        ErrorKind::ReadOnlyFilesystem => ": the file system is mounted read-only",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": the disk is full",
+        _ => "",
+    }
 }
 
 /// What to do about the SQLite results that an operator can do something about.

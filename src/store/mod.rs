@@ -302,10 +302,10 @@ impl Store {
         }
     }
 
-    /// Leaves a file's connections as they are until the process ends: closed, they would write to it.
-    pub fn leave_unclosed(&self) {
+    /// Leaves a file that has been overwritten, without another byte written to it.
+    pub fn leave_overwritten(&self) {
         match &self.backend {
-            Backend::Sqlite(store) => store.leave_unclosed(),
+            Backend::Sqlite(store) => store.leave_overwritten(),
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => {}
         }

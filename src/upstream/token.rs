@@ -13,19 +13,23 @@ use crate::settings::{CredentialSettings, SecretError, SecretSource};
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// It can't be read.
-    #[error("credential `{credential}` has no usable token")]
+    #[error("credential `{credential}` has no usable token ({key})")]
     Unreadable {
         /// The credential's name.
         credential: String,
+        /// The key that names it.
+        key: String,
         /// Why.
         #[source]
         source: SecretError,
     },
     /// It can't be sent.
-    #[error("credential `{credential}`: the token holds characters that can't stand in an HTTP header")]
+    #[error("credential `{credential}`: {place} holds characters that can't stand in an HTTP header")]
     NoHeaderValue {
         /// The credential's name.
         credential: String,
+        /// The key, and the file where there is one.
+        place: String,
     },
 }
 
@@ -123,11 +127,16 @@ impl Token {
 }
 
 fn read_header(credential: &str, source: &SecretSource) -> Result<HeaderValue, TokenError> {
-    let secret = source
-        .read()
-        .map_err(|source| TokenError::Unreadable { credential: credential.to_owned(), source })?;
-    let mut header = HeaderValue::from_str(secret.expose_secret())
-        .map_err(|_| TokenError::NoHeaderValue { credential: credential.to_owned() })?;
+    let secret = source.read().map_err(|err| TokenError::Unreadable {
+        credential: credential.to_owned(),
+        key: source.key("credentials[].token"),
+        source: err,
+    })?;
+    let mut header =
+        HeaderValue::from_str(secret.expose_secret()).map_err(|_| TokenError::NoHeaderValue {
+            credential: credential.to_owned(),
+            place: source.place("credentials[].token"),
+        })?;
     header.set_sensitive(true);
     Ok(header)
 }

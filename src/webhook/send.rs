@@ -32,19 +32,23 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 #[derive(Debug, thiserror::Error)]
 pub enum SenderError {
     /// Its secret can't be read.
-    #[error("webhook `{webhook}` has no usable secret")]
+    #[error("webhook `{webhook}` has no usable secret ({key})")]
     Unreadable {
         /// The webhook's name.
         webhook: String,
+        /// The key that names it.
+        key: String,
         /// Why.
         #[source]
         source: SecretError,
     },
     /// Its secret is not one.
-    #[error("webhook `{webhook}` has no usable secret")]
+    #[error("webhook `{webhook}` has no usable secret ({place})")]
     Secret {
         /// The webhook's name.
         webhook: String,
+        /// The key, and the file where there is one.
+        place: String,
         /// Why.
         #[source]
         source: WebhookSecretError,
@@ -114,7 +118,7 @@ impl Sender {
     pub fn new(settings: &WebhookSettings) -> Result<Self, SenderError> {
         let webhook = settings.route.sink.clone();
         let secrets = RwLock::new(read_secrets(&webhook, &settings.secret)?);
-        let ca_file = settings.ca_file.as_deref().map(|path| ("ca_file".to_owned(), path));
+        let ca_file = settings.ca_file.as_deref().map(|path| ("webhooks[].ca_file".to_owned(), path));
         let timeout = settings.timeout;
         let http = Renewing::new(&settings.url, ca_file, move |builder| builder.connect_timeout(timeout))
             .map_err(|source| SenderError::Client { webhook: webhook.clone(), source })?;
@@ -197,10 +201,16 @@ impl Sender {
 }
 
 fn read_secrets(webhook: &str, source: &SecretSource) -> Result<Secrets, SenderError> {
-    let text =
-        source.read().map_err(|source| SenderError::Unreadable { webhook: webhook.to_owned(), source })?;
-    Secrets::parse(text.expose_secret())
-        .map_err(|source| SenderError::Secret { webhook: webhook.to_owned(), source })
+    let text = source.read().map_err(|err| SenderError::Unreadable {
+        webhook: webhook.to_owned(),
+        key: source.key("webhooks[].secret"),
+        source: err,
+    })?;
+    Secrets::parse(text.expose_secret()).map_err(|err| SenderError::Secret {
+        webhook: webhook.to_owned(),
+        place: source.place("webhooks[].secret"),
+        source: err,
+    })
 }
 
 fn attempt(http_status: u16, not_before: Option<Duration>, answer: String) -> Attempt {

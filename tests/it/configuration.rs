@@ -1,6 +1,6 @@
 //! Settings: what is refused, how it is named, and that no secret is ever shown.
 
-use crate::helpers::{Ran, Setup, TOKEN, VAT, WEBHOOK_SECRET, program};
+use crate::helpers::{Ran, Reply, Server, Setup, TOKEN, VAT, WEBHOOK_SECRET, eventually, program};
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 
@@ -386,4 +386,100 @@ fn a_variable_that_nothing_reads_is_no_secret() {
     );
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("PCSID_WATCH__LOG__LEVEL is not UTF-8"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_is_none_is_refused_by_its_variable_and_one_that_is_dead_is_named() {
+    let setup = Setup::new("https://upstream.invalid/x", "");
+    setup.add(VAT, &["act-1"]);
+    for variable in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+        for value in ["::::", "socks5://user:s3cret-word@proxy:1080", "http://user:s3cret-word@"] {
+            for arguments in [["config", "check"].as_slice(), &["run"]] {
+                let output = setup.command(arguments).env(variable, value).output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(output.status.code(), Some(2), "{variable}: {said}");
+                assert!(
+                    said.contains(&format!("environment variable {variable} is no address of a proxy")),
+                    "{said}"
+                );
+                assert!(!said.contains("s3cret-word"), "{said}");
+            }
+        }
+    }
+    let mut command = setup.command(&["run"]);
+    command.env("HTTPS_PROXY", "http://user:s3cret-word@127.0.0.1:9");
+    let daemon = crate::helpers::Daemon::spawn(command);
+    let named = "no connection to the proxy http://127.0.0.1:9 (HTTPS_PROXY)";
+    eventually("it is named", || async { daemon.stderr().contains(named).then_some(()) }).await;
+    assert!(!daemon.stderr().contains("s3cret-word"), "{}", daemon.stderr());
+    let last_error = "json_quote(last_error) AS r FROM report_activities WHERE last_error IS NOT NULL";
+    let stored = eventually("it is stored", || async { setup.rows(last_error).await.pop() }).await;
+    assert!(stored.as_str().unwrap().contains(named), "{stored}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_file_descriptors_are_said_at_the_start_and_the_soft_limit_is_raised() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let limited = |limits: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args([
+            "-c",
+            &format!("ulimit {limits} && exec \"$0\" run"),
+            env!("CARGO_BIN_EXE_pcsid-watch"),
+        ]);
+        command.env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml")).current_dir(setup.folder());
+        command
+    };
+    let output = limited("-n 100").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("upstream.max_in_flight: 64 requests at a time need at least 128 file descriptors"),
+        "{said}"
+    );
+    assert!(said.contains("may have 100"), "{said}");
+    let daemon = crate::helpers::Daemon::spawn(limited("-Sn 100"));
+    eventually("it starts", || async { daemon.stderr().contains(" polls ").then_some(()) }).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let files: Vec<&str> =
+        limits.lines().find(|line| line.starts_with("Max open files")).unwrap().split_whitespace().collect();
+    assert_eq!(files[3], files[4], "{limits}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_speaks_http_2_alone_is_named_as_such() {
+    // What such a server answers to anything else: its settings, or that it goes away.
+    let upstream = Server::start(|_| Reply::Raw(vec![0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100])).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    let last_error = "json_quote(last_error) AS r FROM report_activities WHERE last_error IS NOT NULL";
+    let stored = eventually("it is stored", || async { setup.rows(last_error).await.pop() }).await;
+    assert!(stored.as_str().unwrap().contains("does not speak HTTP/1.1"), "{stored}");
+    daemon.stop().await;
+}
+
+#[test]
+fn plain_http_to_another_machine_is_warned_of() {
+    for (url, is_warned) in [("http://upstream.example.com", true), ("http://127.0.0.1:9", false)] {
+        let setup = Setup::new(url, "");
+        let ran = setup.run(&["config", "check"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let warning = format!("`{url}` is plain http: whoever stands on the way can read the token");
+        assert_eq!(ran.stderr.contains(&warning), is_warned, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_named_by_key_and_file() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    std::fs::remove_file(setup.path("token")).unwrap();
+    let ran = setup.run(&["config", "check"]);
+    assert_eq!(ran.code, 2);
+    for part in ["credential `main`", "credentials[].token_file", setup.path("token").to_str().unwrap()] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
 }

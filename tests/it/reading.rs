@@ -1,7 +1,7 @@
 //! Commands that only read: they invent no database, leave nothing behind, and need no right to write.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -208,9 +208,47 @@ async fn a_read_only_mount_is_read() {
     assert!(listed.stdout.contains("act-1"));
     assert_eq!(checked.code, 0, "{}", checked.stderr);
     assert_eq!(added.code, 1);
+    assert!(added.stderr.contains("is mounted read-only"), "{}", added.stderr);
+}
+
+#[test]
+fn what_keeps_a_file_from_being_written_is_named() {
+    let setup = Setup::new(NOWHERE, "");
+    setup.add(VAT, &["act-1"]);
+    let ran = setup.run(&["db", "backup", "no-such-folder/copy.db"]);
+    assert_eq!(ran.code, 1);
     assert!(
-        added.stderr.contains("read-only") || added.stderr.contains("may write there"),
+        ran.stderr.contains("`no-such-folder/copy.db` can't be written: its folder does not exist"),
         "{}",
-        added.stderr
+        ran.stderr
     );
+    assert!(!ran.stderr.contains("code:"), "{}", ran.stderr);
+    let elsewhere = setup.path("missing").join("test.db");
+    let setup = setup.with_database(&elsewhere);
+    let ran = setup.run(&["add", "--vat", VAT, "act-1"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("can't be opened: its folder does not exist"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_full_disk_is_named_as_the_cause() {
+    let setup = Setup::new(NOWHERE, "");
+    let disk = setup.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&disk).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("not tried: this user may mount nothing");
+        return;
+    }
+    setup.add(VAT, &["act-1"]);
+    let backup = setup.run(&["db", "backup", disk.join("copy.db").to_str().unwrap()]);
+    let setup = setup.with_database(&disk.join("test.db"));
+    let started = setup.run(&["run"]);
+    let left = names(&disk);
+    assert!(Command::new("umount").arg(&disk).status().unwrap().success());
+    assert_eq!(started.code, 1);
+    assert!(started.stderr.contains("the disk is full"), "{}", started.stderr);
+    assert_eq!(backup.code, 1);
+    assert!(backup.stderr.contains("copy.db` can't be written: the disk is full"), "{}", backup.stderr);
+    assert_eq!(left, BTreeSet::new(), "half a database is of no use");
 }

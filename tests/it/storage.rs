@@ -67,19 +67,45 @@ async fn a_backup_copied_over_the_running_daemons_file_is_noticed_and_left_as_it
         assert!(log.contains("was overwritten while the daemon ran"), "{log}");
         assert!(std::fs::read(setup.database()).unwrap() == copied, "nothing was written to the backup");
         // Its WAL belongs to what was overwritten.
-        for arguments in [&["run"][..], &["list"], &["add", "--vat", VAT, "act-3"]] {
-            let ran = setup.run(arguments);
-            assert_eq!(ran.code, 1, "{arguments:?}");
-            assert!(ran.stderr.contains("test.db-wal` does not belong to database"), "{}", ran.stderr);
-            assert!(std::fs::read(setup.database()).unwrap() == copied, "{arguments:?}");
-        }
-        std::fs::remove_file(setup.path("test.db-wal")).unwrap();
-        let _ = std::fs::remove_file(setup.path("test.db-shm"));
+        assert!(setup.path("test.db-wal.overwritten").exists());
+        assert!(!setup.path("test.db-wal").exists());
         let daemon = setup.start().await;
         assert!(setup.ok(&["list"]).contains("act-1"));
         assert!(!setup.ok(&["list"]).contains("act-2"));
         daemon.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_beside_the_wal_of_what_it_replaced_is_refused_untouched() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    setup.ok(&["db", "backup", "backup.db"]);
+    let mut daemon = setup.start().await;
+    setup.add(VAT, &["act-2"]);
+    setup.reaches("act-2", "IN_PROGRESS").await;
+    daemon.kill_9();
+    let copied = std::fs::read(setup.path("backup.db")).unwrap();
+    std::fs::write(setup.database(), &copied).unwrap();
+    for arguments in [&["run"][..], &["list"], &["add", "--vat", VAT, "act-3"], &["db", "check"]] {
+        let ran = setup.run(arguments);
+        assert_eq!(ran.code, 1, "{arguments:?}");
+        assert!(ran.stderr.contains("test.db-wal` does not belong to database"), "{}", ran.stderr);
+        assert!(std::fs::read(setup.database()).unwrap() == copied, "{arguments:?}");
+    }
+    std::fs::remove_file(setup.path("test.db-wal")).unwrap();
+    std::fs::remove_file(setup.path("test.db-shm")).unwrap();
+    let daemon = setup.start().await;
+    setup.reaches("act-1", "IN_PROGRESS").await;
+    assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 1);
+    daemon.stop().await;
+    // Without the database, its WAL is no reason to begin a new one.
+    std::fs::write(setup.path("test.db-wal"), "what is left of it").unwrap();
+    std::fs::remove_file(setup.database()).unwrap();
+    let ran = setup.run(&["run"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("does not exist, but"), "{}", ran.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

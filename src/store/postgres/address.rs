@@ -108,6 +108,8 @@ impl PostgresAddress {
             options = options.password(password.expose_secret());
         }
         if let Some(path) = &self.ca_file {
+            // Read here, so that it is named: a connection says no more than that TLS failed.
+            std::fs::File::open(path).map_err(|source| StoreError::CaFile { path: path.clone(), source })?;
             options = options.ssl_root_cert(path);
         }
         Ok(options)

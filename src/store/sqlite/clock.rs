@@ -37,12 +37,10 @@ impl Store {
     /// `version` is what the last call left.
     pub async fn next_change(&self, version: &mut Option<i64>) -> Happening {
         loop {
-            if let Some(lost) = self.loss().await {
+            if let Some(lost) = self.loss(*version).await {
                 return Happening::Lost(lost);
             }
-            let found: Result<i64, _> =
-                sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await;
-            match found {
+            match self.data_version().await {
                 Ok(found) if *version == Some(found) => {}
                 Ok(found) => {
                     *version = Some(found);
@@ -60,12 +58,20 @@ impl Store {
         }
     }
 
+    /// What changes with every commit of others.
+    async fn data_version(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await
+    }
+
     /// What has become of the file, where it is not where it was.
-    async fn loss(&self) -> Option<StoreError> {
+    async fn loss(&self, version: Option<i64>) -> Option<StoreError> {
         let place = self.place.as_ref()?;
         place.loss()?;
-        // What was seen while SQLite was writing may have been half of it.
+        // What was seen while SQLite was writing may have been half of it, and a commit of others may explain it.
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        if self.data_version().await.is_ok_and(|found| version != Some(found)) {
+            place.learn(&self.writer).await;
+        }
         let lost = place.loss()?;
         if let StoreError::JournalGone { .. } = &lost {
             // SQLite still has the file open that has lost its name.

@@ -25,7 +25,10 @@ impl Store {
             .bind(partial.to_string_lossy().into_owned())
             .execute(&self.reports)
             .await
-            .map_err(StoreError::query("copying the database"));
+            .map_err(|source| match source.as_database_error().and_then(|err| err.code()).as_deref() {
+                Some("13") => failed(std::io::ErrorKind::StorageFull.into()),
+                _ => StoreError::Query { operation: "copying the database", source },
+            });
         let named = copied.and_then(|_| {
             OpenOptions::new()
                 .write(true)

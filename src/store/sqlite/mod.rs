@@ -108,9 +108,21 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// Leaves the connections as they are until the process ends: closed, the last one would write to the file.
-    pub fn leave_unclosed(&self) {
+    /// Leaves a file that has been overwritten: the connections stay as they are until the process ends, for the last one
+    /// would write to the file on closing, and what stands beside it gets other names, for it belongs to what was there before.
+    pub fn leave_overwritten(&self) {
         std::mem::forget(self.clone());
+        for suffix in ["-wal", "-shm"] {
+            let (from, to) =
+                (beside(&self.path, suffix), beside(&self.path, &format!("{suffix}.overwritten")));
+            if let Err(err) = std::fs::rename(&from, &to) {
+                tracing::error!(
+                    error = &err as &dyn std::error::Error,
+                    "{} can't be moved away",
+                    from.display()
+                );
+            }
+        }
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {

@@ -138,7 +138,9 @@ fn refuse_several_names(path: &Path) -> Result<(), StoreError> {
         return Err(StoreError::MountedAlone { path: path.to_owned() });
     }
     match std::fs::metadata(path) {
-        Ok(file) if file.nlink() > 1 => Err(StoreError::SeveralNames { path: path.to_owned() }),
+        Ok(file) if file.is_file() && file.nlink() > 1 => {
+            Err(StoreError::SeveralNames { path: path.to_owned() })
+        }
         _ => Ok(()),
     }
 }
@@ -220,8 +222,19 @@ pub(super) fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
     let path = path.to_owned();
     match code.as_deref() {
         Some("26" | "11") => StoreError::NotADatabase { path, source },
-        _ => StoreError::Open { path, source },
+        _ => can_t_open(path, source),
     }
+}
+
+/// SQLite does not say why a file can't be opened. The file system does. (Who can't open it has no lock on it to lose.)
+fn can_t_open(path: PathBuf, source: sqlx::Error) -> StoreError {
+    let is_cause_unknown =
+        source.as_database_error().and_then(|err| err.code()).is_some_and(|code| code == "14");
+    let source = match std::fs::File::open(&path) {
+        Err(err) if is_cause_unknown => sqlx::Error::Io(err),
+        _ => source,
+    };
+    StoreError::Open { path, source }
 }
 
 /// Makes a new database under another name beside its own, and gives it its name once it is whole: a process that dies
@@ -249,13 +262,20 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     give_to_owner_of(folder_of(path), &handle);
     let _lock = DatabaseLock::of(file, path, MIGRATION_PATIENCE).await?;
     // Whoever had the lock before may have made the database.
-    if super::identity(&making) != Some(made) || path.exists() {
+    if super::identity(&making) != Some(made) {
         return Ok(false);
     }
-    // What somebody left who died.
-    for left in ["-wal", "-shm", "-journal"] {
-        let _ = std::fs::remove_file(beside(&making, left));
+    if path.exists() {
+        let _ = std::fs::remove_file(&making);
+        return Ok(false);
     }
+    let clear = || {
+        for left in ["-wal", "-shm", "-journal"] {
+            let _ = std::fs::remove_file(beside(&making, left));
+        }
+    };
+    // What somebody left who died.
+    clear();
     let named = async {
         handle.set_len(0).map_err(failed)?;
         run_migrations(&making, path, &MIGRATIONS).await?;
@@ -267,6 +287,7 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     // Only where it did not get its name.
     if super::identity(&making) == Some(made) {
         let _ = std::fs::remove_file(&making);
+        clear();
     }
     named.map(|()| true)
 }
@@ -307,11 +328,13 @@ async fn run_migrations(path: &Path, name: &Path, migrations: &Migrator) -> Resu
         .connect()
         .await
         .map_err(|source| StoreError::Open { path: name.to_owned(), source })?;
-    migrations.run_direct(None, &mut connection, false).await.map_err(|source| StoreError::Migrate {
+    let migrated = migrations.run_direct(None, &mut connection, false).await;
+    let closed = connection.close().await;
+    migrated.map_err(|source| StoreError::Migrate {
         database: name.display().to_string(),
         source: Box::new(source),
     })?;
-    connection.close().await.map_err(StoreError::query("closing after migration"))
+    closed.map_err(StoreError::query("closing after migration"))
 }
 
 fn write_options(path: &Path) -> SqliteConnectOptions {
@@ -342,6 +365,7 @@ async fn connect(
     is_new: bool,
 ) -> Result<Store, StoreError> {
     let failed = |source| StoreError::Open { path: path.clone(), source };
+    reading::require_writable(&path).map_err(|err| failed(sqlx::Error::Io(err)))?;
     let writer = pool().max_connections(1).connect_with(write_options(&path)).await.map_err(failed)?;
     require_durable(&writer, &path).await?;
     let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(reading::ordinary(&path));

@@ -5,20 +5,23 @@
 //!
 //! Names are compared by device and inode. A file that was overwritten keeps both, so its header is compared as well. Each
 //! daemon puts a number of its own into it (`user_version`) at its start. No copy that was made before has that number,
-//! and one by `db backup` has none. A copy by another SQLite client has a higher schema cookie, which in the file itself
-//! only a commit raises that was noticed before.
+//! and one by `db backup` has none. A copy by another SQLite client has another schema cookie, which in the file itself
+//! only a commit changes that was noticed before.
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::{BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use sqlx::SqlitePool;
 
 use super::error::StoreError;
 use super::{beside, identity};
 
-/// Where the header of a database has its two numbers; see SQLite's "Database File Format".
+/// Where the header of a database has its numbers; see SQLite's "Database File Format".
+const PAGES_AT: usize = 28;
 const SCHEMA_COOKIE_AT: usize = 40;
 pub(super) const MARK_AT: usize = 60;
 const HEADER_BYTES: usize = 64;
@@ -26,6 +29,9 @@ const HEADER_BYTES: usize = 64;
 /// Where frames of a WAL begin, and how much of each comes before its page.
 const WAL_HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
+
+/// So much of a WAL is looked at: four times what is left of one that a long reader made grow.
+const MOST_WAL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a daemon has opened.
 #[derive(Debug)]
@@ -39,20 +45,21 @@ pub(super) struct Place {
     /// What the header may have where a daemon's number is: the one before and this daemon's.
     marks: [u32; 2],
     /// Cookies that SQLite itself has told of.
-    cookies: std::sync::Mutex<BTreeSet<u32>>,
-    n_bytes_before: std::sync::Mutex<u64>,
+    cookies: Mutex<BTreeSet<u32>>,
+    n_bytes_before: Mutex<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Header {
     mark: u32,
     schema_cookie: u32,
+    n_pages: u32,
 }
 
 impl Place {
     /// Marks a database that `writer` has opened and whose lock is held by `file`.
     pub(super) async fn mark(path: &Path, file: File, writer: &SqlitePool) -> Self {
-        let before = header(&file).unwrap_or(Header { mark: 0, schema_cookie: 0 });
+        let before = header(&file).unwrap_or(Header { mark: 0, schema_cookie: 0, n_pages: 0 });
         let mark = fastrand::u32(1..=i32::MAX as u32);
         let marked = async {
             sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {mark}"))).execute(writer).await?;
@@ -70,10 +77,10 @@ impl Place {
                 let identity = identity(&name);
                 (name, identity)
             }),
-            n_bytes_before: std::sync::Mutex::new(file.metadata().map_or(0, |file| file.len())),
+            n_bytes_before: Mutex::new(file.metadata().map_or(0, |file| file.len())),
             file,
             marks: [before.mark, mark],
-            cookies: std::sync::Mutex::new([before.schema_cookie].into()),
+            cookies: Mutex::new([before.schema_cookie].into()),
         };
         place.learn(writer).await;
         place
@@ -82,7 +89,7 @@ impl Place {
     /// After a commit of somebody else's: what the file's header may say from now on.
     pub(super) async fn learn(&self, writer: &SqlitePool) {
         if let Ok(cookie) = sqlx::query_scalar::<_, u32>("PRAGMA schema_version").fetch_one(writer).await {
-            self.cookies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(cookie);
+            self.cookies.lock().unwrap_or_else(PoisonError::into_inner).insert(cookie);
         }
     }
 
@@ -100,14 +107,15 @@ impl Place {
     }
 
     fn has_known_header(&self) -> bool {
-        let poisoned = std::sync::PoisonError::into_inner;
-        let cookies = self.cookies.lock().unwrap_or_else(poisoned);
+        let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(found) = header(&self.file) else { return false };
         let n_bytes = self.file.metadata().map_or(0, |file| file.len());
-        let mut n_bytes_before = self.n_bytes_before.lock().unwrap_or_else(poisoned);
+        let mut n_bytes_before = self.n_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
         // Only `VACUUM`, which raises the cookie, makes a file shorter.
         let is_shorter = n_bytes < *n_bytes_before && cookies.len() < 2;
-        *n_bytes_before = n_bytes;
+        if !is_shorter {
+            *n_bytes_before = n_bytes;
+        }
         !is_shorter && self.marks.contains(&found.mark) && cookies.contains(&found.schema_cookie)
     }
 }
@@ -115,6 +123,11 @@ impl Place {
 /// Whether the WAL beside a database was written for another one: a backup was put in place, and the WAL of what it
 /// replaced was left. SQLite would put its pages into the backup.
 pub(super) fn has_stale_wal(path: &Path) -> bool {
+    // A daemon may have begun its WAL anew between two looks.
+    looks_stale(path) && looks_stale(path)
+}
+
+fn looks_stale(path: &Path) -> bool {
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let Ok(wal) = File::open(beside(path, "-wal")) else { return false };
     if wal.metadata().map_or(0, |wal| wal.len()) < WAL_HEADER_BYTES + FRAME_HEADER_BYTES {
@@ -125,36 +138,89 @@ pub(super) fn has_stale_wal(path: &Path) -> bool {
     let (Ok(()), Some(of_file)) = (database.read_exact_at(&mut modes, 18), header(&database)) else {
         return false;
     };
-    // Copies are not in WAL mode; a database that has a WAL is.
-    modes == [1, 1] || newest_cookie(&wal).is_some_and(|of_wal| of_file.schema_cookie > of_wal)
+    // Copies by `VACUUM INTO`, as `db backup` makes them, are not in WAL mode; a database that has a WAL is. In other copies
+    // SQLite begins to count schemas anew, and without its first page a WAL has a database as long as it was.
+    let newest = Newest::of(&wal);
+    match (modes, newest.schema_cookie, newest.n_pages) {
+        // Nothing in it was committed, and SQLite will make nothing of it.
+        (_, _, None) => false,
+        ([1, 1], ..) => true,
+        (_, Some(cookie), _) => of_file.schema_cookie > cookie || (of_file.schema_cookie == 1 && cookie > 1),
+        (_, None, Some(n_pages)) => of_file.n_pages != n_pages,
+    }
 }
 
-/// The schema cookie of the last first page in a WAL; a database's own is never above it.
-fn newest_cookie(wal: &File) -> Option<u32> {
-    let mut head = [0; 32];
-    wal.read_exact_at(&mut head, 0).ok()?;
-    let page_bytes = match number(&head, 8)? {
-        1 => 65_536,
-        n_bytes => u64::from(n_bytes),
-    };
-    let (mut at, mut newest) = (WAL_HEADER_BYTES, None);
-    let mut frame = [0; 24];
-    // Frames of a former round have other salts.
-    while wal.read_exact_at(&mut frame, at).is_ok() && frame.get(8..16) == head.get(16..24) {
-        if number(&frame, 0) == Some(1) {
-            let mut page = [0; HEADER_BYTES];
-            wal.read_exact_at(&mut page, at + FRAME_HEADER_BYTES).ok()?;
-            newest = number(&page, SCHEMA_COOKIE_AT);
+/// What a WAL says of its database, as far as it was committed.
+#[derive(Default)]
+struct Newest {
+    /// In the last first page.
+    schema_cookie: Option<u32>,
+    /// With the last commit.
+    n_pages: Option<u32>,
+}
+
+impl Newest {
+    /// Reads frames as SQLite's recovery does: up to the first one whose checksum is wrong, as one has that a power cut has
+    /// left behind. Of a WAL longer than [`MOST_WAL_BYTES`] the beginning.
+    fn of(wal: &File) -> Self {
+        let mut newest = Self::default();
+        let mut reader = BufReader::with_capacity(256 * 1024, wal.take(MOST_WAL_BYTES));
+        let mut head = [0; WAL_HEADER_BYTES as usize];
+        if reader.read_exact(&mut head).is_err() {
+            return newest;
         }
-        at += FRAME_HEADER_BYTES + page_bytes;
+        let of_words = match number(&head, 0) {
+            Some(0x377f_0682) => u32::from_le_bytes,
+            Some(0x377f_0683) => u32::from_be_bytes,
+            _ => return newest,
+        };
+        let Some(page_bytes @ 512..=65_536) = number(&head, 8) else { return newest };
+        let mut sums = summed((0, 0), &head[..24], of_words);
+        if sums_at(&head, 24) != Some(sums) {
+            return newest;
+        }
+        let mut frame = [0; FRAME_HEADER_BYTES as usize];
+        let mut page = vec![0; page_bytes as usize];
+        let mut cookie = None;
+        while reader.read_exact(&mut frame).is_ok() && reader.read_exact(&mut page).is_ok() {
+            sums = summed(summed(sums, &frame[..8], of_words), &page, of_words);
+            // Frames of a former round have other salts.
+            if frame[8..16] != head[16..24] || sums_at(&frame, 16) != Some(sums) {
+                break;
+            }
+            if number(&frame, 0) == Some(1) {
+                cookie = number(&page, SCHEMA_COOKIE_AT);
+            }
+            // Other frames than those that commit have a 0 there.
+            if let Some(n_pages @ 1..) = number(&frame, 4) {
+                newest = Self { schema_cookie: cookie, n_pages: Some(n_pages) };
+            }
+        }
+        newest
     }
-    newest
+}
+
+/// SQLite's checksum over pairs of words, carried on.
+fn summed(sums: (u32, u32), bytes: &[u8], of_words: fn([u8; 4]) -> u32) -> (u32, u32) {
+    let (pairs, _) = bytes.as_chunks::<8>();
+    pairs.iter().fold(sums, |(a, b), [p, q, r, s, t, u, v, w]| {
+        let a = a.wrapping_add(of_words([*p, *q, *r, *s])).wrapping_add(b);
+        (a, b.wrapping_add(of_words([*t, *u, *v, *w])).wrapping_add(a))
+    })
+}
+
+fn sums_at(bytes: &[u8], at: usize) -> Option<(u32, u32)> {
+    number(bytes, at).zip(number(bytes, at + 4))
 }
 
 fn header(file: &File) -> Option<Header> {
     let mut bytes = [0; HEADER_BYTES];
     file.read_exact_at(&mut bytes, 0).ok()?;
-    Some(Header { mark: number(&bytes, MARK_AT)?, schema_cookie: number(&bytes, SCHEMA_COOKIE_AT)? })
+    Some(Header {
+        mark: number(&bytes, MARK_AT)?,
+        schema_cookie: number(&bytes, SCHEMA_COOKIE_AT)?,
+        n_pages: number(&bytes, PAGES_AT)?,
+    })
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {

@@ -29,6 +29,22 @@ pub(super) struct State {
     has_wal: bool,
 }
 
+/// Makes sure that this user may write a database. SQLite would open it all the same, and put files of this user beside it
+/// that keep the daemon out.
+///
+/// # Errors
+/// What keeps it from that.
+pub(super) fn require_writable(path: &Path) -> std::io::Result<()> {
+    let may_write = |path: &Path| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS);
+    may_write(path)?;
+    let path = real(path);
+    let is_there = |suffix| beside(&path, suffix).exists();
+    if !(is_there("-wal") && is_there("-shm")) {
+        may_write(folder_of(&path))?;
+    }
+    Ok(())
+}
+
 /// Whether this user may do all that SQLite does where it reads, so that the daemon can open what it leaves.
 pub(super) fn takes_part(path: &Path) -> bool {
     let may_write = |path: &Path| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
