@@ -68,11 +68,9 @@ fn set(names: [&'static str; 2]) -> Option<(&'static str, String)> {
 fn names_a_proxy(value: &str) -> bool {
     let anywhere = Uri::from_static("https://upstream.invalid/");
     Matcher::builder().all(value).build().intercept(&anywhere).is_some_and(|proxy| {
-        let uri = proxy.uri();
-        let has_usable_port = uri.port().is_none() || uri.port_u16().is_some();
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.host().is_some_and(|host| !host.is_empty())
-            && has_usable_port
+        // That one is lenient about ports.
+        let url = url::Url::parse(&proxy.uri().to_string());
+        url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     })
 }
 

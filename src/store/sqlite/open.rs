@@ -260,11 +260,20 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     let made = file.metadata().map(|file| (file.dev(), file.ino())).map_err(failed)?;
     let handle = file.try_clone().map_err(failed)?;
     give_to_owner_of(folder_of(path), &handle);
-    let _lock = DatabaseLock::of(file, path, MIGRATION_PATIENCE).await?;
-    // Whoever had the lock before may have made the database.
-    if super::identity(&making) != Some(made) {
-        return Ok(false);
-    }
+    let deadline = tokio::time::Instant::now() + MIGRATION_PATIENCE;
+    let _lock = loop {
+        let file = file.try_clone().map_err(failed)?;
+        let locked = DatabaseLock::of(file, path, LOCK_PATIENCE).await;
+        // Who had the lock may have made the database: then the file has its name by now, and a daemon keeps the lock.
+        if super::identity(&making) != Some(made) {
+            return Ok(false);
+        }
+        match locked {
+            Ok(lock) => break lock,
+            Err(StoreError::InUse { .. }) if tokio::time::Instant::now() < deadline => {}
+            Err(err) => return Err(err),
+        }
+    };
     if path.exists() {
         let _ = std::fs::remove_file(&making);
         return Ok(false);
@@ -453,7 +462,8 @@ mod tests {
     /// A database with all migrations before this one.
     async fn before(version: i64, path: &Path) -> SqliteConnection {
         let older = MIGRATIONS.iter().filter(|one| one.version < version).cloned().collect();
-        migrate(path, &Migrator::with_migrations(older)).await.unwrap();
+        std::fs::File::create_new(path).unwrap();
+        run_migrations(path, path, &Migrator::with_migrations(older)).await.unwrap();
         write_options(path).connect().await.unwrap()
     }
 
