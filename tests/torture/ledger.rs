@@ -110,7 +110,8 @@ impl Ledger {
             }
             Some(_) => {
                 // It was too late for it, or too early; nothing else may go wrong.
-                let is_refusal = stderr.contains(": only one that ") || stderr.contains(" is not known");
+                let refusals = [": only one that ", " is not known", " does not exist: "];
+                let is_refusal = refusals.into_iter().any(|refusal| stderr.contains(refusal));
                 let is_absence = self.may_miss_database
                     && (stderr.contains("can't be reached") || stderr.contains(" failed"));
                 assert!(is_refusal || is_absence, "{order:?}: {stderr}");

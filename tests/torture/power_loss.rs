@@ -62,7 +62,11 @@ async fn every_event_that_was_sent_survives_the_power() {
         (0..steps.len()).filter(|at| matches!(steps[*at], Step::Announced(_))).collect();
     let n_checkpointed =
         steps.iter().filter(|step| matches!(step, Step::Write { file: File::Database, .. })).count();
-    assert!(announced.len() >= 2 * N_ACTIVITIES && n_checkpointed > 0, "the recording has too little in it");
+    assert!(
+        announced.len() >= 2 * N_ACTIVITIES && n_checkpointed > 0,
+        "the recording has too little in it: {} sent, {n_checkpointed} pages moved into the file",
+        announced.len()
+    );
 
     let mut n_volatile = 0;
     for nth in 0..n_cuts {
@@ -137,7 +141,7 @@ impl Recorded {
 
         let trace = setup.path("trace");
         let calls = "trace=pwrite64,ftruncate,fsync,fdatasync,openat,unlink,write,writev,sendto";
-        let options = ["-o", trace.to_str().unwrap(), "-y", "-xx", "-s", "70000", "-e", calls];
+        let options = ["-o", trace.to_str().unwrap(), "-y", "-xx", "-s", "400000", "-e", calls];
         let mut daemon = Daemon::spawn(strace::traced(setup.command(&["run"]), &options));
         let deadline = std::time::Instant::now() + Duration::from_secs(90);
         while receiver.n_seen() < N_ACTIVITIES || daemon.stdout().lines().count() < N_ACTIVITIES {
@@ -334,11 +338,12 @@ fn read_trace(trace: &Path, folder: &Path) -> Vec<Step> {
             "write" | "writev" | "sendto" => {
                 let texts = arguments.split('"').skip(1).step_by(2);
                 let sent = text_of(&texts.flat_map(unhex).collect::<Vec<u8>>());
-                let id = match arguments.starts_with("1<") {
-                    true => between(&sent, "{\"id\":\"", "\""),
-                    false => between(&sent, "webhook-id: ", "\r\n"),
+                // Many lines leave together.
+                let ids: Vec<&str> = match arguments.starts_with("1<") {
+                    true => sent.lines().filter_map(|line| between(line, "{\"id\":\"", "\"")).collect(),
+                    false => between(&sent, "webhook-id: ", "\r\n").into_iter().collect(),
                 };
-                steps.extend(id.map(|id| Step::Announced(id.to_owned())));
+                steps.extend(ids.into_iter().map(|id| Step::Announced(id.to_owned())));
             }
             _ => {}
         }

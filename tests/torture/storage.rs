@@ -102,7 +102,7 @@ async fn a_full_disk_stops_announcements_and_nothing_else_until_there_is_room_ag
     let upstream = Server::start(|_| Reply::failed()).await;
     let setup = Setup::new(&upstream.url(), "");
     let folder = setup.path("disk");
-    let disk = SmallDisk::mount(&folder, "900k");
+    let disk = SmallDisk::mount(&folder, "1500k");
     can(disk.is_some(), "mount a file system");
     let Some(disk) = disk else { return };
     let setup = setup.with_database(&folder.join("test.db"));
