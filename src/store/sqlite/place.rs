@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -96,20 +96,21 @@ impl Place {
     /// What has become of the database; `None`: it is where it was.
     pub(super) fn loss(&self) -> Option<StoreError> {
         let path = self.path.clone();
-        if identity(&self.path) != self.database {
+        if is_another(&self.path, self.database) {
             return Some(StoreError::Gone { path });
         }
         if !self.has_known_header() {
             return Some(StoreError::Overwritten { path });
         }
-        let lost = self.beside.iter().find(|(name, was)| was.is_some() && identity(name) != *was);
+        let lost = self.beside.iter().find(|(name, was)| was.is_some() && is_another(name, *was));
         lost.map(|(name, _)| StoreError::JournalGone { path: name.clone() })
     }
 
     fn has_known_header(&self) -> bool {
         let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(found) = header(&self.file) else { return false };
-        let n_bytes = self.file.metadata().map_or(0, |file| file.len());
+        // What can't be read says nothing: a disk that fails for a while has overwritten nothing.
+        let (Some(found), Ok(file)) = (header(&self.file), self.file.metadata()) else { return true };
+        let n_bytes = file.len();
         let mut n_bytes_before = self.n_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
         // Only `VACUUM`, which raises the cookie, makes a file shorter.
         let is_shorter = n_bytes < *n_bytes_before && cookies.len() < 2;
@@ -117,6 +118,14 @@ impl Place {
             *n_bytes_before = n_bytes;
         }
         !is_shorter && self.marks.contains(&found.mark) && cookies.contains(&found.schema_cookie)
+    }
+}
+
+/// Whether there is another file under this name than there was, or none. What can't be looked at says nothing.
+fn is_another(name: &Path, was: Option<(u64, u64)>) -> bool {
+    match std::fs::metadata(name) {
+        Ok(file) => Some((file.dev(), file.ino())) != was,
+        Err(err) => err.kind() == std::io::ErrorKind::NotFound && was.is_some(),
     }
 }
 
@@ -130,7 +139,9 @@ pub(super) fn has_stale_wal(path: &Path) -> bool {
 fn looks_stale(path: &Path) -> bool {
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let Ok(wal) = File::open(beside(path, "-wal")) else { return false };
-    if wal.metadata().map_or(0, |wal| wal.len()) < WAL_HEADER_BYTES + FRAME_HEADER_BYTES {
+    // One that is too long to be read through is not judged.
+    let n_bytes = wal.metadata().map_or(0, |wal| wal.len());
+    if !(WAL_HEADER_BYTES + FRAME_HEADER_BYTES..=MOST_WAL_BYTES).contains(&n_bytes) {
         return false;
     }
     let Ok(database) = File::open(path) else { return false };
@@ -161,7 +172,7 @@ struct Newest {
 
 impl Newest {
     /// Reads frames as SQLite's recovery does: up to the first one whose checksum is wrong, as one has that a power cut has
-    /// left behind. Of a WAL longer than [`MOST_WAL_BYTES`] the beginning.
+    /// left behind.
     fn of(wal: &File) -> Self {
         let mut newest = Self::default();
         let mut reader = BufReader::with_capacity(256 * 1024, wal.take(MOST_WAL_BYTES));
@@ -241,4 +252,53 @@ fn unescaped(place: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(place.to_owned(), |place, (escape, character)| place.replace(escape, character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(path: &Path, file: File) -> Place {
+        Place {
+            path: path.to_owned(),
+            database: identity(path),
+            beside: ["-wal", "-shm"].map(|suffix| (beside(path, suffix), identity(&beside(path, suffix)))),
+            file,
+            marks: [7, 8],
+            cookies: Mutex::new([3].into()),
+            n_bytes_before: Mutex::new(4096),
+        }
+    }
+
+    fn page(mark: u32) -> Vec<u8> {
+        let mut page = vec![0; 4096];
+        page[MARK_AT..MARK_AT + 4].copy_from_slice(&mark.to_be_bytes());
+        page[SCHEMA_COOKIE_AT..SCHEMA_COOKIE_AT + 4].copy_from_slice(&3_u32.to_be_bytes());
+        page
+    }
+
+    #[test]
+    fn what_is_replaced_removed_or_overwritten_is_lost_and_what_can_not_be_read_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("watch.db");
+        let wal = beside(&path, "-wal");
+        std::fs::write(&path, page(8)).unwrap();
+        std::fs::write(&wal, "frames").unwrap();
+        let open = || File::open(&path).unwrap();
+        let here = place(&path, open());
+        assert!(here.loss().is_none());
+
+        // Reading a folder fails as reading from a disk that is failing does.
+        let unreadable = place(&path, File::open(folder.path()).unwrap());
+        assert!(unreadable.loss().is_none());
+
+        std::fs::write(&path, page(9)).unwrap();
+        assert!(matches!(here.loss(), Some(StoreError::Overwritten { .. })));
+        std::fs::write(&path, page(7)).unwrap();
+        assert!(here.loss().is_none());
+        std::fs::remove_file(&wal).unwrap();
+        assert!(matches!(here.loss(), Some(StoreError::JournalGone { .. })));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(here.loss(), Some(StoreError::Gone { .. })));
+    }
 }
