@@ -341,7 +341,7 @@ pub(super) fn slice<P>(
     Slice { table, last, has_more }
 }
 
-/// As [`slice`], of events with the columns `seq` and, of how many were found, `n_found`: where those are more than the rows,
+/// As [`slice()`], of events with the columns `seq` and, of how many were found, `n_found`: where those are more than the rows,
 /// there was no room for the rest.
 pub(super) fn slice_of_events(table: Table, filter: &EventFilter) -> Slice<EventPosition> {
     let n_found = table.rows.first().and_then(|row| row.last());
