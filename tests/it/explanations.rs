@@ -121,11 +121,12 @@ async fn what_is_not_a_failure_tells_what_to_do_as_well() {
         _ => Reply::in_progress(),
     })
     .await;
-    let schedule = "[schedule]\ninitial_interval = \"20ms\"\nmax_interval = \"100ms\"\nstalled_after = \"300ms\"\ngive_up_after = \"2s\"\n";
+    let schedule = "[schedule]\ninitial_interval = \"20ms\"\nmax_interval = \"100ms\"\nstalled_after = \"300ms\"\ngive_up_after = \"5s\"\n";
     let setup = Setup::with(&upstream.url(), schedule, "");
+    // Their age counts from here, so that the daemon is there already.
+    let daemon = setup.start().await;
     setup.add(VAT, &["odd", "good", "slow"]);
     setup.add("399999999900003", &["held"]);
-    let daemon = setup.start().await;
     let step = async |id: &str| setup.show(id)["next_step"].as_str().unwrap_or_default().to_owned();
     eventually("the slow one stalls", || async {
         step("slow").await.contains("longer than usual").then_some(())

@@ -178,8 +178,9 @@ async fn an_activity_that_never_ends_stalls_once_and_then_expires() {
         give_up_after = "700ms"
         "#;
     let setup = Setup::with(&upstream.url(), schedule, "");
-    setup.add(VAT, &["act-1"]);
+    // Its age counts from here, so that the daemon is there already.
     let daemon = setup.start().await;
+    setup.add(VAT, &["act-1"]);
     setup.reaches("act-1", "EXPIRED").await;
     eventually("both events are printed", || async { (daemon.events().len() == 2).then_some(()) }).await;
     let types: Vec<Value> = daemon.events().into_iter().map(|event| event["type"].clone()).collect();
@@ -226,7 +227,8 @@ async fn polls_follow_the_backoff_and_a_poll_command_brings_one_forward() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup = Setup::with(
         &upstream.url(),
-        "[schedule]\ninitial_interval = \"1h\"\nmax_interval = \"2h\"\njitter = 0",
+        // An hour after a slow start is later than the moment at which it stalls by default.
+        "[schedule]\ninitial_interval = \"1h\"\nmax_interval = \"2h\"\njitter = 0\nstalled_after = \"3h\"",
         "",
     );
     setup.add(VAT, &["act-1"]);
