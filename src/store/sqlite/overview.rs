@@ -114,7 +114,8 @@ impl Store {
             "SELECT t.sink, t.pending, t.dead,
                     CASE WHEN t.pending > 0 THEN
                         (SELECT min(o.tried_from)
-                         FROM (SELECT d.tried_from FROM deliveries d WHERE d.status = 'pending' AND d.sink = t.sink
+                         FROM (SELECT d.tried_from FROM deliveries d
+                               WHERE d.status <> 'delivered' AND d.status = 'pending' AND d.sink = t.sink
                                ORDER BY d.event LIMIT ?1) o) END
              FROM (SELECT sink,
                           sum(n) FILTER (WHERE status = 'pending') AS pending,
