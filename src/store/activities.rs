@@ -1,9 +1,11 @@
 //! Registering activities, and what an operator does to one by hand.
 
+use std::collections::HashSet;
+
 use super::error::StoreError;
 use super::read::Table;
 use super::schedule::Claimed;
-use crate::domain::activity::{ActivityId, State, Vat};
+use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::lifecycle::IllegalChange;
 
 /// What became of one registration.
@@ -13,6 +15,20 @@ pub enum RegisterOutcome {
     New,
     /// It was known already; nothing changed.
     Known,
+}
+
+/// What became of each of these, where `inserted` are the VATs and ids of those that were new.
+pub(super) fn outcomes(
+    registrations: &[Registration],
+    mut inserted: HashSet<(Box<str>, Box<str>)>,
+) -> impl Iterator<Item = RegisterOutcome> {
+    registrations.iter().map(move |registration| {
+        // Taken out when first met: the same activity further down the list is known by then.
+        match inserted.remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into())) {
+            true => RegisterOutcome::New,
+            false => RegisterOutcome::Known,
+        }
+    })
 }
 
 /// What names one activity: its id, and its VAT where the id alone is ambiguous.

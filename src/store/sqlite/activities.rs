@@ -15,7 +15,7 @@ use crate::domain::decide;
 use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
-use crate::store::activities::{ActivityRef, Ordered, RegisterOutcome, Retried, wrong_state};
+use crate::store::activities::{ActivityRef, Ordered, RegisterOutcome, Retried, outcomes, wrong_state};
 use crate::store::read::{ActivityView, Argument, Table};
 use crate::store::schedule::claimed;
 use crate::store::{Claimed, PollRecord};
@@ -181,21 +181,13 @@ async fn insert(
     initial_interval: std::time::Duration,
     now: Timestamp,
 ) -> Result<Vec<RegisterOutcome>, StoreError> {
-    let mut outcomes = Vec::with_capacity(registrations.len());
+    let mut all = Vec::with_capacity(registrations.len());
     for chunk in registrations.chunks(REGISTER_CHUNK) {
         insert_vats(connection, chunk, serving).await?;
-        let mut inserted = insert_activities(connection, chunk, initial_interval, now).await?;
-        outcomes.extend(chunk.iter().map(|registration| {
-            // Taken out when first met: the same activity further down the list is known by then.
-            match inserted
-                .remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into()))
-            {
-                true => RegisterOutcome::New,
-                false => RegisterOutcome::Known,
-            }
-        }));
+        let inserted = insert_activities(connection, chunk, initial_interval, now).await?;
+        all.extend(outcomes(chunk, inserted));
     }
-    Ok(outcomes)
+    Ok(all)
 }
 
 /// The activity's row of `report_activities`.
