@@ -30,8 +30,8 @@ fn is_plain_loopback(url: &url::Url) -> bool {
     url.scheme() == "http" && is_loopback(url)
 }
 
-/// How long connections are used before new ones take their place. Each new one looks the host's name up anew: whoever moves
-/// a name to another address is followed within this, also where the old address still answers.
+/// How long connections are used before new ones take their place. Each new one looks the host's name up anew: a name
+/// that is moved to another address is followed within this, also where the old address still answers.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 
 /// Shortest time between two renewals, however much fails.

@@ -1,6 +1,6 @@
-//! The line of those who search: what they choose freely may cost as much as the whole database.
+//! The line of searches: what people choose freely may cost as much as the whole database.
 //!
-//! Few run at the same time, few wait, and whoever finds the line full is sent away at once, so that searches never take
+//! Few run at the same time, few wait, and one that finds the line full is sent away at once, so that searches never take
 //! everything that others read with.
 
 use std::sync::Arc;

@@ -328,7 +328,7 @@ impl fmt::Display for Store {
     }
 }
 
-/// Whoever expected one that is there already has named another place, or its volume is not mounted.
+/// Where one was expected to be there already, another place is named, or its volume is not mounted.
 fn warn_of_new(database: &dyn fmt::Display) {
     tracing::warn!(
         database = %database,

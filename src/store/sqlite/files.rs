@@ -16,7 +16,7 @@ impl Store {
     /// [`StoreError::Copy`] where the copy can't be written; there is none then.
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         let failed = |source| StoreError::Copy { path: to.to_owned(), source };
-        // Whoever sees the file under its name sees a whole copy.
+        // A file under that name is a whole copy.
         let partial = beside(to, &format!(".partial-{}", std::process::id()));
         // Of SQLite's errors none says why a file can't be made.
         let made = OpenOptions::new().write(true).create_new(true).open(&partial).map_err(failed)?;

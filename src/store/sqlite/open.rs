@@ -71,7 +71,7 @@ impl Store {
         refuse_several_names(path)?;
         let deadline = tokio::time::Instant::now() + MIGRATION_PATIENCE;
         let mut is_new = false;
-        // Whoever has the lock may be a daemon that migrates the file and then keeps the lock for good: what counts
+        // The lock may be that of a daemon that migrates the file and then keeps the lock for good: what counts
         // is the schema, so it is looked at again and again.
         loop {
             match schema_of(path).await? {
