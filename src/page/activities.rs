@@ -250,7 +250,7 @@ fn list(frame: &Frame<'_>, rows: &[Row]) -> Markup {
     let (state, vat, reference, added, standing_) =
         (words.col_state(), words.col_vat(), words.col_reference(), words.col_added(), words.col_standing());
     html! {
-        table.folds.fixed {
+        table.folds.cards.fixed {
             caption.unseen { (words.nav_activities()) }
             colgroup { col.w-id; col.w-state; col.w-vat; col; col.w-time; col.w-standing; }
             thead {
@@ -265,12 +265,12 @@ fn list(frame: &Frame<'_>, rows: &[Row]) -> Markup {
                     @let of_vat = text_of(row, "vat");
                     tr {
                         th scope="row" { (link_to_device(of_vat, text_of(row, "activity_id"), text(row, "device_id"))) }
-                        td data-label=(state) { (chip_of(frame, text_of(row, "state"))) }
-                        td data-label=(vat) { (link_to_vat(of_vat)) }
-                        td data-label=(reference) {
+                        td.state data-label=(state) { (chip_of(frame, text_of(row, "state"))) }
+                        td.whose data-label=(vat) { (link_to_vat(of_vat)) }
+                        td.told data-label=(reference) {
                             @if let Some(own) = text(row, "reference") { (theirs(&cut(own, 64))) }
                         }
-                        td data-label=(added) {
+                        td.time data-label=(added) {
                             @if let Some(at) = time(row, "registered_at") { (moment_stacked(frame, at)) }
                         }
                         td data-label=(standing_) { (standing(frame, row)) }

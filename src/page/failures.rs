@@ -31,7 +31,7 @@ pub(super) fn table(frame: &Frame<'_>, failures: &[Failure], caption: &str) -> M
     let words = frame.words;
     let (vat, ended, rule, todo) = (words.col_vat(), words.col_ended(), words.col_why(), words.col_todo());
     html! {
-        table.folds.fixed.failures {
+        table.folds.cards.fixed.failures {
             caption.unseen { (caption) }
             colgroup { col.w-id; col.w-vat; col.w-time; col; col; }
             thead {
@@ -45,10 +45,10 @@ pub(super) fn table(frame: &Frame<'_>, failures: &[Failure], caption: &str) -> M
                         th scope="row" {
                             (link_to_device(&failure.vat, &failure.activity_id, failure.device_id.as_deref()))
                         }
-                        td data-label=(vat) { (link_to_vat(&failure.vat)) }
-                        td data-label=(ended) { @if let Some(at) = failure.concluded_at { (moment_stacked(frame, at)) } }
+                        td.whose data-label=(vat) { (link_to_vat(&failure.vat)) }
+                        td.time data-label=(ended) { @if let Some(at) = failure.concluded_at { (moment_stacked(frame, at)) } }
                         td data-label=(rule) { (why(frame, failure)) }
-                        td data-label=(todo) { (step(frame, failure)) }
+                        td.told data-label=(todo) { (step(frame, failure)) }
                     }
                 }
             }

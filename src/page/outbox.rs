@@ -130,7 +130,7 @@ fn list(frame: &Frame<'_>, part: &OutboxPart) -> Markup {
     let (state, sink, activity, when, error_) =
         (words.col_state(), words.col_sink(), words.col_activity(), words.col_when(), words.col_error());
     html! {
-        table.folds.fixed.outbox {
+        table.folds.cards.fixed.outbox {
             caption.unseen { (words.nav_deliveries()) }
             colgroup { col.w-event; col.w-sink; col.w-state; col.w-id; col.w-time; col; col.w-button; }
             thead {
@@ -147,14 +147,14 @@ fn list(frame: &Frame<'_>, part: &OutboxPart) -> Markup {
                         th scope="row" data-event=(text_of(&row, "type")) {
                             (theirs(&event_word(words, text_of(&row, "type"))))
                         }
-                        td data-label=(sink) { (theirs(text_of(&row, "sink"))) }
-                        td data-label=(state) { (delivery_chip(frame, text_of(&row, "status"))) }
-                        td data-label=(activity) {
+                        td.told data-label=(sink) { (theirs(text_of(&row, "sink"))) }
+                        td.state data-label=(state) { (delivery_chip(frame, text_of(&row, "status"))) }
+                        td.whose data-label=(activity) {
                             @if let (Some(vat), Some(id)) = (text(&row, "vat"), text(&row, "activity_id")) {
                                 (link_to(vat, id))
                             }
                         }
-                        td data-label=(when) { (when_of(frame, part.status, &row)) }
+                        td.time data-label=(when) { (when_of(frame, part.status, &row)) }
                         td data-label=(error_) {
                             @if part.status != DeliveryStatus::Delivered {
                                 @if let Some(error) = text(&row, "last_error") {

@@ -211,7 +211,7 @@ fn latest(frame: &Frame<'_>, latest: &[Conclusion]) -> Markup {
             }
             @if latest.is_empty() { p.empty { (words.latest_none()) } }
             @else {
-                table.folds.fixed {
+                table.folds.cards.fixed {
                     caption.unseen { (words.latest_title()) }
                     colgroup { col.w-id; col.w-state; col.w-vat; col.w-time; col; }
                     thead {
@@ -231,9 +231,9 @@ fn latest(frame: &Frame<'_>, latest: &[Conclusion]) -> Markup {
                                         " " span.under { (theirs(&cut(reference, 64))) }
                                     }
                                 }
-                                td data-label=(state) { (chip(frame, conclusion.state)) }
-                                td data-label=(vat) { (link_to_vat(&conclusion.vat)) }
-                                td data-label=(ended) { (moment_stacked(frame, conclusion.concluded_at)) }
+                                td.state data-label=(state) { (chip(frame, conclusion.state)) }
+                                td.whose data-label=(vat) { (link_to_vat(&conclusion.vat)) }
+                                td.time data-label=(ended) { (moment_stacked(frame, conclusion.concluded_at)) }
                                 td data-label=(why_) { (why(frame, conclusion)) }
                             }
                         }

@@ -43,10 +43,10 @@ pub(super) fn how_far(frame: &Frame<'_>, at: Timestamp) -> Markup {
 /// Longest id or code that is kept on one line: any phone has room for it.
 const MAX_UNBROKEN_CHARS: usize = 24;
 
-/// An id, a code or a command: always from left to right, whatever surrounds it, and a short one never broken at a hyphen.
+/// An id, a code or a command: always from left to right, whatever surrounds it, and never broken at a hyphen.
 pub(crate) fn code(text: &str) -> Markup {
-    let class = (text.chars().count() <= MAX_UNBROKEN_CHARS).then_some("unbroken");
-    html! { code class=[class] dir="ltr" { (visible(text)) } }
+    let class = if text.chars().count() <= MAX_UNBROKEN_CHARS { "unbroken" } else { "whole" };
+    html! { code class=(class) dir="ltr" { (visible(text)) } }
 }
 
 /// A text of ours, whose codes (`KSA-10`, `BT-112`) are isolated and never broken at their hyphens.
@@ -117,7 +117,7 @@ mod tests {
         );
         assert_eq!(code("BR-KSA-17").into_string(), "<code class=\"unbroken\" dir=\"ltr\">BR-KSA-17</code>");
         let long = "x-".repeat(20);
-        assert_eq!(code(&long).into_string(), format!("<code dir=\"ltr\">{long}</code>"));
+        assert_eq!(code(&long).into_string(), format!("<code class=\"whole\" dir=\"ltr\">{long}</code>"));
     }
 
     #[test]
