@@ -553,7 +553,7 @@ fn of_known(device: &Device, known: &Known) -> Finding {
             activity_id.clone(),
             (
                 "The activity shown is being watched for a device of this serial: another one-time password would be spent on it.",
-                "النشاط المذكور قيد المتابعة لجهاز بهذا الرقم التسلسلي: سيُستهلك له رمز OTP آخر.",
+                "النشاط المذكور قيد المتابعة لجهاز بهذا الرقم التسلسلي: سيُستهلك له رمز تحقق (OTP) آخر.",
             ),
             ("wait for how it ends", "انتظر نتيجته"),
         ),

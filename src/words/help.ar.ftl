@@ -1,4 +1,4 @@
-# نصوص المساعدة ورسائل الاستعمال بالعربية. النص الإنجليزي يقف عند كل خيار في src/cli، ويقارن اختبارٌ بينهما.
+# نصوص المساعدة ورسائل الاستعمال بالعربية. النص الإنجليزي مكتوب عند كل خيار في src/cli، ويقارن اختبارٌ بينهما.
 # help-COMMAND وhelp-COMMAND--OPTION؛ وما يصلح لعدة أوامر يأتي باسم help--OPTION.
 # الأسماء والأوامر والقيم تبقى باللاتينية كما تُكتب.
 
@@ -10,7 +10,7 @@ help-values = القيم
 help-default = الافتراضي: { $value }
 
 help = يتابع تسجيل أجهزة الفوترة لدى هيئة الزكاة والضريبة والجمارك عبر ClearTax: يستعلم عن الأنشطة التي لم تنتهِ، ويحفظ كل خطوة، ويُعلن نتيجة كل نشاط
-help-run = تشغيل الخدمة في الواجهة حتى تُوقف بالإشارة SIGTERM أو SIGINT
+help-run = تشغيل الخدمة، وتبقى في هذه الطرفية حتى تُوقف بالإشارة SIGTERM أو SIGINT
 help-demo = عرض البرنامج كاملًا على هذه الطرفية دون أي حساب
 help-sandbox = تشغيل بيئة تجريبية تقوم مقام ClearTax، يحدّد فيها معرّف النشاط النتيجة
 help-add = إضافة أنشطة لمتابعتها
@@ -39,7 +39,7 @@ help-db-backup = كتابة نسخة من قاعدة البيانات، ولو �
 help-db-check = التحقق من سلامة قاعدة البيانات
 help-db-copy = نسخ قاعدة بيانات SQLite كاملة، والخدمة متوقفة، إلى قاعدة بيانات PostgreSQL فارغة
 help-db-prune = حذف الأنشطة المنتهية التي مضى عليها أكثر من retention.concluded_after الآن
-help-completions = طباعة ملف الإكمال التلقائي للطرفية
+help-completions = طباعة ملف الإكمال التلقائي لمفسّر الأوامر (shell)
 help-help = عرض هذه المساعدة، أو مساعدة أمر معيّن
 
 help--config = ملف الإعدادات [الافتراضي: ‎$PCSID_WATCH_CONFIG ثم ‎./config/pcsid-watch.toml ثم ‎/etc/pcsid-watch/pcsid-watch.toml]
@@ -53,9 +53,9 @@ help--vat = الرقم الضريبي، إذا كان المعرّف مسجّل�
 help-sandbox--listen = العنوان والمنفذ؛ المنفذ 0 يختار منفذًا متاحًا
 help-add--activity_ids = معرّف النشاط (PcsidGenerationActivityId) كما ورد في رد ClearTax عند تسجيل الجهاز
 help-add--vat = الرقم الضريبي، أو رقم المجموعة الضريبية، الذي تخصّه الأنشطة
-help-add--device_id = اسم الجهاز عندك
+help-add--device_id = اسم الجهاز لديك
 help-add--reference = أي نص تريده، كرقم طلب أو تذكرة
-help-import--file = ملف CSV أول سطوره العناوين (`-`: المدخل القياسي)
+help-import--file = ملف CSV أول سطوره سطر العناوين (`-`: المدخل القياسي)
 help-import--certificates = في الملف شهادات صدرت لأجهزة من قبل، وأعمدته vat وdevice_id ومعهما obtained_at أو expires_at
 help-list--state = الأنشطة التي هذه حالتها فقط؛ يمكن تكراره
 help-list--vat = أنشطة هذا الرقم الضريبي فقط
@@ -80,7 +80,7 @@ help-webhook-verify--any_age = قبول طلب مضى عليه أكثر من خ�
 help-health--ready = السؤال كذلك هل يمكن الكتابة في قاعدة البيانات وهل تستعلم الخدمة، لا هل تعمل فقط
 help-db-backup--file = ملف النسخة؛ يجب ألّا يكون موجودًا
 help-db-copy--to = القاعدة المقصودة كما في database.url؛ وتؤخذ كلمة المرور من database.password_file أو PGPASSFILE
-help-completions--shell = اسم الطرفية
+help-completions--shell = مفسّر الأوامر (shell)
 
 value--lang-en = الإنجليزية
 value--lang-ar = العربية

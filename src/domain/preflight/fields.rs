@@ -250,7 +250,7 @@ pub static FIELDS: [Spec; 19] = [
         ),
         about: (
             "Which invoices the device will issue. It decides which of the six compliance checks are run. Left out, it is 1100.",
-            "أنواع الفواتير التي سيصدرها الجهاز، وبها تتحدد فحوص الامتثال التي تُجرى. إن تُرك فهو 1100.",
+            "أنواع الفواتير التي سيصدرها الجهاز، وبها تتحدد فحوص الامتثال التي تُجرى. إن تُرك فارغًا فهو 1100.",
         ),
         example: "1100",
     },
@@ -286,7 +286,7 @@ pub static FIELDS: [Spec; 19] = [
         about: (
             "The VAT registration number, or that of the VAT group. ClearTax must know it before the device is registered, and \
              the one-time password must be made for it.",
-            "رقم تسجيل ضريبة القيمة المضافة، أو رقم المجموعة الضريبية. يجب أن تعرفه ClearTax قبل تسجيل الجهاز، وأن يكون رمز OTP \
+            "رقم تسجيل ضريبة القيمة المضافة، أو رقم المجموعة الضريبية. يجب أن تعرفه ClearTax قبل تسجيل الجهاز، وأن يكون رمز التحقق (OTP) \
              صادرًا له.",
         ),
         example: "310122393500003",
@@ -556,7 +556,7 @@ pub static FIELDS: [Spec; 19] = [
         ],
         is_code: true,
         is_in_certificate: false,
-        name: ("One-time password", "رمز التحقق لمرة واحدة (OTP)"),
+        name: ("One-time password", "رمز التحقق (OTP)"),
         form: (
             "6 digits from the Fatoora portal, made less than an hour ago and not used yet",
             "6 أرقام من بوابة فاتورة، لم تمضِ عليها ساعة ولم تُستخدم",
