@@ -141,7 +141,8 @@ pub fn sentence(causes: impl Iterator<Item = String>) -> String {
     sentence
 }
 
-/// The last line: why the program ends. Where it can't be written there is nobody to tell.
+/// The last line: why the program ends. Where it can't be written there is nobody to tell. What others wrote must have been
+/// made [`harmless`]: our own Arabic sentences have marks that keep an option in its order.
 pub fn complain(format: LogFormat, sentence: &str) {
     let line = match format {
         LogFormat::Text => format!("pcsid-watch: {sentence}\n"),
@@ -150,7 +151,7 @@ pub fn complain(format: LogFormat, sentence: &str) {
     let (done, is_written) = sync_channel(1);
     // A thread of its own: a full pipe blocks whoever writes, and the log's thread may have the lock for the same reason.
     let writing = std::thread::Builder::new().spawn(move || {
-        let _ = std::io::stderr().write_all(&harmless(line.as_bytes()));
+        let _ = std::io::stderr().write_all(line.as_bytes());
         let _ = done.send(());
     });
     if writing.is_ok() {
@@ -207,7 +208,7 @@ impl Lines {
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         self.n_waiting.fetch_add(1, Ordering::Acquire);
-        if self.queue.try_send(harmless(line)).is_err() {
+        if self.queue.try_send(harmless_line(line)).is_err() {
             self.n_waiting.fetch_sub(1, Ordering::Release);
         }
         Ok(line.len())
@@ -218,15 +219,14 @@ impl Write for Lines {
     }
 }
 
-/// The line without marks that change the order of what follows them: somebody else may have written a part of it. Control
+/// A line without marks that change the order of what follows them: somebody else may have written a part of it. Control
 /// characters have been escaped already.
-fn harmless(line: &[u8]) -> Vec<u8> {
-    match std::str::from_utf8(line) {
-        Ok(text) if text.contains(is_direction_mark) => {
-            text.replace(is_direction_mark, "\u{fffd}").into_bytes()
-        }
-        _ => line.to_vec(),
-    }
+pub fn harmless(text: &str) -> String {
+    text.replace(is_direction_mark, "\u{fffd}")
+}
+
+fn harmless_line(line: &[u8]) -> Vec<u8> {
+    std::str::from_utf8(line).map_or_else(|_| line.to_vec(), |text| harmless(text).into_bytes())
 }
 
 /// Waits, when dropped, until the last lines are written, but not for ever.

@@ -10,6 +10,7 @@ use clap::{Arg, Command, CommandFactory as _};
 
 use super::Cli;
 use crate::domain::catalogue::Language;
+use crate::telemetry::harmless;
 use crate::words::{Words, help};
 
 /// What clap has to say to somebody who reads Arabic: the help that was asked for, or a complaint as text.
@@ -144,7 +145,7 @@ fn complaint(error: &clap::Error) -> String {
     };
     let mut text = sentence.unwrap_or_default();
     if let Some(why) = std::error::Error::source(error).map(ToString::to_string) {
-        let _ = write!(text, ": {}", Words::of(Language::Arabic).complaint(&why));
+        let _ = write!(text, ": {}", Words::of(Language::Arabic).complaint(&harmless(&why)));
     }
     text.push('\n');
     for (kind, key, name) in [
@@ -170,14 +171,15 @@ fn complaint(error: &clap::Error) -> String {
 
 fn said(value: &ContextValue) -> String {
     let plain = |styled: &StyledStr| styled.to_string();
-    match value {
+    let said = match value {
         ContextValue::String(text) => text.clone(),
         ContextValue::Strings(texts) => texts.join(", "),
         ContextValue::StyledStr(text) => plain(text),
         ContextValue::StyledStrs(texts) => texts.iter().map(plain).collect::<Vec<_>>().join(", "),
         ContextValue::Number(number) => number.to_string(),
         _ => String::new(),
-    }
+    };
+    harmless(&said)
 }
 
 #[cfg(test)]

@@ -202,7 +202,9 @@ pub async fn main() -> u8 {
             }
             match format_at_start() {
                 LogFormat::Text => drop(err.print()),
-                LogFormat::Json => telemetry::complain(LogFormat::Json, err.to_string().trim()),
+                LogFormat::Json => {
+                    telemetry::complain(LogFormat::Json, telemetry::harmless(&err.to_string()).trim())
+                }
             }
             return 2;
         }
@@ -245,7 +247,7 @@ fn complain(sentence: &str) {
 }
 
 fn sentence(err: &anyhow::Error) -> String {
-    telemetry::sentence(err.chain().map(ToString::to_string))
+    telemetry::harmless(&telemetry::sentence(err.chain().map(ToString::to_string)))
 }
 
 /// How a daemon's log looks as far as that is known before the arguments are understood.

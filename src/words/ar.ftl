@@ -221,14 +221,14 @@ concern-more-holds = رموز وصول وأرقام ضريبية أخرى معل
 concern-paused = { $whose }: طلبت ClearTax إبطاء الطلبات.
 concern-held = { $whose } معلّق: { $reason }
 concern-unserved = لا يوجد رمز وصول للرقم الضريبي { $vat }، فلا تُتابع أنشطته.
-concern-unserved-many = لا يوجد رمز وصول للرقم الضريبي { $vat } و{ $n ->
-    [zero] غيره
-    [one] لرقم آخر
-    [two] لرقمين آخرين
-    [few] لـ{ $n } أرقام أخرى
-    [many] لـ{ $n } رقمًا آخر
-   *[other] لـ{ $n } رقم آخر
-}، فلا تُتابع أنشطتها.
+concern-unserved-many = لا يوجد رمز وصول للرقم الضريبي { $vat }{ $n ->
+    [zero] ، فلا تُتابع أنشطته.
+    [one] {" "}ولرقم آخر، فلا تُتابع أنشطتهما.
+    [two] {" "}ولرقمين آخرين، فلا تُتابع أنشطتها.
+    [few] {" "}ولـ{ $n } أرقام أخرى، فلا تُتابع أنشطتها.
+    [many] {" "}ولـ{ $n } رقمًا آخر، فلا تُتابع أنشطتها.
+   *[other] {" "}ولـ{ $n } رقم آخر، فلا تُتابع أنشطتها.
+}
 concern-silence = لم يصل من ClearTax رد صالح منذ { $span }.
 concern-outage = لا رد صالح من ClearTax، وبدأ ذلك { $since }: { $cause }
 concern-dead = { $n ->
@@ -245,14 +245,14 @@ whose-vat = الرقم الضريبي { $vat }
 todo-see-log = السبب مذكور في سجل الخدمة
 todo-list-by = يعرضها كلها { $command }
 todo-nothing = لا يلزمك شيء
-todo-nothing-until = لا يلزمك شيء: تُستأنف { $when }
+todo-nothing-until = لا يلزمك شيء: تُستأنف الطلبات { $when }
 todo-replace-token = استبدل ملف رمز الوصول
 todo-grant-admin = امنح مستخدم الرمز صلاحية المدير (Admin) لدى ClearTax
 todo-configure = أضفه إلى { $setting }
 todo-check-connection = تحقق من الاتصال بـ { $url }
 todo-resend = اعرضها وأعد إرسالها
 todo-show-late = اعرض الأقدم
-tried-again = يُعاد التجريب { $when }
+tried-again = تُعاد المحاولة { $when }
 
 ## النظرة العامة
 
@@ -382,13 +382,13 @@ deliveries-dead = { $n ->
 }
 any-failed-first = الكل، وما لم يُسلَّم أولًا
 choice-title = أي نشاط تقصد من { $id }؟
-choice-lead = هذا المعرّف مسجّل { $n ->
-    [zero] لغير رقم ضريبي.
-    [one] لرقم ضريبي واحد.
-    [two] لرقمين ضريبيين.
-    [few] لـ{ $n } أرقام ضريبية.
-    [many] لـ{ $n } رقمًا ضريبيًا.
-   *[other] لـ{ $n } رقم ضريبي.
+choice-lead = هذا المعرّف { $n ->
+    [zero] غير مسجّل لأي رقم ضريبي.
+    [one] مسجّل لرقم ضريبي واحد.
+    [two] مسجّل لرقمين ضريبيين.
+    [few] مسجّل لـ{ $n } أرقام ضريبية.
+    [many] مسجّل لـ{ $n } رقمًا ضريبيًا.
+   *[other] مسجّل لـ{ $n } رقم ضريبي.
 }
 choice-caption = الأنشطة التي لها هذا المعرّف
 
@@ -422,7 +422,7 @@ do-cancel = أوقف متابعته
 do-retry = أعد متابعته
 do-redeliver = أعد الإرسال
 do-redeliver-all = أعد إرسالها كلها
-said-due = سيُستعلم عنه لدى ClearTax فور ما تسمح حدود الطلبات. حدّث الصفحة لترى الرد.
+said-due = سيُستعلم عنه لدى ClearTax حالما تسمح بذلك حدود الطلبات. حدّث الصفحة لترى الرد.
 said-cancelled = لم يعد قيد المتابعة.
 said-retried = عاد قيد المتابعة كأنه أُضيف الآن.
 said-redelivered = يُرسل مرة أخرى. حدّث الصفحة لترى النتيجة.
@@ -590,7 +590,7 @@ stored-in-progress = أفادت ClearTax بأن المعالجة جارية
 stored-succeeded = أفادت ClearTax بصدور شهادة PCSID
 stored-failed-without-pcsid = أفادت ClearTax بنجاح النشاط، لكن دون صدور شهادة PCSID
 stored-failed = أفادت ClearTax بالفشل
-stored-refused-in-a-row = رفضت ClearTax المعرّف { $times } مرات متتالية: { $detail }
+stored-refused-in-a-row = رفضت ClearTax المعرّف على التوالي (عدد المرات { $times }): { $detail }
 stored-refused = رفضت ClearTax المعرّف: { $detail }
 stored-no-reason = دون ذكر السبب
 stored-not-concluded = لم ينتهِ خلال { $span } من بدء المتابعة
@@ -637,11 +637,11 @@ stored-broke-before = انقطع الاتصال قبل الرد: { $detail }
 stored-too-long = الرد أطول من { $size } كيلوبايت
 stored-stdout = تعذّرت الكتابة إلى المخرج القياسي: { $detail }
 stored-no-credential = لا يوجد في الإعدادات رمز وصول لهذا الرقم الضريبي
-stored-vat-restored = عادت ClearTax تجيب عن هذا الرقم الضريبي
+stored-vat-restored = عادت ClearTax تستجيب لطلبات هذا الرقم الضريبي
 stored-database-unwritable = تتعذّر الكتابة في قاعدة البيانات؛ السبب في السجل، وتُعاد المحاولة حتى تنجح
 stored-database-unreadable = تتعذّر القراءة من قاعدة البيانات؛ السبب في السجل، وتُعاد المحاولة حتى تنجح
-stored-poller-stuck = توقف المستعلم عن العمل منذ { $seconds } ثانية
-stored-recorder-stuck = توقف المسجّل عن العمل منذ { $seconds } ثانية
+stored-poller-stuck = توقف المستعلم عن العمل منذ { $seconds } ث
+stored-recorder-stuck = توقف المسجّل عن العمل منذ { $seconds } ث
 stored-title-parameter = قيمة لا يمكن استخدامها
 stored-title-nothing-here = لا شيء هنا
 stored-title-method = الطريقة غير مسموح بها
@@ -668,8 +668,8 @@ stored-detail-slow = استغرق الأمر وقتًا أطول من اللاز
 stored-detail-search = يستغرق البحث وقتًا أطول من اللازم. ضيّقه بالرقم الضريبي أو الحالة أو التاريخ.
 stored-detail-choice = لا يوجد خيار كهذا؛ اختر من القائمة.
 stored-detail-date = يُكتب التاريخ هكذا: 2026-05-26.
-stored-detail-activity-id = معرّف النشاط { $value } لا يصلح: يجب أن يكون من حرف إلى 64 حرفًا من A-Z وa-z و0-9 و`_` و`-`.
-stored-detail-vat = الرقم الضريبي { $value } لا يصلح: يجب أن يكون من حرف إلى 32 حرفًا من A-Z وa-z و0-9 و`-`.
+stored-detail-activity-id = معرّف النشاط { $value } لا يصلح: يجب أن يكون طوله من حرف واحد إلى 64 حرفًا من A-Z وa-z و0-9 و`_` و`-`.
+stored-detail-vat = الرقم الضريبي { $value } لا يصلح: يجب أن يكون طوله من حرف واحد إلى 32 حرفًا من A-Z وa-z و0-9 و`-`.
 stored-advice-no-reply = تحقق من الشبكة وDNS والوكيل، ومن أن upstream.base_url يسمّي المضيف الصحيح
 stored-advice-gateway = لدى ClearTax أو لدى وكيل أمامها خلل: تحقق من الوكيل، واسأل ClearTax إن استمر
 stored-advice-server-error = لدى ClearTax خلل: اسألها إن استمر، وتحقق من صحة upstream.base_url
@@ -680,9 +680,9 @@ stored-cli-no-activity = النشاط `{ $id }` غير معروف: يعرض `pcs
 stored-cli-ambiguous = النشاط `{ $id }` مسجّل لأكثر من رقم ضريبي ({ $vats }): حدّد أحدها بالخيار ‎--vat
 stored-cli-state = حالة النشاط `{ $id }` للرقم الضريبي { $vat } هي { $state }: { $detail }
 stored-detail-ambiguous = النشاط { $id } مسجّل لأكثر من رقم ضريبي ({ $vats }): حدّد أحدها بالوسيط `vat`.
-stored-detail-stale = النموذج ليس من هذا التشغيل للخدمة. عُد وحدّث الصفحة ثم حاول من جديد.
+stored-detail-stale = هذا النموذج من تشغيل سابق للخدمة. عُد وحدّث الصفحة ثم حاول من جديد.
 
-## Certificates
+## الشهادات
 
 nav-certificates = الشهادات
 certificates-lead = يصدر الجهاز الفواتير ما دامت شهادته (PCSID) سارية، ونجاح لاحق للجهاز نفسه يحل محلها.
@@ -732,7 +732,7 @@ concern-certificates-soon = { $n ->
 }
 todo-see-certificates = اعرضها
 
-## Preflight
+## فحص بيانات التسجيل
 
 nav-preflight = فحص بيانات التسجيل
 preflight-lead = قبل استهلاك رمز التحقق (OTP): هل البيانات كما تريدها ClearTax والهيئة؟ لا يُرسل شيء ولا يُحفظ.
@@ -770,10 +770,34 @@ preflight-given-as = ورد باسم { $key }
 ## ما لا يصلح في ملف أو إعداد أو مدخل
 
 place-whole-file = الملف كله
+place-standard-input = المدخل القياسي
 place-line = السطر { $line }
 place-line-column = السطر { $line }، العمود { $column }
 complaint-file-json = ليس JSON صحيحًا: { $reason }
-complaint-file-json-end = ليس JSON صحيحًا: ينتهي النص قبل تمامه ({ $what })
+complaint-no-file = لا يوجد ملف بهذا الاسم
+complaint-no-permission = ليس لهذا المستخدم إذن بذلك
+complaint-is-folder = هو مجلد لا ملف
+complaint-json-end-list = ينتهي النص قبل تمام القائمة: ينقص القوس `]`
+complaint-json-end-object = ينتهي النص قبل تمام الكائن: ينقص القوس `{"}"}`
+complaint-json-end-string = ينتهي النص قبل إغلاق علامة الاقتباس
+complaint-json-end-value = ينتهي النص حيث يجب أن تكون قيمة
+complaint-json-colon = يجب أن تأتي `:` بعد المفتاح
+complaint-json-list = يجب أن تأتي هنا `,` أو `]`
+complaint-json-object = يجب أن تأتي هنا `,` أو `{"}"}`
+complaint-json-word = كلمة غير معروفة: لا يُكتب دون علامتي اقتباس إلا الأعداد وtrue وfalse وnull
+complaint-json-value = يجب أن تكون هنا قيمة
+complaint-json-quote = يجب أن تكون هنا علامة اقتباس `"`
+complaint-json-key = يجب أن يكون المفتاح نصًا بين علامتي اقتباس
+complaint-json-comma = فاصلة لا شيء بعدها
+complaint-json-more = نص زائد بعد تمام القيمة
+complaint-json-escape = حرف لا يصلح بعد الشرطة المائلة العكسية `\`
+complaint-json-control = محرف تحكّم داخل نص، كسطر جديد أو علامة جدولة: اكتبه `\n` أو `\t`
+complaint-json-number = العدد مكتوب خطأً
+complaint-json-number-range = العدد أكبر مما يُقبل
+complaint-json-code-point = محرف Unicode لا وجود له
+complaint-json-surrogate = رمز `\u` ناقص: ينقص نصفه الثاني
+complaint-json-hex = رمز `\u` ناقص
+complaint-json-depth = أقواس متداخلة أكثر مما يُقبل
 complaint-file-csv = ليس CSV صحيحًا
 complaint-file-not-utf8 = الحقل { $nth } ليس بترميز UTF-8
 complaint-file-fields = عدد حقوله { $count }، وعدد حقول سطر العناوين { $header }
@@ -807,7 +831,7 @@ complaint-set-text = القيمة `{ $value }` لا تصلح: يجب أن تكو
 complaint-set-duration = القيمة `{ $value }` لا تصلح: يجب أن تكون مدة مثل "5ms" أو "5s" أو "10m" أو "72h" أو "400d"
 complaint-set-section = القيمة ({ $found }) لا تصلح: يجب أن يكون قسمًا له مفاتيحه
 complaint-set-list = القيمة ({ $found }) لا تصلح: يجب أن تكون قائمة بين قوسين معقوفين
-complaint-set-name = الاسم `{ $value }` لا يصلح: يجب أن يكون من حرف إلى 64 حرفًا من A-Z وa-z و0-9 و`_` و`-` و`.`
+complaint-set-name = الاسم `{ $value }` لا يصلح: يجب أن يكون طوله من حرف واحد إلى 64 حرفًا من A-Z وa-z و0-9 و`_` و`-` و`.`
 complaint-set-twice = الاسم `{ $value }` مكرر: يجب أن تختلف الأسماء
 complaint-set-secret-empty = هو فارغ: حدّد الملف الذي فيه السر
 complaint-set-secret-both = لا يجتمع { $one } و{ $other }: أبقِ أحدهما
@@ -820,4 +844,6 @@ complaint-set-language = القيمة `{ $value }` لا تصلح: يجب أن ت
 complaint-set-log-format = القيمة `{ $value }` لا تصلح: يجب أن تكون text أو json
 complaint-set-log-level = القيمة `{ $value }` لا تصلح: يجب أن تكون error أو warn أو info أو debug أو trace
 complaint-set-toml = ليس TOML صحيحًا عند { $place }: { $reason }
+complaint-set-toml-place = ليس TOML صحيحًا عند { $place }
+complaint-set-toml-alone = ليس TOML صحيحًا
 complaint-set-variable = متغير البيئة { $name } لا يسمّي مفتاحًا من مفاتيح الإعدادات

@@ -51,6 +51,9 @@ fn templates(keys: &[&[&'static str]]) -> Vec<Template> {
                 PatternElement::Placeable {
                     expression: Expression::Inline(InlineExpression::VariableReference { id }),
                 } => Some(Piece::Name(id.name)),
+                PatternElement::Placeable {
+                    expression: Expression::Inline(InlineExpression::StringLiteral { value }),
+                } => Some(Piece::Text(value)),
                 PatternElement::Placeable { .. } => None,
             });
             Some(Template { key, pieces: pieces.collect() })
@@ -135,8 +138,10 @@ impl Words {
 
     /// A place in a file, as it is named in English.
     fn place(self, text: &str) -> Option<String> {
-        if text == "the whole file" {
-            return Some(self.place_whole_file().to_string());
+        match text {
+            "the whole file" => return Some(self.place_whole_file().to_string()),
+            "standard input" => return Some(self.place_standard_input().to_string()),
+            _ => {}
         }
         let rest = text.strip_prefix("line ")?;
         match rest.split_once(", column ") {
@@ -157,6 +162,8 @@ impl Words {
                 "state" => State::from_label(value).map(|state| state_word(self, state).to_string()),
                 "span" => span(value).map(|span| self.roughly(span)),
                 "detail" => self.marked(value, &SENTENCES),
+                "reason" => self.marked(value, &COMPLAINABLE),
+                "place" => self.place(value),
                 _ => None,
             };
             arguments

@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::classify::{Answer, TransientKind, Verdict, classify};
 use crate::domain::gate::Trouble;
+use crate::domain::preflight::from_json;
 
 type Arguments = BTreeMap<String, BTreeSet<String>>;
 
@@ -126,7 +127,7 @@ fn stored_sentences_are_said_in_arabic_and_others_are_not_touched() {
         ("upstream reports FAILED", "أفادت ClearTax بالفشل"),
         (
             "upstream refused the id 3 times in a row: E1 no such activity",
-            "رفضت ClearTax المعرّف 3 مرات متتالية: E1 no such activity",
+            "رفضت ClearTax المعرّف على التوالي (عدد المرات 3): E1 no such activity",
         ),
         ("not concluded 23h after watching began", "لم ينتهِ خلال 23 ساعة من بدء المتابعة"),
         (
@@ -155,7 +156,7 @@ fn what_others_wrote_within_a_stored_sentence_is_isolated_in_a_page() {
     let html = AR.stored_markup(refused, 600).unwrap().into_string();
     assert_eq!(
         html,
-        "رفضت ClearTax المعرّف <bdi dir=\"auto\">3</bdi> مرات متتالية: \
+        "رفضت ClearTax المعرّف على التوالي (عدد المرات <bdi dir=\"auto\">3</bdi>): \
          <bdi dir=\"auto\">6011 ZATCA issued no certificate: wait</bdi>"
     );
     let cut = AR.stored_markup(refused, 60).unwrap().into_string();
@@ -174,8 +175,13 @@ fn a_complaint_is_said_in_arabic_behind_the_places_that_it_names() {
         ),
         (
             "line 2, column 7: not valid JSON: expected value",
-            "السطر 2، العمود 7: ليس JSON صحيحًا: expected value",
+            "السطر 2، العمود 7: ليس JSON صحيحًا: يجب أن تكون هنا قيمة",
         ),
+        (
+            "standard input: line 1, column 6: not valid JSON: expected `,` or `}`",
+            "المدخل القياسي: السطر 1، العمود 6: ليس JSON صحيحًا: يجب أن تأتي هنا `,` أو `}`",
+        ),
+        ("x.toml: not valid TOML at line 1, column 2", "x.toml: ليس TOML صحيحًا عند السطر 1، العمود 2"),
         ("a.csv: the whole file: it is empty", "a.csv: الملف كله: هو فارغ"),
         ("line 3: it has 2 fields, the header has 4", "السطر 3: عدد حقوله 2، وعدد حقول سطر العناوين 4"),
         (
@@ -186,6 +192,44 @@ fn a_complaint_is_said_in_arabic_behind_the_places_that_it_names() {
         assert_eq!(AR.complaint(complaint), arabic);
         assert_eq!(EN.complaint(complaint), complaint);
     }
+}
+
+#[test]
+fn whatever_a_json_parser_complains_of_is_said_in_arabic() {
+    let deep = "[".repeat(200);
+    for text in [
+        "[1",
+        "{",
+        "{\"a\"",
+        "[\"a",
+        "[",
+        "{\"a\" 1}",
+        "[1 2]",
+        "{\"a\": 1 2}",
+        "[tru]",
+        "[?]",
+        "{1: 2}",
+        "[1,]",
+        "{} {}",
+        "[\"\\q\"]",
+        "[\"\n\"]",
+        "[01]",
+        "[1e999]",
+        "[\"\\ud800\"]",
+        "[\"\\ud800\\n\"]",
+        "[\"\\u12\"]",
+        &deep,
+    ] {
+        let complaint = from_json(text.as_bytes()).unwrap_err().to_string();
+        let said = AR.complaint(&complaint);
+        let (_, reason) =
+            said.split_once("ليس JSON صحيحًا: ").unwrap_or_else(|| panic!("{complaint} is {said}"));
+        assert!(reason.contains(|c: char| ('\u{620}'..='\u{64a}').contains(&c)), "{complaint} is {said}");
+    }
+    assert_eq!(
+        AR.complaint("a.json can't be read: No such file or directory (os error 2)"),
+        "تتعذّر قراءة a.json: لا يوجد ملف بهذا الاسم"
+    );
 }
 
 #[test]
