@@ -66,6 +66,8 @@ pub enum Reply {
     Raw(Vec<u8>),
     /// A proper answer, later.
     After(Duration, Box<Reply>),
+    /// A proper answer, once this is true.
+    Once(tokio::sync::watch::Receiver<bool>, Box<Reply>),
     /// These bytes again and again, with a pause between them, until the other side gives up.
     Drip { first: Vec<u8>, again: Vec<u8>, every: Duration },
     /// The connection is closed at once.
@@ -92,6 +94,10 @@ impl Reply {
 
     pub fn after(self, delay: Duration) -> Self {
         Reply::After(delay, Box::new(self))
+    }
+
+    pub fn once(self, released: &tokio::sync::watch::Receiver<bool>) -> Self {
+        Reply::Once(released.clone(), Box::new(self))
     }
 
     pub fn in_progress() -> Self {
@@ -200,9 +206,22 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, handler: Arc<
         seen.lock().unwrap().push(request.clone());
         let handler = Arc::clone(&handler.lock().unwrap());
         let mut reply = handler(&request);
-        while let Reply::After(delay, then) = reply {
-            tokio::time::sleep(delay).await;
-            reply = *then;
+        loop {
+            reply = match reply {
+                Reply::After(delay, then) => {
+                    tokio::time::sleep(delay).await;
+                    *then
+                }
+                Reply::Once(mut released, then) => {
+                    // An end of the test releases it as well.
+                    let _ = released.wait_for(|is_released| *is_released).await;
+                    *then
+                }
+                other => {
+                    reply = other;
+                    break;
+                }
+            }
         }
         match reply {
             Reply::Http { status, headers, body } => {
@@ -227,7 +246,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, handler: Arc<
                 }
                 return;
             }
-            Reply::Close | Reply::After(..) => return,
+            Reply::Close | Reply::After(..) | Reply::Once(..) => return,
             Reply::Silence => {
                 // Until the other side gives up.
                 let _ = stream.read(&mut [0]).await;

@@ -209,12 +209,14 @@ async fn what_is_added_while_the_daemon_runs_is_asked_for_without_waiting_for_a_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_wins_over_an_answer_that_is_on_its_way() {
-    let upstream = Server::start(|_| Reply::succeeded().after(Duration::from_millis(700))).await;
+    let (release, released) = tokio::sync::watch::channel(false);
+    let upstream = Server::start(move |_| Reply::succeeded().once(&released)).await;
     let setup = Setup::new(&upstream.url(), "");
     setup.add(VAT, &["act-1"]);
     let daemon = setup.start().await;
     eventually("it is asked for", || async { (upstream.n_seen() == 1).then_some(()) }).await;
     setup.ok(&["cancel", "act-1"]);
+    release.send_replace(true);
     // The daemon waits for the answer before it stops, so it has had its chance to overwrite.
     daemon.stop().await;
     assert_eq!(setup.state("act-1").await, "CANCELLED");

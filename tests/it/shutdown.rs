@@ -18,12 +18,16 @@ async fn terminated(child: &mut std::process::Child) -> Option<i32> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_on_its_way_is_recorded_and_announced_before_the_end() {
     for signal in ["-TERM", "-INT"] {
-        let upstream = Server::start(|_| Reply::succeeded().after(Duration::from_millis(600))).await;
+        let (release, released) = tokio::sync::watch::channel(false);
+        let upstream = Server::start(move |_| Reply::succeeded().once(&released)).await;
         let setup = Setup::new(&upstream.url(), "");
         setup.add(VAT, &["act-1"]);
         let mut daemon = setup.start().await;
         eventually("it is asked for", || async { (upstream.n_seen() == 1).then_some(()) }).await;
         daemon.signal(signal);
+        eventually("it says that it stops", || async { daemon.stderr().contains("stopping").then_some(()) })
+            .await;
+        release.send_replace(true);
         assert_eq!(daemon.exit_code().await, 0, "{}", daemon.stderr());
         assert_eq!(setup.state("act-1").await, "SUCCEEDED");
         eventually("the event is printed", || async { (daemon.events().len() == 1).then_some(()) }).await;
