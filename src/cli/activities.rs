@@ -10,7 +10,7 @@ use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::catalogue::Language;
 use crate::page::state_word;
 use crate::settings::Settings;
-use crate::store::{Access, ActivityFilter, ActivityRef, Cell, RegisterOutcome, Store, Table};
+use crate::store::{Access, ActivityFilter, ActivityRef, Cell, RegisterOutcome, Store, TURN, Table};
 use crate::words::Words;
 
 #[derive(Debug, Args)]
@@ -113,9 +113,6 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
 
 /// Rows that are registered in one transaction. Between two of them the daemon has its turn.
 pub(super) const CHUNK: usize = 1_000;
-
-/// How long the daemon has for it.
-pub(super) const TURN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Registers all, in chunks, and says after each how many are done. A VAT that no credential serves is refused before
 /// anything is written: its activities would never be polled.

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::activities::{CHUNK, TURN, register, say_if_stopped};
+use super::activities::{CHUNK, register, say_if_stopped};
 use super::{CliError, CliResult, complain, open};
 use crate::domain::activity::Registration;
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::lines::Lines;
 use crate::settings::Settings;
-use crate::store::{ImportedCertificates, RegisterOutcome};
+use crate::store::{ImportedCertificates, RegisterOutcome, TURN};
 use crate::words::{Said, Words, folded};
 
 #[derive(Debug, Args)]

@@ -61,6 +61,9 @@ pub enum DeliveryOutcome {
     Dead,
 }
 
+/// Deliveries that an order or an end of `retry_for` changes in one transaction.
+pub(super) const AT_ONCE: u64 = 2_000;
+
 /// Which deliveries to make again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Redelivery {

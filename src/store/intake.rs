@@ -2,16 +2,16 @@
 
 use super::activities::{ActivityRef, Ordered, RegisterOutcome, Retried};
 use super::certificates::ImportedCertificates;
-use super::deliveries::Redelivery;
+use super::deliveries::{AT_ONCE, Redelivery};
 use super::error::StoreError;
 use super::read::Table;
-use super::{Backend, on};
+use super::{Backend, TURN, on};
 use crate::domain::activity::Registration;
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 
-/// Takes orders of people and programs. Each is one transaction.
+/// Takes orders of people and programs. Each is one transaction, unless it says otherwise.
 #[derive(Debug, Clone)]
 pub struct Intake(pub(super) Backend);
 
@@ -78,12 +78,21 @@ impl Intake {
         on!(&self.0, store => store.retry(activity, base_url, initial_interval, now).await)
     }
 
-    /// Makes deliveries due again, with a new `retry_for`. Answers with how many.
+    /// Makes deliveries due again, with a new `retry_for`. Answers with how many. Many are taken in pieces, so that nobody
+    /// waits long for his turn to write: an error may come after some of them.
     ///
     /// # Errors
     /// [`StoreError::UnknownEvent`] where a named event has no such delivery.
     pub async fn redeliver(&self, which: &Redelivery, now: Timestamp) -> Result<u64, StoreError> {
-        on!(&self.0, store => store.redeliver(which, now).await)
+        let mut n_due = 0;
+        loop {
+            let n = on!(&self.0, store => store.redeliver(which, now).await)?;
+            n_due += n;
+            match which {
+                Redelivery::Dead { .. } if n >= AT_ONCE => tokio::time::sleep(TURN).await,
+                Redelivery::Dead { .. } | Redelivery::Event { .. } => return Ok(n_due),
+            }
+        }
     }
 
     /// Takes over certificates that were obtained elsewhere: all of them or, on an error, none. A device whose certificate

@@ -88,6 +88,9 @@ pub enum Access {
     Change,
 }
 
+/// How long others have their turn to write between two transactions of one order.
+pub const TURN: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// A table that was copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopiedTable {

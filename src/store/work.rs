@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::deliveries::ClaimedDelivery;
+use super::deliveries::{AT_ONCE, ClaimedDelivery};
 use super::error::StoreError;
 use super::gates::StoredGate;
 use super::in_flight::InFlight;
 use super::record::{Record, Recorded};
 use super::schedule::{Claimed, Sweep};
-use super::{Backend, Upkeep, on};
+use super::{Backend, TURN, Upkeep, on};
 use crate::domain::time::Timestamp;
 use crate::domain::turns::{Found, Wanted};
 
@@ -236,6 +236,14 @@ impl Deliveries {
     /// # Errors
     /// Only those of the database.
     pub async fn give_up(&self, tried_before: Timestamp) -> Result<u64, StoreError> {
-        on!(&self.backend, store => store.give_up(&self.sink, tried_before).await)
+        let mut n_dead = 0;
+        loop {
+            let n = on!(&self.backend, store => store.give_up(&self.sink, tried_before).await)?;
+            n_dead += n;
+            if n < AT_ONCE {
+                return Ok(n_dead);
+            }
+            tokio::time::sleep(TURN).await;
+        }
     }
 }

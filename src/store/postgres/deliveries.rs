@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::{Store, commit_and_tell, millis, optional_text};
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::{
-    ClaimedDelivery, DeliveryOutcome, DeliveryRecord, MAX_CLAIM_BYTES, Redelivery,
+    AT_ONCE, ClaimedDelivery, DeliveryOutcome, DeliveryRecord, MAX_CLAIM_BYTES, Redelivery,
 };
 
 type DeliveryRow = (i64, i64, String, String, i64, Option<i64>);
@@ -86,8 +86,13 @@ impl Store {
             .bind(event_id)
             .bind(sink),
             Redelivery::Dead { sink, since } => sqlx::query(sqlx::AssertSqlSafe(format!(
-                "{again} WHERE status <> 'delivered' AND status = 'dead' AND ($2::text IS NULL OR sink = $2)
-                           AND event IN (SELECT seq FROM events WHERE occurred_at >= $3)"
+                "{again} WHERE (event, sink) IN (
+                     SELECT event, sink FROM deliveries
+                     WHERE status <> 'delivered' AND status = 'dead' AND ($2::text IS NULL OR sink = $2)
+                       -- What has died again since has had its turn.
+                       AND tried_from <> $1
+                       AND event IN (SELECT seq FROM events WHERE occurred_at >= $3)
+                     LIMIT {AT_ONCE})"
             )))
             .bind(now.as_millis())
             .bind(sink)
@@ -106,10 +111,12 @@ impl Store {
     }
 
     pub async fn give_up(&self, sink: &str, tried_before: Timestamp) -> Result<u64, StoreError> {
-        let given_up = sqlx::query(
+        let given_up = sqlx::query(sqlx::AssertSqlSafe(format!(
             "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL, revision = revision + 1
-             WHERE sink = $1 AND next_attempt_at IS NOT NULL AND tried_from < $2",
-        )
+             WHERE sink = $1 AND event IN (
+                 SELECT event FROM deliveries
+                 WHERE sink = $1 AND next_attempt_at IS NOT NULL AND tried_from < $2 LIMIT {AT_ONCE})"
+        )))
         .bind(sink)
         .bind(tried_before.as_millis());
         let failed = StoreError::query("giving deliveries up");

@@ -12,7 +12,7 @@ use super::{Store, as_json, commit, millis};
 use crate::domain::routing::LOG_SINK;
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::{
-    ClaimedDelivery, DeliveryOutcome, DeliveryRecord, MAX_CLAIM_BYTES, Redelivery,
+    AT_ONCE, ClaimedDelivery, DeliveryOutcome, DeliveryRecord, MAX_CLAIM_BYTES, Redelivery,
 };
 
 type DeliveryRow = (i64, i64, String, String, i64, Option<i64>);
@@ -105,8 +105,13 @@ impl Store {
             .bind(event_id)
             .bind(sink),
             Redelivery::Dead { sink, since } => sqlx::query(sqlx::AssertSqlSafe(format!(
-                "{again} WHERE status <> 'delivered' AND status = 'dead' AND (?2 IS NULL OR sink = ?2)
-                           AND event IN (SELECT seq FROM events WHERE occurred_at >= ?3)"
+                "{again} WHERE (event, sink) IN (
+                     SELECT event, sink FROM deliveries
+                     WHERE status <> 'delivered' AND status = 'dead' AND (?2 IS NULL OR sink = ?2)
+                       -- What has died again since has had its turn.
+                       AND tried_from <> ?1
+                       AND event IN (SELECT seq FROM events WHERE occurred_at >= ?3)
+                     LIMIT {AT_ONCE})"
             )))
             .bind(now.as_millis())
             .bind(sink)
@@ -130,10 +135,12 @@ impl Store {
     /// # Errors
     /// Only those of the database.
     pub async fn give_up(&self, sink: &str, tried_before: Timestamp) -> Result<u64, StoreError> {
-        let given_up = sqlx::query(
+        let given_up = sqlx::query(sqlx::AssertSqlSafe(format!(
             "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL, revision = revision + 1
-             WHERE sink = ?1 AND next_attempt_at IS NOT NULL AND tried_from < ?2",
-        )
+             WHERE sink = ?1 AND event IN (
+                 SELECT event FROM deliveries
+                 WHERE sink = ?1 AND next_attempt_at IS NOT NULL AND tried_from < ?2 LIMIT {AT_ONCE})"
+        )))
         .bind(sink)
         .bind(tried_before.as_millis())
         .execute(&self.writer)
