@@ -14,7 +14,7 @@ use crate::store::read::{Argument, Cell};
 use crate::store::{CopiedTable, sqlite};
 
 /// Rows that are read and written in one go.
-const CHUNK: usize = 2_000;
+const CHUNK: usize = 100;
 
 /// Tables that only a server's database has, or that each has of its own.
 const OWN: [&str; 5] = ["pcsid_watch", "replicas", "pieces", "clock_jumps", "_sqlx_migrations"];
