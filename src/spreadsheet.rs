@@ -11,17 +11,21 @@ use crate::store::{Cell, Table};
 /// # Errors
 /// Only those of `out`.
 pub fn write_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
-    let is_ascii = |cell: &Cell| !matches!(cell, Cell::Text(text) if !text.is_ascii());
-    let needs_mark = !table.rows.iter().flatten().all(is_ascii);
-    write(out, needs_mark, Some(&table.columns), table)
+    write_csv_part(out, table, Some(needs_mark(table)))
 }
 
-/// A part of a file of which more follows. The first one has the mark: a later one may need it.
+/// Whether a spreadsheet would take the table's letters for others.
+pub fn needs_mark(table: &Table) -> bool {
+    let is_ascii = |cell: &Cell| !matches!(cell, Cell::Text(text) if !text.is_ascii());
+    !table.rows.iter().flatten().all(is_ascii)
+}
+
+/// A part of a file. `begins`: it is the first one, with a mark or without one; a later part may need it.
 ///
 /// # Errors
 /// Only those of `out`.
-pub fn write_csv_part(out: &mut impl Write, table: &Table, is_first: bool) -> std::io::Result<()> {
-    write(out, is_first, is_first.then_some(&table.columns), table)
+pub fn write_csv_part(out: &mut impl Write, table: &Table, begins: Option<bool>) -> std::io::Result<()> {
+    write(out, begins == Some(true), begins.is_some().then_some(&table.columns), table)
 }
 
 fn write(

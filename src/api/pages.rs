@@ -242,7 +242,7 @@ async fn send_csv(
         let mut bytes = Vec::new();
         match (n_rows, slice.has_more) {
             (0, false) => spreadsheet::write_csv(&mut bytes, &slice.table)?,
-            _ => spreadsheet::write_csv_part(&mut bytes, &slice.table, n_rows == 0)?,
+            _ => spreadsheet::write_csv_part(&mut bytes, &slice.table, (n_rows == 0).then_some(true))?,
         }
         n_rows += slice.table.rows.len();
         drop(slice.table);

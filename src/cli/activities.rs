@@ -181,6 +181,12 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
     };
     let eyes = Eyes::new(settings);
     let store = open_existing(settings, Access::Read).await?;
+    if filter.limit.is_none() {
+        let of = |after| ActivityFilter { after, limit: Some(output::SLICE), ..filter.clone() };
+        let reports = store.reports();
+        output::print_all(args.format, async |after| reports.list_activities(&of(after)).await).await?;
+        return Ok(store.end_reading().await?);
+    }
     let mut slice = store.reports().list_activities(&filter).await?;
     store.end_reading().await?;
     if args.format == Format::Table {

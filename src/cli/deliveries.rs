@@ -67,6 +67,12 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
     });
     let store = open_existing(settings, Access::Read).await?;
     let filter = DeliveryFilter { status, limit: args.format.limit(args.limit), ..DeliveryFilter::default() };
+    if filter.limit.is_none() {
+        let of = |after| DeliveryFilter { after, limit: Some(output::SLICE), ..filter.clone() };
+        let reports = store.reports();
+        output::print_all(args.format, async |after| reports.list_deliveries(&of(after)).await).await?;
+        return Ok(store.end_reading().await?);
+    }
     let slice = store.reports().list_deliveries(&filter).await?;
     store.end_reading().await?;
     let shown = [

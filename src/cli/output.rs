@@ -6,14 +6,15 @@ use clap::ValueEnum;
 use serde_json::Value;
 use unicode_width::UnicodeWidthChar as _;
 
+use super::CliResult;
 use crate::domain::activity::State;
 use crate::domain::catalogue::{Language, Severity};
 use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
 use crate::page::{check_word, delivery_word, event_word, owner_word, state_word};
 use crate::settings::Settings;
-use crate::spreadsheet::{self, write_csv};
-use crate::store::{Cell, Table};
+use crate::spreadsheet::{self, write_csv, write_csv_part};
+use crate::store::{Cell, Slice, StoreError, Table};
 use crate::words::{Said, Words, Zone};
 
 /// Where there is no terminal, as in a pipe or a file.
@@ -157,6 +158,57 @@ pub(super) fn print(
         Format::Csv => write_csv(&mut out, table)?,
     }
     out.flush()
+}
+
+/// Rows of a list that are read and printed at a time where all of it is wanted.
+pub(super) const SLICE: u32 = 1_000;
+
+/// Prints all of a list for a program, however long it is, in the memory of a slice. `next` reads the slice that follows
+/// `None`, the beginning, or another one.
+///
+/// # Errors
+/// Those of `next`, and what keeps standard output from being written.
+pub(super) async fn print_all<P: Clone>(
+    format: Format,
+    next: impl AsyncFn(Option<P>) -> Result<Slice<P>, StoreError>,
+) -> CliResult {
+    let mut slice = next(None).await?;
+    // Excel wants the mark before the first row, and the only letter that needs it may stand in the last.
+    let mut needs_mark = spreadsheet::needs_mark(&slice.table);
+    if format == Format::Csv {
+        let (mut last, mut has_more) = (slice.last.clone(), slice.has_more);
+        while has_more && !needs_mark {
+            let ahead = next(last).await?;
+            needs_mark = spreadsheet::needs_mark(&ahead.table);
+            (last, has_more) = (ahead.last, ahead.has_more);
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    let mut is_first = true;
+    loop {
+        match format {
+            Format::Csv => write_csv_part(&mut out, &slice.table, is_first.then_some(needs_mark))?,
+            Format::Json | Format::Table => write_json_part(&mut out, &slice.table, is_first)?,
+        }
+        is_first &= slice.table.rows.is_empty();
+        if !slice.has_more {
+            break;
+        }
+        slice = next(slice.last).await?;
+    }
+    if format != Format::Csv {
+        writeln!(out, "{}", if is_first { "[]" } else { "\n]" })?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Objects of an array as [`print_json`] writes it, but for its end.
+fn write_json_part(out: &mut impl Write, table: &Table, is_first: bool) -> std::io::Result<()> {
+    for (nth, row) in table.objects().into_iter().enumerate() {
+        out.write_all(if is_first && nth == 0 { b"[\n  " } else { b",\n  " })?;
+        out.write_all(serde_json::to_string_pretty(&row)?.replace('\n', "\n  ").as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Pretty JSON with a line break at its end.

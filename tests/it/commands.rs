@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::helpers::{OTHER_VAT, Ran, Reply, Server, Setup, VAT, program};
+use crate::helpers::{OTHER_VAT, Ran, Reply, Server, Setup, VAT, eventually, program, webhook};
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 
@@ -106,6 +106,52 @@ async fn an_import_reads_standard_input() {
     let missing = setup.run(&["import", "no-such-file.csv"]);
     assert_eq!(missing.code, 2);
     assert!(missing.stderr.contains("no-such-file.csv can't be read"), "{}", missing.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_come_whole_and_many_dead_deliveries_are_sent_again() {
+    // Lists are read a thousand rows at a time, and dead deliveries are made due two thousand at a time.
+    const N: usize = 2_100;
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let receiver = Server::start(|_| Reply::new(503, "")).await;
+    let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+    // The list begins with the latest: the only letters that need a mark come last.
+    let rows: String =
+        (0..N).map(|n| format!("{VAT},act-{n},{}\n", if n == 0 { "جدة" } else { "till" })).collect();
+    std::fs::write(setup.path("all.csv"), format!("vat,activity_id,device_id\n{rows}")).unwrap();
+    setup.ok(&["import", "all.csv"]);
+    let daemon = setup.start().await;
+    eventually("all have concluded", || async {
+        let delivered = "SELECT count(*) FROM report_deliveries WHERE status = 'delivered'";
+        (setup.number(delivered).await == N as i64).then_some(())
+    })
+    .await;
+    daemon.stop().await;
+    setup
+        .execute("UPDATE deliveries SET status = 'dead', next_attempt_at = NULL WHERE status = 'pending'")
+        .await;
+    for command in ["list", "deliveries"] {
+        for format in ["json", "csv"] {
+            let whole = setup.ok(&[command, "--format", format]);
+            assert!(
+                whole == setup.ok(&[command, "--format", format, "--limit", "1000000"]),
+                "{command} {format}"
+            );
+        }
+    }
+    let csv = setup.ok(&["list", "--format", "csv"]);
+    assert!(csv.starts_with('\u{feff}') && csv.lines().count() == N + 1 && csv.contains("جدة"));
+    let deliveries: Vec<Value> =
+        serde_json::from_str(&setup.ok(&["deliveries", "--format", "json", "--status", "dead"])).unwrap();
+    assert_eq!(deliveries.len(), N);
+    let again = ["deliveries", "redeliver", "--dead", "--webhook", "erp"];
+    let done = setup.ok(&again);
+    assert!(done.contains("2,100"), "{done}");
+    assert_eq!(
+        setup.number("SELECT count(*) FROM report_deliveries WHERE status = 'pending'").await,
+        N as i64
+    );
+    assert_eq!(setup.number("SELECT count(*) FROM report_deliveries WHERE status = 'dead'").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

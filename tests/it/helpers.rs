@@ -470,6 +470,18 @@ impl Setup {
         serde_json::from_str(row.get(0)).unwrap()
     }
 
+    /// Changes the database beside the program.
+    pub async fn execute(&self, statement: &str) {
+        if let Some(server) = &self.server {
+            server.psql(statement);
+            return;
+        }
+        let options = SqliteConnectOptions::new().filename(self.database());
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&writer).await.unwrap();
+        writer.close().await;
+    }
+
     /// The lines of a query of one text column, in order.
     pub async fn lines(&self, query: &str) -> Vec<String> {
         let mut lines: Vec<String> = match &self.server {

@@ -1,7 +1,5 @@
 //! Register, poll, record, announce.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::helpers::{OTHER_VAT, Reply, Server, Setup, TOKEN, VAT, eventually};
