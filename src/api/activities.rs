@@ -11,17 +11,19 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::named::Named;
 use super::parameters::{Parameters, with_cursor};
 use super::problem::{Mistake, Mistakes, Problem};
-use super::shape::{shaped, shaped_history};
+use super::shape::{ActivityBody, HistoryBody};
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
 use crate::domain::catalogue::Language;
-use crate::store::{ActivityFilter, ActivityRef, RegisterOutcome, Slice, StoreError, Table};
+use crate::store::{
+    ActivityFilter, ActivityRef, ActivityRow, History, RegisterOutcome, Slice, StoreError, Table,
+};
 use crate::words::Words;
 
 /// Activities in one body.
@@ -146,16 +148,22 @@ async fn register_one(api: &Api, registration: Registration) -> Result<Response,
     let location = format!("/v1/activities/{}?vat={}", registration.activity_id, registration.vat);
     let warnings = warnings(std::slice::from_ref(&registration));
     let wanted = ActivityRef { activity_id: registration.activity_id, vat: Some(registration.vat) };
-    let mut activity = one(row, &wanted)?;
-    if !warnings.is_empty() {
-        activity.insert("warnings".to_owned(), json!(warnings));
-    }
-    let mut response = (status, Json(activity)).into_response();
+    let added = Added { activity: one(row, &wanted)?, warnings };
+    let mut response = (status, Json(added)).into_response();
     // Both ids are made of characters that a header may hold.
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
+}
+
+/// An activity that was registered on its own.
+#[derive(Serialize)]
+struct Added {
+    #[serde(flatten)]
+    activity: ActivityBody,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// What became of one element.
@@ -282,7 +290,8 @@ pub(super) async fn list(
     };
     parameters.finish()?;
     let slice = api.reports.list_activities(&filter).await?;
-    let items: Vec<_> = slice.table.objects().into_iter().map(shaped).collect();
+    let activities: Vec<ActivityRow> = slice.table.read("report_activities")?;
+    let items: Vec<_> = activities.into_iter().map(ActivityBody::from).collect();
     Ok(sliced("/v1/activities", query.as_deref(), &slice, items))
 }
 
@@ -317,8 +326,8 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Named(activity_id): Named,
     RawQuery(query): RawQuery,
-) -> Result<Json<Map<String, Value>>, Problem> {
-    Ok(Json(shaped_history(history(&api, &wanted(&activity_id, query.as_deref())?).await?)))
+) -> Result<Json<HistoryBody>, Problem> {
+    Ok(Json(history(&api, &wanted(&activity_id, query.as_deref())?).await?.into()))
 }
 
 /// `POST /v1/activities/{activity_id}/poll`
@@ -326,7 +335,7 @@ pub(super) async fn poll(
     State(api): State<Arc<Api>>,
     Named(activity_id): Named,
     RawQuery(query): RawQuery,
-) -> Result<Json<Map<String, Value>>, Problem> {
+) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
     Ok(Json(one(poll_now(&api, &wanted).await?, &wanted)?))
 }
@@ -336,7 +345,7 @@ pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
     Named(activity_id): Named,
     RawQuery(query): RawQuery,
-) -> Result<Json<Map<String, Value>>, Problem> {
+) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
     Ok(Json(one(cancel_now(&api, &wanted).await?, &wanted)?))
 }
@@ -346,7 +355,7 @@ pub(super) async fn retry(
     State(api): State<Arc<Api>>,
     Named(activity_id): Named,
     RawQuery(query): RawQuery,
-) -> Result<Json<Map<String, Value>>, Problem> {
+) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
     Ok(Json(one(retry_now(&api, &wanted).await?, &wanted)?))
 }
@@ -381,11 +390,11 @@ fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem
 }
 
 /// The activity's row of `report_activities`, as `/v1` has it. It is what the order made of it, not what came after.
-fn one(row: Table, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
-    Ok(shaped(StoreError::only(row.objects(), wanted)?))
+fn one(row: Table, wanted: &ActivityRef) -> Result<ActivityBody, Problem> {
+    Ok(StoreError::only(row.read("report_activities")?, wanted)?.into())
 }
 
 /// The activity with everything that belongs to it.
-pub(super) async fn history(api: &Api, wanted: &ActivityRef) -> Result<Map<String, Value>, Problem> {
+pub(super) async fn history(api: &Api, wanted: &ActivityRef) -> Result<History, Problem> {
     Ok(api.reports.history(wanted).await?)
 }

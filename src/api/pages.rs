@@ -28,12 +28,12 @@ use super::visit::Visit;
 use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
 use crate::domain::catalogue::Owner;
 use crate::domain::preflight::{self, Device, FIELDS};
-use crate::evidence::{self, Material};
+use crate::evidence::{self, Bundle, Material};
 use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search, Sort};
 use crate::spreadsheet;
 use crate::store::{
-    ActivityFilter, ActivityPosition, ActivityRef, ActivityView, DeliveryFilter, DeliveryPosition,
-    DeliveryStatus, Redelivery, Reports, Slice, Span, Total,
+    ActivityFilter, ActivityPosition, ActivityRef, ActivityRow, DeliveryFilter, DeliveryPosition,
+    DeliveryStatus, History, Redelivery, Reports, Slice, Span, StoreError, Total,
 };
 use crate::words::{Words, folded};
 
@@ -186,12 +186,13 @@ async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
             true => api.reports.count_activities(&filter).await?,
             false => Total::Exactly(slice.table.rows.len() as u64),
         };
+        let activities: Vec<_> = slice.table.read("report_activities")?;
         let failures = match search.states.as_slice() {
-            [ActivityState::Failed] => api.reports.failures(&slice.table).await?,
+            [ActivityState::Failed] => api.reports.failures(&activities).await?,
             _ => Vec::new(),
         };
         let next = slice.last.filter(|_| slice.has_more).map(|last| last.to_string());
-        Ok((search, Found { table: slice.table, failures, total, next }))
+        Ok((search, Found { activities, failures, total, next }))
     };
     let read: Result<_, Problem> = read.await;
     drawn(&api, &visit, |frame| {
@@ -284,7 +285,7 @@ async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
             };
             let slice = api.reports.list_deliveries(&filter).await?;
             let next = slice.last.filter(|_| slice.has_more).map(|last| last.to_string());
-            parts.push(OutboxPart { status: one, table: slice.table, next });
+            parts.push(OutboxPart { status: one, rows: slice.table.read("report_deliveries")?, next });
         }
         let undelivered = api.reports.overview(api.clock.now()).await?.outbox;
         let mut sinks = api.sinks.clone();
@@ -300,6 +301,13 @@ async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     })
 }
 
+/// Which activity an id means.
+enum Meant {
+    This(Box<History>),
+    /// It is registered for several VATs.
+    OneOf(Vec<ActivityRow>),
+}
+
 async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit: Visit) -> Response {
     let read = async {
         let mut parameters = Parameters::new(Some(&visit.query));
@@ -307,19 +315,17 @@ async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
         let said = parameters.one("said")?.and_then(|label| Said::from_label(&label));
         parameters.finish()?;
         let wanted = ActivityRef { activity_id: ActivityId::parse(&activity_id)?, vat };
-        let found = api.reports.rows_of(ActivityView::Activity, &wanted).await?.objects();
-        let histories = match found.len() {
-            2.. => found,
-            _ => vec![history(&api, &wanted).await?],
-        };
-        Ok((histories, said))
+        match api.reports.activities_named(&wanted).await? {
+            several if several.len() > 1 => Ok((Meant::OneOf(several), said)),
+            _ => Ok((Meant::This(Box::new(history(&api, &wanted).await?)), said)),
+        }
     };
     let read: Result<_, Problem> = read.await;
     drawn(&api, &visit, |frame| {
-        let (histories, said) = read?;
-        Ok(match histories.as_slice() {
-            [history] => page::activity(frame, history, said),
-            histories => page::choose_vat(frame, histories),
+        let (meant, said) = read?;
+        Ok(match meant {
+            Meant::This(history) => page::activity(frame, &history, said),
+            Meant::OneOf(several) => page::choose_vat(frame, &several),
         })
     })
 }
@@ -386,7 +392,8 @@ async fn evidence(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
             final_answer: api.reports.final_answer(&wanted).await?,
             base_url: api.base_url.clone(),
         };
-        Ok((wanted, evidence::bundle(material, api.clock.now()), is_html))
+        let bundle = Bundle::new(material, api.clock.now()).map_err(StoreError::Encode)?;
+        Ok((wanted, bundle, is_html))
     };
     let read: Result<_, Problem> = read.await;
     let (wanted, bundle, is_html) = match read {
@@ -399,7 +406,7 @@ async fn evidence(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
             "text/html; charset=utf-8",
             "html",
         ),
-        false => (bundle.to_string(), "application/json", "json"),
+        false => (bundle.json().to_string(), "application/json", "json"),
     };
     // An id is made of characters that a file's name may hold.
     let name = format!("attachment; filename=\"evidence-{}.{ending}\"", wanted.activity_id);

@@ -1,108 +1,256 @@
 //! One shape for one thing: what the views have as flat columns, `/v1` has as events have it.
 //!
 //! Views serve SQL, where a name stands alone and a value has no inside; a program that reads both events and `/v1` should
-//! need one set of types.
+//! need one set of types. Columns that events don't have keep their names.
 
-use serde_json::{Map, Value};
+use serde::Serialize;
 
-/// A row of a view, and everything below it, by the names of an event's `data`. Columns that events don't have keep theirs.
-pub(super) fn shaped(row: Map<String, Value>) -> Map<String, Value> {
-    let mut shaped = Map::new();
-    let n_left_out = row.get("errors_left_out").and_then(Value::as_u64).unwrap_or(0);
-    for (name, value) in row {
-        match name.as_str() {
-            "total_count" => put(&mut shaped, "counts", "total", value),
-            "success_count" => put(&mut shaped, "counts", "success", value),
-            "failure_count" => put(&mut shaped, "counts", "failure", value),
-            "upstream_created_at" => set(&mut shaped, "created_at", value),
-            "upstream_updated_at" => set(&mut shaped, "updated_at", value),
-            "upstream_completed_at" => set(&mut shaped, "completed_at", value),
-            "poll_count" => set(&mut shaped, "polls", value),
-            "check_name" => set(&mut shaped, "name", value),
-            "error_code" => set(&mut shaped, "code", value),
-            "error_message" => set(&mut shaped, "message", value),
-            "error_source" => set(&mut shaped, "source", value),
-            "meaning" | "remedy" | "next_step" => put(&mut shaped, &name, "en", value),
-            "meaning_ar" | "remedy_ar" | "next_step_ar" => {
-                put(&mut shaped, name.trim_end_matches("_ar"), "ar", value);
-            }
-            // Beside the sentences as in events, and on their own as in the view.
-            "next_step_kind" | "next_step_owner" => {
-                put(&mut shaped, "next_step", name.trim_start_matches("next_step_"), value.clone());
-                set(&mut shaped, &name, value);
-            }
-            "checks" => set(&mut shaped, &name, each(value, shaped_part)),
-            "errors" => {
-                let n_errors = value.as_array().map_or(0, Vec::len) as u64;
-                set(&mut shaped, &name, each(value, shaped_part));
-                set(&mut shaped, "error_count", Value::from(n_errors + n_left_out));
-            }
-            // Said by `error_count`.
-            "errors_left_out" => {}
-            "events" => set(&mut shaped, &name, each(value, shaped_event)),
-            _ => set(&mut shaped, &name, value),
+use crate::domain::activity::State;
+use crate::domain::catalogue::{Owner, Severity};
+use crate::domain::report::CheckOutcome;
+use crate::domain::time::Timestamp;
+use crate::store::{
+    ActivityRow, AttemptRow, CheckErrorRow, CheckRow, DeliveryRow, EventRow, Explained, FormerAttempt,
+    History, ListedErrorRow, TransitionRow,
+};
+
+/// An activity in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct ActivityBody {
+    vat: String,
+    activity_id: String,
+    device_id: Option<String>,
+    reference: Option<String>,
+    state: State,
+    upstream_status: Option<String>,
+    pcsid_generated: Option<String>,
+    counts: CountsBody,
+    registered_at: Timestamp,
+    first_polled_at: Option<Timestamp>,
+    last_polled_at: Option<Timestamp>,
+    next_poll_at: Option<Timestamp>,
+    stalled_at: Option<Timestamp>,
+    created_at: Option<Timestamp>,
+    updated_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+    concluded_at: Option<Timestamp>,
+    polls: u64,
+    consecutive_errors: u64,
+    last_http_status: Option<u16>,
+    last_error: Option<String>,
+    next_step: Option<StepBody>,
+    /// Beside the sentences as in events, and on their own as in the view.
+    next_step_kind: Option<String>,
+    next_step_owner: Option<Owner>,
+}
+
+#[derive(Debug, Serialize)]
+struct CountsBody {
+    total: Option<i64>,
+    success: Option<i64>,
+    failure: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepBody {
+    en: Option<String>,
+    ar: Option<String>,
+    kind: Option<String>,
+    owner: Option<Owner>,
+}
+
+/// A sentence in both languages.
+#[derive(Debug, Serialize)]
+struct SaidBody {
+    en: Option<String>,
+    ar: Option<String>,
+}
+
+impl SaidBody {
+    fn of(en: Option<String>, ar: Option<String>) -> Option<Self> {
+        (en.is_some() || ar.is_some()).then_some(Self { en, ar })
+    }
+}
+
+impl From<ActivityRow> for ActivityBody {
+    fn from(row: ActivityRow) -> Self {
+        let is_advised =
+            row.next_step.is_some() || row.next_step_ar.is_some() || row.next_step_kind.is_some();
+        let next_step = is_advised.then(|| StepBody {
+            en: row.next_step,
+            ar: row.next_step_ar,
+            kind: row.next_step_kind.clone(),
+            owner: row.next_step_owner,
+        });
+        Self {
+            vat: row.vat,
+            activity_id: row.activity_id,
+            device_id: row.device_id,
+            reference: row.reference,
+            state: row.state,
+            upstream_status: row.upstream_status,
+            pcsid_generated: row.pcsid_generated,
+            counts: CountsBody {
+                total: row.total_count,
+                success: row.success_count,
+                failure: row.failure_count,
+            },
+            registered_at: row.registered_at,
+            first_polled_at: row.first_polled_at,
+            last_polled_at: row.last_polled_at,
+            next_poll_at: row.next_poll_at,
+            stalled_at: row.stalled_at,
+            created_at: row.upstream_created_at,
+            updated_at: row.upstream_updated_at,
+            completed_at: row.upstream_completed_at,
+            concluded_at: row.concluded_at,
+            polls: row.poll_count,
+            consecutive_errors: row.consecutive_errors,
+            last_http_status: row.last_http_status,
+            last_error: row.last_error,
+            next_step,
+            next_step_kind: row.next_step_kind,
+            next_step_owner: row.next_step_owner,
         }
     }
-    for name in ["meaning", "remedy", "next_step"] {
-        let is_nothing = |value: &Value| value.as_object().is_some_and(|of| of.values().all(Value::is_null));
-        if let Some(value) = shaped.get_mut(name).filter(|value| is_nothing(value)) {
-            *value = Value::Null;
+}
+
+/// A whole history.
+#[derive(Debug, Serialize)]
+pub(super) struct HistoryBody {
+    #[serde(flatten)]
+    activity: ActivityBody,
+    transitions: Vec<TransitionRow>,
+    checks: Vec<CheckBody>,
+    errors: Vec<ListedErrorBody>,
+    error_count: u64,
+    events: Vec<EventBody>,
+    deliveries: Vec<DeliveryRow>,
+    attempts: Vec<AttemptRow>,
+    former_attempt: Option<FormerAttempt>,
+    /// Whether anything of what upstream said was left out.
+    truncated: bool,
+}
+
+impl From<History> for HistoryBody {
+    fn from(history: History) -> Self {
+        let History { activity, transitions, checks, errors, events, deliveries, attempts, former_attempt } =
+            history;
+        let n_left_out = activity.errors_left_out;
+        Self {
+            truncated: n_left_out > 0 || checks.iter().any(|check| check.errors_left_out > 0),
+            activity: activity.into(),
+            transitions,
+            checks: checks.into_iter().map(CheckBody::from).collect(),
+            error_count: errors.len() as u64 + n_left_out,
+            errors: errors.into_iter().map(ListedErrorBody::from).collect(),
+            events: events.into_iter().map(EventBody::from).collect(),
+            deliveries,
+            attempts,
+            former_attempt,
         }
     }
-    shaped
 }
 
-/// A whole history, and whether anything of what upstream said was left out of it.
-pub(super) fn shaped_history(row: Map<String, Value>) -> Map<String, Value> {
-    let is_cut = |row: &Map<String, Value>| row.get("errors_left_out").is_some_and(|n| n.as_u64() > Some(0));
-    let checks = row.get("checks").and_then(Value::as_array).into_iter().flatten();
-    let truncated = is_cut(&row) || checks.filter_map(Value::as_object).any(is_cut);
-    let mut shaped = shaped(row);
-    set(&mut shaped, "truncated", Value::from(truncated));
-    shaped
+#[derive(Debug, Serialize)]
+struct CheckBody {
+    name: String,
+    outcome: CheckOutcome,
+    message: Option<String>,
+    errors: Vec<CheckErrorBody>,
+    error_count: u64,
 }
 
-/// An entry of a list; an error in a check need not say whose it is.
-fn shaped_part(mut row: Map<String, Value>) -> Map<String, Value> {
-    if let Some(Value::Array(errors)) = row.get_mut("errors") {
-        for error in errors.iter_mut().filter_map(Value::as_object_mut) {
-            error.shift_remove("check_name");
+impl From<CheckRow> for CheckBody {
+    fn from(row: CheckRow) -> Self {
+        Self {
+            name: row.check_name,
+            outcome: row.outcome,
+            message: row.message,
+            error_count: row.errors.len() as u64 + row.errors_left_out,
+            errors: row.errors.into_iter().map(CheckErrorBody::from).collect(),
         }
     }
-    shaped(row)
 }
 
-fn shaped_event(row: Map<String, Value>) -> Map<String, Value> {
-    let name = |name: String| match name.as_str() {
-        "event_id" => "id".to_owned(),
-        "occurred_at" => "timestamp".to_owned(),
-        _ => name,
-    };
-    row.into_iter().map(|(key, value)| (name(key), value)).collect()
+/// An error of a check; whose it is stands above it.
+#[derive(Debug, Serialize)]
+struct CheckErrorBody {
+    position: u64,
+    rule: Option<String>,
+    message: String,
+    #[serde(flatten)]
+    explained: ExplainedBody,
+    severity: Severity,
 }
 
-fn each(list: Value, shape: impl Fn(Map<String, Value>) -> Map<String, Value>) -> Value {
-    match list {
-        Value::Array(rows) => rows
-            .into_iter()
-            .map(|row| match row {
-                Value::Object(row) => Value::Object(shape(row)),
-                other => other,
-            })
-            .collect(),
-        other => other,
+impl From<CheckErrorRow> for CheckErrorBody {
+    fn from(row: CheckErrorRow) -> Self {
+        Self {
+            position: row.position,
+            rule: row.rule,
+            message: row.message,
+            explained: row.explained.into(),
+            severity: row.severity,
+        }
     }
 }
 
-fn set(shaped: &mut Map<String, Value>, name: &str, value: Value) {
-    shaped.insert(name.to_owned(), value);
+#[derive(Debug, Serialize)]
+struct ListedErrorBody {
+    position: u64,
+    code: Option<String>,
+    message: Option<String>,
+    source: Option<String>,
+    entry: u64,
+    rule: Option<String>,
+    severity: Severity,
+    #[serde(flatten)]
+    explained: ExplainedBody,
 }
 
-/// Sets a value of the object with this name.
-fn put(shaped: &mut Map<String, Value>, object: &str, name: &str, value: Value) {
-    let object = shaped.entry(object).or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(object) = object {
-        object.insert(name.to_owned(), value);
+impl From<ListedErrorRow> for ListedErrorBody {
+    fn from(row: ListedErrorRow) -> Self {
+        Self {
+            position: row.position,
+            code: row.error_code,
+            message: row.error_message,
+            source: row.error_source,
+            entry: row.entry,
+            rule: row.rule,
+            severity: row.severity,
+            explained: row.explained.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedBody {
+    owner: Option<Owner>,
+    meaning: Option<SaidBody>,
+    remedy: Option<SaidBody>,
+}
+
+impl From<Explained> for ExplainedBody {
+    fn from(explained: Explained) -> Self {
+        Self {
+            owner: explained.owner,
+            meaning: SaidBody::of(explained.meaning, explained.meaning_ar),
+            remedy: SaidBody::of(explained.remedy, explained.remedy_ar),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct EventBody {
+    id: String,
+    r#type: String,
+    timestamp: Timestamp,
+}
+
+impl From<EventRow> for EventBody {
+    fn from(row: EventRow) -> Self {
+        Self { id: row.event_id, r#type: row.r#type, timestamp: row.occurred_at }
     }
 }
 
@@ -110,35 +258,40 @@ fn put(shaped: &mut Map<String, Value>, object: &str, name: &str, value: Value) 
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{shaped, shaped_history};
+    use super::{ActivityBody, HistoryBody};
+    use crate::store::tests::history;
 
     #[test]
     fn a_history_has_the_names_of_events() {
-        let row = json!({
-            "vat": "3", "total_count": 6, "success_count": 5, "failure_count": 1, "upstream_created_at": "t0",
-            "upstream_updated_at": "t1", "upstream_completed_at": null, "poll_count": 2,
-            "next_step": "Wait.", "next_step_ar": "…", "next_step_kind": "wait", "next_step_owner": null,
-            "errors_left_out": 0,
-            "checks": [{"check_name": "A", "errors_left_out": 4, "errors": [
-                {"check_name": "A", "rule": "R", "meaning": "m", "remedy": null, "meaning_ar": "م", "remedy_ar": null}]}],
-            "errors": [{"position": 1, "error_code": "6", "error_message": "x", "error_source": null}],
-            "events": [{"event_id": "e", "type": "t", "occurred_at": "t2"}],
-            "former_attempt": null,
-        });
-        let Value::Object(row) = row else { unreachable!() };
-        let expected = json!({
-            "vat": "3", "counts": {"total": 6, "success": 5, "failure": 1}, "created_at": "t0",
-            "updated_at": "t1", "completed_at": null, "polls": 2,
-            "next_step": {"en": "Wait.", "ar": "…", "kind": "wait", "owner": null},
-            "next_step_kind": "wait", "next_step_owner": null,
-            "checks": [{"name": "A", "errors": [
-                {"rule": "R", "meaning": {"en": "m", "ar": "م"}, "remedy": null}], "error_count": 5}],
-            "errors": [{"position": 1, "code": "6", "message": "x", "source": null}], "error_count": 1,
-            "events": [{"id": "e", "type": "t", "timestamp": "t2"}],
-            "former_attempt": null, "truncated": true,
-        });
-        assert_eq!(Value::Object(shaped_history(row)), expected);
-        let Value::Object(without) = json!({"next_step": null, "next_step_ar": null}) else { unreachable!() };
-        assert_eq!(Value::Object(shaped(without)), json!({"next_step": null}));
+        let mut history = history();
+        history.checks[0].errors_left_out = 4;
+        let body = serde_json::to_value(HistoryBody::from(history)).unwrap();
+        assert_eq!(body["counts"], json!({"total": 6, "success": 4, "failure": 2}));
+        assert_eq!(body["next_step"], json!({"en": "Wait.", "ar": "انتظر.", "kind": "wait", "owner": null}));
+        assert_eq!((&body["next_step_kind"], &body["polls"]), (&json!("wait"), &json!(7)));
+        let check = &body["checks"][0];
+        assert_eq!((&check["name"], &check["error_count"]), (&json!("StandardTaxInvoice"), &json!(5)));
+        assert_eq!(
+            check["errors"],
+            json!([{"position": 1, "rule": "BR-1", "message": "m", "owner": "device", "meaning": {"en": "a", "ar": "ب"},
+                    "remedy": {"en": "c", "ar": "د"}, "severity": "error"}])
+        );
+        let listed = &body["errors"][0];
+        assert_eq!(
+            (&listed["code"], &listed["source"], &listed["meaning"]),
+            (&json!("6010"), &json!("ZATCA"), &Value::Null)
+        );
+        assert_eq!((&body["error_count"], &body["truncated"]), (&json!(1), &json!(true)));
+        assert_eq!(body["events"][0]["id"], "e-1");
+        for name in ["total_count", "poll_count", "upstream_created_at", "errors_left_out", "next_step_ar"] {
+            assert_eq!(body.get(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_advised_there_is_no_step() {
+        let mut activity = history().activity;
+        (activity.next_step, activity.next_step_ar, activity.next_step_kind) = (None, None, None);
+        assert_eq!(serde_json::to_value(ActivityBody::from(activity)).unwrap()["next_step"], Value::Null);
     }
 }

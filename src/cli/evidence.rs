@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::activities::activity_ref;
 use super::{CliResult, open_existing, output};
 use crate::clock;
-use crate::evidence::{self, Material};
+use crate::evidence::{self, Bundle, Material};
 use crate::settings::Settings;
 use crate::store::Access;
 use crate::words::Words;
@@ -38,10 +38,11 @@ pub(super) async fn evidence(settings: &Settings, args: EvidenceArgs) -> CliResu
     let final_answer = store.reports().final_answer(&wanted).await?;
     let base_url = store.reports().upstream().await?.unwrap_or_else(|| settings.upstream.base_url.clone());
     store.end_reading().await?;
-    let bundle = evidence::bundle(Material { history, final_answer, base_url }, clock::wall_now());
+    let material = Material { history, final_answer, base_url };
+    let bundle = Bundle::new(material, clock::wall_now()).map_err(std::io::Error::from)?;
     let mut out = std::io::stdout().lock();
     match args.format {
-        EvidenceFormat::Json => output::print_json(&mut out, &bundle)?,
+        EvidenceFormat::Json => output::print_json(&mut out, bundle.json())?,
         EvidenceFormat::Html => {
             let words = Words::of(settings.language);
             out.write_all(evidence::render(&bundle, words, &settings.zone).into_string().as_bytes())?;

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::ValueEnum;
+use serde::Serialize;
 use serde_json::Value;
 use unicode_width::UnicodeWidthChar as _;
 
@@ -72,11 +73,6 @@ impl Eyes {
     /// A time as it is stored, on the reader's clocks; what is none stays.
     pub(super) fn time(&self, text: &str) -> String {
         Timestamp::parse_lenient(text).map_or_else(|| one_line(text), |at| self.zone.minute(at))
-    }
-
-    /// As [`Eyes::time`], to the second.
-    pub(super) fn second(&self, text: &str) -> String {
-        Timestamp::parse_lenient(text).map_or_else(|| one_line(text), |at| self.zone.second(at))
     }
 
     /// A sentence that the database keeps in English, in the reader's language.
@@ -153,7 +149,7 @@ pub(super) fn print(
         }
         Format::Json => {
             let rows: Vec<Value> = table.objects().into_iter().map(Value::Object).collect();
-            print_json(&mut out, &Value::Array(rows))?;
+            print_json(&mut out, &rows)?;
         }
         Format::Csv => write_csv(&mut out, table)?,
     }
@@ -212,7 +208,7 @@ fn write_json_part(out: &mut impl Write, table: &Table, is_first: bool) -> std::
 }
 
 /// Pretty JSON with a line break at its end.
-pub(super) fn print_json(out: &mut impl Write, value: &Value) -> std::io::Result<()> {
+pub(super) fn print_json(out: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::report::Report;
 use super::time::Timestamp;
 
@@ -141,7 +143,8 @@ pub(super) fn parse_label(field: &'static str, text: Option<&str>) -> Result<Opt
 }
 
 /// Where an activity stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
     /// Registered; upstream never answered for it yet.
     Pending,
@@ -293,6 +296,7 @@ mod tests {
     fn state_labels_read_back() {
         for state in State::ALL {
             assert_eq!(State::from_label(state.label()), Some(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.label());
         }
         assert_eq!(State::from_label("in_progress"), None);
     }

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::catalogue::{Catalogue, Explanation};
 use super::rules::{self, KnownCodes, RuleError};
@@ -45,7 +45,8 @@ pub const CHECK_NAMES: [&str; 6] = [
 ];
 
 /// How a compliance check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum CheckOutcome {
     /// Upstream says `SUCCEEDED`.
     Succeeded,

@@ -3,66 +3,59 @@
 use std::fmt::Write as _;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use serde_json::Value;
 
+use super::{Bundle, FORMAT, MADE_BY, METHOD};
 use crate::domain::activity::State;
-use crate::domain::catalogue::{Language, Severity};
+use crate::domain::catalogue::Severity;
+use crate::domain::report::CheckOutcome;
 use crate::domain::rules::page_as_sentence;
 use crate::domain::text::{is_direction_mark, visible};
 use crate::domain::time::Timestamp;
 use crate::page::{check_word, code, owner_word, prose, state_word, their_lines, theirs};
+use crate::store::{ActivityRow, CheckErrorRow, Explained, FinalAnswer, History};
 use crate::words::{Said, Words, Zone};
 
 const CSS: &str = include_str!("evidence.css");
 
 /// The page of a bundle in a reader's language, with times on a reader's clocks. The machine-readable bundle stands at its
 /// end, in UTC.
-pub fn render(bundle: &Value, words: Words, zone: &Zone) -> Markup {
+pub fn render(bundle: &Bundle, words: Words, zone: &Zone) -> Markup {
     let sheet = Sheet { words, zone };
-    let content = &bundle["content"];
-    let activity = &content["activity"];
-    let id = text(activity, "activity_id");
+    let history = &bundle.material.history;
+    let activity = &history.activity;
+    let id = &activity.activity_id;
     html! {
         (DOCTYPE)
         html lang=(words.language().label()) dir=(words.direction()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (words.sheet_title(visible(&id))) }
+                title { (words.sheet_title(visible(id))) }
                 style { (PreEscaped(CSS)) }
             }
             body {
                 main {
-                    h1 { (words.sheet_title(code(&id))) }
+                    h1 { (words.sheet_title(code(id))) }
                     p {
-                        (words.vat_named(code(&text(activity, "vat")))) " · "
-                        strong { (sheet.state(&text(activity, "state"))) } " "
-                        span.soft { "(" (code(&text(activity, "state"))) ")" }
+                        (words.vat_named(code(&activity.vat))) " · "
+                        strong { (state_word(words, activity.state)) } " "
+                        span.soft { "(" (code(activity.state.label())) ")" }
                     }
-                    p.soft { (sheet.zone_note(bundle)) }
-                    @let next_step = sheet.in_language(activity, "next_step");
-                    @if !next_step.is_empty() {
-                        div.step { strong { (words.next_step_title()) } p { (prose(&next_step)) } }
+                    p.soft { (sheet.zone_note(bundle.made_at)) }
+                    @if let Some(step) = activity.next_step_in(words.language()) {
+                        div.step { strong { (words.next_step_title()) } p { (prose(step)) } }
                     }
-                    (sheet.request(&content["request"]))
+                    (sheet.request(&bundle.material.url()))
                     (sheet.facts(activity))
-                    (sheet.timeline(content))
-                    (sheet.checks(content))
-                    (sheet.listed_errors(content))
-                    (sheet.final_answer(content))
+                    (sheet.timeline(history))
+                    (sheet.checks(history))
+                    (sheet.listed_errors(history))
+                    (sheet.final_answer(bundle.material.final_answer.as_ref()))
                     (sheet.proof(bundle))
                 }
             }
         }
     }
-}
-
-/// How a fact is written.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Number,
-    Time,
 }
 
 #[derive(Clone, Copy)]
@@ -72,27 +65,16 @@ struct Sheet<'a> {
 }
 
 impl Sheet<'_> {
-    fn state(&self, label: &str) -> Markup {
-        html! {
-            @match State::from_label(label) {
-                Some(state) => (state_word(self.words, state)),
-                None => (theirs(label)),
-            }
-        }
+    fn state(&self, state: State) -> Said<'static> {
+        state_word(self.words, state)
     }
 
-    fn time(&self, text: &str) -> Markup {
-        html! {
-            @match Timestamp::parse_lenient(text) {
-                Some(at) => time datetime=(at) dir="ltr" { (self.zone.second(at)) },
-                None => (theirs(text)),
-            }
-        }
+    fn time(&self, at: Timestamp) -> Markup {
+        html! { time datetime=(at) dir="ltr" { (self.zone.second(at)) } }
     }
 
     /// Of which place the times are.
-    fn zone_note(&self, bundle: &Value) -> Said<'static> {
-        let at = Timestamp::parse_lenient(&text(bundle, "made_at")).unwrap_or(Timestamp::from_millis(0));
+    fn zone_note(&self, at: Timestamp) -> Said<'static> {
         let zone = match self.zone.name() {
             Zone::DEFAULT => self.words.zone_riyadh(self.zone.offset(at)).to_string(),
             name => self.words.zone_other(name.to_owned(), self.zone.offset(at)).to_string(),
@@ -104,66 +86,53 @@ impl Sheet<'_> {
         self.words.stored_markup(sentence, usize::MAX).unwrap_or_else(|| theirs(sentence))
     }
 
-    fn in_language(&self, row: &Value, key: &str) -> String {
-        match self.words.language() {
-            Language::English => text(row, key),
-            Language::Arabic => text(row, &format!("{key}_ar")),
-        }
-    }
-
-    fn request(&self, request: &Value) -> Markup {
+    fn request(&self, url: &str) -> Markup {
         html! {
             section {
                 h2 { (self.words.sheet_request()) }
-                p { (code(&format!("{} {}", text(request, "method"), text(request, "url")))) }
+                p { (code(&format!("{METHOD} {url}"))) }
             }
         }
     }
 
-    fn facts(&self, activity: &Value) -> Markup {
+    fn facts(&self, activity: &ActivityRow) -> Markup {
         let words = self.words;
-        let facts: [(&str, Said<'static>, Kind); 15] = [
-            ("device_id", words.col_device(), Kind::Text),
-            ("reference", words.col_reference(), Kind::Text),
-            ("upstream_status", words.fact_status(), Kind::Text),
-            ("pcsid_generated", words.fact_pcsid(), Kind::Text),
-            ("total_count", words.sheet_total(), Kind::Number),
-            ("success_count", words.sheet_succeeded(), Kind::Number),
-            ("failure_count", words.sheet_failed(), Kind::Number),
-            ("registered_at", words.col_added(), Kind::Time),
-            ("first_polled_at", words.fact_first_poll(), Kind::Time),
-            ("last_polled_at", words.fact_last_poll(), Kind::Time),
-            ("poll_count", words.fact_polls(), Kind::Number),
-            ("upstream_created_at", words.fact_created(), Kind::Time),
-            ("upstream_completed_at", words.fact_completed(), Kind::Time),
-            ("concluded_at", words.col_ended(), Kind::Time),
-            ("last_http_status", words.fact_http_status(), Kind::Text),
+        let said = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(theirs);
+        let at = |at: Option<Timestamp>| at.map(|at| self.time(at));
+        let n = |n: u64| html! { (words.number(n)) };
+        let count = |count: Option<i64>| {
+            count.map(|count| u64::try_from(count).map_or_else(|_| html! { (count) }, n))
+        };
+        let facts: [(Said<'static>, Option<Markup>); 15] = [
+            (words.col_device(), said(&activity.device_id)),
+            (words.col_reference(), said(&activity.reference)),
+            (words.fact_status(), said(&activity.upstream_status)),
+            (words.fact_pcsid(), said(&activity.pcsid_generated)),
+            (words.sheet_total(), count(activity.total_count)),
+            (words.sheet_succeeded(), count(activity.success_count)),
+            (words.sheet_failed(), count(activity.failure_count)),
+            (words.col_added(), at(Some(activity.registered_at))),
+            (words.fact_first_poll(), at(activity.first_polled_at)),
+            (words.fact_last_poll(), at(activity.last_polled_at)),
+            (words.fact_polls(), Some(n(activity.poll_count))),
+            (words.fact_created(), at(activity.upstream_created_at)),
+            (words.fact_completed(), at(activity.upstream_completed_at)),
+            (words.col_ended(), at(activity.concluded_at)),
+            (words.fact_http_status(), activity.last_http_status.map(|status| theirs(&status.to_string()))),
         ];
         html! {
             section {
                 h2 { (words.facts_title()) }
                 table.facts {
-                    @for (key, label, kind) in facts {
-                        @let value = text(activity, key);
-                        @if !value.is_empty() {
-                            tr {
-                                th scope="row" { (label) }
-                                td {
-                                    @match kind {
-                                        Kind::Text => (theirs(&value)),
-                                        Kind::Number => (value.parse().map_or(value.clone(), |n| words.number(n))),
-                                        Kind::Time => (self.time(&value)),
-                                    }
-                                }
-                            }
-                        }
+                    @for (label, value) in facts {
+                        @if let Some(value) = value { tr { th scope="row" { (label) } td { (value) } } }
                     }
                 }
             }
         }
     }
 
-    fn timeline(&self, content: &Value) -> Markup {
+    fn timeline(&self, history: &History) -> Markup {
         let words = self.words;
         html! {
             section {
@@ -177,13 +146,13 @@ impl Sheet<'_> {
                         }
                     }
                     tbody {
-                        @for step in rows(content, "transitions") {
+                        @for step in &history.transitions {
                             tr {
-                                td.nowrap { (self.time(&text(step, "occurred_at"))) }
-                                td { (self.state(&text(step, "from_state"))) }
-                                td { (self.state(&text(step, "to_state"))) }
-                                td { (text(step, "http_status")) }
-                                td { (self.stored(&text(step, "reason"))) }
+                                td.nowrap { (self.time(step.occurred_at)) }
+                                td { (self.state(step.from_state)) }
+                                td { (self.state(step.to_state)) }
+                                td { @if let Some(status) = step.http_status { (status) } }
+                                td { @if let Some(reason) = &step.reason { (self.stored(reason)) } }
                             }
                         }
                     }
@@ -192,64 +161,61 @@ impl Sheet<'_> {
         }
     }
 
-    fn checks(&self, content: &Value) -> Markup {
+    fn checks(&self, history: &History) -> Markup {
         let words = self.words;
         html! {
             h2 { (words.findings_title()) }
-            @for check in rows(content, "checks") {
-                @let name = text(check, "check_name");
-                @let outcome = match text(check, "outcome").as_str() {
-                    "SUCCEEDED" => words.outcome_succeeded(),
-                    "FAILED" => words.outcome_failed(),
-                    _ => words.not_reported(),
+            @for check in &history.checks {
+                @let name = &check.check_name;
+                @let outcome = match check.outcome {
+                    CheckOutcome::Succeeded => words.outcome_succeeded(),
+                    CheckOutcome::Failed => words.outcome_failed(),
+                    CheckOutcome::NotReported => words.not_reported(),
                 };
                 section.check {
                     h3 {
-                        @match check_word(words, &name) { Some(word) => (word), None => (theirs(&name)) }
-                        ": " (outcome) " " span.soft { "(" (code(&name)) ")" }
+                        @match check_word(words, name) { Some(word) => (word), None => (theirs(name)) }
+                        ": " (outcome) " " span.soft { "(" (code(name)) ")" }
                     }
-                    @for error in rows(check, "errors") { (self.error(error)) }
-                    @if let Some(n @ 1..) = check["errors_left_out"].as_u64() { p { (words.more_errors(n)) } }
-                    @let message = text(check, "message");
-                    @if !message.is_empty() {
+                    @for error in &check.errors { (self.error(error)) }
+                    @if check.errors_left_out > 0 { p { (words.more_errors(check.errors_left_out)) } }
+                    @if let Some(message) = check.message.as_deref().filter(|message| !message.is_empty()) {
                         p.before-text { (words.message_as_written()) }
-                        pre dir="auto" { (visible(&message)) }
+                        pre dir="auto" { (visible(message)) }
                     }
                 }
             }
         }
     }
 
-    fn error(&self, error: &Value) -> Markup {
+    fn error(&self, error: &CheckErrorRow) -> Markup {
         html! {
             dl {
-                (self.rule(error))
-                dd { (their_lines(&text(error, "message"))) }
-                (self.why(error))
+                (self.rule(error.rule.as_deref(), error.severity))
+                dd { (their_lines(&error.message)) }
+                (self.why(&error.explained))
             }
         }
     }
 
     /// Which rule, and whether it blocks.
-    fn rule(&self, error: &Value) -> Markup {
-        let rule = text(error, "rule");
-        let severity = Severity::from_label(&text(error, "severity")).unwrap_or(Severity::Unknown);
+    fn rule(&self, rule: Option<&str>, severity: Severity) -> Markup {
         html! {
             dt {
-                @if rule.is_empty() { (self.words.no_rule_code()) } @else { (code(&rule)) }
+                @match rule { Some(rule) => (code(rule)), None => (self.words.no_rule_code()) }
                 " " span.soft { "(" (severity.told().of(self.words.language())) ")" }
             }
         }
     }
 
     /// What an error means, what to do and who must.
-    fn why(&self, error: &Value) -> Markup {
-        let meaning = self.in_language(error, "meaning");
+    fn why(&self, explained: &Explained) -> Markup {
+        let language = self.words.language();
         html! {
-            @if !meaning.is_empty() {
-                dd { (prose(&meaning)) }
-                dd { (prose(&self.in_language(error, "remedy"))) }
-                @if let Some(owner) = owner_word(self.words, &text(error, "owner")) {
+            @if let Some(meaning) = explained.meaning_in(language) {
+                dd { (prose(meaning)) }
+                @if let Some(remedy) = explained.remedy_in(language) { dd { (prose(remedy)) } }
+                @if let Some(owner) = explained.owner.and_then(|owner| owner_word(self.words, owner.label())) {
                     dd { (self.words.col_owner()) ": " (owner) }
                 }
             }
@@ -257,61 +223,61 @@ impl Sheet<'_> {
     }
 
     /// An entry that names several rules is there once for each.
-    fn listed_errors(&self, content: &Value) -> Markup {
-        let errors: Vec<&Value> = rows(content, "errors").collect();
+    fn listed_errors(&self, history: &History) -> Markup {
+        let errors = &history.errors;
+        let n_left_out = history.activity.errors_left_out;
         html! {
             @if !errors.is_empty() {
                 section {
                     h2 { (self.words.listed_errors_title()) }
                     @for error in errors {
-                        @let message = text(error, "error_message");
+                        @let [code_, message, source] = [&error.error_code, &error.error_message, &error.error_source]
+                            .map(|text| text.as_deref().unwrap_or(""));
                         dl {
-                            (self.rule(error))
+                            (self.rule(error.rule.as_deref(), error.severity))
                             dd {
-                                (code(&text(error, "error_code"))) " (" (theirs(&text(error, "error_source"))) "): "
-                                (their_lines(&page_as_sentence(&message).unwrap_or(message)))
+                                (code(code_)) " (" (theirs(source)) "): "
+                                (their_lines(page_as_sentence(message).as_deref().unwrap_or(message)))
                             }
-                            (self.why(error))
+                            (self.why(&error.explained))
                         }
                     }
-                    @if let Some(n @ 1..) = content["activity"]["errors_left_out"].as_u64() { p { (self.words.and_more(n)) } }
+                    @if n_left_out > 0 { p { (self.words.and_more(n_left_out)) } }
                 }
             }
         }
     }
 
-    fn final_answer(&self, content: &Value) -> Markup {
+    fn final_answer(&self, answer: Option<&FinalAnswer>) -> Markup {
         let words = self.words;
-        let answer = &content["final_answer"];
         html! {
             section {
                 h2 { (words.sheet_answer()) }
-                @if answer.is_null() { p { (words.sheet_no_answer()) } }
-                @else {
+                @if let Some(answer) = answer {
                     p.before-text {
-                        bdi dir="ltr" { "HTTP " (text(answer, "http_status")) } " · " (self.time(&text(answer, "answered_at")))
-                        @if answer["is_cut"] == true { " · " (words.sheet_cut()) }
+                        bdi dir="ltr" { "HTTP " @if let Some(status) = answer.http_status { (status) } } " · "
+                        (self.time(answer.answered_at))
+                        @if answer.is_cut { " · " (words.sheet_cut()) }
                     }
-                    pre dir="ltr" { (visible(&text(answer, "body"))) }
-                }
+                    pre dir="ltr" { (visible(&answer.body)) }
+                } @else { p { (words.sheet_no_answer()) } }
             }
         }
     }
 
-    fn proof(&self, bundle: &Value) -> Markup {
+    fn proof(&self, bundle: &Bundle) -> Markup {
         let words = self.words;
         html! {
             section {
                 h2 { (words.sheet_proof()) }
-                p { (words.sheet_hash()) } p { (code(&text(bundle, "sha256"))) }
+                p { (words.sheet_hash()) } p { (code(&bundle.sha256)) }
                 p {
-                    (words.sheet_made(code(&text(bundle, "format")), code(&text(bundle, "made_by")),
-                        self.time(&text(bundle, "made_at"))))
+                    (words.sheet_made(code(FORMAT), code(MADE_BY), self.time(bundle.made_at)))
                 }
             }
             details {
                 summary { (words.sheet_bundle()) }
-                pre dir="ltr" { (escaped(&serde_json::to_string_pretty(bundle).unwrap_or_default())) }
+                pre dir="ltr" { (escaped(&format!("{:#}", bundle.json))) }
             }
         }
     }
@@ -330,17 +296,4 @@ fn escaped(json: &str) -> String {
         }
     }
     escaped
-}
-
-fn rows<'a>(parent: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    parent[key].as_array().into_iter().flatten()
-}
-
-/// A field as text; nothing for null.
-fn text(row: &Value, key: &str) -> String {
-    match &row[key] {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }

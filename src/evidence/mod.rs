@@ -6,55 +6,82 @@
 
 mod html;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::domain::time::Timestamp;
-use crate::store::FinalAnswer;
+use crate::store::{FinalAnswer, History};
 
 pub use html::render;
 
 /// What a bundle says that it is.
 pub const FORMAT: &str = "pcsid-watch/evidence/1";
 
+/// What made it.
+const MADE_BY: &str = concat!("pcsid-watch ", env!("CARGO_PKG_VERSION"));
+
+/// How upstream is asked.
+const METHOD: &str = "GET";
+
 /// What the bundle is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Material {
-    /// One element of [`crate::store::Reports::histories`].
-    pub history: Map<String, Value>,
+    /// The activity.
+    pub history: History,
     /// Upstream's final answer, where one concluded the activity.
     pub final_answer: Option<FinalAnswer>,
     /// The upstream that the database belongs to.
     pub base_url: String,
 }
 
-/// The bundle about one activity.
-pub fn bundle(material: Material, made_at: Timestamp) -> Value {
-    let content = content(material);
-    json!({
-        "format": FORMAT,
-        "made_at": made_at,
-        "made_by": concat!("pcsid-watch ", env!("CARGO_PKG_VERSION")),
-        "sha256": hash(&content),
-        "content": content,
-    })
+impl Material {
+    /// The request that was answered.
+    fn url(&self) -> String {
+        format!("{}/onboarding/{}/pcsid-status", self.base_url, self.history.activity.activity_id)
+    }
 }
 
-fn content(material: Material) -> Value {
-    let Material { mut history, final_answer, base_url } = material;
-    let mut take = |key: &str| history.shift_remove(key).unwrap_or(Value::Null);
-    let (transitions, checks, errors) = (take("transitions"), take("checks"), take("errors"));
-    // What a receiver took, and when, is no evidence of what ClearTax said.
-    for not_upstreams in ["events", "deliveries", "attempts", "former_attempt", "next_poll_at"] {
-        take(not_upstreams);
+/// The bundle about one activity.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    material: Material,
+    made_at: Timestamp,
+    sha256: String,
+    json: Value,
+}
+
+impl Bundle {
+    /// Makes one at this time.
+    ///
+    /// # Errors
+    /// The content can't be written as JSON.
+    pub fn new(material: Material, made_at: Timestamp) -> Result<Self, serde_json::Error> {
+        let content = content(&material)?;
+        let sha256 = hash(&content);
+        let json = json!({
+            "format": FORMAT,
+            "made_at": made_at,
+            "made_by": MADE_BY,
+            "sha256": sha256,
+            "content": content,
+        });
+        Ok(Self { material, made_at, sha256, json })
     }
-    let activity_id = history.get("activity_id").and_then(Value::as_str).unwrap_or_default();
-    let request = json!({
-        "method": "GET",
-        "url": format!("{base_url}/onboarding/{activity_id}/pcsid-status"),
-        "headers": {"vat": history.get("vat"), "x-cleartax-auth-token": "(not part of any record)"},
-    });
-    let final_answer = final_answer.map(|answer| {
+
+    /// As a program reads it.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+}
+
+fn content(material: &Material) -> Result<Value, serde_json::Error> {
+    let History { activity, transitions, checks, errors, .. } = &material.history;
+    // What a receiver took, and when, is no evidence of what ClearTax said; nor is when it is asked again.
+    let mut fields = serde_json::to_value(activity)?;
+    if let Some(fields) = fields.as_object_mut() {
+        fields.shift_remove("next_poll_at");
+    }
+    let final_answer = material.final_answer.as_ref().map(|answer| {
         json!({
             "answered_at": answer.answered_at,
             "http_status": answer.http_status,
@@ -62,14 +89,18 @@ fn content(material: Material) -> Value {
             "is_cut": answer.is_cut,
         })
     });
-    json!({
-        "request": request,
-        "activity": history,
+    Ok(json!({
+        "request": {
+            "method": METHOD,
+            "url": material.url(),
+            "headers": {"vat": activity.vat, "x-cleartax-auth-token": "(not part of any record)"},
+        },
+        "activity": fields,
         "transitions": transitions,
         "checks": checks,
         "errors": errors,
         "final_answer": final_answer,
-    })
+    }))
 }
 
 /// SHA-256 of the canonical form, in hexadecimal digits.
@@ -113,20 +144,21 @@ mod tests {
 
     #[test]
     fn the_hash_is_of_the_content_alone() {
-        let material = || Material {
-            history: json!({"vat": "3", "activity_id": "a", "events": [1], "checks": []})
-                .as_object()
-                .unwrap()
-                .clone(),
-            final_answer: None,
-            base_url: "https://host/base".to_owned(),
+        let made_at = |ms| {
+            let material = Material {
+                history: crate::store::tests::history(),
+                final_answer: None,
+                base_url: "https://host/base".to_owned(),
+            };
+            Bundle::new(material, Timestamp::from_millis(ms)).unwrap().json
         };
-        let first = bundle(material(), Timestamp::from_millis(0));
-        let second = bundle(material(), Timestamp::from_millis(1));
+        let (first, second) = (made_at(0), made_at(1));
         assert_eq!(first["sha256"], second["sha256"]);
         assert_ne!(first["made_at"], second["made_at"]);
         assert_eq!(first["sha256"], hash(&first["content"]));
-        assert_eq!(first["content"]["request"]["url"], "https://host/base/onboarding/a/pcsid-status");
-        assert!(first["content"].to_string().find("events").is_none());
+        assert_eq!(first["content"]["request"]["url"], "https://host/base/onboarding/act-1/pcsid-status");
+        for left_out in ["events", "deliveries", "attempts", "former_attempt", "next_poll_at"] {
+            assert!(!first["content"].to_string().contains(&format!("\"{left_out}\"")), "{left_out}");
+        }
     }
 }

@@ -3,13 +3,12 @@
 use jiff::civil::Date;
 use maud::{Markup, html};
 
-use super::marks::{chip_of, owner_word, state_word};
-use super::rows::{Row, text, text_of, time};
+use super::marks::{chip, owner_word, state_word};
 use super::text::{cut, encoded, moment_stacked, stacked, stored, theirs};
 use super::{Frame, Here, failures, layout, link_to_device, link_to_vat, nothing_registered};
 use crate::domain::activity::State;
 use crate::domain::catalogue::Owner;
-use crate::store::{ActivityOrder, Failure, Table, Total};
+use crate::store::{ActivityOrder, ActivityRow, Failure, Total};
 use crate::words::{Said, Words};
 
 /// The name of "still waiting" among the states to choose from.
@@ -78,8 +77,8 @@ pub struct Search {
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Found {
-    /// Rows with the columns of `report_activities`.
-    pub table: Table,
+    /// The activities.
+    pub activities: Vec<ActivityRow>,
     /// The same rows as failures, where only failures were looked for.
     pub failures: Vec<Failure>,
     /// How many there are in all.
@@ -136,7 +135,7 @@ impl Search {
 /// The list, with the form that filters it.
 pub fn activities(frame: &Frame<'_>, search: &Search, found: &Found) -> Markup {
     let words = frame.words;
-    let rows = found.table.objects();
+    let rows = &found.activities;
     let title = match search.states.as_slice() {
         [state] => words.activities_in(state_word(words, *state)).to_string(),
         _ => words.nav_activities().to_string(),
@@ -152,7 +151,7 @@ pub fn activities(frame: &Frame<'_>, search: &Search, found: &Found) -> Markup {
                 p.total { strong { (total(frame, found.total)) } " " span.soft { (search.sort.word(words)) } }
                 a href=(search.address("/activities.csv", None)) download { (words.as_csv()) }
             }
-            @if found.failures.is_empty() { (list(frame, &rows)) }
+            @if found.failures.is_empty() { (list(frame, rows)) }
             @else { (failures::table(frame, &found.failures, &title)) }
         }
         @if found.next.is_some() || search.is_continued {
@@ -245,7 +244,7 @@ fn form(frame: &Frame<'_>, search: &Search) -> Markup {
     }
 }
 
-fn list(frame: &Frame<'_>, rows: &[Row]) -> Markup {
+fn list(frame: &Frame<'_>, rows: &[ActivityRow]) -> Markup {
     let words = frame.words;
     let (state, vat, reference, added, standing_) =
         (words.col_state(), words.col_vat(), words.col_reference(), words.col_added(), words.col_standing());
@@ -262,17 +261,14 @@ fn list(frame: &Frame<'_>, rows: &[Row]) -> Markup {
             }
             tbody {
                 @for row in rows {
-                    @let of_vat = text_of(row, "vat");
                     tr {
-                        th scope="row" { (link_to_device(of_vat, text_of(row, "activity_id"), text(row, "device_id"))) }
-                        td.state data-label=(state) { (chip_of(frame, text_of(row, "state"))) }
-                        td.whose data-label=(vat) { (link_to_vat(of_vat)) }
+                        th scope="row" { (link_to_device(&row.vat, &row.activity_id, row.device_id.as_deref())) }
+                        td.state data-label=(state) { (chip(frame, row.state)) }
+                        td.whose data-label=(vat) { (link_to_vat(&row.vat)) }
                         td.told data-label=(reference) {
-                            @if let Some(own) = text(row, "reference") { (theirs(&cut(own, 64))) }
+                            @if let Some(own) = &row.reference { (theirs(&cut(own, 64))) }
                         }
-                        td.time data-label=(added) {
-                            @if let Some(at) = time(row, "registered_at") { (moment_stacked(frame, at)) }
-                        }
+                        td.time data-label=(added) { (moment_stacked(frame, row.registered_at)) }
                         td data-label=(standing_) { (standing(frame, row)) }
                     }
                 }
@@ -282,13 +278,13 @@ fn list(frame: &Frame<'_>, rows: &[Row]) -> Markup {
 }
 
 /// How it stands, in a few words: when it ended, or when it is asked for and what was wrong last.
-fn standing(frame: &Frame<'_>, row: &Row) -> Markup {
+fn standing(frame: &Frame<'_>, row: &ActivityRow) -> Markup {
     let words = frame.words;
-    let ended_at = time(row, "concluded_at");
-    let late = html! { @if time(row, "stalled_at").is_some() { i.tag { (words.late()) } " " } };
+    let ended_at = row.concluded_at;
+    let late = html! { @if row.stalled_at.is_some() { i.tag { (words.late()) } " " } };
     html! {
         @if let Some(at) = ended_at { (stacked(frame, words.ended_when(words.distance(frame.now, at)), at)) }
-        @else if let Some(at) = time(row, "next_poll_at") {
+        @else if let Some(at) = row.next_poll_at {
             @if at <= frame.now { (late) (words.due_now()) }
             @else {
                 @let next = words.next_poll_when(words.distance(frame.now, at));
@@ -296,7 +292,7 @@ fn standing(frame: &Frame<'_>, row: &Row) -> Markup {
             }
         }
         @if ended_at.is_none() {
-            @if let Some(error) = text(row, "last_error") { " " span.bad { (stored(frame, error, 100)) } }
+            @if let Some(error) = &row.last_error { " " span.bad { (stored(frame, error, 100)) } }
         }
     }
 }

@@ -2,14 +2,13 @@
 
 use maud::{Markup, Render, html};
 
-use super::marks::{Sign, chip_of, class_of, sign, sign_of, state_word};
-use super::rows::{Row, below, count, text, text_of, time};
+use super::marks::{Sign, chip, class_of, sign, sign_of, state_word};
 use super::text::{clock, code, cut, encoded, how_far, moment, prose, stored, theirs};
 use super::{Frame, Here, action, deliveries, findings, layout, link_to_vat};
 use crate::domain::activity::{State, Vat};
-use crate::domain::catalogue::Language;
 use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::time::Timestamp;
+use crate::store::{ActivityRow, History};
 use crate::words;
 
 /// Longest fact, in characters: a user's own labels fit.
@@ -68,18 +67,15 @@ pub(super) fn banner(frame: &Frame<'_>, said: Option<Said>) -> Markup {
     }
 }
 
-/// An activity's page, from its history as the store tells it.
-pub fn activity(frame: &Frame<'_>, history: &Row, said: Option<Said>) -> Markup {
+/// An activity's page.
+pub fn activity(frame: &Frame<'_>, history: &History, said: Option<Said>) -> Markup {
     let words = frame.words;
-    let (vat, id) = (text_of(history, "vat"), text_of(history, "activity_id"));
-    let state = State::from_label(text_of(history, "state"));
-    let named = match state {
-        Some(state) => state_word(words, state).to_string(),
-        None => text_of(history, "state").to_owned(),
-    };
+    let activity = &history.activity;
+    let ActivityRow { vat, activity_id: id, state, .. } = activity;
+    let named = state_word(words, *state).to_string();
     let main = html! {
         (banner(frame, said))
-        header class={ "headline " (state.map_or("", class_of)) } {
+        header class={ "headline " (class_of(*state)) } {
             p.eyebrow {
                 a href="/activities" { (words.nav_activities()) } " › "
                 (words.vat_named(link_to_vat(vat))) " › " (code(id))
@@ -87,32 +83,31 @@ pub fn activity(frame: &Frame<'_>, history: &Row, said: Option<Said>) -> Markup 
                     " " span.tag title=(words.vat_shape_rule(vat)) { (words.vat_shape_short()) }
                 }
             }
-            h1 data-state=(text_of(history, "state")) {
-                @if let Some(state) = state { (sign(sign_of(state))) }
-                span { strong { (theirs(&named)) } @if let Some(line) = headline(frame, history, state) { ": " (line) } }
+            h1 data-state=(state.label()) {
+                (sign(sign_of(*state)))
+                span { strong { (theirs(&named)) } ": " (headline(frame, history)) }
             }
-            (next_step(frame, history, state))
-            (actions(frame, history, state))
+            (next_step(frame, activity))
+            (actions(frame, activity))
         }
-        (findings::checks(frame, history, state.is_some_and(State::is_concluded)))
+        (findings::checks(frame, history))
         (findings::listed_errors(frame, history))
         (findings::former_attempt(frame, history))
-        (facts(frame, history))
-        (timeline(frame, history, state))
+        (facts(frame, activity))
+        (timeline(frame, history))
         (deliveries::deliveries(frame, history))
-        (evidence(frame, history))
+        (evidence(frame, activity))
     };
     layout(frame, &format!("{named} · {id}"), Here::Elsewhere, &main)
 }
 
 /// What the state means, after its word.
-fn headline(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Option<Markup> {
+fn headline(frame: &Frame<'_>, history: &History) -> Markup {
     let words = frame.words;
-    let registered_at = time(history, "registered_at");
-    let took = registered_at.zip(time(history, "concluded_at")).map(|(from, until)| until.since(from));
-    let took = took.map_or_else(String::new, |took| words.duration(took));
-    let added = registered_at.map_or_else(|| html! {}, |at| how_far(frame, at));
-    Some(match state? {
+    let ActivityRow { state, registered_at, concluded_at, .. } = history.activity;
+    let took = concluded_at.map(|until| words.duration(until.since(registered_at))).unwrap_or_default();
+    let added = how_far(frame, registered_at);
+    match state {
         State::Pending => words.headline_pending(added).render(),
         State::InProgress => words.headline_in_progress(added).render(),
         State::Succeeded => words.headline_succeeded(took).render(),
@@ -123,13 +118,13 @@ fn headline(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Option<Ma
         State::Rejected => words.headline_rejected(took).render(),
         State::Expired => words.headline_expired(took).render(),
         State::Cancelled => words.headline_cancelled(took).render(),
-    })
+    }
 }
 
 /// All of it as a file, for a ticket or an auditor.
-fn evidence(frame: &Frame<'_>, history: &Row) -> Markup {
+fn evidence(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     let words = frame.words;
-    let (vat, id) = (text_of(history, "vat"), text_of(history, "activity_id"));
+    let (vat, id) = (&activity.vat, &activity.activity_id);
     let at =
         |format: &str| format!("/activities/{}/evidence?vat={}&format={format}", encoded(id), encoded(vat));
     html! {
@@ -145,30 +140,25 @@ fn evidence(frame: &Frame<'_>, history: &Row) -> Markup {
 }
 
 /// What to do next: what the conclusion came with, or what its state alone tells.
-fn next_step(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Markup {
+fn next_step(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     let words = frame.words;
-    let key = match words.language() {
-        Language::English => "next_step",
-        Language::Arabic => "next_step_ar",
-    };
-    let step = match (text(history, key), state) {
+    let step = match (activity.next_step_in(words.language()), activity.state) {
         (Some(step), _) => prose(step),
-        (None, Some(State::Failed)) => words.advice_failed().render(),
-        (None, Some(State::Rejected)) => words.advice_rejected().render(),
-        (None, Some(State::Expired | State::Cancelled)) => words.advice_ended().render(),
+        (None, State::Failed) => words.advice_failed().render(),
+        (None, State::Rejected) => words.advice_rejected().render(),
+        (None, State::Expired | State::Cancelled) => words.advice_ended().render(),
         _ => return html! {},
     };
     html! { div.step { strong { (words.next_step_title()) } p { (step) } } }
 }
 
-fn actions(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Markup {
+fn actions(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     let words = frame.words;
-    let (vat, id) = (text_of(history, "vat"), text_of(history, "activity_id"));
+    let ActivityRow { vat, activity_id: id, state, .. } = activity;
     let form = |verb: &str, class: &str, label: words::Said<'_>| {
         let button = html! { button class=(class) type="submit" { (label) } };
         action(frame, &format!("/activities/{}/{verb}", encoded(id)), &[("vat", vat)], &button)
     };
-    let Some(state) = state else { return html! {} };
     html! {
         @if !state.is_concluded() {
             div.actions {
@@ -181,38 +171,38 @@ fn actions(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Markup {
                     }
                 }
             }
-        } @else if next_state(Some(state), Happening::Retried).is_ok() {
+        } @else if next_state(Some(*state), Happening::Retried).is_ok() {
             div.actions { (form("retry", "", words.do_retry())) }
         }
     }
 }
 
-fn facts(frame: &Frame<'_>, history: &Row) -> Markup {
+fn facts(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     let words = frame.words;
-    let said = |key: &str| text(history, key).map(|text| theirs(&cut(text, MAX_FACT_CHARS)));
-    let at = |key: &str| time(history, key).map(|at| moment(frame, at));
-    let n = |key: &str| count(history, key).map(|n| html! { (words.number(n)) });
+    let said = |text: &Option<String>| {
+        let said = text.as_deref().filter(|text| !text.is_empty());
+        said.map(|text| theirs(&cut(text, MAX_FACT_CHARS)))
+    };
+    let at = |at: Option<Timestamp>| at.map(|at| moment(frame, at));
+    let n = |n: u64| html! { (words.number(n)) };
     let facts: [(words::Said<'_>, Option<Markup>); 15] = [
-        (words.col_device(), said("device_id")),
-        (words.col_reference(), said("reference")),
-        (words.fact_status(), said("upstream_status")),
-        (words.fact_pcsid(), said("pcsid_generated")),
-        (words.fact_counts(), counts(frame, history)),
-        (words.fact_created(), at("upstream_created_at")),
-        (words.fact_updated(), at("upstream_updated_at")),
-        (words.fact_completed(), at("upstream_completed_at")),
-        (words.fact_polls(), n("poll_count")),
-        (words.fact_first_poll(), at("first_polled_at")),
-        (words.fact_last_poll(), at("last_polled_at")),
-        (words.fact_next_poll(), at("next_poll_at")),
-        (words.fact_http_status(), count(history, "last_http_status").map(|n| html! { (n) })),
-        (
-            words.fact_bad_answers(),
-            n("consecutive_errors").filter(|_| count(history, "consecutive_errors") > Some(0)),
-        ),
+        (words.col_device(), said(&activity.device_id)),
+        (words.col_reference(), said(&activity.reference)),
+        (words.fact_status(), said(&activity.upstream_status)),
+        (words.fact_pcsid(), said(&activity.pcsid_generated)),
+        (words.fact_counts(), counts(frame, activity)),
+        (words.fact_created(), at(activity.upstream_created_at)),
+        (words.fact_updated(), at(activity.upstream_updated_at)),
+        (words.fact_completed(), at(activity.upstream_completed_at)),
+        (words.fact_polls(), Some(n(activity.poll_count))),
+        (words.fact_first_poll(), at(activity.first_polled_at)),
+        (words.fact_last_poll(), at(activity.last_polled_at)),
+        (words.fact_next_poll(), at(activity.next_poll_at)),
+        (words.fact_http_status(), activity.last_http_status.map(|status| html! { (status) })),
+        (words.fact_bad_answers(), Some(activity.consecutive_errors).filter(|errors| *errors > 0).map(n)),
         (
             words.fact_last_error(),
-            text(history, "last_error").map(|text| stored(frame, text, MAX_FACT_CHARS)),
+            activity.last_error.as_deref().map(|error| stored(frame, error, MAX_FACT_CHARS)),
         ),
     ];
     html! {
@@ -226,13 +216,13 @@ fn facts(frame: &Frame<'_>, history: &Row) -> Markup {
 }
 
 /// Upstream's own counts.
-fn counts(frame: &Frame<'_>, history: &Row) -> Option<Markup> {
+fn counts(frame: &Frame<'_>, activity: &ActivityRow) -> Option<Markup> {
     let words = frame.words;
-    let n = |key: &str| count(history, key);
+    let n = |count: Option<i64>| count.and_then(|n| u64::try_from(n).ok());
     let said: Vec<String> = [
-        n("total_count").map(|n| words.count_total(n)),
-        n("success_count").map(|n| words.count_succeeded(n)),
-        n("failure_count").map(|n| words.count_failed(n)),
+        n(activity.total_count).map(|n| words.count_total(n)),
+        n(activity.success_count).map(|n| words.count_succeeded(n)),
+        n(activity.failure_count).map(|n| words.count_failed(n)),
     ]
     .into_iter()
     .flatten()
@@ -241,38 +231,42 @@ fn counts(frame: &Frame<'_>, history: &Row) -> Option<Markup> {
     (!said.is_empty()).then(|| html! { (said.join(&format!("{} ", words.list_comma()))) })
 }
 
-fn timeline(frame: &Frame<'_>, history: &Row, state: Option<State>) -> Markup {
+fn timeline(frame: &Frame<'_>, history: &History) -> Markup {
     let words = frame.words;
-    let mut steps: Vec<(Timestamp, Markup)> = Vec::new();
-    let mut step = |at: Option<Timestamp>, what: Markup| steps.extend(at.map(|at| (at, what)));
-    step(time(history, "registered_at"), words.step_added().render());
-    step(time(history, "stalled_at"), html! { span.tag { (words.late()) } " " (words.step_stalled()) });
-    for transition in below(history, "transitions") {
-        let (from, to) = (text_of(transition, "from_state"), text_of(transition, "to_state"));
-        step(
-            time(transition, "occurred_at"),
+    let activity = &history.activity;
+    let mut steps: Vec<(Timestamp, Markup)> = vec![(activity.registered_at, words.step_added().render())];
+    if let Some(at) = activity.stalled_at {
+        steps.push((at, html! { span.tag { (words.late()) } " " (words.step_stalled()) }));
+    }
+    for transition in &history.transitions {
+        let (from, to) = (chip(frame, transition.from_state), chip(frame, transition.to_state));
+        steps.push((
+            transition.occurred_at,
             html! {
-                (words.step_transition(chip_of(frame, from), chip_of(frame, to)))
-                @if let Some(status) = count(transition, "http_status") { " " span.soft dir="ltr" { "HTTP " (status) } }
-                @if let Some(reason) = text(transition, "reason") {
+                (words.step_transition(from, to))
+                @if let Some(status) = transition.http_status { " " span.soft dir="ltr" { "HTTP " (status) } }
+                @if let Some(reason) = &transition.reason {
                     div.reason { (stored(frame, reason, MAX_REASON_CHARS)) }
                 }
             },
-        );
+        ));
     }
-    if state.is_some_and(|state| !state.is_concluded()) {
-        step(
-            time(history, "last_polled_at"),
-            html! {
-                (words.step_polled(count(history, "poll_count").unwrap_or(0)))
-                @if let Some(error) = text(history, "last_error") {
-                    div.reason.bad { (stored(frame, error, MAX_REASON_CHARS)) }
-                }
-            },
-        );
-        let next = time(history, "next_poll_at");
-        let what = if next <= Some(frame.now) { words.step_due() } else { words.fact_next_poll() };
-        step(next.map(|at| at.max(frame.now)), what.render());
+    if !activity.state.is_concluded() {
+        if let Some(at) = activity.last_polled_at {
+            steps.push((
+                at,
+                html! {
+                    (words.step_polled(activity.poll_count))
+                    @if let Some(error) = &activity.last_error {
+                        div.reason.bad { (stored(frame, error, MAX_REASON_CHARS)) }
+                    }
+                },
+            ));
+        }
+        if let Some(next) = activity.next_poll_at {
+            let what = if next <= frame.now { words.step_due() } else { words.fact_next_poll() };
+            steps.push((next.max(frame.now), what.render()));
+        }
     }
     // What happened at the same moment stays in the order it was told in.
     steps.sort_by_key(|(at, _)| *at);

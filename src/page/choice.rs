@@ -2,16 +2,15 @@
 
 use maud::{Markup, html};
 
-use super::marks::chip_of;
-use super::rows::{Row, text, text_of, time};
+use super::marks::chip;
 use super::text::{code, cut, moment_stacked, theirs};
 use super::{Frame, Here, layout, path_of};
+use crate::store::ActivityRow;
 
-/// The page for an id that is registered for several VATs; `activities` as the store tells their histories, at
-/// least with the columns of `report_activities`.
-pub fn choose_vat(frame: &Frame<'_>, activities: &[Row]) -> Markup {
+/// The page for an id that is registered for several VATs.
+pub fn choose_vat(frame: &Frame<'_>, activities: &[ActivityRow]) -> Markup {
     let words = frame.words;
-    let id = activities.first().map_or("", |activity| text_of(activity, "activity_id"));
+    let id = activities.first().map_or("", |activity| activity.activity_id.as_str());
     let (state, device, reference, added) =
         (words.col_state(), words.col_device(), words.col_reference(), words.col_added());
     let main = html! {
@@ -26,19 +25,16 @@ pub fn choose_vat(frame: &Frame<'_>, activities: &[Row]) -> Markup {
             }
             tbody {
                 @for activity in activities {
-                    @let vat = text_of(activity, "vat");
                     tr {
-                        th scope="row" { a href=(path_of(vat, id)) { (code(vat)) } }
-                        td data-label=(state) { (chip_of(frame, text_of(activity, "state"))) }
+                        th scope="row" { a href=(path_of(&activity.vat, id)) { (code(&activity.vat)) } }
+                        td data-label=(state) { (chip(frame, activity.state)) }
                         td data-label=(device) {
-                            @if let Some(device) = text(activity, "device_id") { (theirs(&cut(device, 64))) }
+                            @if let Some(device) = &activity.device_id { (theirs(&cut(device, 64))) }
                         }
                         td data-label=(reference) {
-                            @if let Some(own) = text(activity, "reference") { (theirs(&cut(own, 64))) }
+                            @if let Some(own) = &activity.reference { (theirs(&cut(own, 64))) }
                         }
-                        td data-label=(added) {
-                            @if let Some(at) = time(activity, "registered_at") { (moment_stacked(frame, at)) }
-                        }
+                        td data-label=(added) { (moment_stacked(frame, activity.registered_at)) }
                     }
                 }
             }

@@ -5,34 +5,30 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::marks::{delivery_chip, event_word};
-use super::rows::{Row, below, count, text, text_of, time};
 use super::text::{code, encoded, how_far, moment, stored, theirs};
 use super::{Frame, action};
+use crate::store::{ActivityRow, AttemptRow, DeliveryRow, DeliveryStatus, EventRow, History};
 
 /// How many attempts of a delivery are told, the latest.
 const MAX_ATTEMPTS: usize = 50;
 
 /// The events of an activity, each with its deliveries and what was tried.
-pub(super) fn deliveries(frame: &Frame<'_>, history: &Row) -> Markup {
+pub(super) fn deliveries(frame: &Frame<'_>, history: &History) -> Markup {
     let words = frame.words;
     html! {
         section aria-labelledby="events" {
             h2 #events { (words.events_title()) }
-            @if below(history, "events").next().is_none() { p.empty { (words.events_none()) } }
-            @for event in below(history, "events") {
-                @let id = text_of(event, "event_id");
-                @let is_of_event = |row: &&Row| text_of(row, "event_id") == id;
+            @if history.events.is_empty() { p.empty { (words.events_none()) } }
+            @for EventRow { event_id, r#type, occurred_at } in &history.events {
+                @let is_of_event = |delivery: &&DeliveryRow| delivery.event_id == *event_id;
                 article.event {
-                    h3 data-event=(text_of(event, "type")) { (theirs(&event_word(words, text_of(event, "type")))) }
-                    p.note {
-                        @if let Some(at) = time(event, "occurred_at") { (moment(frame, at)) " · " }
-                        (code(text_of(event, "type"))) " · " (code(id))
-                    }
-                    @if !below(history, "deliveries").any(|row| is_of_event(&row)) {
+                    h3 data-event=(r#type) { (theirs(&event_word(words, r#type))) }
+                    p.note { (moment(frame, *occurred_at)) " · " (code(r#type)) " · " (code(event_id)) }
+                    @if !history.deliveries.iter().any(|delivery| is_of_event(&delivery)) {
                         p.soft { (words.no_sink()) }
                     }
                     ul.deliveries {
-                        @for delivery in below(history, "deliveries").filter(is_of_event) {
+                        @for delivery in history.deliveries.iter().filter(is_of_event) {
                             (one(frame, history, delivery))
                         }
                     }
@@ -42,28 +38,28 @@ pub(super) fn deliveries(frame: &Frame<'_>, history: &Row) -> Markup {
     }
 }
 
-fn one(frame: &Frame<'_>, history: &Row, delivery: &Row) -> Markup {
+fn one(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -> Markup {
     let words = frame.words;
-    let (sink, status) = (text_of(delivery, "sink"), text_of(delivery, "status"));
+    let status = delivery.status;
     let when = match status {
-        "delivered" => time(delivery, "delivered_at"),
-        "dead" => time(delivery, "last_attempt_at"),
-        _ => None,
+        DeliveryStatus::Delivered => delivery.delivered_at,
+        DeliveryStatus::Dead => delivery.last_attempt_at,
+        DeliveryStatus::Pending => None,
     };
     html! {
         li {
             div.delivery {
                 p {
-                    (words.delivery_to(html! { strong { (theirs(sink)) } }, delivery_chip(frame, status)))
+                    (words.delivery_to(html! { strong { (theirs(&delivery.sink)) } }, delivery_chip(frame, status)))
                     @if let Some(at) = when { " · " (moment(frame, at)) }
-                    @if status == "pending" {
-                        @if let Some(at) = time(delivery, "next_attempt_at") { " · " (words.next_try(how_far(frame, at))) }
+                    @if status == DeliveryStatus::Pending {
+                        @if let Some(at) = delivery.next_attempt_at { " · " (words.next_try(how_far(frame, at))) }
                     }
-                    @if let Some(n) = count(delivery, "attempts") { " · " (words.n_attempts(n)) }
+                    " · " (words.n_attempts(delivery.attempts))
                 }
-                @if matches!(status, "dead" | "delivered") { (redeliver(frame, history, delivery)) }
+                @if status != DeliveryStatus::Pending { (redeliver(frame, &history.activity, delivery)) }
             }
-            @if let Some(error) = text(delivery, "last_error").filter(|_| status != "delivered") {
+            @if let Some(error) = delivery.last_error.as_deref().filter(|_| status != DeliveryStatus::Delivered) {
                 p.reason.bad { (stored(frame, error, 600)) }
             }
             (attempts(frame, history, delivery))
@@ -71,27 +67,27 @@ fn one(frame: &Frame<'_>, history: &Row, delivery: &Row) -> Markup {
     }
 }
 
-fn redeliver(frame: &Frame<'_>, history: &Row, delivery: &Row) -> Markup {
+fn redeliver(frame: &Frame<'_>, activity: &ActivityRow, delivery: &DeliveryRow) -> Markup {
     let words = frame.words;
     let carried = [
-        ("webhook", text_of(delivery, "sink")),
-        ("vat", text_of(history, "vat")),
-        ("activity_id", text_of(history, "activity_id")),
+        ("webhook", delivery.sink.as_str()),
+        ("vat", activity.vat.as_str()),
+        ("activity_id", activity.activity_id.as_str()),
     ];
     let button = html! {
         button.small type="submit" {
-            (words.do_redeliver()) span.unseen { " " (words.delivery_target(text_of(delivery, "sink"))) }
+            (words.do_redeliver()) span.unseen { " " (words.delivery_target(delivery.sink.as_str())) }
         }
     };
-    let path = format!("/events/{}/redeliver", encoded(text_of(delivery, "event_id")));
+    let path = format!("/events/{}/redeliver", encoded(&delivery.event_id));
     action(frame, &path, &carried, &button)
 }
 
-fn attempts(frame: &Frame<'_>, history: &Row, delivery: &Row) -> Markup {
+fn attempts(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -> Markup {
     let words = frame.words;
-    let attempts: Vec<&Row> = below(history, "attempts")
-        .filter(|attempt| ["event_id", "sink"].iter().all(|key| attempt.get(*key) == delivery.get(*key)))
-        .collect();
+    let is_of_delivery =
+        |attempt: &&AttemptRow| (&attempt.event_id, &attempt.sink) == (&delivery.event_id, &delivery.sink);
+    let attempts: Vec<&AttemptRow> = history.attempts.iter().filter(is_of_delivery).collect();
     let (took, error_) = (words.col_took(), words.col_error());
     html! {
         @if !attempts.is_empty() {
@@ -111,19 +107,15 @@ fn attempts(frame: &Frame<'_>, history: &Row, delivery: &Row) -> Markup {
                     tbody {
                         @for attempt in attempts.iter().rev().take(MAX_ATTEMPTS) {
                             tr {
-                                th scope="row" {
-                                    @if let Some(at) = time(attempt, "attempted_at") { (moment(frame, at)) }
-                                }
+                                th scope="row" { (moment(frame, attempt.attempted_at)) }
                                 td data-label=(took) {
-                                    @if let Some(ms) = count(attempt, "duration_ms") {
-                                        (words.duration(Duration::from_millis(ms)))
-                                    }
+                                    (words.duration(Duration::from_millis(attempt.duration_ms)))
                                 }
                                 td data-label="HTTP" {
-                                    @if let Some(status) = count(attempt, "http_status") { (status) }
+                                    @if let Some(status) = attempt.http_status { (status) }
                                 }
                                 td data-label=(error_) {
-                                    @if let Some(error) = text(attempt, "error") { (stored(frame, error, 600)) }
+                                    @if let Some(error) = &attempt.error { (stored(frame, error, 600)) }
                                 }
                             }
                         }

@@ -1,17 +1,16 @@
 //! What upstream found: the six checks with their errors, and the errors it listed.
 
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::checks::check_name;
-use super::marks::{Sign, chip_of, owner_word, sign};
-use super::rows::{Row, below, count, text, text_of};
+use super::marks::{Sign, chip, owner_word, sign};
 use super::text::{code, cut, prose, their_lines, theirs};
 use super::{Frame, link_to};
-use crate::domain::catalogue::{Language, Severity};
-use crate::domain::report::CHECK_NAMES;
+use crate::domain::catalogue::Severity;
+use crate::domain::report::{CHECK_NAMES, CheckOutcome};
 use crate::domain::rules::page_as_sentence;
 use crate::domain::text::visible;
+use crate::store::{CheckRow, Explained, History};
 
 /// How many errors of a check are told one by one; its whole text has the others.
 const MAX_ERRORS: usize = 100;
@@ -20,19 +19,20 @@ const MAX_ERRORS: usize = 100;
 const MAX_MESSAGE_CHARS: usize = 600;
 
 /// How many checks failed.
-pub(super) fn n_failed(history: &Row) -> usize {
-    below(history, "checks").filter(|check| text_of(check, "outcome") == "FAILED").count()
+pub(super) fn n_failed(history: &History) -> usize {
+    history.checks.iter().filter(|check| check.outcome == CheckOutcome::Failed).count()
 }
 
 /// All six checks in the documented order, whether anything is known of them or not.
-pub(super) fn checks(frame: &Frame<'_>, history: &Row, is_concluded: bool) -> Markup {
+pub(super) fn checks(frame: &Frame<'_>, history: &History) -> Markup {
+    let is_concluded = history.activity.state.is_concluded();
     html! {
         section aria-labelledby="checks" {
             h2 #checks { (frame.words.findings_title()) }
             @if !is_concluded { p.note { (frame.words.findings_later()) } }
             ul.checks {
                 @for name in CHECK_NAMES {
-                    @let check = below(history, "checks").find(|check| text_of(check, "check_name") == name);
+                    @let check = history.checks.iter().find(|check| check.check_name == name);
                     (one(frame, name, check, is_concluded))
                 }
             }
@@ -40,44 +40,43 @@ pub(super) fn checks(frame: &Frame<'_>, history: &Row, is_concluded: bool) -> Ma
     }
 }
 
-fn one(frame: &Frame<'_>, name: &str, check: Option<&Row>, is_concluded: bool) -> Markup {
+fn one(frame: &Frame<'_>, name: &str, check: Option<&CheckRow>, is_concluded: bool) -> Markup {
     let words = frame.words;
-    let outcome = check.map_or("", |check| text_of(check, "outcome"));
+    let outcome = check.map(|check| check.outcome);
     let (class, mark, word) = match outcome {
-        "SUCCEEDED" => ("succeeded", Sign::Good, words.outcome_succeeded()),
-        "FAILED" => ("failed", Sign::Bad, words.outcome_failed()),
+        Some(CheckOutcome::Succeeded) => ("succeeded", Sign::Good, words.outcome_succeeded()),
+        Some(CheckOutcome::Failed) => ("failed", Sign::Bad, words.outcome_failed()),
         _ if is_concluded => ("unreported", Sign::Nothing, words.not_reported()),
         _ => ("unreported", Sign::Waiting, words.outcome_unknown()),
     };
     html! {
         li class=(class) {
             p.check { span class={ "chip " (class) } { (sign(mark)) (check_name(words, name)) } " " span.soft { (word) } }
-            @if let Some(check) = check.filter(|_| outcome == "FAILED") { (failure(frame, check)) }
+            @if let Some(check) = check.filter(|check| check.outcome == CheckOutcome::Failed) { (failure(frame, check)) }
         }
     }
 }
 
-fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
+fn failure(frame: &Frame<'_>, check: &CheckRow) -> Markup {
     let words = frame.words;
-    let errors: Vec<&Row> = below(check, "errors").collect();
-    let n_more =
-        errors.len().saturating_sub(MAX_ERRORS) as u64 + count(check, "errors_left_out").unwrap_or(0);
+    let errors = &check.errors;
+    let n_more = errors.len().saturating_sub(MAX_ERRORS) as u64 + check.errors_left_out;
     html! {
         @if !errors.is_empty() {
             ul.errors {
                 @for error in errors.iter().take(MAX_ERRORS) {
                     li {
-                        @if let Some(rule) = text(error, "rule") { span.rule { (code(rule)) } }
+                        @if let Some(rule) = &error.rule { span.rule { (code(rule)) } }
                         @else { span.rule.soft { (words.no_rule_code()) } }
-                        (severity(frame, error))
-                        span.message { (their_lines(&cut(text_of(error, "message"), MAX_MESSAGE_CHARS))) }
-                        (why(frame, error))
+                        (severity(frame, error.severity))
+                        span.message { (their_lines(&cut(&error.message, MAX_MESSAGE_CHARS))) }
+                        (why(frame, &error.explained))
                     }
                 }
             }
             @if n_more > 0 { p.soft { (words.more_errors(n_more)) } }
         }
-        @if let Some(message) = text(check, "message") {
+        @if let Some(message) = check.message.as_deref().filter(|message| !message.is_empty()) {
             details open[errors.is_empty()] {
                 summary { (words.message_as_written()) }
                 pre.verbatim dir="auto" tabindex="0" { (visible(message)) }
@@ -87,26 +86,23 @@ fn failure(frame: &Frame<'_>, check: &Row) -> Markup {
 }
 
 /// Whether an error blocks.
-fn severity(frame: &Frame<'_>, error: &Row) -> Markup {
-    let severity = Severity::from_label(text_of(error, "severity")).unwrap_or(Severity::Unknown);
+fn severity(frame: &Frame<'_>, severity: Severity) -> Markup {
     html! {
         span class={ "severity " (severity.label()) } { (severity.told().of(frame.words.language())) }
     }
 }
 
 /// What an error means, whose data it is about and what to do about it.
-fn why(frame: &Frame<'_>, error: &Row) -> Markup {
-    let keys = match frame.words.language() {
-        Language::English => ("meaning", "remedy"),
-        Language::Arabic => ("meaning_ar", "remedy_ar"),
-    };
+fn why(frame: &Frame<'_>, explained: &Explained) -> Markup {
+    let language = frame.words.language();
+    let owner = explained.owner.and_then(|owner| owner_word(frame.words, owner.label()));
     html! {
-        @if let Some(meaning) = text(error, keys.0) {
+        @if let Some(meaning) = explained.meaning_in(language) {
             div.why {
                 p { (prose(meaning)) }
                 p.soft {
-                    @if let Some(owner) = owner_word(frame.words, text_of(error, "owner")) { span.owner { (owner) } " " }
-                    @if let Some(remedy) = text(error, keys.1) { (prose(remedy)) }
+                    @if let Some(owner) = owner { span.owner { (owner) } " " }
+                    @if let Some(remedy) = explained.remedy_in(language) { (prose(remedy)) }
                 }
             }
         }
@@ -114,22 +110,20 @@ fn why(frame: &Frame<'_>, error: &Row) -> Markup {
 }
 
 /// How the device's attempt before this one ended, and what has become of its errors.
-pub(super) fn former_attempt(frame: &Frame<'_>, history: &Row) -> Markup {
+pub(super) fn former_attempt(frame: &Frame<'_>, history: &History) -> Markup {
     let words = frame.words;
-    let Some(former) = history.get("former_attempt").and_then(Value::as_object) else { return html! {} };
-    let (vat, id) = (text_of(history, "vat"), text_of(former, "activity_id"));
-    let rules = former.get("rules").and_then(Value::as_object);
-    let kinds =
-        [("fixed", words.rules_fixed()), ("remaining", words.rules_remaining()), ("new", words.rules_new())];
+    let Some(former) = &history.former_attempt else { return html! {} };
     html! {
         section aria-labelledby="former" {
             h2 #former { (words.former_title()) }
-            p { (link_to(vat, id)) " " (chip_of(frame, text_of(former, "state"))) }
-            @if let Some(rules) = rules {
+            p { (link_to(&history.activity.vat, &former.activity_id)) " " (chip(frame, former.state)) }
+            @if let Some(rules) = &former.rules {
                 dl.compared {
-                    @for (key, label) in kinds {
-                        @let codes: Vec<&str> = rules.get(key).and_then(Value::as_array).into_iter().flatten()
-                            .filter_map(Value::as_str).collect();
+                    @for (codes, label) in [
+                        (&rules.fixed, words.rules_fixed()),
+                        (&rules.remaining, words.rules_remaining()),
+                        (&rules.new, words.rules_new()),
+                    ] {
                         div {
                             dt { (label) }
                             dd {
@@ -150,12 +144,12 @@ pub(super) fn former_attempt(frame: &Frame<'_>, history: &Row) -> Markup {
 /// `ErrorList` of the concluding answer, where there is one.
 ///
 /// An entry that names several rules is there once for each.
-pub(super) fn listed_errors(frame: &Frame<'_>, history: &Row) -> Markup {
+pub(super) fn listed_errors(frame: &Frame<'_>, history: &History) -> Markup {
     let words = frame.words;
-    let errors: Vec<&Row> = below(history, "errors").collect();
+    let errors = &history.errors;
     let (source_, message_) = (words.col_source(), words.col_message());
     let is_first = |at: usize| {
-        let entry = |at: usize| errors.get(at).and_then(|error| error.get("entry"));
+        let entry = |at: usize| errors.get(at).map(|error| error.entry);
         at == 0 || entry(at - 1) != entry(at)
     };
     html! {
@@ -171,25 +165,25 @@ pub(super) fn listed_errors(frame: &Frame<'_>, history: &Row) -> Markup {
                         @for (at, error) in errors.iter().enumerate().take(MAX_ERRORS) {
                             tr {
                                 th scope="row" {
-                                    (code(text(error, "rule").or(text(error, "error_code")).unwrap_or("–")))
-                                    " " (severity(frame, error))
+                                    (code(error.rule.as_deref().or(error.error_code.as_deref()).unwrap_or("–")))
+                                    " " (severity(frame, error.severity))
                                 }
                                 td data-label=(source_) {
-                                    @if let Some(source) = text(error, "error_source") { (theirs(source)) }
+                                    @if let Some(source) = &error.error_source { (theirs(source)) }
                                 }
                                 td data-label=(message_) {
-                                    @if let Some(message) = text(error, "error_message").filter(|_| is_first(at)) {
+                                    @if let Some(message) = error.error_message.as_deref().filter(|_| is_first(at)) {
                                         @let said = page_as_sentence(message);
                                         (their_lines(&cut(said.as_deref().unwrap_or(message), MAX_MESSAGE_CHARS)))
                                     }
-                                    (why(frame, error))
+                                    (why(frame, &error.explained))
                                 }
                             }
                         }
                     }
                 }
-                @let n_more = errors.len().saturating_sub(MAX_ERRORS) as u64
-                    + count(history, "errors_left_out").unwrap_or(0);
+                @let n_more =
+                    errors.len().saturating_sub(MAX_ERRORS) as u64 + history.activity.errors_left_out;
                 @if n_more > 0 {
                     p.soft { (words.and_more(n_more)) }
                 }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::Frame;
 use crate::domain::activity::State;
+use crate::store::DeliveryStatus;
 use crate::words::{Said, Words};
 
 /// A small picture, drawn in the colour of the text around it.
@@ -105,14 +106,6 @@ pub(super) fn chip(frame: &Frame<'_>, state: State) -> Markup {
     }
 }
 
-/// The same where the state came as text; one that is not known is shown as it is.
-pub(super) fn chip_of(frame: &Frame<'_>, label: &str) -> Markup {
-    match State::from_label(label) {
-        Some(state) => chip(frame, state),
-        None => super::text::theirs(label),
-    }
-}
-
 /// Who must act, in the words that people use; nothing for an owner that is not known.
 pub(crate) fn owner_word(words: Words, label: &str) -> Option<Said<'static>> {
     match label {
@@ -135,17 +128,15 @@ pub(crate) fn delivery_word(words: Words, status: &str) -> Option<Said<'static>>
 }
 
 /// A delivery's sign and word.
-pub(super) fn delivery_chip(frame: &Frame<'_>, status: &str) -> Markup {
-    let (class, mark) = match status {
-        "delivered" => ("succeeded", Sign::Good),
-        "dead" => ("failed", Sign::Bad),
-        _ => ("pending", Sign::Waiting),
+pub(super) fn delivery_chip(frame: &Frame<'_>, status: DeliveryStatus) -> Markup {
+    let words = frame.words;
+    let (class, mark, word) = match status {
+        DeliveryStatus::Delivered => ("succeeded", Sign::Good, words.delivery_delivered()),
+        DeliveryStatus::Dead => ("failed", Sign::Bad, words.delivery_dead()),
+        DeliveryStatus::Pending => ("pending", Sign::Waiting, words.delivery_pending()),
     };
     html! {
-        span class={ "chip " (class) } data-status=(status) {
-            (sign(mark))
-            @match delivery_word(frame.words, status) { Some(word) => (word), None => (super::text::theirs(status)) }
-        }
+        span class={ "chip " (class) } data-status=(status.label()) { (sign(mark)) (word) }
     }
 }
 

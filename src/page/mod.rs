@@ -24,7 +24,6 @@ mod overview;
 mod plot;
 mod preflight;
 mod renewals;
-mod rows;
 #[cfg(test)]
 mod tests;
 mod text;

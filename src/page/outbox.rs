@@ -4,11 +4,10 @@ use maud::{Markup, html};
 
 use super::activity::{Said as Done, banner};
 use super::marks::{delivery_chip, delivery_word, event_word};
-use super::rows::{Row, count, text, text_of, time};
 use super::text::{cut, encoded, moment_stacked, stacked, stored, theirs};
 use super::{Frame, Here, action, layout, link_to};
 use crate::domain::text::visible;
-use crate::store::{DeliveryStatus, Table, Undelivered};
+use crate::store::{DeliveryRow, DeliveryStatus, OutboxRow, Undelivered};
 
 /// What is shown, and of what.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -32,8 +31,8 @@ pub struct Outbox {
 pub struct OutboxPart {
     /// Their status.
     pub status: DeliveryStatus,
-    /// Rows with the columns of `report_deliveries` and their events' type, VAT and activity.
-    pub table: Table,
+    /// The deliveries.
+    pub rows: Vec<OutboxRow>,
     /// The cursor of what comes after these.
     pub next: Option<String>,
 }
@@ -61,7 +60,7 @@ impl Outbox {
 /// The page.
 pub fn outbox(frame: &Frame<'_>, outbox: &Outbox, said: Option<Done>) -> Markup {
     let words = frame.words;
-    let is_empty = outbox.parts.iter().all(|part| part.table.rows.is_empty());
+    let is_empty = outbox.parts.iter().all(|part| part.rows.is_empty());
     let n_dead = outbox.n_dead();
     let main = html! {
         (banner(frame, said))
@@ -77,7 +76,7 @@ pub fn outbox(frame: &Frame<'_>, outbox: &Outbox, said: Option<Done>) -> Markup 
             }
         }
         @if is_empty { p.empty { (words.deliveries_none()) } }
-        @for part in outbox.parts.iter().filter(|part| !part.table.rows.is_empty()) {
+        @for part in outbox.parts.iter().filter(|part| !part.rows.is_empty()) {
             section {
                 @if let Some(word) = delivery_word(words, part.status.label()) { h2 { (word) } }
                 (list(frame, part))
@@ -142,28 +141,26 @@ fn list(frame: &Frame<'_>, part: &OutboxPart) -> Markup {
                 }
             }
             tbody {
-                @for row in part.table.objects() {
+                @for OutboxRow { vat, activity_id, delivery } in &part.rows {
                     tr {
-                        th scope="row" data-event=(text_of(&row, "type")) {
-                            (theirs(&event_word(words, text_of(&row, "type"))))
+                        th scope="row" data-event=(delivery.r#type) {
+                            (theirs(&event_word(words, &delivery.r#type)))
                         }
-                        td.told data-label=(sink) { (theirs(text_of(&row, "sink"))) }
-                        td.state data-label=(state) { (delivery_chip(frame, text_of(&row, "status"))) }
+                        td.told data-label=(sink) { (theirs(&delivery.sink)) }
+                        td.state data-label=(state) { (delivery_chip(frame, delivery.status)) }
                         td.whose data-label=(activity) {
-                            @if let (Some(vat), Some(id)) = (text(&row, "vat"), text(&row, "activity_id")) {
-                                (link_to(vat, id))
-                            }
+                            @if let (Some(vat), Some(id)) = (vat, activity_id) { (link_to(vat, id)) }
                         }
-                        td.time data-label=(when) { (when_of(frame, part.status, &row)) }
+                        td.time data-label=(when) { (when_of(frame, delivery)) }
                         td data-label=(error_) {
-                            @if part.status != DeliveryStatus::Delivered {
-                                @if let Some(error) = text(&row, "last_error") {
+                            @if delivery.status != DeliveryStatus::Delivered {
+                                @if let Some(error) = &delivery.last_error {
                                     span.bad { (stored(frame, &cut(error, 400), 200)) } " "
                                 }
                             }
-                            @if let Some(n) = count(&row, "attempts") { span.soft { (words.n_attempts(n)) } }
+                            span.soft { (words.n_attempts(delivery.attempts)) }
                         }
-                        td.act { (resend(frame, part.status, &row)) }
+                        td.act { (resend(frame, delivery)) }
                     }
                 }
             }
@@ -171,18 +168,18 @@ fn list(frame: &Frame<'_>, part: &OutboxPart) -> Markup {
     }
 }
 
-fn when_of(frame: &Frame<'_>, status: DeliveryStatus, row: &Row) -> Markup {
+fn when_of(frame: &Frame<'_>, delivery: &DeliveryRow) -> Markup {
     let words = frame.words;
     html! {
-        @match status {
+        @match delivery.status {
             DeliveryStatus::Delivered => {
-                @if let Some(at) = time(row, "delivered_at") { (moment_stacked(frame, at)) }
+                @if let Some(at) = delivery.delivered_at { (moment_stacked(frame, at)) }
             }
             DeliveryStatus::Dead => {
-                @if let Some(at) = time(row, "last_attempt_at") { (moment_stacked(frame, at)) }
+                @if let Some(at) = delivery.last_attempt_at { (moment_stacked(frame, at)) }
             }
             DeliveryStatus::Pending => {
-                @if let Some(at) = time(row, "next_attempt_at") {
+                @if let Some(at) = delivery.next_attempt_at {
                     @if at <= frame.now { (words.due_now()) }
                     @else { (stacked(frame, words.next_try(words.distance(frame.now, at)), at)) }
                 }
@@ -191,17 +188,17 @@ fn when_of(frame: &Frame<'_>, status: DeliveryStatus, row: &Row) -> Markup {
     }
 }
 
-fn resend(frame: &Frame<'_>, status: DeliveryStatus, row: &Row) -> Markup {
+fn resend(frame: &Frame<'_>, delivery: &DeliveryRow) -> Markup {
     let words = frame.words;
     let button = html! {
         button.small type="submit" {
-            (words.do_redeliver()) span.unseen { " " (words.delivery_target(text_of(row, "sink"))) }
+            (words.do_redeliver()) span.unseen { " " (words.delivery_target(delivery.sink.as_str())) }
         }
     };
-    let path = format!("/events/{}/redeliver", encoded(text_of(row, "event_id")));
+    let path = format!("/events/{}/redeliver", encoded(&delivery.event_id));
     html! {
-        @if status != DeliveryStatus::Pending {
-            (action(frame, &path, &[("webhook", text_of(row, "sink")), ("back", "deliveries")], &button))
+        @if delivery.status != DeliveryStatus::Pending {
+            (action(frame, &path, &[("webhook", delivery.sink.as_str()), ("back", "deliveries")], &button))
         }
     }
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use jiff::civil::date;
-use serde_json::json;
 
-use super::rows::Row;
 use super::*;
 use crate::domain::activity::State;
 use crate::domain::catalogue::{Catalogue, Language};
@@ -15,9 +13,9 @@ use crate::domain::gate::{Outage, Trouble};
 use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{
-    Bucket, Cell, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, DeliveryStatus, Durations, Ending,
-    EndingCertificates, EndingCounts, FailingRule, FailingRules, Failure, Overview, Statistics, Table, Total,
-    Undelivered, UnservedVats, VatChecks, Waiting,
+    ActivityRow, Bucket, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, DeliveryStatus, Durations,
+    Ending, EndingCertificates, EndingCounts, Explained, FailingRule, FailingRules, Failure, History,
+    OutboxRow, Overview, Statistics, Total, Undelivered, UnservedVats, VatChecks, Waiting,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_779_786_131_000);
@@ -142,48 +140,49 @@ fn full_overview(text: &str) -> (Overview, Statistics) {
     (overview, statistics)
 }
 
-fn history(state: &str, text: &str) -> Row {
-    let at = NOW.shifted(-60_000).to_string();
-    let check = |name: &str| {
-        json!({ "check_name": name, "outcome": "FAILED", "message": text,
-                                     "errors": [{ "position": 1, "rule": text, "message": text },
-                                                { "position": 2, "rule": null, "message": text }] })
-    };
-    let delivery = |sink: &str, status: &str| {
-        json!({ "type": text, "event_id": "e-1", "sink": sink, "status": status, "attempts": 3,
-                "next_attempt_at": at, "last_attempt_at": at, "last_http_status": 503, "last_error": text,
-                "delivered_at": at })
-    };
-    let history = json!({
-        "vat": "310122393500003", "activity_id": "act-1", "device_id": text, "reference": text, "state": state,
-        "upstream_status": text, "pcsid_generated": text, "total_count": 6, "success_count": 4, "failure_count": 2,
-        "registered_at": NOW.shifted(-312_000).to_string(), "first_polled_at": at, "last_polled_at": at,
-        "next_poll_at": NOW.shifted(5_000).to_string(), "stalled_at": at, "concluded_at": at, "poll_count": 7,
-        "consecutive_errors": 2, "last_http_status": 502, "last_error": text,
-        "transitions": [{ "seq": 1, "from_state": "PENDING", "to_state": text, "occurred_at": at,
-                          "http_status": 200, "reason": text }],
-        "checks": CHECK_NAMES[..5].iter().map(|name| check(name)).collect::<Vec<_>>(),
-        "errors": [{ "position": 1, "error_code": text, "error_message": text, "error_source": text }],
-        "events": [{ "event_id": "e-1", "type": text, "occurred_at": at }],
-        "deliveries": [delivery("erp", "dead"), delivery("crm", "pending"), delivery("log", "delivered")],
-        "attempts": [{ "event_id": "e-1", "sink": "erp", "seq": 1, "attempted_at": at, "duration_ms": 48,
-                       "http_status": 503, "error": text }],
-    });
-    history.as_object().cloned().unwrap()
-}
-
-fn table(text: &str) -> Table {
-    let columns = ["vat", "activity_id", "device_id", "reference", "state", "registered_at", "last_error"];
-    Table::new(&columns, vec![columns.iter().map(|_| Cell::Text(text.to_owned())).collect()])
+/// A history with this text wherever somebody else's may stand.
+fn history(state: State, text: &str) -> History {
+    let mut history = crate::store::tests::history();
+    let given = || Some(text.to_owned());
+    let activity = &mut history.activity;
+    (activity.state, activity.device_id, activity.reference) = (state, given(), given());
+    (activity.upstream_status, activity.pcsid_generated) = (given(), given());
+    (activity.last_error, activity.next_step, activity.next_step_ar) = (given(), given(), given());
+    let explained =
+        Explained { meaning: given(), meaning_ar: given(), remedy: given(), remedy_ar: given(), owner: None };
+    for transition in &mut history.transitions {
+        transition.reason = given();
+    }
+    for check in &mut history.checks {
+        check.message = given();
+        for error in &mut check.errors {
+            (error.rule, error.message, error.explained) = (given(), text.to_owned(), explained.clone());
+        }
+    }
+    for error in &mut history.errors {
+        (error.error_code, error.error_message, error.error_source) = (given(), given(), given());
+        (error.rule, error.explained) = (given(), explained.clone());
+    }
+    for event in &mut history.events {
+        event.r#type = text.to_owned();
+    }
+    for delivery in &mut history.deliveries {
+        (delivery.r#type, delivery.last_error) = (text.to_owned(), given());
+    }
+    for attempt in &mut history.attempts {
+        attempt.error = given();
+    }
+    history
 }
 
 fn outbox_of(text: &str) -> Outbox {
-    let columns =
-        ["event_id", "type", "vat", "activity_id", "sink", "status", "last_error", "last_attempt_at"];
-    let row: Vec<Cell> = columns.iter().map(|_| Cell::Text(text.to_owned())).collect();
     let part = |status| {
-        let table = Table::new(&columns, vec![row.clone()]);
-        OutboxPart { status, table, next: Some("0".to_owned()) }
+        let mut delivery = crate::store::tests::history().deliveries.remove(0);
+        (delivery.event_id, delivery.r#type, delivery.sink) =
+            (text.to_owned(), text.to_owned(), text.to_owned());
+        (delivery.status, delivery.last_error) = (status, Some(text.to_owned()));
+        let row = OutboxRow { vat: Some(text.to_owned()), activity_id: Some(text.to_owned()), delivery };
+        OutboxPart { status, rows: vec![row], next: Some("0".to_owned()) }
     };
     Outbox {
         status: None,
@@ -249,7 +248,13 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         ..Search::default()
     };
     let found = Found {
-        table: table(text),
+        activities: State::ALL
+            .map(|state| ActivityRow {
+                vat: text.to_owned(),
+                activity_id: text.to_owned(),
+                ..history(state, text).activity
+            })
+            .to_vec(),
         failures: Vec::new(),
         total: Total::MoreThan(10),
         next: Some(text.to_owned()),
@@ -266,7 +271,7 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         ("no activities", activities(frame, &Search::default(), &Found::default())),
         ("deliveries", outbox(&sad, &outbox_of(text), Some(Said::Redelivered))),
         ("no deliveries", outbox(frame, &Outbox::default(), None)),
-        ("choice", choose_vat(&sad, &[history(text, text), history("FAILED", text)])),
+        ("choice", choose_vat(&sad, &found.activities)),
         ("refusal", refusal(&sad, text, text)),
         ("certificates", renewals(&sad, &ending(text))),
         ("no certificates", renewals(frame, &EndingCertificates::default())),
@@ -274,8 +279,8 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         ("preflight checked", preflight(&sad, &entered(text), &checked(text))),
         ("preflight unreadable", preflight(&sad, &entered(text), &Outcome::Unreadable(text.to_owned()))),
     ];
-    for state in State::ALL.map(State::label).into_iter().chain([text]) {
-        pages.push((state, activity(&sad, &history(state, text), Some(Said::Due))));
+    for state in State::ALL {
+        pages.push((state.label(), activity(&sad, &history(state, text), Some(Said::Due))));
     }
     let language = frame.words.language().label();
     pages
@@ -361,10 +366,10 @@ fn every_page_has_landmarks_a_title_and_one_headline() {
 
 #[test]
 fn all_six_checks_are_there_whatever_is_known_of_them() {
-    for state in State::ALL.map(State::label) {
-        for checks in [json!([]), json!(null), history(state, "text")["checks"].clone()] {
+    for state in State::ALL {
+        for n_checks in [0, 5, 6] {
             let mut history = history(state, "text");
-            history.insert("checks".to_owned(), checks);
+            history.checks.truncate(n_checks);
             let page = activity(&frame(), &history, None).into_string();
             for name in CHECK_NAMES {
                 assert!(page.contains(&format!("data-check=\"{name}\"")), "{state}: {name}");
@@ -376,7 +381,7 @@ fn all_six_checks_are_there_whatever_is_known_of_them() {
 #[test]
 fn a_state_offers_what_can_be_done_in_it() {
     for state in State::ALL {
-        let page = activity(&frame(), &history(state.label(), "text"), None).into_string();
+        let page = activity(&frame(), &history(state, "text"), None).into_string();
         let offers = |verb: &str| page.contains(&format!("action=\"/activities/act-1/{verb}\""));
         assert_eq!(offers("poll"), !state.is_concluded(), "{state}");
         assert_eq!(offers("cancel"), !state.is_concluded(), "{state}");
@@ -392,7 +397,7 @@ fn a_state_offers_what_can_be_done_in_it() {
 
 #[test]
 fn watching_is_not_stopped_by_one_stray_click() {
-    let page = activity(&frame(), &history("PENDING", "text"), None).into_string();
+    let page = activity(&frame(), &history(State::Pending, "text"), None).into_string();
     let (before, _) = page.split_once("/cancel\"").unwrap();
     let opened = before.matches("<details").count() - before.matches("</details").count();
     assert_eq!(opened, 1, "{page}");
@@ -401,7 +406,7 @@ fn watching_is_not_stopped_by_one_stray_click() {
 
 #[test]
 fn what_is_dead_or_delivered_can_be_redelivered() {
-    let page = activity(&frame(), &history("FAILED", "text"), None).into_string();
+    let page = activity(&frame(), &history(State::Failed, "text"), None).into_string();
     assert_eq!(page.matches("action=\"/events/e-1/redeliver\"").count(), 2, "{page}");
     for sink in ["erp", "log"] {
         assert!(page.contains(&format!("name=\"webhook\" value=\"{sink}\"")), "{sink}");
@@ -413,7 +418,7 @@ fn what_is_dead_or_delivered_can_be_redelivered() {
 fn what_was_done_is_said() {
     for said in [Said::Due, Said::Cancelled, Said::Retried, Said::Redelivered] {
         assert_eq!(Said::from_label(said.label()), Some(said));
-        let page = activity(&frame(), &history("PENDING", "text"), Some(said)).into_string();
+        let page = activity(&frame(), &history(State::Pending, "text"), Some(said)).into_string();
         assert!(page.contains("role=\"status\""), "{said:?}");
     }
     assert_eq!(Said::from_label("<script>"), None);
@@ -562,7 +567,7 @@ fn activities_are_linked_with_their_vat() {
 
 #[test]
 fn text_of_others_brings_its_own_direction() {
-    let page = activity(&frame(), &history("FAILED", "صندوق ١"), None).into_string();
+    let page = activity(&frame(), &history(State::Failed, "صندوق ١"), None).into_string();
     assert!(page.contains("<bdi dir=\"auto\">صندوق ١</bdi>"), "{page}");
     assert!(page.contains("<pre class=\"verbatim\" dir=\"auto\""), "{page}");
 }

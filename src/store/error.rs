@@ -1,8 +1,7 @@
 //! What can go wrong with the database, in sentences that say what to do.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
-
-use serde_json::{Map, Value};
 
 use crate::settings::SecretError;
 
@@ -361,7 +360,7 @@ pub enum StoreError {
     )]
     Damaged {
         /// Where.
-        column: &'static str,
+        column: Cow<'static, str>,
         /// What.
         value: String,
     },
@@ -387,18 +386,22 @@ impl StoreError {
     /// # Errors
     /// [`StoreError::UnknownActivity`] or [`StoreError::AmbiguousActivity`].
     pub fn only(
-        mut found: Vec<Map<String, Value>>,
+        mut found: Vec<super::ActivityRow>,
         wanted: &super::ActivityRef,
-    ) -> Result<Map<String, Value>, StoreError> {
+    ) -> Result<super::ActivityRow, StoreError> {
         match (found.pop(), found.is_empty()) {
             (Some(activity), true) => Ok(activity),
             (None, _) => Err(StoreError::unknown(wanted)),
             (Some(last), false) => {
-                let vats = found.iter().chain([&last]).filter_map(|activity| activity.get("vat")?.as_str());
-                let vats = vats.map(str::to_owned).collect();
+                let vats = found.into_iter().chain([last]).map(|activity| activity.vat).collect();
                 Err(StoreError::AmbiguousActivity { activity_id: wanted.activity_id.to_string(), vats })
             }
         }
+    }
+
+    /// A stored value is none that this program writes.
+    pub(super) fn damaged(column: impl Into<Cow<'static, str>>, value: impl Into<String>) -> StoreError {
+        StoreError::Damaged { column: column.into(), value: value.into() }
     }
 
     /// For `map_err`: wraps a failed statement with what was being done.

@@ -1,7 +1,10 @@
 //! What is told of an activity's end besides the views.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use serde::Serialize;
+
+use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
 
 /// Upstream's final answer about an activity, as it came.
@@ -17,13 +20,44 @@ pub struct FinalAnswer {
     pub is_cut: bool,
 }
 
-/// A device's attempt before another one: which rules it broke that the later one breaks too, or no longer, or newly;
-/// those only where upstream has concluded both.
-#[derive(Debug, serde::Serialize)]
-pub(super) struct FormerAttempt {
-    pub(super) activity_id: String,
-    pub(super) state: String,
-    pub(super) registered_at: Timestamp,
-    pub(super) concluded_at: Option<Timestamp>,
-    pub(super) rules: Option<BTreeMap<&'static str, Vec<String>>>,
+/// A device's attempt before another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FormerAttempt {
+    /// Its activity.
+    pub activity_id: String,
+    /// Where that stands.
+    pub state: State,
+    /// When it was registered.
+    pub registered_at: Timestamp,
+    /// When it concluded.
+    pub concluded_at: Option<Timestamp>,
+    /// What has become of the rules it broke; only where upstream has concluded both attempts.
+    pub rules: Option<ComparedRules>,
+}
+
+/// The rules that two attempts of a device broke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ComparedRules {
+    /// Broken by the former attempt alone.
+    pub fixed: BTreeSet<String>,
+    /// Broken by both.
+    pub remaining: BTreeSet<String>,
+    /// Broken by the later attempt alone.
+    pub new: BTreeSet<String>,
+}
+
+impl ComparedRules {
+    /// Whether an attempt that ended so can be compared: upstream has said which rules it broke.
+    pub(super) const fn knows(state: State) -> bool {
+        matches!(state, State::Succeeded | State::Failed)
+    }
+
+    /// From the rules of each attempt.
+    pub(super) fn of(former: &BTreeSet<String>, later: &BTreeSet<String>) -> Self {
+        Self {
+            fixed: former.difference(later).cloned().collect(),
+            remaining: former.intersection(later).cloned().collect(),
+            new: later.difference(former).cloned().collect(),
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Why activities failed, in a row each.
 
-use serde_json::{Map, Value};
-
-use super::read::Table;
+use super::error::StoreError;
+use super::history::ActivityRow;
+use super::schedule::from_json;
 use crate::domain::time::Timestamp;
 
 /// How many rules of an activity are told.
@@ -33,39 +33,34 @@ pub struct Failure {
     pub next_step_ar: Option<String>,
 }
 
-pub(super) fn text<'a>(row: &'a Map<String, Value>, key: &str) -> &'a str {
-    row.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn of_row(row: &Map<String, Value>) -> Failure {
-    let given = |key: &str| Some(text(row, key)).filter(|text| !text.is_empty()).map(str::to_owned);
+fn of_row(row: &ActivityRow) -> Failure {
     Failure {
-        vat: text(row, "vat").to_owned(),
-        activity_id: text(row, "activity_id").to_owned(),
-        device_id: given("device_id"),
-        reference: given("reference"),
-        concluded_at: Timestamp::parse_lenient(text(row, "concluded_at")),
-        next_step: given("next_step"),
-        next_step_ar: given("next_step_ar"),
+        vat: row.vat.clone(),
+        activity_id: row.activity_id.clone(),
+        device_id: row.device_id.clone(),
+        reference: row.reference.clone(),
+        concluded_at: row.concluded_at,
+        next_step: row.next_step.clone(),
+        next_step_ar: row.next_step_ar.clone(),
         ..Failure::default()
     }
 }
 
-/// The failures behind rows of `report_activities`: by a row's place, the rules as a JSON array, the first error's text,
-/// and the last transition's reason.
+/// Why these activities failed: by an activity's place, the rules as a JSON array, the first error's text, and the last
+/// transition's reason.
 pub(super) fn failures(
-    activities: &Table,
+    activities: &[ActivityRow],
     found: Vec<(i64, String, Option<String>, Option<String>)>,
-) -> Vec<Failure> {
-    let mut failures: Vec<Failure> = activities.objects().iter().map(of_row).collect();
+) -> Result<Vec<Failure>, StoreError> {
+    let mut failures: Vec<Failure> = activities.iter().map(of_row).collect();
     for (nth, rules, message, reason) in found {
         let Some(failure) = usize::try_from(nth).ok().and_then(|nth| failures.get_mut(nth)) else {
             continue;
         };
-        failure.rules = serde_json::from_str(&rules).unwrap_or_default();
+        failure.rules = from_json("check_errors.rule", rules)?;
         failure.rules.truncate(MAX_RULES);
         failure.message = message.filter(|message| !message.trim().is_empty());
         failure.reason = reason;
     }
-    failures
+    Ok(failures)
 }

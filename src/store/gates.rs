@@ -43,10 +43,9 @@ impl TryFrom<GateRow> for StoredGate {
             n_probes: u32::try_from(row.n_probes).unwrap_or(u32::MAX),
         });
         let scope = match row.is_vat {
-            true => Scope::Vat(
-                Vat::parse(&row.name)
-                    .map_err(|_| StoreError::Damaged { column: "vats.vat", value: row.name.clone() })?,
-            ),
+            true => {
+                Scope::Vat(Vat::parse(&row.name).map_err(|_| StoreError::damaged("vats.vat", &row.name))?)
+            }
             false => Scope::Credential(row.name),
         };
         Ok(StoredGate { scope, hold, paused_until: row.paused_until.map(Timestamp::from_millis) })

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
+use super::history::DeliveryRow;
 use super::read::{Argument, Cell, Table};
 use crate::domain::activity::{State, Vat};
 use crate::domain::catalogue::Owner;
@@ -164,7 +167,8 @@ impl DeliveryFilter {
 }
 
 /// How a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeliveryStatus {
     /// It is tried.
     Pending,
@@ -183,6 +187,18 @@ impl DeliveryStatus {
             DeliveryStatus::Dead => "dead",
         }
     }
+}
+
+/// A delivery in a list, with what its event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OutboxRow {
+    /// The event's VAT, where it is about one.
+    pub vat: Option<String>,
+    /// The event's activity, where it is about one that is still there.
+    pub activity_id: Option<String>,
+    /// The delivery.
+    #[serde(flatten)]
+    pub delivery: DeliveryRow,
 }
 
 /// Where a list of activities goes on. Its text is the same number of hexadecimal digits always, and all digits mean

@@ -38,6 +38,8 @@ mod reports;
 mod schedule;
 mod sqlite;
 mod statistics;
+#[cfg(test)]
+pub(crate) mod tests;
 mod upkeep;
 mod work;
 
@@ -51,14 +53,18 @@ pub use certificates::{
 };
 pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use error::StoreError;
-pub use explanations::FinalAnswer;
+pub use explanations::{ComparedRules, FinalAnswer, FormerAttempt};
 pub use failures::Failure;
 pub use files::{Files, Footprint};
 pub use gates::StoredGate;
+pub use history::{
+    ActivityRow, AttemptRow, CheckErrorRow, CheckRow, DeliveryRow, EventRow, Explained, History,
+    ListedErrorRow, TransitionRow,
+};
 pub use intake::Intake;
 pub use lists::{
     ActivityFilter, ActivityOrder, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus,
-    EventFilter, EventPosition, Slice, Span, Total,
+    EventFilter, EventPosition, OutboxRow, Slice, Span, Total,
 };
 pub use member::{Happening, Member, Piece, Wanted};
 pub use overview::{ClosedGate, Overview, Undelivered, Waiting};

@@ -1,7 +1,9 @@
 //! What people look at: the public views, read as tables.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::error::StoreError;
 use crate::domain::time::Timestamp;
 
 /// One value of a table.
@@ -49,6 +51,24 @@ impl Table {
         let object =
             |row: &Vec<Cell>| self.columns.iter().cloned().zip(row.iter().map(Cell::to_json)).collect();
         self.rows.iter().map(object).collect()
+    }
+
+    /// The rows of `view` as values of a type whose fields are its columns.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a field can't hold what its column has.
+    pub fn read<T: DeserializeOwned>(&self, view: &'static str) -> Result<Vec<T>, StoreError> {
+        let read = |row: Map<String, Value>| {
+            let row = Value::Object(row);
+            serde_path_to_error::deserialize(&row).map_err(|err| {
+                let column = err.path().to_string();
+                match row.get(&column) {
+                    Some(value) => StoreError::damaged(format!("{view}.{column}"), value.to_string()),
+                    None => StoreError::damaged(view, err.inner().to_string()),
+                }
+            })
+        };
+        self.objects().into_iter().map(read).collect()
     }
 }
 

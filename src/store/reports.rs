@@ -1,12 +1,11 @@
 //! The face of those who read.
 
-use serde_json::{Map, Value};
-
 use super::activities::ActivityRef;
 use super::certificates::{Ending, EndingCertificates};
 use super::error::StoreError;
 use super::explanations::{FinalAnswer, FormerAttempt};
 use super::failures::Failure;
+use super::history::{ActivityRow, History};
 use super::lists::{
     ActivityFilter, ActivityPosition, DeliveryFilter, DeliveryPosition, EventFilter, EventPosition, Slice,
     Total,
@@ -33,6 +32,14 @@ impl Reports {
         on!(&self.0, store => store.rows_of(view, activity).await)
     }
 
+    /// The activities with this id, one for each VAT where no VAT is named.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn activities_named(&self, activity: &ActivityRef) -> Result<Vec<ActivityRow>, StoreError> {
+        self.rows_of(ActivityView::Activity, activity).await?.read("report_activities")
+    }
+
     /// A report of the command line, at most `limit` rows of it; and whether there are more.
     ///
     /// # Errors
@@ -49,11 +56,11 @@ impl Reports {
         on!(&self.0, store => store.count_activities(filter).await)
     }
 
-    /// The failures behind rows of `report_activities`, in their order.
+    /// Why these activities failed, in their order.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn failures(&self, activities: &Table) -> Result<Vec<Failure>, StoreError> {
+    pub async fn failures(&self, activities: &[ActivityRow]) -> Result<Vec<Failure>, StoreError> {
         on!(&self.0, store => store.failures(activities).await)
     }
 
@@ -111,7 +118,7 @@ impl Reports {
     /// # Errors
     /// [`StoreError::UnknownActivity`] where there is none, [`StoreError::AmbiguousActivity`] where no VAT is named and there
     /// are several; otherwise only those of the database.
-    pub async fn history(&self, wanted: &ActivityRef) -> Result<Map<String, Value>, StoreError> {
+    pub async fn history(&self, wanted: &ActivityRef) -> Result<History, StoreError> {
         history::history(self, wanted).await
     }
 
@@ -119,7 +126,7 @@ impl Reports {
     ///
     /// # Errors
     /// [`StoreError::UnknownActivity`] where there is none; otherwise only those of the database.
-    pub async fn histories(&self, wanted: &ActivityRef) -> Result<Vec<Map<String, Value>>, StoreError> {
+    pub async fn histories(&self, wanted: &ActivityRef) -> Result<Vec<History>, StoreError> {
         history::histories(self, wanted).await
     }
 

@@ -13,7 +13,12 @@ use crate::domain::turns::Candidate;
 
 /// A VAT as the database holds it: validated when it came in.
 pub(super) fn stored_vat(text: String) -> Result<Vat, StoreError> {
-    Vat::parse(&text).map_err(|_| StoreError::Damaged { column: "vats.vat", value: text })
+    Vat::parse(&text).map_err(|_| StoreError::damaged("vats.vat", text))
+}
+
+/// A state as the database holds it.
+pub(super) fn stored_state(label: String) -> Result<State, StoreError> {
+    State::from_label(&label).ok_or_else(|| StoreError::damaged("activities.state", label))
 }
 
 /// An activity as it was when it was claimed.
@@ -71,7 +76,6 @@ impl TryFrom<ActivityRow> for Claimed {
     type Error = StoreError;
 
     fn try_from(row: ActivityRow) -> Result<Self, StoreError> {
-        let damaged = |column, value: &str| StoreError::Damaged { column, value: value.to_owned() };
         let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
         let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(Claimed {
@@ -79,13 +83,12 @@ impl TryFrom<ActivityRow> for Claimed {
             vat_key: row.vat_id,
             revision: row.revision,
             activity: Activity {
-                vat: Vat::parse(&row.vat).map_err(|_| damaged("vats.vat", &row.vat))?,
+                vat: Vat::parse(&row.vat).map_err(|_| StoreError::damaged("vats.vat", &row.vat))?,
                 activity_id: ActivityId::parse(&row.activity_id)
-                    .map_err(|_| damaged("activities.activity_id", &row.activity_id))?,
+                    .map_err(|_| StoreError::damaged("activities.activity_id", &row.activity_id))?,
                 device_id: row.device_id,
                 reference: row.reference,
-                state: State::from_label(&row.state)
-                    .ok_or_else(|| damaged("activities.state", &row.state))?,
+                state: stored_state(row.state)?,
                 round: count(row.round),
                 registered_at: Timestamp::from_millis(row.registered_at),
                 watched_from: Timestamp::from_millis(row.watched_from),
@@ -120,7 +123,7 @@ pub(super) fn claimed(
 
 /// What a query has put together with `json_group_array`.
 pub(super) fn from_json<T: DeserializeOwned>(column: &'static str, text: String) -> Result<T, StoreError> {
-    serde_json::from_str(&text).map_err(|_| StoreError::Damaged { column, value: text })
+    serde_json::from_str(&text).map_err(|_| StoreError::damaged(column, text))
 }
 
 /// How far a sweep has come: the age and the key of the last activity that it read. `None`: at the oldest.

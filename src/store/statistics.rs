@@ -7,6 +7,7 @@ use jiff::civil::Date;
 
 use super::error::StoreError;
 use super::failures::Failure;
+use super::schedule::from_json;
 use crate::domain::activity::State;
 use crate::domain::report::CHECK_NAMES;
 use crate::domain::time::Timestamp;
@@ -247,18 +248,18 @@ pub(super) fn checks_by_vat(
 }
 
 /// From rows of rule, number, positions as a JSON array, and how many rules there are.
-pub(super) fn failing_rules(rows: Vec<(String, i64, String, i64)>) -> FailingRules {
+pub(super) fn failing_rules(rows: Vec<(String, i64, String, i64)>) -> Result<FailingRules, StoreError> {
     let n_rules = rows.first().map_or(0, |(.., n)| count(*n));
     let rules: Vec<_> = rows
         .into_iter()
         .map(|(rule, failed, positions, _)| {
-            let positions: Vec<i64> = serde_json::from_str(&positions).unwrap_or_default();
+            let positions: Vec<i64> = from_json("tally_rules.position", positions)?;
             let mut checks: Vec<usize> = positions.into_iter().filter_map(check_at).collect();
             checks.sort_unstable();
-            FailingRule { rule, n_failed_checks: count(failed), checks }
+            Ok(FailingRule { rule, n_failed_checks: count(failed), checks })
         })
-        .collect();
-    FailingRules { n_more: n_rules.saturating_sub(rules.len() as u64), rules }
+        .collect::<Result<_, StoreError>>()?;
+    Ok(FailingRules { n_more: n_rules.saturating_sub(rules.len() as u64), rules })
 }
 
 /// From rows of conclusions, the latest first.
@@ -266,7 +267,7 @@ pub(super) fn latest_conclusions(rows: Vec<LatestRow>) -> Result<Vec<Conclusion>
     const N_FIRST_RULES: usize = 3;
     rows.into_iter()
         .map(|row| {
-            let mut rules: Vec<String> = serde_json::from_str(&row.rules).unwrap_or_default();
+            let mut rules: Vec<String> = from_json("check_errors.rule", row.rules)?;
             let n_more_rules = rules.len().saturating_sub(N_FIRST_RULES) as u64;
             rules.truncate(N_FIRST_RULES);
             Ok(Conclusion {
@@ -343,7 +344,7 @@ fn count(n: i64) -> u64 {
 }
 
 fn state(column: &'static str, label: String) -> Result<State, StoreError> {
-    State::from_label(&label).ok_or(StoreError::Damaged { column, value: label })
+    State::from_label(&label).ok_or_else(|| StoreError::damaged(column, label))
 }
 
 #[cfg(test)]

@@ -277,10 +277,8 @@ async fn remind(
     for row in rows {
         ids.push(row.0);
         let certificate = certificate(row);
-        let vat = Vat::parse(&certificate.vat).map_err(|_| StoreError::Damaged {
-            column: "certificates.vat",
-            value: certificate.vat.clone(),
-        })?;
+        let vat = Vat::parse(&certificate.vat)
+            .map_err(|_| StoreError::damaged("certificates.vat", &certificate.vat))?;
         let due = due(&certificate, now, renewal);
         events.extend(due.reminder.map(|before| Event::of_renewal(&certificate, &vat, before, now)));
         events.extend(due.end.then(|| Event::of_certificate_end(&certificate, &vat, now)));

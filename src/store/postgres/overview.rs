@@ -29,7 +29,7 @@ impl Store {
         rows.into_iter()
             .map(|(label, n)| match State::from_label(&label) {
                 Some(state) => Ok((state, u64::try_from(n).unwrap_or(0))),
-                None => Err(StoreError::Damaged { column: "tally_states.state", value: label }),
+                None => Err(StoreError::damaged("tally_states.state", label)),
             })
             .collect()
     }

@@ -8,9 +8,9 @@ use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
-use crate::store::failures::{Failure, failures, text};
+use crate::store::failures::{Failure, failures};
+use crate::store::history::ActivityRow;
 use crate::store::lists::ActivityFilter;
-use crate::store::read::Table;
 use crate::store::statistics::{
     ChecksByVat, Conclusion, Day, Durations, FailingRules, LatestRow, N_FAILURES, N_LATEST, N_MONTHS,
     N_RULES, N_VATS, Statistics, UnservedVats, checks_by_vat, day_hours, days, durations, failing_rules,
@@ -53,12 +53,10 @@ impl Store {
             limit: Some(N_FAILURES),
             ..ActivityFilter::default()
         };
-        self.failures(&self.list_activities(&filter).await?.table).await
+        self.failures(&self.list_activities(&filter).await?.table.read("report_activities")?).await
     }
 
-    pub async fn failures(&self, activities: &Table) -> Result<Vec<Failure>, StoreError> {
-        let rows = activities.objects();
-        let column = |key: &str| rows.iter().map(|row| text(row, key).to_owned()).collect::<Vec<_>>();
+    pub async fn failures(&self, activities: &[ActivityRow]) -> Result<Vec<Failure>, StoreError> {
         let found: Vec<(i64, String, Option<String>, Option<String>)> = sqlx::query_as(
             "SELECT j.nth - 1,
                     (SELECT coalesce(json_agg(r.rule ORDER BY r.is_warning, r.first_check, r.first), '[]')::text
@@ -75,12 +73,12 @@ impl Store {
              JOIN vats v ON v.vat = j.vat
              JOIN activities a ON a.vat_id = v.id AND a.activity_id = j.activity_id",
         )
-        .bind(column("vat"))
-        .bind(column("activity_id"))
+        .bind(activities.iter().map(|row| row.vat.clone()).collect::<Vec<_>>())
+        .bind(activities.iter().map(|row| row.activity_id.clone()).collect::<Vec<_>>())
         .fetch_all(self.people())
         .await
         .map_err(StoreError::query("reading why activities failed"))?;
-        Ok(failures(activities, found))
+        failures(activities, found)
     }
 
     async fn conclusions_by_day(&self, now: Timestamp, zone: &Zone) -> Result<Vec<Day>, StoreError> {
@@ -148,7 +146,7 @@ impl Store {
         .fetch_all(self.people())
         .await
         .map_err(StoreError::query("looking for failing rules"))?;
-        Ok(failing_rules(rows))
+        failing_rules(rows)
     }
 
     async fn latest_conclusions(&self) -> Result<Vec<Conclusion>, StoreError> {

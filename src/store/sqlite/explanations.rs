@@ -12,7 +12,8 @@ use crate::domain::catalogue::{Catalogue, Explanation};
 use crate::domain::next_step::NextStep;
 use crate::domain::time::Timestamp;
 use crate::store::activities::ActivityRef;
-use crate::store::explanations::{FinalAnswer, FormerAttempt};
+use crate::store::explanations::{ComparedRules, FinalAnswer, FormerAttempt};
+use crate::store::schedule::stored_state;
 
 impl Store {
     /// Tells every rule that occurred, and every reason to wait, as this catalogue does.
@@ -99,8 +100,8 @@ impl Store {
         let Some((former, former_id, state, registered_at, concluded_at, this, this_state)) = row else {
             return Ok(None);
         };
-        let is_told = |state: &str| matches!(state, "SUCCEEDED" | "FAILED");
-        let rules = if is_told(&state) && is_told(&this_state) {
+        let (state, this_state) = (stored_state(state)?, stored_state(this_state)?);
+        let rules = if ComparedRules::knows(state) && ComparedRules::knows(this_state) {
             let found: Vec<(i64, String)> = sqlx::query_as(
                 "SELECT DISTINCT activity, rule FROM check_errors WHERE activity IN (?1, ?2) AND rule IS NOT NULL",
             )
@@ -112,12 +113,7 @@ impl Store {
             let of = |key: i64| -> BTreeSet<String> {
                 found.iter().filter(|(activity, _)| *activity == key).map(|(_, rule)| rule.clone()).collect()
             };
-            let (before, now) = (of(former), of(this));
-            Some([
-                ("fixed", before.difference(&now).cloned().collect()),
-                ("remaining", before.intersection(&now).cloned().collect()),
-                ("new", now.difference(&before).cloned().collect()),
-            ])
+            Some(ComparedRules::of(&of(former), &of(this)))
         } else {
             None
         };
@@ -127,7 +123,7 @@ impl Store {
             state,
             registered_at: time(registered_at),
             concluded_at: concluded_at.map(time),
-            rules: rules.map(BTreeMap::from),
+            rules,
         }))
     }
 }

@@ -2,18 +2,17 @@
 
 use super::error::StoreError;
 use super::{Store, as_json};
-use crate::store::failures::{Failure, failures, text};
-use crate::store::read::Table;
+use crate::store::failures::{Failure, failures};
+use crate::store::history::ActivityRow;
 
 impl Store {
-    /// The failures behind rows of `report_activities`, in their order.
+    /// Why these activities failed, in their order.
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn failures(&self, activities: &Table) -> Result<Vec<Failure>, StoreError> {
-        let rows = activities.objects();
+    pub async fn failures(&self, activities: &[ActivityRow]) -> Result<Vec<Failure>, StoreError> {
         let keys: Vec<(&str, &str)> =
-            rows.iter().map(|row| (text(row, "vat"), text(row, "activity_id"))).collect();
+            activities.iter().map(|row| (row.vat.as_str(), row.activity_id.as_str())).collect();
         let found: Vec<(i64, String, Option<String>, Option<String>)> = sqlx::query_as(
             "SELECT j.key,
                     (SELECT json_group_array(rule)
@@ -34,6 +33,6 @@ impl Store {
         .fetch_all(&self.reports)
         .await
         .map_err(StoreError::query("reading why activities failed"))?;
-        Ok(failures(activities, found))
+        failures(activities, found)
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
 use crate::store::failures::Failure;
 use crate::store::lists::ActivityFilter;
+use crate::store::schedule::from_json;
 use crate::store::statistics::{
     ChecksByVat, Conclusion, Day, Durations, FailingRules, LatestRow, N_FAILURES, N_LATEST, N_MONTHS,
     N_RULES, N_VATS, Statistics, UnservedVats, checks_by_vat, day_hours, days, durations, failing_rules,
@@ -40,7 +41,7 @@ impl Store {
             limit: Some(N_FAILURES),
             ..ActivityFilter::default()
         };
-        self.failures(&self.list_activities(&filter).await?.table).await
+        self.failures(&self.list_activities(&filter).await?.table.read("report_activities")?).await
     }
 
     async fn conclusions_by_day(&self, now: Timestamp, zone: &Zone) -> Result<Vec<Day>, StoreError> {
@@ -70,7 +71,7 @@ impl Store {
         .fetch_one(&self.reports)
         .await
         .map_err(StoreError::query("reading durations"))?;
-        let rows: Vec<(i64, i64)> = serde_json::from_str(&rows).unwrap_or_default();
+        let rows: Vec<(i64, i64)> = from_json("tally_durations", rows)?;
         Ok(durations(rows))
     }
 
@@ -110,7 +111,7 @@ impl Store {
         .fetch_all(&self.reports)
         .await
         .map_err(StoreError::query("looking for failing rules"))?;
-        Ok(failing_rules(rows))
+        failing_rules(rows)
     }
 
     async fn latest_conclusions(&self) -> Result<Vec<Conclusion>, StoreError> {
