@@ -82,6 +82,7 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
         "sink",
         "status",
         "attempts",
+        "last_attempt_at",
         "next_attempt_at",
         "last_error",
         "delivered_at",

@@ -332,7 +332,7 @@ fn said<T>(row: Result<T, String>, fields: [Option<&str>; 4], words: Words) -> R
         let said = words.stored(&sentence).unwrap_or(sentence);
         // As a spreadsheet shows a long number in a narrow column, and then saves it.
         match fields[0].is_some_and(|vat| vat.contains("E+")) {
-            true => format!("{said}; {}", words.import_shortened()),
+            true => words.import_also(said, words.import_shortened()).to_string(),
             false => said,
         }
     })

@@ -113,7 +113,11 @@ impl Eyes {
                 ),
                 "owner" | "next_step_owner" | "last_failure_owner" => word(owner_word(words, text), text),
                 "reason" | "held_reason" | "last_error" | "an_error" => self.stored(text),
-                column if column.ends_with("_at") => self.time(text),
+                "upkeep" => match text.as_str() {
+                    "yes" => words.yes().to_string(),
+                    _ => words.no().to_string(),
+                },
+                column if is_time(column) => self.time(text),
                 _ => one_line(text),
             },
         }
@@ -275,16 +279,21 @@ pub(super) fn for_eyes(table: &Table, shown: &[&str], eyes: &Eyes) -> String {
     if table.rows.is_empty() {
         lines.push(format!("({})", eyes.words.none()));
     }
-    let has_times = table.columns.iter().any(|column| column.ends_with("_at") || column == "standing");
+    let has_times = table.columns.iter().any(|column| is_time(column) || column == "standing");
     if let (true, true, Some(at)) = (has_times, !table.rows.is_empty(), some_time(table)) {
         lines.extend(wrapped(&eyes.zone_note(at), eyes.width));
     }
     lines.join("\n")
 }
 
+/// Whether a column holds times.
+fn is_time(column: &str) -> bool {
+    column.ends_with("_at") || matches!(column, "since" | "last_sign_of_life")
+}
+
 /// The first time in a table.
 fn some_time(table: &Table) -> Option<Timestamp> {
-    let at = table.columns.iter().position(|column| column.ends_with("_at"))?;
+    let at = table.columns.iter().position(|column| is_time(column))?;
     table.rows.iter().find_map(|row| match row.get(at) {
         Some(Cell::Text(text)) => Timestamp::parse_lenient(text),
         _ => None,
@@ -300,6 +309,7 @@ fn heading(words: Words, name: &str) -> String {
         "attempts" => words.col_attempts(),
         "attempts_until_pcsid" => words.col_attempts_until_pcsid(),
         "cancelled" => words.state_cancelled(),
+        "credentials" => words.col_credentials(),
         "check_name" => words.col_check(),
         "concluded_at" => words.col_ended(),
         "consecutive_errors" => words.fact_bad_answers(),
@@ -317,10 +327,12 @@ fn heading(words: Words, name: &str) -> String {
         "last_failure_owner" | "owner" => words.col_owner(),
         "last_polled_at" => words.fact_last_poll(),
         "last_seen_at" => words.col_last_seen(),
-        "latest_attempt_at" => words.col_latest_attempt(),
+        "last_sign_of_life" => words.col_last_sign(),
+        "last_attempt_at" | "latest_attempt_at" => words.col_latest_attempt(),
         "latest_state" | "state" | "status" => words.col_state(),
         "meaning" | "meaning_ar" => words.col_meaning(),
         "message" => words.col_message(),
+        "name" => words.col_daemon(),
         "next_attempt_at" => words.col_next_attempt(),
         "next_poll_at" => words.fact_next_poll(),
         "not_reported" => words.not_reported(),
@@ -336,13 +348,17 @@ fn heading(words: Words, name: &str) -> String {
         "remedy" | "remedy_ar" => words.col_todo(),
         "rule" => words.col_rule(),
         "severity" => words.col_severity(),
+        "since" => words.col_since(),
         "sink" => words.col_sink(),
+        "sinks" => words.col_sinks(),
         "stalled_at" => words.col_late_since(),
         "standing" => words.col_standing(),
         "succeeded" => words.col_succeeded(),
         "type" => words.col_event(),
+        "upkeep" => words.col_upkeep(),
         "vat" => words.col_vat(),
         "vats" => words.col_vats(),
+        "version" => words.col_version(),
         other => return one_line(&other.replace('_', " ")),
     };
     said.to_string()
@@ -561,6 +577,29 @@ mod tests {
         assert!(!wide.contains("Reference"), "{wide}");
         let narrow = for_eyes(&table(), &[], &eyes(Language::English, 40));
         assert!(narrow.starts_with("BR-KSA-37\n  Check"), "{narrow}");
+    }
+
+    #[test]
+    fn the_daemons_on_a_database_are_told_in_the_readers_language_and_time() {
+        let text = |text: &str| Cell::Text(text.to_owned());
+        let replicas = Table::new(
+            &["name", "version", "since", "last_sign_of_life", "credentials", "sinks", "upkeep"],
+            vec![vec![
+                text("till"),
+                text("0.1.0"),
+                text("2026-05-26T09:02:11.000Z"),
+                text("2026-05-26T09:05:11.000Z"),
+                text("main"),
+                Cell::Null,
+                text("yes"),
+            ]],
+        );
+        let drawn = for_eyes(&replicas, &[], &eyes(Language::Arabic, 160));
+        for part in
+            ["الخدمة", "الإصدار", "آخر إشارة", "رموز الوصول", "الصيانة", "نعم", "12:02", "12:05", "UTC+3"]
+        {
+            assert!(drawn.contains(part), "{part} is missing in\n{drawn}");
+        }
     }
 
     #[test]
