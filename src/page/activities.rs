@@ -237,7 +237,7 @@ fn form(frame: &Frame<'_>, search: &Search) -> Markup {
                 }
             }
             div.field.buttons {
-                button type="submit" { (words.find_button()) }
+                button.main type="submit" { (words.find_button()) }
                 @if !search.is_for_anything() { a href="/activities" { (words.clear()) } }
             }
         }

@@ -162,7 +162,7 @@ fn actions(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     html! {
         @if !state.is_concluded() {
             div.actions {
-                (form("poll", "", words.do_poll()))
+                (form("poll", "main", words.do_poll()))
                 details.danger {
                     summary { (words.do_cancel_first()) }
                     div {
@@ -172,7 +172,7 @@ fn actions(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
                 }
             }
         } @else if next_state(Some(*state), Happening::Retried).is_ok() {
-            div.actions { (form("retry", "", words.do_retry())) }
+            div.actions { (form("retry", "main", words.do_retry())) }
         }
     }
 }

@@ -53,7 +53,10 @@ fn one(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -> Markup {
                     (words.delivery_to(html! { strong { (theirs(&delivery.sink)) } }, delivery_chip(frame, status)))
                     @if let Some(at) = when { " · " (moment(frame, at)) }
                     @if status == DeliveryStatus::Pending {
-                        @if let Some(at) = delivery.next_attempt_at { " · " (words.next_try(how_far(frame, at))) }
+                        @if let Some(at) = delivery.next_attempt_at {
+                            " · "
+                            @if at <= frame.now { (words.due_now()) } @else { (words.next_try(how_far(frame, at))) }
+                        }
                     }
                     " · " (words.n_attempts(delivery.attempts))
                 }

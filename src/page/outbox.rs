@@ -72,7 +72,7 @@ pub fn outbox(frame: &Frame<'_>, outbox: &Outbox, said: Option<Done>) -> Markup 
                 p { (words.deliveries_dead(n_dead)) }
                 @let carried = outbox.sink.as_deref().map(|sink| ("webhook", sink));
                 (action(frame, "/deliveries/redeliver", carried.as_slice(),
-                    &html! { button type="submit" { (words.do_redeliver_all()) } }))
+                    &html! { button.main type="submit" { (words.do_redeliver_all()) } }))
             }
         }
         @if is_empty { p.empty { (words.deliveries_none()) } }

@@ -138,7 +138,7 @@ fn form(frame: &Frame<'_>, entered: &Entered) -> Markup {
                 }
                 p.note { (words.preflight_paste_note()) }
             }
-            p { button type="submit" { (words.preflight_check()) } }
+            p { button.main type="submit" { (words.preflight_check()) } }
         }
     }
 }
