@@ -14,8 +14,9 @@ use crate::domain::time::Timestamp;
 /// Up to how many activities are counted one by one; beyond, a list says "more than".
 pub(super) const MAX_COUNTED: u64 = 10_000;
 
-/// Up to how many activities with a rule are looked up by it; with more, the list is walked and each one asked.
-pub(super) const MAX_BY_RULE: i64 = 20_000;
+/// Up to how many activities with a rule, in a state or with a name are looked up by it; with more, the list is walked and
+/// each one asked.
+pub(super) const MAX_LOOKED_UP: i64 = 20_000;
 
 /// Bytes of events in one slice, about: what is read is less than this and one event more.
 pub(super) const MAX_SLICE_BYTES: usize = 4 * 1024 * 1024;
@@ -52,6 +53,11 @@ impl ActivityOrder {
             ActivityOrder::LatestAdded | ActivityOrder::FirstAdded => "registered_at",
             ActivityOrder::LatestEnded | ActivityOrder::FirstEnded => "concluded_at",
         }
+    }
+
+    /// Whether those that have not concluded are left out.
+    pub(super) const fn is_by_end(self) -> bool {
+        matches!(self, ActivityOrder::LatestEnded | ActivityOrder::FirstEnded)
     }
 
     pub(super) const fn direction(self) -> &'static str {
@@ -112,7 +118,7 @@ impl ActivityFilter {
     /// of which what it lets through is found in the order that is wanted.
     pub(super) fn is_dear(&self) -> bool {
         let Self { states, vat, order, after, limit, .. } = self.clone();
-        let is_by_end = matches!(order, ActivityOrder::LatestEnded | ActivityOrder::FirstEnded);
+        let is_by_end = order.is_by_end();
         let n_asked =
             [vat.is_some(), !states.is_empty(), is_by_end].into_iter().filter(|is_asked| *is_asked).count();
         n_asked > 1 || *self != Self { states, vat, order, after, limit, ..Self::default() }

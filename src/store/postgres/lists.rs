@@ -209,7 +209,7 @@ fn keys_of(filter: &ActivityFilter, limit: Argument<'static>) -> (String, Vec<Ar
         };
         conditions.add(condition, [Argument::Integer(after.at), Argument::Integer(after.activity)]);
     }
-    if matches!(filter.order, ActivityOrder::LatestEnded | ActivityOrder::FirstEnded) {
+    if filter.order.is_by_end() {
         conditions.add("a.concluded_at IS NOT NULL", []);
     }
     let Conditions { text, mut arguments } = conditions;

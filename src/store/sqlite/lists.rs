@@ -7,24 +7,41 @@ use super::{Store, as_json};
 use crate::domain::activity::{State, Vat};
 use crate::store::lists::{
     ActivityFilter, ActivityOrder, ActivityPosition, Conditions, DeliveryFilter, DeliveryPosition,
-    DeliveryStatus, EventFilter, EventPosition, MAX_BY_RULE, MAX_COUNTED, MAX_PARTS, MAX_SLICE_BYTES, Slice,
-    Total, probing_limit, slice, slice_of_events,
+    DeliveryStatus, EventFilter, EventPosition, MAX_COUNTED, MAX_LOOKED_UP, MAX_PARTS, MAX_SLICE_BYTES,
+    Slice, Total, probing_limit, slice, slice_of_events,
 };
 use crate::store::read::{Argument, Cell, Table};
 use crate::words::folded;
 
-/// What a filter asks of each activity `a`, of `state` where there is one; with `walks_texts` of its search text `s` too.
-fn conditions(
-    filter: &ActivityFilter,
-    state: Option<State>,
+/// How the activities of a filter are found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Way {
+    /// All search texts `s` are walked through, and the activity of each that fits is looked at.
     walks_texts: bool,
+    /// So few have the rule that they are looked up by it.
     rule_is_rare: bool,
-) -> Conditions<'static> {
+    /// States of so many activities that looking one up would find too many to sort.
+    frequent: Vec<State>,
+    /// All that the search finds, where that is few, as a JSON array.
+    named: Option<String>,
+}
+
+/// The parts of names that a filter looks for.
+fn parts(filter: &ActivityFilter) -> Vec<String> {
+    let folded = filter.search.as_deref().map(folded).unwrap_or_default();
+    folded.split_whitespace().take(MAX_PARTS).map(str::to_owned).collect()
+}
+
+/// What a filter asks of each activity `a`, of `state` where there is one, and of its search text `s` where those are walked.
+fn conditions(filter: &ActivityFilter, state: Option<State>, way: &Way) -> Conditions<'static> {
     let owned = |text: &str| Argument::Owned(Some(text.to_owned()));
     let mut conditions = Conditions::new();
-    let parts = filter.search.as_deref().map(folded).unwrap_or_default();
-    for part in parts.split_whitespace().take(MAX_PARTS) {
-        let condition = match walks_texts {
+    let looked_for = if way.named.is_some() { Vec::new() } else { parts(filter) };
+    if let Some(named) = &way.named {
+        conditions.add("a.id IN (SELECT value FROM json_each(?))", [owned(named)]);
+    }
+    for part in &looked_for {
+        let condition = match way.walks_texts {
             true => "instr(s.text, ?) > 0",
             false => {
                 "EXISTS (SELECT 1 FROM search_texts s
@@ -34,7 +51,9 @@ fn conditions(
         conditions.add(condition, [owned(part)]);
     }
     if let Some(state) = state {
-        conditions.add("a.state = ?", [owned(state.label())]);
+        // The plus keeps the state's index out of it.
+        let condition = if way.frequent.contains(&state) { "+a.state = ?" } else { "a.state = ?" };
+        conditions.add(condition, [owned(state.label())]);
     }
     if let Some(vat) = &filter.vat {
         conditions.add("a.vat_id = (SELECT id FROM vats WHERE vat = ?)", [owned(vat.as_str())]);
@@ -43,7 +62,7 @@ fn conditions(
         conditions.add("a.next_step_owner = ?", [owned(owner.label())]);
     }
     if let Some(rule) = &filter.rule {
-        let condition = match rule_is_rare {
+        let condition = match way.rule_is_rare {
             true => "a.id IN (SELECT activity FROM check_errors WHERE rule = ?)",
             false => "EXISTS (SELECT 1 FROM check_errors e WHERE e.activity = a.id AND +e.rule = ?)",
         };
@@ -56,6 +75,9 @@ fn conditions(
         conditions.add("a.reference = ?", [owned(reference)]);
     }
     conditions.span("a.registered_at >= ?", "a.registered_at < ?", filter.registered);
+    if way.walks_texts {
+        conditions.span("s.registered_at >= ?", "s.registered_at < ?", filter.registered);
+    }
     conditions.span("a.concluded_at >= ?", "a.concluded_at < ?", filter.concluded);
     if let Some(after) = filter.after {
         let condition = match filter.order {
@@ -65,7 +87,7 @@ fn conditions(
             ActivityOrder::FirstEnded => "(a.concluded_at, a.id) > (?, ?)",
         };
         conditions.add(condition, [Argument::Integer(after.at), Argument::Integer(after.activity)]);
-        if walks_texts {
+        if way.walks_texts {
             let condition = match filter.order {
                 ActivityOrder::FirstAdded | ActivityOrder::FirstEnded => "s.registered_at >= ?",
                 ActivityOrder::LatestAdded | ActivityOrder::LatestEnded => "s.registered_at <= ?",
@@ -73,7 +95,7 @@ fn conditions(
             conditions.add(condition, [Argument::Integer(after.at)]);
         }
     }
-    if matches!(filter.order, ActivityOrder::LatestEnded | ActivityOrder::FirstEnded) {
+    if filter.order.is_by_end() {
         conditions.add("a.concluded_at IS NOT NULL", []);
     }
     conditions
@@ -94,7 +116,7 @@ impl Store {
         filter: &ActivityFilter,
     ) -> Result<Slice<ActivityPosition>, StoreError> {
         let (column, direction) = (filter.order.column(), filter.order.direction());
-        let (keys, arguments) = self.keys_of(filter, probing_limit(filter.limit)).await?;
+        let (keys, arguments) = self.keys_of(filter, filter.order, probing_limit(filter.limit)).await?;
         let statement = format!(
             "SELECT r.*, k.at_ms, k.id
              FROM ({keys}) k
@@ -132,7 +154,8 @@ impl Store {
             (statement.to_owned(), vec![Argument::Owned(Some(states)), Argument::Owned(vat)], false)
         } else {
             let limit = Argument::Integer(i64::try_from(MAX_COUNTED).unwrap_or(i64::MAX) + 1);
-            let (keys, arguments) = self.keys_of(&everything, limit).await?;
+            // In the order in which they are found soonest.
+            let (keys, arguments) = self.keys_of(&everything, ActivityOrder::LatestAdded, limit).await?;
             (format!("SELECT count(*) FROM ({keys})"), arguments, true)
         };
         let table = self.list("counting activities", is_bounded, statement, &arguments).await?;
@@ -143,33 +166,87 @@ impl Store {
         Ok(if is_bounded && n > MAX_COUNTED { Total::MoreThan(MAX_COUNTED) } else { Total::Exactly(n) })
     }
 
-    /// A statement that yields the activities of a filter as `id` and `at_ms`, in order.
+    /// How the activities of a filter are best found in an order.
+    async fn way_to(&self, filter: &ActivityFilter, order: ActivityOrder) -> Result<Way, StoreError> {
+        let mut way = Way::default();
+        if let Some(rule) = &filter.rule {
+            way.rule_is_rare = self.activities_with(rule).await? <= MAX_LOOKED_UP;
+        }
+        // With a VAT that VAT's activities are walked through.
+        if filter.vat.is_some() || way.rule_is_rare {
+            return Ok(way);
+        }
+        // A search alone is a walk through what is searched in, which has the order of registration.
+        way.walks_texts = filter.search.is_some() && !order.is_by_end();
+        if order.is_by_end() {
+            way.frequent = self.frequent(&filter.states).await?;
+            if filter.search.is_some() {
+                way.named = self.named(filter).await?;
+            }
+        }
+        Ok(way)
+    }
+
+    /// Those of these states in which very many activities are.
+    async fn frequent(&self, states: &[State]) -> Result<Vec<State>, StoreError> {
+        if states.is_empty() {
+            return Ok(Vec::new());
+        }
+        let labels: Vec<String> = sqlx::query_scalar(
+            "SELECT state FROM tally_states WHERE state IN (SELECT value FROM json_each(?1))
+             GROUP BY state HAVING sum(n) > ?2",
+        )
+        .bind(states_as_json(states)?)
+        .bind(MAX_LOOKED_UP)
+        .fetch_all(&self.reports)
+        .await
+        .map_err(StoreError::query("counting states"))?;
+        Ok(labels.iter().filter_map(|label| State::from_label(label)).collect())
+    }
+
+    /// The activities that a search finds, as a JSON array; `None`: they are many.
+    async fn named(&self, filter: &ActivityFilter) -> Result<Option<String>, StoreError> {
+        let mut conditions = Conditions::new();
+        for part in parts(filter) {
+            conditions.add("instr(s.text, ?) > 0", [Argument::Owned(Some(part))]);
+        }
+        conditions.span("s.registered_at >= ?", "s.registered_at < ?", filter.registered);
+        let Conditions { text, mut arguments } = conditions;
+        arguments.push(Argument::Integer(MAX_LOOKED_UP + 1));
+        let statement = format!("SELECT s.activity FROM search_texts s {text} LIMIT ?");
+        let table = self.list("searching", true, statement, &arguments).await?;
+        let ids: Vec<i64> = table
+            .rows
+            .iter()
+            .filter_map(|row| match row.first() {
+                Some(Cell::Integer(id)) => Some(*id),
+                _ => None,
+            })
+            .collect();
+        let is_few = i64::try_from(ids.len()).is_ok_and(|n| n <= MAX_LOOKED_UP);
+        is_few.then(|| as_json(&ids)).transpose()
+    }
+
+    /// A statement that yields the activities of a filter as `id` and `at_ms`, in an order.
     async fn keys_of(
         &self,
         filter: &ActivityFilter,
+        order: ActivityOrder,
         limit: Argument<'static>,
     ) -> Result<(String, Vec<Argument<'static>>), StoreError> {
-        let (column, direction) = (filter.order.column(), filter.order.direction());
-        let rule_is_rare = match &filter.rule {
-            Some(rule) => self.activities_with(rule).await? <= MAX_BY_RULE,
-            None => false,
-        };
-        // A search alone is a walk through what is searched in. With a VAT it is one through that VAT's activities.
-        let walks_texts = filter.search.is_some()
-            && filter.vat.is_none()
-            && !rule_is_rare
-            && matches!(filter.order, ActivityOrder::LatestAdded | ActivityOrder::FirstAdded);
-        let from = match walks_texts {
+        let (column, direction) = (order.column(), order.direction());
+        let way = self.way_to(filter, order).await?;
+        let from = match way.walks_texts {
             true => "search_texts s CROSS JOIN activities a ON a.id = s.activity",
             false => "activities a",
         };
-        let order = match walks_texts {
+        let order = match way.walks_texts {
             true => format!("s.registered_at {direction}, s.activity {direction}"),
             false => format!("a.{column} {direction}, a.id {direction}"),
         };
         let mut arguments = Vec::new();
         let mut one = |state: Option<State>| -> Result<String, StoreError> {
-            let mut conditions = conditions(filter, state, walks_texts, rule_is_rare);
+            let mut conditions = conditions(filter, state, &way);
             arguments.append(&mut conditions.arguments);
             arguments.push(limit.clone());
             let text = conditions.text;
@@ -355,6 +432,54 @@ mod tests {
         assert_eq!(found(&store, &ActivityFilter { after: first.last, ..oldest }).await, ["act-2"]);
         let states = vec![State::Pending, State::InProgress];
         assert_eq!(found(&store, &ActivityFilter { states, ..search("till") }).await, ["act-3", "act-2"]);
+    }
+
+    #[tokio::test]
+    async fn what_ended_last_is_found_whether_many_or_few_are_in_its_state() {
+        let names = ["act-1", "act-2", "till-3", "act-4", "act-5"];
+        let (store, _folder) = store_with(&names.map(|id| named("310122393500003", id, "till", ""))).await;
+        for (id, state, concluded_at) in
+            [(1, "FAILED", 9_000), (2, "FAILED", 7_000), (3, "FAILED", 8_000), (4, "EXPIRED", 9_500)]
+        {
+            let conclude = "UPDATE activities SET state = ?, concluded_at = ? WHERE id = ?";
+            let conclude = sqlx::query(conclude).bind(state).bind(concluded_at).bind(id);
+            conclude.execute(&store.writer).await.unwrap();
+        }
+        let ended = |states: &[State], search: Option<&str>| ActivityFilter {
+            order: ActivityOrder::LatestEnded,
+            states: states.to_vec(),
+            search: search.map(str::to_owned),
+            ..ActivityFilter::default()
+        };
+        // First as it is, then as if there were very many.
+        for n in [1, MAX_LOOKED_UP + 1] {
+            let tell = "INSERT OR REPLACE INTO tally_states SELECT id, 'FAILED', ?1 FROM vats";
+            sqlx::query(tell).bind(n).execute(&store.writer).await.unwrap();
+            for (filter, ids) in [
+                (ended(&[], None), vec!["act-4", "act-1", "till-3", "act-2"]),
+                (ended(&[State::Failed], None), vec!["act-1", "till-3", "act-2"]),
+                (ended(&[State::Failed], Some("act")), vec!["act-1", "act-2"]),
+                (ended(&[], Some("act")), vec!["act-4", "act-1", "act-2"]),
+                (ended(&[State::Failed, State::Expired], Some("4")), vec!["act-4"]),
+                (ended(&[], Some("nothing")), vec![]),
+            ] {
+                assert_eq!(found(&store, &filter).await, ids, "{n}: {filter:?}");
+                let total = Total::Exactly(u64::try_from(ids.len()).unwrap());
+                assert_eq!(store.count_activities(&filter).await.unwrap(), total, "{n}: {filter:?}");
+            }
+            let failed = ended(&[State::Failed], None);
+            let (keys, _) = store.keys_of(&failed, failed.order, Argument::Integer(10)).await.unwrap();
+            let plan = sqlx::query_as::<_, (i64, i64, i64, String)>(AssertSqlSafe(format!(
+                "EXPLAIN QUERY PLAN {keys}"
+            )))
+            .bind("FAILED")
+            .bind(10)
+            .fetch_all(&store.reports)
+            .await
+            .unwrap();
+            let is_sorted = plan.iter().any(|(.., step)| step.contains("TEMP B-TREE"));
+            assert_eq!(is_sorted, n <= MAX_LOOKED_UP, "{plan:?}");
+        }
     }
 
     #[tokio::test]
