@@ -9,6 +9,7 @@ use super::text::{code, prose, theirs};
 use super::{Frame, Here, layout};
 use crate::domain::catalogue::Language;
 use crate::domain::preflight::{Device, FIELDS, Field, Finding, Severity, Spec};
+use crate::domain::text::visible;
 
 /// Devices whose findings are shown; a longer file is for the command.
 const MAX_SHOWN: usize = 50;
@@ -42,7 +43,10 @@ pub fn preflight(frame: &Frame<'_>, entered: &Entered, outcome: &Outcome) -> Mar
         p.lead { (words.preflight_lead()) }
         @match outcome {
             Outcome::Empty => {}
-            Outcome::Unreadable(why) => p.banner.ill role="alert" { (sign(Sign::Bad)) (theirs(&words.complaint(why))) },
+            // What others wrote is made visible before it is in a sentence of ours, whose marks keep options in order.
+            Outcome::Unreadable(why) => p.banner.ill role="alert" {
+                (sign(Sign::Bad)) bdi dir="auto" { (words.complaint(&visible(why))) }
+            },
             Outcome::Checked(checked) => (results(frame, checked)),
         }
         (form(frame, entered))

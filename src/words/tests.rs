@@ -179,7 +179,7 @@ fn a_complaint_is_said_in_arabic_behind_the_places_that_it_names() {
         ),
         (
             "standard input: line 1, column 6: not valid JSON: expected `,` or `}`",
-            "المدخل القياسي: السطر 1، العمود 6: ليس JSON صحيحًا: يجب أن تأتي هنا `,` أو `}`",
+            "المدخل القياسي: السطر 1، العمود 6: ليس JSON صحيحًا: يجب أن تأتي هنا فاصلة `,` أو يُغلق القوس المعقوص",
         ),
         ("x.toml: not valid TOML at line 1, column 2", "x.toml: ليس TOML صحيحًا عند السطر 1، العمود 2"),
         ("a.csv: the whole file: it is empty", "a.csv: الملف كله: هو فارغ"),

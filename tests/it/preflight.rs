@@ -172,7 +172,8 @@ async fn the_api_and_the_page_say_the_same_and_know_what_the_database_does() {
     for (language, text, said) in [
         ("ar", "[1]", "/0: يُكتب الجهاز كائنًا فيه DeviceDetails وOrganizationDetails"),
         ("ar", "vat,CommonName\n1\n", "السطر 2: عدد حقوله 1، وعدد حقول سطر العناوين 2"),
-        ("ar", "{", "السطر 1، العمود 1: ليس JSON صحيحًا: ينتهي النص قبل تمامه"),
+        ("ar", "{\"x\": 1}", "أولها `x`)؛ يطبع الخيار \u{200e}--example"),
+        ("ar", "{", "السطر 1، العمود 1: ليس JSON صحيحًا: ينتهي النص قبل إغلاق القوس المعقوص"),
         ("en", "[1]", "/0: a device is an object with DeviceDetails and OrganizationDetails"),
     ] {
         let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("text", text).finish();
