@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::RecorderHandle;
-use super::record::QUEUE;
 use crate::clock::Clock;
 use crate::domain::classify::{Observation, classify};
 use crate::domain::decide::{Decision, Input, Policy, decide};
@@ -35,6 +34,11 @@ use crate::upstream::{Client, LongBody, Tokens};
 /// Where no more than so many claimed activities wait for a request, the next are looked for: a look takes a few
 /// milliseconds, and requests go on meanwhile.
 const READY_LOW: usize = LOOK / 2;
+
+/// Activities that may be claimed, asked for and waiting for the recorder, besides those in flight. A conclusion takes some 10 KiB
+/// until it is committed, so it is these that the daemon's peak memory is made of; a commit of more of them is hardly
+/// cheaper for each.
+const MOST_OUT: usize = 1_024;
 
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(1);
@@ -167,9 +171,11 @@ impl Poller {
     }
 
     fn is_full(&self) -> bool {
-        self.parts.gates.free_slots() == 0
-            || self.parts.polls.n_out() >= QUEUE / 2
-            || !self.parts.polls.is_held()
+        self.parts.gates.free_slots() == 0 || self.has_enough_out() || !self.parts.polls.is_held()
+    }
+
+    fn has_enough_out(&self) -> bool {
+        self.parts.polls.n_out() >= MOST_OUT + self.requests.len()
     }
 
     /// Puts requests on their way while there is room and something to ask for.
@@ -181,7 +187,7 @@ impl Poller {
     }
 
     fn may_look(&self) -> bool {
-        self.looking.is_none() && self.ready.len() <= READY_LOW && self.parts.polls.n_out() < QUEUE / 2
+        self.looking.is_none() && self.ready.len() <= READY_LOW && !self.has_enough_out()
     }
 
     /// Begins to look for what is due, if it is time.

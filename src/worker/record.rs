@@ -16,13 +16,13 @@ use crate::monitor::Monitor;
 use crate::store::{PollRecord, Record, StoreError, Work};
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
-pub const QUEUE: usize = 8_192;
+const QUEUE: usize = 2_048;
 
 /// KiB of records that may wait for the recorder: ordinary ones don't come near it, the longest do.
-const QUEUE_KIB: usize = 32 * 1_024;
+const QUEUE_KIB: usize = 16 * 1_024;
 
 /// Records in one transaction, so that no commit takes long.
-const MAX_BATCH: usize = 4_096;
+const MAX_BATCH: usize = 1_024;
 
 /// Bytes of records in one transaction: each statement has all of its rows as one text, and the database a copy of it.
 const MAX_BATCH_BYTES: usize = 4 * 1_024 * 1_024;
