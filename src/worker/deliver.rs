@@ -259,13 +259,13 @@ impl Dispatcher {
         let limit = if self.gate.is_down() { 1 } else { READY };
         let claimed = self.deliveries.claim(now, limit).await;
         let next_at = match &claimed {
-            Ok(claimed) if claimed.is_empty() => self.deliveries.next_at().await,
+            Ok(claimed) if claimed.len() < limit => self.deliveries.next_at().await,
             _ => Ok(None),
         };
         match (claimed, next_at) {
             (Ok(claimed), Ok(next_at)) => {
                 let wait = match next_at {
-                    _ if !claimed.is_empty() => Duration::ZERO,
+                    _ if claimed.len() == limit => Duration::ZERO,
                     Some(next_at) => next_at.since(now).max(Duration::from_millis(1)),
                     None => LOOK_EVERY,
                 };
