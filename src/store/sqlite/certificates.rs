@@ -325,7 +325,7 @@ pub(super) async fn write_certificates(
              (vat, device_id, activity_id, obtained_at, expires_at, noted_at, due_at)
          SELECT vat, device_id, activity_id, obtained_at, expires_at, noted_at, due_at FROM j WHERE vat IS NOT NULL
          ON CONFLICT (vat, activity_id) WHERE activity_id IS NOT NULL DO NOTHING";
-    let bind = |row: &mut Row<'_>, one: Option<&&Obtained>| {
+    let bind = |row: &mut Row, one: Option<&&Obtained>| {
         let certificate = one.map(|obtained| &obtained.certificate);
         row.push_bind(certificate.map(|certificate| certificate.vat.as_str()))
             .push_bind(certificate.and_then(|certificate| certificate.device_id.as_deref()))

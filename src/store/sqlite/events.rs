@@ -22,7 +22,7 @@ pub(super) async fn write_events(
     let statement = "INSERT INTO events (event_id, type, activity, vat, occurred_at, payload)
          SELECT event_id, type, activity, vat, occurred_at, payload FROM j WHERE event_id IS NOT NULL
          ON CONFLICT (event_id) DO NOTHING";
-    let bind = |row: &mut Row<'_>, one: Option<&(Option<i64>, &Event)>| {
+    let bind = |row: &mut Row, one: Option<&(Option<i64>, &Event)>| {
         let event = one.map(|(_, event)| event);
         row.push_bind(event.map(|event| event.id.to_string()))
             .push_bind(event.map(|event| event.kind.label()))
@@ -37,7 +37,7 @@ pub(super) async fn write_events(
          FROM j CROSS JOIN events e ON e.event_id = j.event_id
          WHERE true
          ON CONFLICT (event, sink) DO NOTHING";
-    let bind = |row: &mut Row<'_>, one: Option<&(&Event, &str)>| {
+    let bind = |row: &mut Row, one: Option<&(&Event, &str)>| {
         row.push_bind(one.map(|(event, _)| event.id.to_string()))
             .push_bind(one.map(|(_, sink)| *sink))
             .push_bind(one.map(|(event, _)| event.occurred_at.as_millis()));

@@ -170,7 +170,7 @@ async fn update_schedules(
              last_error = CASE WHEN polled THEN error ELSE last_error END
          FROM j WHERE schedules.id = j.id AND schedules.revision = j.revision";
     let columns = "id, revision, next_poll_at, interval_ms, polled, errors, strikes, at, http_status, error";
-    let bind = |row: &mut Row<'_>, poll: Option<&&PollRecord>| {
+    let bind = |row: &mut Row, poll: Option<&&PollRecord>| {
         let decision = poll.map(|poll| &poll.decision);
         row.push_bind(poll.map(|poll| poll.claimed.key))
             .push_bind(poll.map(|poll| poll.claimed.revision))
@@ -219,7 +219,7 @@ async fn write_activities(
          failure_count, created_at, updated_at, completed_at, next_step, next_step_ar, next_step_owner, next_step_kind,
          errors_left_out, passed_checks";
     let time = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
-    let bind = |row: &mut Row<'_>, poll: Option<&&PollRecord>| {
+    let bind = |row: &mut Row, poll: Option<&&PollRecord>| {
         let decision = poll.map(|poll| &poll.decision);
         let report = poll.map(|poll| poll.decision.report.as_ref().unwrap_or(&poll.claimed.activity.report));
         let step = decision.and_then(|decision| decision.next_step.as_ref());
@@ -260,7 +260,7 @@ async fn write_transitions(
                 j.from_state, j.to_state, j.at, j.http_status, j.reason
          FROM j WHERE j.activity IS NOT NULL";
     let columns = "activity, from_state, to_state, at, http_status, reason";
-    let bind = |row: &mut Row<'_>, one: Option<&(&PollRecord, &Transition)>| {
+    let bind = |row: &mut Row, one: Option<&(&PollRecord, &Transition)>| {
         row.push_bind(one.map(|(poll, _)| poll.claimed.key))
             .push_bind(one.map(|(_, transition)| transition.from.label()))
             .push_bind(one.map(|(_, transition)| transition.to.label()))
@@ -281,7 +281,7 @@ async fn write_final_answers(
     let statement = "INSERT OR REPLACE INTO final_answers (activity, answered_at, http_status, body, is_cut)
          SELECT activity, answered_at, http_status, body, is_cut FROM j WHERE activity IS NOT NULL";
     let columns = "activity, answered_at, http_status, body, is_cut";
-    let bind = |row: &mut Row<'_>, one: Option<&(&PollRecord, &FinalBody)>| {
+    let bind = |row: &mut Row, one: Option<&(&PollRecord, &FinalBody)>| {
         row.push_bind(one.map(|(poll, _)| poll.claimed.key))
             .push_bind(one.map(|(poll, _)| poll.decided_at.as_millis()))
             .push_bind(one.and_then(|(poll, _)| poll.decision.http_status))

@@ -3,8 +3,9 @@
 //! For what every poll or conclusion writes. Rows that come as JSON text are parsed twice, as a whole and each by itself,
 //! which costs more than writing them.
 
-use sqlx::query_builder::Separated;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Arguments as _, AssertSqlSafe, Encode, Sqlite, SqliteConnection, Type};
 
 use super::error::StoreError;
 
@@ -12,28 +13,97 @@ use super::error::StoreError;
 const MAX_ROWS: usize = 128;
 
 /// A row that is being bound, column by column.
-pub(super) type Row<'a> = Separated<'a, Sqlite, &'static str>;
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    arguments: SqliteArguments,
+    failed: Option<BoxDynError>,
+}
+
+impl Row {
+    /// Binds the next column.
+    pub fn push_bind<'a, T: Encode<'a, Sqlite> + Type<Sqlite>>(&mut self, value: T) -> &mut Self {
+        if let Err(err) = self.arguments.add(value) {
+            self.failed = Some(err);
+        }
+        self
+    }
+}
 
 /// Executes `statement`, which reads its rows from `j` with these columns. Answers with how many rows it changed.
 ///
-/// The number of rows is rounded up to a power of two, so that few statements are prepared again and again: what `bind`
-/// makes of `None` must match nothing, nor be inserted.
+/// The number of rows is one of a few, so that few statements are prepared again and again: what `bind` makes of `None` must
+/// match nothing, nor be inserted.
 pub(super) async fn with_rows<'a, T>(
     connection: &mut SqliteConnection,
     columns: &'static str,
     statement: &'static str,
     rows: &'a [T],
-    bind: impl Fn(&mut Row<'_>, Option<&'a T>),
+    bind: impl Fn(&mut Row, Option<&'a T>),
     operation: &'static str,
 ) -> Result<u64, StoreError> {
-    let mut n_changed = 0;
-    for chunk in rows.chunks(MAX_ROWS) {
-        let padded = chunk.iter().map(Some).chain(std::iter::repeat(None));
-        let mut query = QueryBuilder::<Sqlite>::new(format!("WITH j ({columns}) AS ("));
-        query.push_values(padded.take(chunk.len().next_power_of_two()), |mut row, one| bind(&mut row, one));
-        query.push(") ").push(statement);
-        let done = query.build().execute(&mut *connection).await.map_err(StoreError::query(operation))?;
-        n_changed += done.rows_affected();
+    let one = format!(",({}?)", "?,".repeat(columns.matches(',').count()));
+    let (mut n_changed, mut rest) = (0, rows);
+    while !rest.is_empty() {
+        let (n_rows, n_places) = fitting(rest.len());
+        let (chunk, others) = rest.split_at(n_rows);
+        rest = others;
+        let places = one.repeat(n_places);
+        let text = format!("WITH j ({columns}) AS (VALUES {}) {statement}", places.trim_start_matches(','));
+        let mut row = Row::default();
+        let padding = std::iter::repeat_n(None, n_places - n_rows);
+        chunk.iter().map(Some).chain(padding).for_each(|one| bind(&mut row, one));
+        let failed = StoreError::query(operation);
+        if let Some(err) = row.failed {
+            return Err(failed(sqlx::Error::Encode(err)));
+        }
+        let done = sqlx::query_with(AssertSqlSafe(text), row.arguments).execute(&mut *connection).await;
+        n_changed += done.map_err(failed)?.rows_affected();
     }
     Ok(n_changed)
+}
+
+/// How many of these rows the next statement takes, and how many it has places for: a power of two, of which at most a quarter
+/// stays empty. An empty place costs about as much as a row, a few of them less than another statement.
+fn fitting(n_rows: usize) -> (usize, usize) {
+    let n_rows = n_rows.min(MAX_ROWS);
+    let n_places = n_rows.next_power_of_two();
+    if n_places - n_rows <= n_places / 4 { (n_rows, n_places) } else { (n_places / 2, n_places / 2) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_row_is_written_once_however_many_there_are() {
+        use sqlx::Connection as _;
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        for n_rows in (0..=20).chain([31, 63, 64, 65, 97, 127, 128, 129, 200, 300]) {
+            sqlx::query("DROP TABLE IF EXISTS t").execute(&mut connection).await.unwrap();
+            sqlx::query("CREATE TABLE t (n INTEGER, word TEXT)").execute(&mut connection).await.unwrap();
+            let rows: Vec<i64> = (1..=n_rows).collect();
+            let statement = "INSERT INTO t SELECT n, word FROM j WHERE n IS NOT NULL";
+            let bind = |row: &mut Row, n: Option<&i64>| {
+                row.push_bind(n).push_bind(n.map(i64::to_string));
+            };
+            let n = with_rows(&mut connection, "n, word", statement, &rows, bind, "writing").await.unwrap();
+            assert_eq!(n, n_rows.unsigned_abs());
+            let sums: (i64, i64) =
+                sqlx::query_as("SELECT coalesce(sum(n), 0), coalesce(sum(word), 0) FROM t")
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap();
+            assert_eq!(sums, (n_rows * (n_rows + 1) / 2, n_rows * (n_rows + 1) / 2));
+        }
+    }
+
+    #[test]
+    fn few_places_stay_empty() {
+        for n_rows in 1..=MAX_ROWS {
+            let (n_taken, n_places) = fitting(n_rows);
+            assert!(n_taken <= n_rows && n_places.is_power_of_two());
+            assert!(n_taken * 4 >= n_places * 3, "{n_taken} of {n_places}");
+        }
+        assert_eq!(fitting(1_000), (MAX_ROWS, MAX_ROWS));
+    }
 }
