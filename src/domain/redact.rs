@@ -75,8 +75,8 @@ impl std::fmt::Debug for Redactor {
 /// A text, lower-case, as it is behind some layers of escapes.
 struct View {
     bytes: Vec<u8>,
-    /// Where in the source each byte begins, and where the last one ends.
-    starts: Vec<u32>,
+    /// Where in the source each byte begins, and where the last one ends; `None` where it is the source itself.
+    starts: Option<Vec<u32>>,
 }
 
 impl Redactor {
@@ -153,16 +153,21 @@ impl Redactor {
 
 impl View {
     fn of(text: &[u8]) -> Self {
-        let end = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        Self { bytes: text.to_ascii_lowercase(), starts: (0..=end).collect() }
+        Self { bytes: text.to_ascii_lowercase(), starts: None }
+    }
+
+    /// Where in the source the byte at this place begins.
+    fn start(&self, at: usize) -> Option<u32> {
+        match &self.starts {
+            Some(starts) => starts.get(at).copied(),
+            None => u32::try_from(at).ok(),
+        }
     }
 
     /// Notes what a part of this view is in the source.
     fn note(&self, part: Range<usize>, found: &mut Vec<Range<usize>>) {
-        let (Some(start), Some(end)) = (self.starts.get(part.start), self.starts.get(part.end)) else {
-            return;
-        };
-        let range = *start as usize..*end as usize;
+        let (Some(start), Some(end)) = (self.start(part.start), self.start(part.end)) else { return };
+        let range = start as usize..end as usize;
         match found.last_mut() {
             Some(last) if last.start <= range.start && range.start <= last.end => {
                 last.end = last.end.max(range.end)
@@ -177,31 +182,31 @@ impl View {
         if !bytes.iter().any(|byte| matches!(byte, b'\\' | b'%' | b'&')) {
             return None;
         }
-        let mut decoded =
-            Self { bytes: Vec::with_capacity(bytes.len()), starts: Vec::with_capacity(bytes.len() + 1) };
+        let (mut decoded, mut starts) =
+            (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len() + 1));
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
-            let start = self.starts.get(at).copied().unwrap_or_default();
+            let start = self.start(at).unwrap_or_default();
             let rest = bytes.get(at..).unwrap_or_default();
             match unescape(rest) {
                 Some((c, length)) => {
                     let mut buffer = [0; 4];
                     for byte in c.to_ascii_lowercase().encode_utf8(&mut buffer).bytes() {
-                        decoded.bytes.push(byte);
-                        decoded.starts.push(start);
+                        decoded.push(byte);
+                        starts.push(start);
                     }
                     at += length;
                 }
                 None => {
-                    decoded.bytes.push(*byte);
-                    decoded.starts.push(start);
+                    decoded.push(*byte);
+                    starts.push(start);
                     at += 1;
                 }
             }
         }
-        decoded.starts.push(self.starts.last().copied().unwrap_or_default());
+        starts.push(self.start(bytes.len()).unwrap_or_default());
         // An escape is longer than what it stands for, but for those that only looked like one.
-        (decoded.bytes.len() < bytes.len()).then_some(decoded)
+        (decoded.len() < bytes.len()).then_some(Self { bytes: decoded, starts: Some(starts) })
     }
 }
 
