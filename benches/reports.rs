@@ -126,12 +126,18 @@ async fn run(n_activities: u64) {
     })
     .await;
 
-    println!("\n{:<72} {:>9} {:>9}", "the status page", "median", "worst");
+    println!("\n{:<72} {:>9} {:>9}", "pages and feeds", "median", "worst");
     measure("overview", || async { store.reports().overview(clock::wall_now()).await.unwrap().states.len() })
         .await;
     let zone = pcsid_watch::words::Zone::default();
     let statistics = async || store.reports().statistics(clock::wall_now(), &zone).await.unwrap().days.len();
     measure("statistics", statistics).await;
+    measure("what ends when", || async {
+        store.reports().ending(clock::wall_now(), 3 * 3_600_000).await.map(|_| 1).unwrap()
+    })
+    .await;
+    measure("calendar", || async { store.reports().calendar(clock::wall_now(), None).await.unwrap().len() })
+        .await;
     store.close().await;
 }
 
@@ -206,6 +212,7 @@ async fn fill(pool: &SqlitePool, n_activities: u64) {
                               WHEN id / {VATS} % 100 < 72 THEN 'SUCCEEDED' WHEN id / {VATS} % 100 < 96 THEN 'FAILED'
                               WHEN id / {VATS} % 100 < 98 THEN 'REJECTED' WHEN id / {VATS} % 100 < 99 THEN 'EXPIRED'
                               ELSE 'CANCELLED' END,
+                 passed_checks = CASE WHEN id / {VATS} % 100 BETWEEN 2 AND 71 THEN 126 ELSE 0 END,
                  concluded_at = CASE WHEN id / {VATS} % 100 >= 2 THEN
                      registered_at + 5000 + (id * 48271 % 2147483647) % 90000 * ((id * 69621 % 2147483647) % 60) END
              WHERE id BETWEEN {from} AND {until}"
@@ -213,16 +220,25 @@ async fn fill(pool: &SqlitePool, n_activities: u64) {
         transaction.push(format!(
             "INSERT INTO checks (activity, position, outcome, message)
              SELECT a.id, c.position,
-                    CASE WHEN a.state = 'FAILED' AND (a.id + c.position) % 6 < 1 + a.id % 3 THEN 'FAILED' ELSE 'SUCCEEDED' END,
-                    CASE WHEN a.state = 'FAILED' AND (a.id + c.position) % 6 < 1 + a.id % 3
+                    CASE WHEN (a.id + c.position) % 6 < 1 + a.id % 3 THEN 'FAILED' ELSE 'SUCCEEDED' END,
+                    CASE WHEN (a.id + c.position) % 6 < 1 + a.id % 3
                          THEN 'BR-KSA-' || (1 + a.id % 60) || ' : الكمية غير صحيحة for this line' END
              FROM activities a CROSS JOIN check_names c
-             WHERE a.id BETWEEN {from} AND {until} AND a.state IN ('SUCCEEDED', 'FAILED')"
+             WHERE a.id BETWEEN {from} AND {until} AND a.state = 'FAILED'"
         ));
         transaction.push(format!(
             "INSERT INTO check_errors (activity, check_position, position, rule, message)
              SELECT activity, position, 1, 'BR-KSA-' || (1 + activity % 60), 'الكمية غير صحيحة for this line'
              FROM checks WHERE activity BETWEEN {from} AND {until} AND outcome = 'FAILED'"
+        ));
+        // Ends are spread over the five years that certificates are valid.
+        transaction.push(format!(
+            "INSERT INTO certificates (vat, device_id, activity_id, obtained_at, expires_at, noted_at, due_at)
+             SELECT v.vat, a.device_id, a.activity_id, a.concluded_at, e.at, a.concluded_at, e.at - 7776000000
+             FROM activities a JOIN vats v ON v.id = a.vat_id
+             JOIN (SELECT id, {now} + (id * 48271 % 2147483647) % 1826 * 86400000 AS at FROM activities
+                   WHERE id BETWEEN {from} AND {until}) e ON e.id = a.id
+             WHERE a.state = 'SUCCEEDED'"
         ));
         transaction.push(format!(
             "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, http_status, reason)
@@ -254,8 +270,18 @@ async fn fill(pool: &SqlitePool, n_activities: u64) {
         batch.commit().await.unwrap();
         from = until + 1;
     }
+    run("UPDATE vats SET next_due_at = (SELECT next_poll_at FROM schedules WHERE vat_id = vats.id
+             AND next_poll_at IS NOT NULL ORDER BY next_poll_at LIMIT 1)"
+        .to_owned())
+    .await;
     // The program counts what it writes by itself.
     for (tally, counts) in [
+        (
+            "tally_checks",
+            "SELECT v.id, n.position, c.outcome, count(*)
+             FROM report_checks c JOIN check_names n ON n.name = c.check_name JOIN vats v ON v.vat = c.vat
+             WHERE c.outcome <> 'NOT_REPORTED' GROUP BY 1, 2, 3",
+        ),
         ("tally_states", "SELECT vat_id, state, count(*) FROM activities GROUP BY 1, 2"),
         (
             "tally_conclusions",
