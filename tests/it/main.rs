@@ -23,6 +23,7 @@ mod http;
 mod log;
 mod main_job;
 mod pages;
+mod plans;
 mod preflight;
 mod reading;
 mod sandbox;
