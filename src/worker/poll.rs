@@ -38,7 +38,7 @@ const READY_LOW: usize = LOOK / 2;
 /// Activities that may be claimed, asked for and waiting for the recorder, besides those in flight. A conclusion takes some 10 KiB
 /// until it is committed, so it is these that the daemon's peak memory is made of; a commit of more of them is hardly
 /// cheaper for each.
-const MOST_OUT: usize = 1_024;
+const MOST_OUT: usize = 512;
 
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(1);
