@@ -54,7 +54,8 @@ pub fn cut(text: &mut String, max_bytes: usize) -> bool {
 
 /// JSON with its direction marks escaped: it means the same, and turns around nothing where it is printed.
 pub fn with_escaped_marks(json: String) -> String {
-    if !json.contains(is_direction_mark) {
+    // Nearly no text has one, and none is looked for but where these bytes are: all of them begin so.
+    if !json.bytes().any(|byte| matches!(byte, 0xd8 | 0xe2)) || !json.contains(is_direction_mark) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 64);
