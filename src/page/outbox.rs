@@ -158,7 +158,7 @@ fn list(frame: &Frame<'_>, part: &OutboxPart) -> Markup {
                                     span.bad { (stored(frame, &cut(error, 400), 200)) } " "
                                 }
                             }
-                            span.soft { (words.n_attempts(delivery.attempts)) }
+                            span.under { (words.n_attempts(delivery.attempts)) }
                         }
                         td.act { (resend(frame, delivery)) }
                     }
