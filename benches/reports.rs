@@ -13,7 +13,8 @@ use pcsid_watch::clock;
 use pcsid_watch::domain::activity::State;
 use pcsid_watch::domain::catalogue::Owner;
 use pcsid_watch::store::{
-    ActivityFilter, ActivityOrder, Address, DeliveryFilter, DeliveryStatus, EventFilter, Report, Store, Total,
+    ActivityFilter, ActivityOrder, Address, DeliveryFilter, DeliveryStatus, EventFilter, ReportView, Store,
+    Total,
 };
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -58,16 +59,19 @@ async fn run(n_activities: u64) {
     println!("\n{:<72} {:>9} {:>9}", "pcsid-watch report …", "median", "worst");
     let registered_until = clock::wall_now() - Duration::from_secs(3_600);
     for (name, report) in [
-        ("summary", Report::Summary),
-        ("checks", Report::Checks),
-        ("rules", Report::Rules),
-        ("overdue", Report::Overdue { watched_from: registered_until }),
-        ("deliveries", Report::Deliveries),
-        ("renewals", Report::Renewals { now: clock::wall_now(), within: Duration::from_secs(90 * 86_400) }),
-        ("devices", Report::Devices),
+        ("summary", ReportView::Summary),
+        ("checks", ReportView::Checks),
+        ("rules", ReportView::Rules),
+        ("overdue", ReportView::Overdue { watched_from: registered_until }),
+        ("deliveries", ReportView::Deliveries),
+        (
+            "renewals",
+            ReportView::Renewals { now: clock::wall_now(), within: Duration::from_secs(90 * 86_400) },
+        ),
+        ("devices", ReportView::Devices),
     ] {
         // As the command asks without `--limit`; there are nearly as many devices as activities.
-        let limit = matches!(report, Report::Devices).then_some(100);
+        let limit = matches!(report, ReportView::Devices).then_some(100);
         measure(name, || async { store.reports().report(report, limit).await.unwrap().0.rows.len() }).await;
     }
 

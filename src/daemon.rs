@@ -19,8 +19,8 @@ use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::transport::proxy::{self, UnusableProxy};
 use crate::upstream::{Client, ClientError, TokenError, Tokens};
+use crate::wakers::Wakers;
 use crate::webhook::{Sender, SenderError};
-use crate::worker::Wakers;
 use session::{Session, SessionEnd, Shared};
 
 /// First and longest wait before a server that can't be reached is tried again.

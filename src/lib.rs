@@ -10,7 +10,7 @@
 //! | [`webhook`] | signing and sending one event |
 //! | [`transport`] | what the clients of those two share |
 //! | [`store`] | the database and all SQL |
-//! | [`worker`] | the daemon's tasks: poller, recorder, dispatchers, pruner |
+//! | [`worker`] | the daemon's tasks: poller, recorder, dispatchers, renewer, pruner; [`wakers`] wake them |
 //! | [`daemon`] | composition root: builds the tasks, stops them in order |
 //! | [`api`] | HTTP: the JSON API, the pages' routes, probes and metrics |
 //! | [`monitor`], [`process`] | whether the daemon is ready, and its metrics |
@@ -54,6 +54,7 @@ pub mod store;
 pub mod telemetry;
 pub mod transport;
 pub mod upstream;
+pub mod wakers;
 pub mod webhook;
 pub mod words;
 pub mod worker;

@@ -155,10 +155,10 @@ mod tests {
 
     use super::status;
     use crate::domain::activity::State;
-    use crate::store::{ClosedGate, Overview, Undelivered};
+    use crate::store::{Blocked, Overview, Undelivered};
 
-    fn held(credential: Option<&str>, vat: Option<&str>) -> ClosedGate {
-        ClosedGate {
+    fn held(credential: Option<&str>, vat: Option<&str>) -> Blocked {
+        Blocked {
             credential: credential.map(str::to_owned),
             vat: vat.map(str::to_owned),
             reason: Some("HTTP 401".to_owned()),
@@ -179,7 +179,7 @@ mod tests {
             closed: vec![
                 held(Some("main"), None),
                 held(None, Some("310122393500003")),
-                ClosedGate { reason: None, ..held(Some("paused"), None) },
+                Blocked { reason: None, ..held(Some("paused"), None) },
             ],
             outbox: vec![
                 Undelivered { sink: "erp".to_owned(), pending: 4, dead: 1, tried_since: None },

@@ -48,8 +48,8 @@ use crate::domain::serving::Serving;
 use crate::monitor::Monitor;
 use crate::settings::Settings;
 use crate::store::{Files, Intake, Reports, Store};
+use crate::wakers::Wakers;
 use crate::words::Zone;
-use crate::worker::Wakers;
 use problem::Problem;
 
 /// Longest body of a request that registers activities.

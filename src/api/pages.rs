@@ -33,7 +33,7 @@ use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search,
 use crate::spreadsheet;
 use crate::store::{
     ActivityFilter, ActivityPosition, ActivityRef, ActivityRow, DeliveryFilter, DeliveryPosition,
-    DeliveryStatus, History, Redelivery, Reports, Slice, Span, StoreError, Total,
+    DeliveryStatus, History, Redelivery, Reports, Slice, StoreError, TimeRange, Total,
 };
 use crate::words::{Words, folded};
 
@@ -159,7 +159,7 @@ fn search(api: &Api, visit: &Visit) -> Result<(Search, ActivityFilter), Problem>
         rule: Some(rule.as_str())
             .filter(|rule| !rule.is_empty())
             .map(|rule| api.catalogue.codes().official(rule).unwrap_or(rule).to_owned()),
-        registered: Span {
+        registered: TimeRange {
             from: from.and_then(|date| api.zone.start_of(date)),
             until: until.and_then(|date| api.zone.start_of(date.tomorrow().ok()?)),
         },

@@ -7,7 +7,7 @@ use url::form_urlencoded;
 use super::problem::Problem;
 use crate::domain::activity::Vat;
 use crate::domain::time::Timestamp;
-use crate::store::Span;
+use crate::store::TimeRange;
 
 /// Rows in a slice where none are asked for, and at most.
 const DEFAULT_LIMIT: u32 = 100;
@@ -48,8 +48,8 @@ impl Parameters {
         Ok(self.one("vat")?.map(|text| Vat::parse(&text)).transpose()?)
     }
 
-    pub(super) fn span(&mut self, from: &'static str, until: &'static str) -> Result<Span, Problem> {
-        Ok(Span { from: self.time(from)?, until: self.time(until)? })
+    pub(super) fn span(&mut self, from: &'static str, until: &'static str) -> Result<TimeRange, Problem> {
+        Ok(TimeRange { from: self.time(from)?, until: self.time(until)? })
     }
 
     fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Problem> {

@@ -16,7 +16,7 @@ use crate::sandbox::{self, Sandbox};
 use crate::settings::{LogFormat, LogSettings, Settings};
 use crate::shutdown::Hangup;
 use crate::shutdown::Shutdown;
-use crate::store::{ActivityFilter, Cell, Report, Store, Table};
+use crate::store::{ActivityFilter, Cell, ReportView, Store, Table};
 use crate::telemetry;
 
 /// How long the demo may take before it gives up on itself.
@@ -222,19 +222,19 @@ async fn print_report(store: &Store, eyes: &Eyes) -> CliResult {
     let words = eyes.words;
     let mut out = std::io::stdout().lock();
     for (title, report) in [
-        (words.demo_summary(), Report::Summary),
-        (words.demo_checks(), Report::Checks),
-        (words.rules_title(), Report::Rules),
+        (words.demo_summary(), ReportView::Summary),
+        (words.demo_checks(), ReportView::Checks),
+        (words.rules_title(), ReportView::Rules),
     ] {
         let (mut table, _) = store.reports().report(report, None).await?;
-        if report == Report::Checks {
+        if report == ReportView::Checks {
             table = matrix(&table);
         }
         let shown: &[&str] = match (report, words.language()) {
-            (Report::Rules, Language::English) => {
+            (ReportView::Rules, Language::English) => {
                 &["rule", "check_name", "activities", "owner", "meaning", "remedy"]
             }
-            (Report::Rules, Language::Arabic) => {
+            (ReportView::Rules, Language::Arabic) => {
                 &["rule", "check_name", "activities", "owner", "meaning_ar", "remedy_ar"]
             }
             _ => &[],

@@ -9,7 +9,7 @@ use super::{CliResult, open_existing};
 use crate::domain::catalogue::Language;
 use crate::domain::time::parse_duration;
 use crate::settings::Settings;
-use crate::store::{Access, Report};
+use crate::store::{Access, ReportView};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -54,27 +54,27 @@ fn time(text: &str) -> Result<Duration, String> {
 pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
     let store = open_existing(settings, Access::Read).await?;
     let report = match args.name {
-        ReportName::Summary => Report::Summary,
-        ReportName::Checks => Report::Checks,
-        ReportName::Rules => Report::Rules,
-        ReportName::Devices => Report::Devices,
+        ReportName::Summary => ReportView::Summary,
+        ReportName::Checks => ReportView::Checks,
+        ReportName::Rules => ReportView::Rules,
+        ReportName::Devices => ReportView::Devices,
         ReportName::Overdue => {
-            Report::Overdue { watched_from: store.now().await? - settings.policy.stalled_after }
+            ReportView::Overdue { watched_from: store.now().await? - settings.policy.stalled_after }
         }
-        ReportName::Deliveries => Report::Deliveries,
-        ReportName::Renewals => Report::Renewals { now: store.now().await?, within: args.within },
-        ReportName::Replicas => Report::Replicas,
+        ReportName::Deliveries => ReportView::Deliveries,
+        ReportName::Renewals => ReportView::Renewals { now: store.now().await?, within: args.within },
+        ReportName::Replicas => ReportView::Replicas,
     };
     let (table, has_more) = store.reports().report(report, args.format.limit(args.limit)).await?;
     store.end_reading().await?;
     let shown: &[&str] = match (report, settings.language) {
-        (Report::Rules, Language::English) => {
+        (ReportView::Rules, Language::English) => {
             &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning", "remedy"]
         }
-        (Report::Rules, Language::Arabic) => {
+        (ReportView::Rules, Language::Arabic) => {
             &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning_ar", "remedy_ar"]
         }
-        (Report::Overdue { .. }, _) => &[
+        (ReportView::Overdue { .. }, _) => &[
             "activity_id",
             "vat",
             "device_id",

@@ -25,10 +25,11 @@ use crate::settings::{CredentialSettings, Settings};
 use crate::shutdown::Shutdown;
 use crate::store::{Happening, Member, Piece, Record, Store, StoreError, Wanted, Work};
 use crate::upstream::{Client, Tokens};
+use crate::wakers::Wakers;
 use crate::webhook::Sender;
 use crate::worker::{
     Dispatcher, DispatcherParts, LogSink, Poller, PollerParts, Pruner, Recorder, RecorderHandle,
-    RecorderParts, Renewer, Sink, Wakers,
+    RecorderParts, Renewer, Sink,
 };
 
 /// How long answers on their way are waited for, and how long events that are due are still sent.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, Render, html};
 
-use super::marks::{Sign, chip, class_of, sign, sign_of, state_word};
+use super::marks::{Icon, chip, class_of, icon, icon_of, state_word};
 use super::text::{clock, code, cut, encoded, how_far, moment, prose, stored, theirs};
 use super::{Frame, Here, action, deliveries, findings, layout, link_to_vat};
 use crate::domain::activity::{State, Vat};
@@ -62,7 +62,7 @@ impl Said {
 pub(super) fn banner(frame: &Frame<'_>, said: Option<Said>) -> Markup {
     html! {
         @if let Some(said) = said {
-            p.banner.well role="status" { (sign(Sign::Good)) span { (said.sentence(frame.words)) } }
+            p.banner.well role="status" { (icon(Icon::Good)) span { (said.sentence(frame.words)) } }
         }
     }
 }
@@ -84,7 +84,7 @@ pub fn activity(frame: &Frame<'_>, history: &History, said: Option<Said>) -> Mar
                 }
             }
             h1 data-state=(state.label()) {
-                (sign(sign_of(*state)))
+                (icon(icon_of(*state)))
                 span { strong { (theirs(&named)) } ": " (headline(frame, history)) }
             }
             (next_step(frame, activity))

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::checks::check_name;
-use super::marks::{Sign, chip, owner_word, sign};
+use super::marks::{Icon, chip, icon, owner_word};
 use super::text::{code, cut, prose, their_lines, theirs};
 use super::{Frame, link_to};
 use crate::domain::catalogue::Severity;
@@ -44,14 +44,14 @@ fn one(frame: &Frame<'_>, name: &str, check: Option<&CheckRow>, is_concluded: bo
     let words = frame.words;
     let outcome = check.map(|check| check.outcome);
     let (class, mark, word) = match outcome {
-        Some(CheckOutcome::Succeeded) => ("succeeded", Sign::Good, words.outcome_succeeded()),
-        Some(CheckOutcome::Failed) => ("failed", Sign::Bad, words.outcome_failed()),
-        _ if is_concluded => ("unreported", Sign::Nothing, words.not_reported()),
-        _ => ("unreported", Sign::Waiting, words.outcome_unknown()),
+        Some(CheckOutcome::Succeeded) => ("succeeded", Icon::Good, words.outcome_succeeded()),
+        Some(CheckOutcome::Failed) => ("failed", Icon::Bad, words.outcome_failed()),
+        _ if is_concluded => ("unreported", Icon::Nothing, words.not_reported()),
+        _ => ("unreported", Icon::Waiting, words.outcome_unknown()),
     };
     html! {
         li class=(class) {
-            p.check { span class={ "chip " (class) } { (sign(mark)) (check_name(words, name)) } " " span.soft { (word) } }
+            p.check { span class={ "chip " (class) } { (icon(mark)) (check_name(words, name)) } " " span.soft { (word) } }
             @if let Some(check) = check.filter(|check| check.outcome == CheckOutcome::Failed) { (failure(frame, check)) }
         }
     }

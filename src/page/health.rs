@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use maud::{Markup, Render, html};
 
-use super::marks::{Sign, sign};
+use super::marks::{Icon, icon};
 use super::text::{code, encoded, how_far, stored, theirs};
 use super::{Frame, as_of, link_to, link_to_vat};
-use crate::store::{ClosedGate, Overview, Statistics};
+use crate::store::{Blocked, Overview, Statistics};
 
 /// How long upstream may say nothing while something is due.
 const SILENT_AFTER: Duration = Duration::from_secs(10 * 60);
@@ -20,7 +20,7 @@ const MAX_OPEN: usize = 5;
 
 /// Something that an operator should know: a short row with what to do at its end.
 struct Concern {
-    sign: Sign,
+    icon: Icon,
     /// Whether it keeps the daemon from working.
     is_fatal: bool,
     what: Markup,
@@ -28,8 +28,8 @@ struct Concern {
 }
 
 impl Concern {
-    fn new(sign: Sign, what: impl Render, action: impl Render) -> Self {
-        Self { sign, is_fatal: false, what: what.render(), action: action.render() }
+    fn new(icon: Icon, what: impl Render, action: impl Render) -> Self {
+        Self { icon, is_fatal: false, what: what.render(), action: action.render() }
     }
 }
 
@@ -52,16 +52,16 @@ pub(super) fn health(
     let concerns = concerns(frame, overview, statistics);
     let n_concerns = concerns.iter().filter(|concern| !concern.is_fatal).count() as u64;
     let (class, mark, sentence) = match (frame.troubles.is_empty(), n_concerns) {
-        (false, _) => ("ill", Sign::Bad, words.health_ill()),
-        (true, 0) if overview.states.is_empty() => ("well", Sign::Good, words.health_empty()),
-        (true, 0) if overview.waiting() == 0 => ("well", Sign::Good, words.health_all_ended()),
-        (true, 0) => ("well", Sign::Good, words.health_watching(overview.waiting())),
-        (true, n) => ("attention", Sign::Attention, words.health_attention(n)),
+        (false, _) => ("ill", Icon::Bad, words.health_ill()),
+        (true, 0) if overview.states.is_empty() => ("well", Icon::Good, words.health_empty()),
+        (true, 0) if overview.waiting() == 0 => ("well", Icon::Good, words.health_all_ended()),
+        (true, 0) => ("well", Icon::Good, words.health_watching(overview.waiting())),
+        (true, n) => ("attention", Icon::Attention, words.health_attention(n)),
     };
     let rest = concerns.get(MAX_OPEN..).unwrap_or_default();
     let markup = html! {
         div class={ "health " (class) } {
-            h1 { (sign(mark)) span { (sentence) } }
+            h1 { (icon(mark)) span { (sentence) } }
             div.aside { (as_of(frame)) (switch) }
         }
         @if !concerns.is_empty() {
@@ -81,7 +81,7 @@ pub(super) fn health(
 
 fn row(concern: &Concern) -> Markup {
     html! {
-        li.fatal[concern.is_fatal] { (sign(concern.sign)) p { (concern.what) } p.todo { (concern.action) } }
+        li.fatal[concern.is_fatal] { (icon(concern.icon)) p { (concern.what) } p.todo { (concern.action) } }
     }
 }
 
@@ -92,20 +92,20 @@ fn concerns(frame: &Frame<'_>, overview: &Overview, statistics: &Statistics) -> 
         .iter()
         .map(|trouble| Concern {
             is_fatal: true,
-            ..Concern::new(Sign::Bad, stored(frame, trouble, 600), words.todo_see_log())
+            ..Concern::new(Icon::Bad, stored(frame, trouble, 600), words.todo_see_log())
         })
         .collect();
     concerns.extend(overview.closed.iter().take(MAX_HOLDS).map(|gate| closed(frame, gate)));
     if let Some(n_more) = overview.closed.len().checked_sub(MAX_HOLDS).filter(|n| *n > 0) {
         let action = words.todo_list_by(code("pcsid-watch report summary"));
-        concerns.push(Concern::new(Sign::Paused, words.concern_more_holds(n_more as u64), action));
+        concerns.push(Concern::new(Icon::Paused, words.concern_more_holds(n_more as u64), action));
     }
     concerns.extend(unserved(frame, statistics));
     concerns.extend(outage(frame).or_else(|| silence(frame, overview)));
     concerns.extend(overview.outbox.iter().filter(|sink| sink.dead > 0).map(|sink| {
         let what = words.concern_dead(sink.dead, html! { strong { (theirs(&sink.sink)) } });
         let address = format!("/deliveries?status=dead&sink={}", encoded(&sink.sink));
-        Concern::new(Sign::Bad, what, html! { a href=(address) { (words.todo_resend()) } })
+        Concern::new(Icon::Bad, what, html! { a href=(address) { (words.todo_resend()) } })
     }));
     concerns.extend(certificates(frame, overview));
     concerns.extend(overview.oldest_waiting.as_ref().and_then(|oldest| {
@@ -114,7 +114,7 @@ fn concerns(frame: &Frame<'_>, overview: &Overview, statistics: &Statistics) -> 
             let what = words.concern_late(link_to(&oldest.vat, &oldest.activity_id), words.roughly(age));
             let action =
                 html! { a href="/activities?state=WAITING&sort=oldest" { (words.todo_show_late()) } };
-            Concern::new(Sign::Late, what, action)
+            Concern::new(Icon::Late, what, action)
         })
     }));
     concerns
@@ -126,13 +126,13 @@ fn certificates(frame: &Frame<'_>, overview: &Overview) -> impl Iterator<Item = 
     let (expired, soon) = (overview.ending.expired, overview.ending.within.first().copied().unwrap_or(0));
     let action = || html! { a href="/renewals" { (words.todo_see_certificates()) } };
     let ended =
-        (expired > 0).then(|| Concern::new(Sign::Bad, words.concern_certificates_ended(expired), action()));
+        (expired > 0).then(|| Concern::new(Icon::Bad, words.concern_certificates_ended(expired), action()));
     let ending =
-        (soon > 0).then(|| Concern::new(Sign::Late, words.concern_certificates_soon(soon), action()));
+        (soon > 0).then(|| Concern::new(Icon::Late, words.concern_certificates_soon(soon), action()));
     ended.into_iter().chain(ending)
 }
 
-fn closed(frame: &Frame<'_>, gate: &ClosedGate) -> Concern {
+fn closed(frame: &Frame<'_>, gate: &Blocked) -> Concern {
     let words = frame.words;
     let whose = match (&gate.credential, &gate.vat) {
         (Some(credential), _) => words.whose_credential(html! { strong { (theirs(credential)) } }).render(),
@@ -145,14 +145,14 @@ fn closed(frame: &Frame<'_>, gate: &ClosedGate) -> Concern {
             Some(until) => words.todo_nothing_until(until).render(),
             None => words.todo_nothing().render(),
         };
-        return Concern::new(Sign::Paused, words.concern_paused(whose), action);
+        return Concern::new(Icon::Paused, words.concern_paused(whose), action);
     };
     let action = match gate.credential {
         Some(_) => words.todo_replace_token(),
         None => words.todo_grant_admin(),
     };
     Concern::new(
-        Sign::Paused,
+        Icon::Paused,
         words.concern_held(stored(frame, reason, 200), whose),
         html! { (action) @if let Some(until) = until { " " span.soft { (words.tried_again(until)) } } },
     )
@@ -168,7 +168,7 @@ fn unserved(frame: &Frame<'_>, statistics: &Statistics) -> Option<Concern> {
         1 => words.concern_unserved(vat).render(),
         _ => words.concern_unserved_many(n - 1, vat).render(),
     };
-    Some(Concern::new(Sign::Refused, what, words.todo_configure(code("[[credentials]]"))))
+    Some(Concern::new(Icon::Refused, what, words.todo_configure(code("[[credentials]]"))))
 }
 
 /// Nothing usable comes from upstream.
@@ -177,7 +177,7 @@ fn outage(frame: &Frame<'_>) -> Option<Concern> {
     let outage = frame.outage?;
     let cause = stored(frame, &outage.trouble.cause, 200);
     let what = words.concern_outage(cause, how_far(frame, outage.since));
-    Some(Concern::new(Sign::Bad, what, stored(frame, outage.trouble.advice(), 300)))
+    Some(Concern::new(Icon::Bad, what, stored(frame, outage.trouble.advice(), 300)))
 }
 
 /// Upstream has been silent while something was due that no hold keeps back.
@@ -188,7 +188,7 @@ fn silence(frame: &Frame<'_>, overview: &Overview) -> Option<Concern> {
     let silent_for = frame.now.since(silent_since);
     (silent_for >= SILENT_AFTER).then(|| {
         let what = words.concern_silence(words.roughly(silent_for));
-        Concern::new(Sign::Attention, what, words.todo_check_connection(code(frame.upstream)))
+        Concern::new(Icon::Attention, what, words.todo_check_connection(code(frame.upstream)))
     })
 }
 

@@ -1,4 +1,4 @@
-//! States and outcomes as a sign with its word beside it: never by colour alone.
+//! States and outcomes as an icon with its word beside it: never by colour alone.
 
 use maud::{Markup, html};
 
@@ -9,7 +9,7 @@ use crate::words::{Said, Words};
 
 /// A small picture, drawn in the colour of the text around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(super) enum Icon {
     /// An empty circle.
     Waiting,
     /// A circle half full.
@@ -31,43 +31,43 @@ pub(super) enum Sign {
 }
 
 /// The picture. It is hidden from screen readers: the word beside it says the same.
-pub(super) fn sign(sign: Sign) -> Markup {
+pub(super) fn icon(icon: Icon) -> Markup {
     html! {
         svg.sign viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" focusable="false" {
-            @match sign {
-                Sign::Waiting => { circle cx="8" cy="8" r="5.5" {} }
-                Sign::Working => {
+            @match icon {
+                Icon::Waiting => { circle cx="8" cy="8" r="5.5" {} }
+                Icon::Working => {
                     circle cx="8" cy="8" r="5.5" {}
                     path.full d="M8 4.5a3.5 3.5 0 0 1 0 7z" {}
                 }
-                Sign::Good => { path d="M3 8.6l3.3 3.4L13 4.6" {} }
-                Sign::Bad => { path d="M4 4l8 8M12 4l-8 8" {} }
-                Sign::Refused => {
+                Icon::Good => { path d="M3 8.6l3.3 3.4L13 4.6" {} }
+                Icon::Bad => { path d="M4 4l8 8M12 4l-8 8" {} }
+                Icon::Refused => {
                     circle cx="8" cy="8" r="5.5" {}
                     path d="M4.2 11.8l7.6-7.6" {}
                 }
-                Sign::Late => {
+                Icon::Late => {
                     circle cx="8" cy="8" r="5.5" {}
                     path d="M8 4.8V8l2.2 1.6" {}
                 }
-                Sign::Nothing => { path d="M4 8h8" {} }
-                Sign::Paused => { path d="M5.8 4v8M10.2 4v8" {} }
-                Sign::Attention => { path d="M8 3v6.4M8 12.2v.6" {} }
+                Icon::Nothing => { path d="M4 8h8" {} }
+                Icon::Paused => { path d="M5.8 4v8M10.2 4v8" {} }
+                Icon::Attention => { path d="M8 3v6.4M8 12.2v.6" {} }
             }
         }
     }
 }
 
-/// The sign of a state.
-pub(super) const fn sign_of(state: State) -> Sign {
+/// The icon of a state.
+pub(super) const fn icon_of(state: State) -> Icon {
     match state {
-        State::Pending => Sign::Waiting,
-        State::InProgress => Sign::Working,
-        State::Succeeded => Sign::Good,
-        State::Failed => Sign::Bad,
-        State::Rejected => Sign::Refused,
-        State::Expired => Sign::Late,
-        State::Cancelled => Sign::Nothing,
+        State::Pending => Icon::Waiting,
+        State::InProgress => Icon::Working,
+        State::Succeeded => Icon::Good,
+        State::Failed => Icon::Bad,
+        State::Rejected => Icon::Refused,
+        State::Expired => Icon::Late,
+        State::Cancelled => Icon::Nothing,
     }
 }
 
@@ -97,11 +97,11 @@ pub(crate) fn state_word(words: Words, state: State) -> Said<'static> {
     }
 }
 
-/// A state's sign and word. Its public label is in the data.
+/// A state's icon and word. Its public label is in the data.
 pub(super) fn chip(frame: &Frame<'_>, state: State) -> Markup {
     html! {
         span class={ "chip " (class_of(state)) } data-state=(state.label()) {
-            (sign(sign_of(state))) (state_word(frame.words, state))
+            (icon(icon_of(state))) (state_word(frame.words, state))
         }
     }
 }
@@ -117,7 +117,7 @@ pub(crate) fn owner_word(words: Words, label: &str) -> Option<Said<'static>> {
     }
 }
 
-/// How a delivery stands, in the words that people use, with class and sign.
+/// How a delivery stands, in the words that people use, with class and icon.
 pub(crate) fn delivery_word(words: Words, status: &str) -> Option<Said<'static>> {
     match status {
         "pending" => Some(words.delivery_pending()),
@@ -127,16 +127,16 @@ pub(crate) fn delivery_word(words: Words, status: &str) -> Option<Said<'static>>
     }
 }
 
-/// A delivery's sign and word.
+/// A delivery's icon and word.
 pub(super) fn delivery_chip(frame: &Frame<'_>, status: DeliveryStatus) -> Markup {
     let words = frame.words;
     let (class, mark, word) = match status {
-        DeliveryStatus::Delivered => ("succeeded", Sign::Good, words.delivery_delivered()),
-        DeliveryStatus::Dead => ("failed", Sign::Bad, words.delivery_dead()),
-        DeliveryStatus::Pending => ("pending", Sign::Waiting, words.delivery_pending()),
+        DeliveryStatus::Delivered => ("succeeded", Icon::Good, words.delivery_delivered()),
+        DeliveryStatus::Dead => ("failed", Icon::Bad, words.delivery_dead()),
+        DeliveryStatus::Pending => ("pending", Icon::Waiting, words.delivery_pending()),
     };
     html! {
-        span class={ "chip " (class) } data-status=(status.label()) { (sign(mark)) (word) }
+        span class={ "chip " (class) } data-status=(status.label()) { (icon(mark)) (word) }
     }
 }
 

@@ -37,7 +37,7 @@ use crate::domain::gate::Outage;
 use crate::domain::text::visible;
 use crate::domain::time::Timestamp;
 use crate::words::{Words, Zone};
-use marks::{Sign, sign};
+use marks::{Icon, icon};
 use text::{clock, encoded};
 
 pub use activities::{Found, Search, Sort, activities};
@@ -142,7 +142,7 @@ fn layout(frame: &Frame<'_>, title: &str, here: Here, main: &Markup) -> Markup {
                     (language_switch(frame))
                 }
                 @if here != Here::Overview && !frame.troubles.is_empty() {
-                    p.banner.ill { (sign(Sign::Bad)) span { (words.banner_ill(html! { a href="/" { (words.nav_overview()) } })) } }
+                    p.banner.ill { (icon(Icon::Bad)) span { (words.banner_ill(html! { a href="/" { (words.nav_overview()) } })) } }
                 }
                 main #main tabindex="-1" { (main) }
                 footer {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::health::{health, right_now};
-use super::marks::{chip, class_of, sign, sign_of, state_word};
+use super::marks::{chip, class_of, icon, icon_of, state_word};
 use super::text::{code, cut, moment_stacked, stored, theirs};
 use super::{
     Frame, Here, checks, failures, layout, link_to_device, link_to_vat, nothing_registered, plot, scrolling,
@@ -88,7 +88,7 @@ fn counts(frame: &Frame<'_>, overview: &Overview) -> Markup {
                         a class={ "tile " (class_of(state)) @if n == 0 { " none" } } data-state=(state.label())
                             href={ "/activities?state=" (state.label()) } {
                             span.n { (words.number(n)) } " "
-                            span.label { (sign(sign_of(state))) (state_word(words, state)) }
+                            span.label { (icon(icon_of(state))) (state_word(words, state)) }
                         }
                     }
                 }

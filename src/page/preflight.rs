@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::marks::{Sign, sign};
+use super::marks::{Icon, icon};
 use super::text::{code, prose, theirs};
 use super::{Frame, Here, layout};
 use crate::domain::catalogue::Language;
@@ -45,7 +45,7 @@ pub fn preflight(frame: &Frame<'_>, entered: &Entered, outcome: &Outcome) -> Mar
             Outcome::Empty => {}
             // What others wrote is made visible before it is in a sentence of ours, whose marks keep options in order.
             Outcome::Unreadable(why) => p.banner.ill role="alert" {
-                (sign(Sign::Bad)) bdi dir="auto" { (words.complaint(&visible(why))) }
+                (icon(Icon::Bad)) bdi dir="auto" { (words.complaint(&visible(why))) }
             },
             Outcome::Checked(checked) => (results(frame, checked)),
         }
@@ -74,10 +74,10 @@ fn results(frame: &Frame<'_>, checked: &[(Device, Vec<Finding>)]) -> Markup {
         section aria-labelledby="found" {
             h2 #found { (words.preflight_found()) }
             @if n_errors + n_warnings == 0 {
-                p.banner.well role="status" { (sign(Sign::Good)) span { (words.preflight_nothing()) } }
+                p.banner.well role="status" { (icon(Icon::Good)) span { (words.preflight_nothing()) } }
             } @else {
                 p.banner.ill role="alert" {
-                    (sign(if n_errors > 0 { Sign::Bad } else { Sign::Attention }))
+                    (icon(if n_errors > 0 { Icon::Bad } else { Icon::Attention }))
                     span { (words.preflight_errors(n_errors)) (words.list_comma()) " " (words.preflight_warnings(n_warnings)) }
                 }
             }
@@ -98,15 +98,15 @@ fn results(frame: &Frame<'_>, checked: &[(Device, Vec<Finding>)]) -> Markup {
 fn item(frame: &Frame<'_>, finding: &Finding) -> Markup {
     let words = frame.words;
     let (class, mark, word) = match finding.severity {
-        Severity::Error => ("failed", Sign::Bad, words.finding_error()),
-        Severity::Warning => ("rejected", Sign::Attention, words.finding_warning()),
-        Severity::Note => ("cancelled", Sign::Nothing, words.finding_note()),
+        Severity::Error => ("failed", Icon::Bad, words.finding_error()),
+        Severity::Warning => ("rejected", Icon::Attention, words.finding_warning()),
+        Severity::Note => ("cancelled", Icon::Nothing, words.finding_note()),
     };
     let spec = FIELDS.iter().find(|spec| spec.path == finding.field);
     html! {
         li {
             p {
-                span class={ "chip " (class) } { (sign(mark)) (word) } " "
+                span class={ "chip " (class) } { (icon(mark)) (word) } " "
                 strong {
                     @match spec { Some(spec) => (of(frame, spec.name)), None => (theirs(&finding.field)) }
                 }

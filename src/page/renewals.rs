@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use maud::{Markup, html};
 
-use super::marks::{Sign, sign};
+use super::marks::{Icon, icon};
 use super::text::{cut, how_far, moment, theirs};
 use super::{Frame, Here, layout, link_to, link_to_vat, scrolling};
 use crate::domain::next_step::NextStep;
@@ -20,9 +20,9 @@ pub fn renewals(frame: &Frame<'_>, ending: &EndingCertificates) -> Markup {
         h1 { (title) }
         p.lead { (words.certificates_lead()) }
         ul.tiles {
-            (tile(frame, ending.counts.expired, "failed", &html! { (sign(Sign::Bad)) (words.certificates_ended()) }))
+            (tile(frame, ending.counts.expired, "failed", &html! { (icon(Icon::Bad)) (words.certificates_ended()) }))
             @for (days, n) in WITHIN_DAYS.into_iter().zip(ending.counts.within) {
-                (tile(frame, n, "expired", &html! { (sign(Sign::Late)) (words.certificates_within(u64::from(days))) }))
+                (tile(frame, n, "expired", &html! { (icon(Icon::Late)) (words.certificates_within(u64::from(days))) }))
             }
         }
         section aria-labelledby="calendar" {
@@ -92,7 +92,7 @@ fn list(frame: &Frame<'_>, list: &[Ending]) -> Markup {
                         td data-label=(vat) { (link_to_vat(&ending.vat)) }
                         td data-label=(ends) {
                             @if ending.expires_at <= frame.now {
-                                span.chip.failed { (sign(Sign::Bad)) (words.certificate_ended()) } " "
+                                span.chip.failed { (icon(Icon::Bad)) (words.certificate_ended()) } " "
                             }
                             (moment(frame, ending.expires_at))
                         }

@@ -13,7 +13,7 @@ use crate::domain::gate::{Outage, Trouble};
 use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{
-    ActivityRow, Bucket, CheckTally, ChecksByVat, ClosedGate, Conclusion, Day, DeliveryStatus, Durations,
+    ActivityRow, Blocked, Bucket, CheckTally, ChecksByVat, Conclusion, Day, DeliveryStatus, Durations,
     Ending, EndingCertificates, EndingCounts, Explained, FailingRule, FailingRules, Failure, History,
     OutboxRow, Overview, Statistics, Total, Undelivered, UnservedVats, VatChecks, Waiting,
 };
@@ -91,7 +91,7 @@ fn failure(text: &str) -> Failure {
 }
 
 fn full_overview(text: &str) -> (Overview, Statistics) {
-    let gate = |credential: Option<&str>, vat: Option<&str>, reason: Option<&str>| ClosedGate {
+    let gate = |credential: Option<&str>, vat: Option<&str>, reason: Option<&str>| Blocked {
         credential: credential.map(str::to_owned),
         vat: vat.map(str::to_owned),
         reason: reason.map(str::to_owned),

@@ -18,29 +18,29 @@ use crate::plain::complaint;
 
 /// A duration as people write it: `5ms`, `5s`, `10m`, `72h`, `400d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(pub(super) Duration);
+pub(super) struct WrittenDuration(pub(super) Duration);
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for WrittenDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SpanVisitor;
-        impl Visitor<'_> for SpanVisitor {
-            type Value = Span;
+        struct DurationVisitor;
+        impl Visitor<'_> for DurationVisitor {
+            type Value = WrittenDuration;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a duration such as \"5ms\", \"5s\", \"10m\", \"72h\" or \"400d\"")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<WrittenDuration, E> {
                 parse_duration(text.trim())
-                    .map(Span)
+                    .map(WrittenDuration)
                     .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
             }
         }
-        deserializer.deserialize_str(SpanVisitor)
+        deserializer.deserialize_str(DurationVisitor)
     }
 }
 
-impl Serialize for Span {
+impl Serialize for WrittenDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&write_duration(self.0))
     }
@@ -81,8 +81,8 @@ macro_rules! section {
     };
 }
 
-const fn ms(ms: u64) -> Span {
-    Span(Duration::from_millis(ms))
+const fn ms(ms: u64) -> WrittenDuration {
+    WrittenDuration(Duration::from_millis(ms))
 }
 
 const SECOND: u64 = 1_000;
@@ -113,8 +113,8 @@ section!(RawDatabase {
 
 section!(RawUpstream {
     base_url: String = "https://api-sandbox.cleartax.com/middle-east/ksa/einvoicing".to_owned(),
-    connect_timeout: Span = ms(5 * SECOND),
-    request_timeout: Span = ms(30 * SECOND),
+    connect_timeout: WrittenDuration = ms(5 * SECOND),
+    request_timeout: WrittenDuration = ms(30 * SECOND),
     max_in_flight: u32 = 64,
     ca_file: Option<String> = None,
 });
@@ -128,12 +128,12 @@ section!(RawCredential {
 });
 
 section!(RawSchedule {
-    initial_interval: Span = ms(5 * SECOND),
+    initial_interval: WrittenDuration = ms(5 * SECOND),
     multiplier: f64 = 1.5,
-    max_interval: Span = ms(5 * MINUTE),
+    max_interval: WrittenDuration = ms(5 * MINUTE),
     jitter: f64 = 0.2,
-    stalled_after: Span = ms(HOUR),
-    give_up_after: Span = ms(24 * HOUR),
+    stalled_after: WrittenDuration = ms(HOUR),
+    give_up_after: WrittenDuration = ms(24 * HOUR),
     reject_after: u32 = 3,
 });
 
@@ -144,8 +144,8 @@ section!(RawWebhook {
     secret_file: Option<String> = None,
     events: Vec<String> = Vec::new(),
     vats: Vec<String> = Vec::new(),
-    timeout: Span = ms(15 * SECOND),
-    retry_for: Span = ms(72 * HOUR),
+    timeout: WrittenDuration = ms(15 * SECOND),
+    retry_for: WrittenDuration = ms(72 * HOUR),
     allow_http: bool = false,
     ca_file: Option<String> = None,
 });
@@ -170,11 +170,11 @@ section!(RawUi {
 });
 
 section!(RawRenewal {
-    valid_for: Span = Span(crate::domain::certificate::VALID_FOR),
-    remind_before: Vec<Span> = vec![ms(60 * DAY), ms(14 * DAY)],
+    valid_for: WrittenDuration = WrittenDuration(crate::domain::certificate::VALID_FOR),
+    remind_before: Vec<WrittenDuration> = vec![ms(60 * DAY), ms(14 * DAY)],
 });
 
-section!(RawRetention { concluded_after: Span = ms(400 * DAY) });
+section!(RawRetention { concluded_after: WrittenDuration = ms(400 * DAY) });
 
 /// Environment variables of ours as text.
 ///

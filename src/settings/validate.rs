@@ -8,7 +8,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::raw::{
-    Origins, RawCredential, RawDatabase, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret, Span,
+    Origins, RawCredential, RawDatabase, RawHttp, RawSettings, RawUpstream, RawWebhook, Secret,
+    WrittenDuration,
 };
 use super::{
     CredentialSettings, HttpSettings, LogFormat, LogSettings, SecretSource, Settings, SettingsError,
@@ -52,7 +53,7 @@ impl Problems {
     }
 
     /// A span from 1 ms to ten years.
-    fn span(&mut self, key: &str, span: Span) -> Duration {
+    fn span(&mut self, key: &str, span: WrittenDuration) -> Duration {
         if span.0 < Duration::from_millis(1) || span.0 > LONGEST {
             self.add(
                 key,

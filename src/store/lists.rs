@@ -26,7 +26,7 @@ pub(super) const MAX_PARTS: usize = 8;
 
 /// A time from `from` on and before `until`; either end may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Span {
+pub struct TimeRange {
     /// The first time that counts.
     pub from: Option<Timestamp>,
     /// The first time that no longer counts.
@@ -104,9 +104,9 @@ pub struct ActivityFilter {
     /// Only with this `reference`.
     pub reference: Option<String>,
     /// Only registered then.
-    pub registered: Span,
+    pub registered: TimeRange,
     /// Only concluded then.
-    pub concluded: Span,
+    pub concluded: TimeRange,
     /// Only what comes after this one.
     pub after: Option<ActivityPosition>,
     /// At most so many; `None`: all.
@@ -135,7 +135,7 @@ pub struct EventFilter {
     /// Only about activities with this id.
     pub activity_id: Option<String>,
     /// Only from then.
-    pub occurred: Span,
+    pub occurred: TimeRange,
     /// Only what comes after this one.
     pub after: Option<EventPosition>,
     /// At most so many; `None`: all.
@@ -146,7 +146,7 @@ impl EventFilter {
     /// As [`ActivityFilter::is_dear`].
     pub(super) fn is_dear(&self) -> bool {
         let n_asked = [self.kind.is_some(), self.vat.is_some(), self.activity_id.is_some()];
-        self.occurred != Span::default() || n_asked.into_iter().filter(|is_asked| *is_asked).count() > 1
+        self.occurred != TimeRange::default() || n_asked.into_iter().filter(|is_asked| *is_asked).count() > 1
     }
 }
 
@@ -329,7 +329,7 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    pub(super) fn span(&mut self, from: &'static str, until: &'static str, span: Span) {
+    pub(super) fn span(&mut self, from: &'static str, until: &'static str, span: TimeRange) {
         if let Some(time) = span.from {
             self.add(from, [Argument::Integer(time.as_millis())]);
         }
@@ -412,7 +412,7 @@ mod tests {
             assert!(!filter.is_dear(), "{filter:?}");
         }
         let named = Some("x".to_owned());
-        let span = Span { from: Some(Timestamp::from_millis(0)), until: None };
+        let span = TimeRange { from: Some(Timestamp::from_millis(0)), until: None };
         for filter in [
             ActivityFilter { vat: vat.clone(), ..failed.clone() },
             ActivityFilter { order: ActivityOrder::LatestEnded, ..failed },

@@ -64,11 +64,11 @@ pub use history::{
 pub use intake::Intake;
 pub use lists::{
     ActivityFilter, ActivityOrder, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus,
-    EventFilter, EventPosition, OutboxRow, Slice, Span, Total,
+    EventFilter, EventPosition, OutboxRow, Slice, TimeRange, Total,
 };
 pub use member::{Happening, Member, Piece, Wanted};
-pub use overview::{ClosedGate, Overview, Undelivered, Waiting};
-pub use read::{ActivityView, Cell, Report, Table};
+pub use overview::{Blocked, Overview, Undelivered, Waiting};
+pub use read::{ActivityView, Cell, ReportView, Table};
 pub use record::{PollRecord, Record, Recorded};
 pub use reports::Reports;
 pub use schedule::{Claimed, Sweep};

@@ -12,7 +12,7 @@ pub struct Overview {
     /// How many activities are in each state; states without any are left out.
     pub states: BTreeMap<State, u64>,
     /// Every credential and VAT that is held or paused.
-    pub closed: Vec<ClosedGate>,
+    pub closed: Vec<Blocked>,
     /// The activity that has waited longest for its conclusion.
     pub oldest_waiting: Option<Waiting>,
     /// When the activity that is due longest fell due, of those that no hold or pause keeps back.
@@ -25,7 +25,7 @@ pub struct Overview {
 
 /// A credential or VAT that is held or paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedGate {
+pub struct Blocked {
     /// The credential's name, where it is one.
     pub credential: Option<String>,
     /// The VAT, where it is one.

@@ -108,7 +108,7 @@ impl ActivityView {
 
 /// The reports of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Report {
+pub enum ReportView {
     /// Counts by VAT and state, and what is held.
     Summary,
     /// The six checks by VAT: how often each succeeded and failed.

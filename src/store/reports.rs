@@ -11,7 +11,7 @@ use super::lists::{
     Total,
 };
 use super::overview::Overview;
-use super::read::{ActivityView, Report, Table};
+use super::read::{ActivityView, ReportView, Table};
 use super::statistics::Statistics;
 use super::{Backend, history, on};
 use crate::domain::activity::Vat;
@@ -44,7 +44,7 @@ impl Reports {
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn report(&self, report: Report, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
+    pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
         on!(&self.0, store => store.report(report, limit).await)
     }
 

@@ -9,11 +9,9 @@ mod poll;
 mod prune;
 mod record;
 mod renew;
-mod wake;
 
 pub use deliver::{Dispatcher, DispatcherParts, LogSink, Sink};
 pub use poll::{Poller, PollerParts};
 pub use prune::Pruner;
 pub use record::{Recorder, RecorderHandle, RecorderParts};
 pub use renew::Renewer;
-pub use wake::Wakers;

@@ -41,7 +41,7 @@ const READY_LOW: usize = LOOK / 2;
 const MOST_OUT: usize = 512;
 
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
-const TEND_EVERY: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_secs(1);
 
 /// How often at the most it is noted when a credential was used last.
 const NOTE_REQUESTS_EVERY: Duration = Duration::from_secs(1);
@@ -147,8 +147,8 @@ impl Poller {
     /// # Errors
     /// Where a request's task died, which is a defect: the daemon must not go on as if nothing were.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
-        let mut tending = tokio::time::interval(TEND_EVERY);
-        tending.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticking = tokio::time::interval(TICK);
+        ticking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // A look that never ends is a poller that stands still, whatever else goes round here.
             if self.looking.is_none() {
@@ -162,7 +162,7 @@ impl Poller {
                 found = end_of(&mut self.looking) => self.looked(found?),
                 () = self.parts.polls.released() => self.look_again(),
                 () = self.parts.wake.notified() => self.begin_again(),
-                _ = tending.tick() => self.tend().await,
+                _ = ticking.tick() => self.tick().await,
                 () = self.parts.reload.notified() => self.reload().await,
                 () = tokio::time::sleep_until(self.look_at), if self.may_look() => {}
             }
@@ -351,7 +351,7 @@ impl Poller {
     /// Reads the tokens again because somebody asked for it, and says when that has been done.
     async fn reload(&mut self) {
         service::reloading();
-        self.tend().await;
+        self.tick().await;
         tracing::info!(
             "SIGHUP: tokens were read again, webhooks' secrets follow within seconds; a changed configuration needs a restart"
         );
@@ -359,7 +359,7 @@ impl Poller {
     }
 
     /// Looks at what no answer brings along: tokens, the clock, and ages behind closed gates.
-    async fn tend(&mut self) {
+    async fn tick(&mut self) {
         for credential in self.parts.tokens.refresh() {
             tracing::info!(credential = %credential, "credential {credential} has a new token");
             self.parts.gates.token_changed(&credential, self.parts.clock.now(), &self.parts.serving);
@@ -369,7 +369,7 @@ impl Poller {
             self.follow_clock(delta_ms).await;
         }
         self.parts.gates.forget_ended_holds(self.parts.clock.now());
-        if self.swept.ended_at.elapsed() >= (self.swept.took * 20).max(TEND_EVERY) {
+        if self.swept.ended_at.elapsed() >= (self.swept.took * 20).max(TICK) {
             self.sweep().await;
         }
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Wakers;
 use crate::clock::Clock;
 use crate::domain::activity::State;
 use crate::domain::report::Findings;
 use crate::domain::text::one_line;
 use crate::monitor::Monitor;
 use crate::store::{PollRecord, Record, StoreError, Work};
+use crate::wakers::Wakers;
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
 const QUEUE: usize = 2_048;

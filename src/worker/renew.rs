@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Wakers;
 use crate::clock::Clock;
 use crate::domain::certificate::Renewal;
 use crate::store::{StoreError, Upkeep};
+use crate::wakers::Wakers;
 
 /// How often it looks. Events of certificates are promised within ten seconds.
 const EVERY: Duration = Duration::from_secs(2);

@@ -110,7 +110,7 @@ enum Closing {
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct FieldRecord {
     fields: Vec<Field>,
     /// Keys of other fields, which end the text of whatever is before them.
     other_keys: Vec<Range<usize>>,
@@ -118,7 +118,7 @@ struct Record {
     has_inner: bool,
 }
 
-impl Record {
+impl FieldRecord {
     fn field(&self, name: Name) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -148,8 +148,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&mut self) {
-        let mut outer: Vec<Record> = Vec::new();
-        let mut record = Record::default();
+        let mut outer: Vec<FieldRecord> = Vec::new();
+        let mut record = FieldRecord::default();
         let mut at = 0;
         let mut next_word = 0;
         while let Some(ch) = self.view.get(at) {
@@ -188,7 +188,7 @@ impl Reader<'_> {
     }
 
     /// Reads a key and its value, if the word is one, and tells where to read on.
-    fn read_word(&mut self, word: &Range<usize>, record: &mut Record, is_braced: bool) -> usize {
+    fn read_word(&mut self, word: &Range<usize>, record: &mut FieldRecord, is_braced: bool) -> usize {
         let Some(key) = self.view.key(word, is_braced).filter(|key| key.start >= self.nested_until) else {
             return word.end;
         };
@@ -227,7 +227,7 @@ impl Reader<'_> {
     }
 
     /// Ends a record, and tells whether it or a part of it was an error.
-    fn finish(&mut self, record: &mut Record, end: usize) -> bool {
+    fn finish(&mut self, record: &mut FieldRecord, end: usize) -> bool {
         let mut record = std::mem::take(record);
         record.end_message(end);
         let is_success = self.says(record.field(Name::Type), "info")
@@ -274,7 +274,7 @@ impl Reader<'_> {
 
     fn finish_coded(
         &mut self,
-        record: &Record,
+        record: &FieldRecord,
         code: &Field,
         candidate: Candidate,
         is_success: bool,
@@ -316,7 +316,7 @@ impl Reader<'_> {
     /// Leaves the code, marked as such, and the message of a record standing.
     fn leave_to_prose(
         &mut self,
-        record: &Record,
+        record: &FieldRecord,
         code: &Field,
         candidate: &Candidate,
         message: Option<&Field>,
@@ -345,7 +345,7 @@ impl Reader<'_> {
         }
     }
 
-    fn finish_uncoded(&mut self, record: &Record, is_success: bool, severity: Option<Severity>) -> bool {
+    fn finish_uncoded(&mut self, record: &FieldRecord, is_success: bool, severity: Option<Severity>) -> bool {
         if !record.fields.iter().any(|field| field.strict) {
             return false;
         }
@@ -388,14 +388,14 @@ impl Reader<'_> {
     }
 
     /// What a record says itself of whether its error blocks.
-    fn severity(&self, record: &Record) -> Option<Severity> {
+    fn severity(&self, record: &FieldRecord) -> Option<Severity> {
         [Name::Type, Name::Status, Name::Category].into_iter().find_map(|name| {
             let value = self.view.render(record.field(name)?.range());
             Level::of(&value.trim_matches(is_space).to_ascii_lowercase())?.severity()
         })
     }
 
-    fn cover_fields(&mut self, record: &Record) {
+    fn cover_fields(&mut self, record: &FieldRecord) {
         for field in &record.fields {
             self.view.cover(field.whole(), BLOCK);
         }

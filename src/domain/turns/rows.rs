@@ -33,7 +33,7 @@ pub struct Rows {
     /// By due time, VAT and key.
     by_age: BTreeSet<(i64, i64, usize)>,
     /// When each VAT's first one is due.
-    heads: BTreeSet<(i64, i64)>,
+    due_times: BTreeSet<(i64, i64)>,
 }
 
 impl Rows {
@@ -71,7 +71,7 @@ impl Rows {
         let held = self.by_vat.iter().filter(|(_, (vat, _))| wanted.held_vats.contains(vat));
         let all = self.by_age.iter().map(|(due_at, vat_key, key)| self.row(*vat_key, (*due_at, *key)));
         let probes = all.take(wanted.n_probes).chain(held.filter_map(first_of)).collect();
-        let next_due_at = self.heads.range((now + 1, i64::MIN)..).next();
+        let next_due_at = self.due_times.range((now + 1, i64::MIN)..).next();
         let next_due_at = next_due_at.map(|(due_at, _)| Timestamp::from_millis(*due_at));
         Found { longest_due, in_turn, stopped_at, probes, next_due_at }
     }
@@ -79,7 +79,7 @@ impl Rows {
     fn vats_in_turn(&self, wanted: &Wanted, now: i64) -> (Vec<i64>, Option<i64>) {
         let is_due = |vat_key: &i64| self.due_of(*vat_key).next().is_some_and(|(due_at, _)| *due_at <= now);
         let beyond = self.by_vat.range(wanted.after + 1..).map(|(vat_key, _)| *vat_key);
-        let all_fit = self.heads.range(..=(now, i64::MAX)).nth(LOOK_STEPS - 1).is_none();
+        let all_fit = self.due_times.range(..=(now, i64::MAX)).nth(LOOK_STEPS - 1).is_none();
         let passes = |vat_key: &i64| wanted.passing.binary_search(vat_key).is_ok();
         if all_fit {
             let others = self.by_vat.range(..=wanted.after).map(|(vat_key, _)| *vat_key);
@@ -109,12 +109,12 @@ impl Rows {
     fn change(&mut self, row: &Row, change: impl FnOnce(&mut Due) -> bool) {
         let (_, due) = self.by_vat.entry(row.vat_key).or_insert_with(|| (row.vat.clone(), Due::new()));
         if let Some((due_at, _)) = due.first() {
-            self.heads.remove(&(*due_at, row.vat_key));
+            self.due_times.remove(&(*due_at, row.vat_key));
         }
         change(due);
         match due.first() {
             Some((due_at, _)) => {
-                self.heads.insert((*due_at, row.vat_key));
+                self.due_times.insert((*due_at, row.vat_key));
             }
             None => {
                 self.by_vat.remove(&row.vat_key);

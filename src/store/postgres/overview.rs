@@ -6,7 +6,7 @@ use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
-use crate::store::overview::{ClosedGate, N_OLDEST, Overview, Undelivered, Waiting};
+use crate::store::overview::{Blocked, N_OLDEST, Overview, Undelivered, Waiting};
 
 impl Store {
     pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
@@ -34,7 +34,7 @@ impl Store {
             .collect()
     }
 
-    async fn closed_gates(&self, now: Timestamp) -> Result<Vec<ClosedGate>, StoreError> {
+    async fn closed_gates(&self, now: Timestamp) -> Result<Vec<Blocked>, StoreError> {
         type Row = (Option<String>, Option<String>, Option<String>, Option<i64>, Option<i64>);
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT name, NULL, held_reason, held_since, coalesce(probe_at, paused_until) FROM credentials
@@ -50,7 +50,7 @@ impl Store {
         let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
         Ok(rows
             .into_iter()
-            .map(|(credential, vat, reason, since, until)| ClosedGate {
+            .map(|(credential, vat, reason, since, until)| Blocked {
                 credential,
                 vat,
                 reason,

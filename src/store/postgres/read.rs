@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::{PostgresAddress, Store};
 use crate::domain::activity::Vat;
 use crate::store::activities::ActivityRef;
-use crate::store::read::{ActivityView, Argument, Cell, Report, Table};
+use crate::store::read::{ActivityView, Argument, Cell, ReportView, Table};
 
 /// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the latest
 /// is read, and [`ActivityView::is_latest_first`].
@@ -56,15 +56,15 @@ pub(super) const fn statement_of(view: ActivityView) -> &'static str {
     }
 }
 
-const fn report_statement(report: Report) -> &'static str {
+const fn report_statement(report: ReportView) -> &'static str {
     match report {
-        Report::Summary => "SELECT * FROM report_vats ORDER BY vat",
-        Report::Checks => {
+        ReportView::Summary => "SELECT * FROM report_vats ORDER BY vat",
+        ReportView::Checks => {
             "SELECT * FROM report_vat_checks
              ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
         }
-        Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
-        Report::Devices => {
+        ReportView::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
+        ReportView::Devices => {
             // Which are the first is read from the tally; the view looks up a good deal for each.
             "SELECT r.* FROM (
                  SELECT v.vat, d.device_id FROM tally_devices d JOIN vats v ON v.id = d.vat_id
@@ -72,7 +72,7 @@ const fn report_statement(report: Report) -> &'static str {
              JOIN report_devices r ON r.vat = k.vat AND r.device_id = k.device_id
              ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
         }
-        Report::Overdue { .. } => {
+        ReportView::Overdue { .. } => {
             "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
                     r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
              FROM (SELECT id, vat_id, activity_id, watched_from FROM activities
@@ -81,7 +81,7 @@ const fn report_statement(report: Report) -> &'static str {
              JOIN report_activities r ON r.vat = v.vat AND r.activity_id = k.activity_id
              ORDER BY k.watched_from, k.id"
         }
-        Report::Renewals { .. } => {
+        ReportView::Renewals { .. } => {
             "SELECT vat, device_id, activity_id, pcsid_watch_time(obtained_at) AS obtained_at,
                     pcsid_watch_time(expires_at) AS expires_at,
                     -- Whole days; negative once it has ended.
@@ -91,7 +91,7 @@ const fn report_statement(report: Report) -> &'static str {
              FROM certificates c WHERE superseded_by IS NULL AND c.expires_at <= $2
              ORDER BY c.expires_at, vat, device_id NULLS FIRST, activity_id NULLS FIRST"
         }
-        Report::Replicas => {
+        ReportView::Replicas => {
             "SELECT r.name, r.version, pcsid_watch_time(r.started_at) AS since,
                     pcsid_watch_time(r.seen_at) AS last_sign_of_life,
                     string_agg(p.name, ', ' ORDER BY p.name) FILTER (WHERE p.kind = 'credential') AS credentials,
@@ -104,7 +104,7 @@ const fn report_statement(report: Report) -> &'static str {
              LEFT JOIN pieces p ON p.id::bigint = l.objid::bigint
              GROUP BY r.id ORDER BY r.started_at, r.id"
         }
-        Report::Deliveries => {
+        ReportView::Deliveries => {
             "SELECT t.sink, t.status, t.n AS deliveries,
                     u.oldest_event_at, u.next_attempt_at, u.an_error
              FROM tally_deliveries t
@@ -151,13 +151,13 @@ impl Store {
         Ok(table)
     }
 
-    pub async fn report(&self, report: Report, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
+    pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
         let arguments: Vec<_> = match report {
-            Report::Overdue { watched_from } => vec![Argument::Integer(watched_from.as_millis())],
-            Report::Renewals { now, within } => {
+            ReportView::Overdue { watched_from } => vec![Argument::Integer(watched_from.as_millis())],
+            ReportView::Renewals { now, within } => {
                 [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
             }
-            Report::Devices => {
+            ReportView::Devices => {
                 vec![Argument::Integer(limit.map_or(i64::MAX, |limit| i64::from(limit) + 1))]
             }
             _ => Vec::new(),

@@ -11,7 +11,7 @@ use super::error::StoreError;
 use crate::domain::activity::Vat;
 use crate::domain::time::Timestamp;
 use crate::store::activities::ActivityRef;
-use crate::store::read::{ActivityView, Argument, Cell, Report, Table};
+use crate::store::read::{ActivityView, Argument, Cell, ReportView, Table};
 
 /// Longest time that a list may be looked for. On a million activities searches take a fraction of it.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
@@ -62,15 +62,15 @@ pub(super) const fn statement_of(view: ActivityView) -> &'static str {
         }
 }
 
-const fn report_statement(report: Report) -> &'static str {
+const fn report_statement(report: ReportView) -> &'static str {
     match report {
-        Report::Summary => "SELECT * FROM report_vats ORDER BY vat",
-        Report::Checks => {
+        ReportView::Summary => "SELECT * FROM report_vats ORDER BY vat",
+        ReportView::Checks => {
             "SELECT * FROM report_vat_checks
                  ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
         }
-        Report::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
-        Report::Devices => {
+        ReportView::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
+        ReportView::Devices => {
             // Which are the first is read from the tally; the view looks up a good deal for each.
             "SELECT r.* FROM (
                  SELECT v.vat, d.device_id FROM tally_devices d JOIN vats v ON v.id = d.vat_id
@@ -79,10 +79,10 @@ const fn report_statement(report: Report) -> &'static str {
              ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
         }
         // Refused before.
-        Report::Replicas => "",
+        ReportView::Replicas => "",
         // It has a walk of its own.
-        Report::Overdue { .. } => "",
-        Report::Renewals { .. } => {
+        ReportView::Overdue { .. } => "",
+        ReportView::Renewals { .. } => {
             "SELECT vat, device_id, activity_id,
                         strftime('%Y-%m-%dT%H:%M:%fZ', obtained_at / 1000.0, 'unixepoch') AS obtained_at,
                         strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch') AS expires_at,
@@ -93,7 +93,7 @@ const fn report_statement(report: Report) -> &'static str {
                  FROM certificates WHERE superseded_by IS NULL AND certificates.expires_at <= ?2
                  ORDER BY certificates.expires_at, vat, device_id, activity_id"
         }
-        Report::Deliveries => {
+        ReportView::Deliveries => {
             "SELECT t.sink, t.status, t.n AS deliveries,
                         u.oldest_event_at, u.next_attempt_at, u.an_error
                  FROM tally_deliveries t
@@ -129,20 +129,20 @@ impl Store {
     ///
     /// # Errors
     /// Only those of the database.
-    pub async fn report(&self, report: Report, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
-        if report == Report::Replicas {
+    pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
+        if report == ReportView::Replicas {
             return Err(StoreError::NeedsServer { what: "`report replicas`" });
         }
         let probing = limit.map_or(-1, |limit| i64::from(limit) + 1);
         let mut table = match report {
-            Report::Overdue { watched_from } => self.overdue_rows(watched_from, probing).await?,
+            ReportView::Overdue { watched_from } => self.overdue_rows(watched_from, probing).await?,
             _ => {
                 let statement = format!("{} LIMIT {probing}", report_statement(report));
                 let arguments = match report {
-                    Report::Renewals { now, within } => {
+                    ReportView::Renewals { now, within } => {
                         [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
                     }
-                    Report::Devices => vec![Argument::Integer(probing)],
+                    ReportView::Devices => vec![Argument::Integer(probing)],
                     _ => Vec::new(),
                 };
                 self.table("reading a report", AssertSqlSafe(statement), &arguments).await?

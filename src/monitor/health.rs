@@ -1,0 +1,207 @@
+//! Is the daemon ready, and does it still move?
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Monitor;
+use crate::domain::gate::Outage;
+use crate::domain::time::Timestamp;
+use crate::store::{Piece, StoreError};
+
+/// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
+const STUCK_AFTER: Duration = Duration::from_secs(15);
+
+/// After so long it won't move any more, and only a new start helps: as long as the systemd unit's watchdog waits.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// Something is written every ten seconds. Where nothing was for this long, others keep the database.
+const UNWRITTEN_AFTER: Duration = Duration::from_secs(25);
+
+#[derive(Debug)]
+pub(super) struct Health {
+    /// What this daemon holds; a database that is a file is held whole.
+    pub(super) held: BTreeSet<Piece>,
+    /// How many pollers there are.
+    pub(super) n_pollers: usize,
+    /// Why the database can't be reached.
+    pub(super) lost: Option<String>,
+    pub(super) poller_at: Instant,
+    pub(super) recorder_at: Instant,
+    pub(super) is_readable: bool,
+    pub(super) is_writable: bool,
+    pub(super) committed_at: Instant,
+    pub(super) last_answer_at: Option<Timestamp>,
+    pub(super) outage: Option<Outage>,
+}
+
+impl Health {
+    pub(super) fn new() -> Self {
+        Self {
+            held: BTreeSet::new(),
+            n_pollers: 0,
+            lost: None,
+            poller_at: Instant::now(),
+            recorder_at: Instant::now(),
+            is_readable: true,
+            is_writable: true,
+            committed_at: Instant::now(),
+            last_answer_at: None,
+            outage: None,
+        }
+    }
+}
+
+impl Monitor {
+    /// This daemon holds a piece of work, or no longer does.
+    pub fn holds(&self, piece: &Piece, is_held: bool) {
+        let mut health = self.health();
+        if matches!(piece, Piece::Polling { .. }) {
+            health.n_pollers =
+                if is_held { health.n_pollers + 1 } else { health.n_pollers.saturating_sub(1) };
+            health.poller_at = Instant::now();
+        }
+        match is_held {
+            true => health.held.insert(piece.clone()),
+            false => health.held.remove(piece),
+        };
+    }
+
+    /// What this daemon holds, as people name it.
+    pub fn held(&self) -> Vec<String> {
+        self.health().held.iter().map(ToString::to_string).collect()
+    }
+
+    /// The database is lost, and with it all that was held.
+    pub fn lost(&self, cause: &StoreError) {
+        let mut health = self.health();
+        health.held.clear();
+        health.n_pollers = 0;
+        let mut text = cause.to_string();
+        let mut source = std::error::Error::source(cause);
+        while let Some(cause) = source {
+            let _ = write!(text, ": {cause}");
+            source = cause.source();
+        }
+        health.lost = Some(text);
+    }
+
+    /// The database is reached.
+    pub fn works_again(&self) {
+        let mut health = self.health();
+        health.lost = None;
+        (health.is_readable, health.is_writable) = (true, true);
+        health.committed_at = Instant::now();
+        health.recorder_at = Instant::now();
+        health.poller_at = Instant::now();
+    }
+
+    /// The poller goes round.
+    pub fn poller_lives(&self) {
+        self.health().poller_at = Instant::now();
+    }
+
+    /// The schedule could be read, or could not.
+    pub fn schedule_read(&self, is_readable: bool) {
+        self.health().is_readable = is_readable;
+    }
+
+    /// The recorder goes round.
+    pub fn recorder_lives(&self) {
+        self.health().recorder_at = Instant::now();
+    }
+
+    /// Whether poller and recorder have both gone round since then. A poller that waits for a recorder that waits for
+    /// the disk counts as moving.
+    pub fn moved_since(&self, then: Instant) -> bool {
+        let health = self.health();
+        let polls = health.poller_at > then || health.n_pollers == 0 || !health.is_writable;
+        health.lost.is_some() || (health.recorder_at > then && polls)
+    }
+
+    /// Whether the tasks still go round, so that a new start would mend nothing.
+    pub fn is_alive(&self) -> bool {
+        Instant::now().checked_sub(DEAD_AFTER).is_none_or(|then| self.moved_since(then))
+    }
+
+    /// Whether nothing usable comes from upstream, and why.
+    pub fn outage_is(&self, outage: Option<Outage>) {
+        self.health().outage = outage;
+    }
+
+    /// The outage of upstream that is going on.
+    pub fn outage(&self) -> Option<Outage> {
+        self.health().outage.clone()
+    }
+
+    /// When upstream last answered where an activity stands; `None`: not since the start.
+    pub fn last_answer_at(&self) -> Option<Timestamp> {
+        self.health().last_answer_at
+    }
+
+    /// Why the daemon is not ready, in sentences; none: it is.
+    pub fn troubles(&self) -> Vec<String> {
+        let health = self.health();
+        if let Some(lost) = &health.lost {
+            return vec![lost.clone()];
+        }
+        let mut troubles = Vec::new();
+        if !health.is_writable || health.committed_at.elapsed() > UNWRITTEN_AFTER {
+            troubles.push(
+                "the database can't be written; the log says why, and it is tried until it works".into(),
+            );
+        }
+        if !health.is_readable {
+            troubles
+                .push("the database can't be read; the log says why, and it is tried until it works".into());
+        }
+        let tasks = [("poller", health.poller_at), ("recorder", health.recorder_at)];
+        for (task, at) in tasks.into_iter().filter(|(task, _)| *task != "poller" || health.n_pollers > 0) {
+            // A recorder that waits for the disk is not stuck, and has been named already.
+            if at.elapsed() > STUCK_AFTER && health.is_writable {
+                troubles.push(format!("the {task} has not moved for {} s", at.elapsed().as_secs()));
+            }
+        }
+        troubles
+    }
+
+    pub(super) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long_ago() -> Instant {
+        Instant::now() - DEAD_AFTER - Duration::from_secs(1)
+    }
+
+    #[test]
+    fn it_is_alive_until_the_poller_or_the_recorder_stands_still() {
+        let monitor = Monitor::new(Vec::new(), Vec::new(), Timestamp::from_millis(0));
+        monitor.holds(&Piece::Polling { credentials: Vec::new(), has_unserved: true }, true);
+        assert!(monitor.is_alive());
+        monitor.health().poller_at = Instant::now() - STUCK_AFTER - Duration::from_secs(1);
+        assert!(monitor.is_alive() && !monitor.troubles().is_empty(), "not ready is not dead");
+        monitor.health().poller_at = long_ago();
+        assert!(!monitor.is_alive());
+        monitor.poller_lives();
+        assert!(monitor.is_alive());
+        monitor.health().recorder_at = long_ago();
+        assert!(!monitor.is_alive());
+    }
+
+    #[test]
+    fn a_recorder_that_tries_to_write_keeps_a_poller_alive_that_waits_for_it() {
+        let monitor = Monitor::new(Vec::new(), Vec::new(), Timestamp::from_millis(0));
+        monitor.holds(&Piece::Polling { credentials: Vec::new(), has_unserved: true }, true);
+        monitor.not_committed();
+        monitor.health().poller_at = long_ago();
+        assert!(monitor.is_alive());
+        monitor.health().recorder_at = long_ago();
+        assert!(!monitor.is_alive());
+    }
+}
