@@ -205,73 +205,89 @@ impl<'a> Session<'a> {
 
     /// Begins to work on a piece.
     async fn take_up(&mut self, piece: &Piece) -> Result<(), DaemonError> {
-        let Shared { settings, clock, monitor, wakers, .. } = self.shared;
         let stop = CancellationToken::new();
-        let mut running = Running { stop: stop.clone(), reload: None };
+        let (name, mut running) = (piece.clone(), Running { stop: stop.clone(), reload: None });
         match piece {
             Piece::Polling { credentials, has_unserved } => {
-                let work = self.member.work();
-                let now = clock.now();
-                let n_pulled_in = work.pull_in(now, settings.policy.backoff.max_interval()).await?;
-                if n_pulled_in > 0 {
-                    tracing::info!(
-                        n_pulled_in,
-                        "{n_pulled_in} polls lay beyond schedule.max_interval and are due now"
-                    );
-                }
-                let gates = stored_gates(work, settings, credentials, now).await?;
                 let reload = Arc::new(Notify::new());
-                running.reload = Some(Arc::clone(&reload));
-                let poller = Poller::new(PollerParts {
-                    policy: settings.policy.clone(),
-                    serving: settings.serving(),
-                    drain_for: if self.shared.store.is_shared() { HAND_POLLS_OVER } else { DRAIN_POLLS },
-                    polls: work.polls(credentials, *has_unserved),
-                    client: self.shared.client.clone(),
-                    tokens: self.shared.tokens.of(credentials),
-                    clock: Arc::clone(clock),
-                    gates,
-                    recorder: self.recorder.clone(),
-                    wake: wakers.poller(),
-                    reload,
-                    monitor: Arc::clone(monitor),
-                });
-                let piece = piece.clone();
-                self.polling.spawn(async move { (piece, poller.run(stop).await) });
+                let poller = self.poller(credentials, *has_unserved, Arc::clone(&reload)).await?;
+                running.reload = Some(reload);
+                self.polling.spawn(async move { (name, poller.run(stop).await) });
             }
             Piece::Upkeep => {
-                let pruner = Pruner::new(self.member.work().upkeep(), Arc::clone(clock), settings.retention);
-                let renewer = Renewer::new(
-                    self.member.work().upkeep(),
-                    Arc::clone(clock),
-                    settings.policy.renewal.clone(),
-                    wakers.clone(),
-                );
-                let piece = piece.clone();
+                let (pruner, renewer) = self.upkeep();
                 self.polling.spawn(async move {
                     tokio::join!(pruner.run(stop.clone()), renewer.run(stop));
-                    (piece, Ok(()))
+                    (name, Ok(()))
                 });
             }
-            Piece::Sink(name) => {
-                let Some((sink, retry_for)) = outlet(settings, name)? else { return Ok(()) };
-                let dispatcher = Dispatcher::new(DispatcherParts {
-                    name: name.clone(),
-                    sink,
-                    retry_for,
-                    drain_for: DRAIN_DELIVERIES,
-                    deliveries: self.member.work().deliveries(name),
-                    clock: Arc::clone(clock),
-                    recorder: self.recorder.clone(),
-                    wake: wakers.sink(),
-                    monitor: Arc::clone(monitor),
-                });
-                let piece = piece.clone();
-                self.sending.spawn(async move { (piece, dispatcher.run(stop).await) });
+            Piece::Sink(sink) => {
+                let Some(dispatcher) = self.dispatcher(sink)? else { return Ok(()) };
+                self.sending.spawn(async move { (name, dispatcher.run(stop).await) });
             }
         }
         self.running.insert(piece.clone(), running);
         Ok(())
+    }
+
+    /// A poller of these credentials, as the last run left them.
+    async fn poller(
+        &self,
+        credentials: &[String],
+        has_unserved: bool,
+        reload: Arc<Notify>,
+    ) -> Result<Poller, StoreError> {
+        let Shared { settings, clock, monitor, wakers, .. } = self.shared;
+        let (work, now) = (self.member.work(), clock.now());
+        let n_pulled_in = work.pull_in(now, settings.policy.backoff.max_interval()).await?;
+        if n_pulled_in > 0 {
+            tracing::info!(
+                n_pulled_in,
+                "{n_pulled_in} polls lay beyond schedule.max_interval and are due now"
+            );
+        }
+        Ok(Poller::new(PollerParts {
+            policy: settings.policy.clone(),
+            serving: settings.serving(),
+            drain_for: if self.shared.store.is_shared() { HAND_POLLS_OVER } else { DRAIN_POLLS },
+            polls: work.polls(credentials, has_unserved),
+            client: self.shared.client.clone(),
+            tokens: self.shared.tokens.of(credentials),
+            clock: Arc::clone(clock),
+            gates: stored_gates(work, settings, credentials, now).await?,
+            recorder: self.recorder.clone(),
+            wake: wakers.poller(),
+            reload,
+            monitor: Arc::clone(monitor),
+        }))
+    }
+
+    /// What keeps the database small, and what reminds of certificates.
+    fn upkeep(&self) -> (Pruner, Renewer) {
+        let Shared { settings, clock, wakers, .. } = self.shared;
+        let upkeep = || self.member.work().upkeep();
+        let renewal = settings.policy.renewal.clone();
+        (
+            Pruner::new(upkeep(), Arc::clone(clock), settings.retention),
+            Renewer::new(upkeep(), Arc::clone(clock), renewal, wakers.clone()),
+        )
+    }
+
+    /// A dispatcher of this sink; `None` where the sink is no longer configured.
+    fn dispatcher(&self, name: &str) -> Result<Option<Dispatcher>, DaemonError> {
+        let Shared { settings, clock, monitor, wakers, .. } = self.shared;
+        let Some((sink, retry_for)) = outlet(settings, name)? else { return Ok(None) };
+        Ok(Some(Dispatcher::new(DispatcherParts {
+            name: name.to_owned(),
+            sink,
+            retry_for,
+            drain_for: DRAIN_DELIVERIES,
+            deliveries: self.member.work().deliveries(name),
+            clock: Arc::clone(clock),
+            recorder: self.recorder.clone(),
+            wake: wakers.sink(),
+            monitor: Arc::clone(monitor),
+        })))
     }
 
     /// A task has ended: a piece that was asked back is recorded to its end and freed. Any other is a defect.

@@ -109,124 +109,181 @@ struct Effect {
 /// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
 /// must not be concluded; one that is comes back unchanged and without a next poll.
 pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Policy, luck: f64) -> Decision {
-    // An answer for one that has concluded is ignored.
-    let observation = match input {
-        Input::Observed(observation, _) if !activity.state.is_concluded() => Some(observation),
-        _ => None,
-    };
-    let withheld = match input {
-        Input::Withheld(withheld) => withheld,
-        Input::Observed(observation, withheld) => withheld.or(match observation.verdict {
-            Verdict::Unauthorized => Some(Withholding::CredentialHeld),
-            Verdict::Forbidden => Some(Withholding::VatHeld),
-            _ => None,
-        }),
-    };
+    let (observation, withheld) = input.read(activity);
     let mut effect = match observation {
         None => Effect::unchanged(activity),
         Some(observation) => Effect::of(observation, activity, policy),
     };
-    let polled = observation.is_some();
-    let http_status = observation.and_then(|observation| observation.http_status);
-
-    let age = now.since(activity.watched_from);
-    // What can't happen to it changes nothing: an answer for one that has concluded.
-    let observed = next_state(Some(activity.state), effect.happening).unwrap_or(activity.state);
-    let expired = next_state(Some(observed), Happening::DeadlinePassed).ok();
-    let expired = expired.filter(|_| age >= policy.give_up_after);
-    let (state, expires) = (expired.unwrap_or(observed), expired.is_some());
-    let reason = if expires {
-        format!("not concluded {} after watching began", write_duration(policy.give_up_after))
-    } else {
-        effect.reason
-    };
-    let stalls = !state.is_concluded() && activity.stalled_at.is_none() && age >= policy.stalled_after;
-
-    let step = policy.backoff.step(activity.interval, luck);
-    let next_poll_at = if state.is_concluded() {
-        None
-    } else if polled {
-        Some(no_later_than_deadlines(now + step.wait, now, activity, stalls, policy))
-    } else {
-        Some(now)
-    };
-
-    let n_polls = activity.n_polls.saturating_add(u32::from(polled));
-    let report = effect.report.as_ref().unwrap_or(&activity.report);
-    let concludes = state.is_concluded() && !activity.state.is_concluded();
-    let explanations = if concludes {
+    let change = Change::of(&effect, now, activity, policy);
+    let schedule = Schedule::after(&change, observation.is_some(), effect.grows, now, activity, policy, luck);
+    let n_polls = activity.n_polls.saturating_add(u32::from(observation.is_some()));
+    let (explanations, next_step) = if change.concludes {
         effect.findings.settle(&policy.catalogue);
-        effect.findings.explained(&policy.catalogue)
+        (
+            effect.findings.explained(&policy.catalogue),
+            NextStep::on_conclusion(change.state, &effect.findings, withheld, &policy.catalogue),
+        )
     } else {
-        Vec::new()
+        (Vec::new(), None)
     };
-    let next_step =
-        NextStep::on_conclusion(state, &effect.findings, withheld, &policy.catalogue).filter(|_| concludes);
+    let report = effect.report.as_ref().unwrap_or(&activity.report);
     let standing = Standing {
         activity,
-        state,
+        state: change.state,
         report,
         findings: &effect.findings,
         explanations: &explanations,
         next_step: next_step.as_ref(),
         n_polls,
-        concluded_at: concludes.then_some(now),
+        concluded_at: change.concludes.then_some(now),
     };
-    let mut events = Vec::new();
-    if stalls {
-        let next_step = withheld.map_or_else(NextStep::while_stalled, NextStep::while_withheld);
-        let standing = Standing { next_step: Some(&next_step), ..standing };
-        events.push(Event::of_activity(EventKind::ActivityStalled, now, &standing));
-    }
-    if let Some(kind) = EventKind::on_entering(state).filter(|_| concludes) {
-        events.push(Event::of_activity(kind, now, &standing));
-    }
-
-    let certificate = (concludes && state == State::Succeeded).then(|| {
-        let obtained_at = certificate::obtained_at(report.completed_at, now);
-        let certificate = Certificate {
-            vat: activity.vat.to_string(),
-            device_id: activity.device_id.clone(),
-            activity_id: Some(activity.activity_id.to_string()),
-            obtained_at,
-            expires_at: obtained_at + policy.renewal.valid_for(),
-            noted_at: now,
-            reminded_before: None,
-            is_end_announced: false,
-        };
-        Obtained::new(certificate, now, &policy.renewal)
-    });
-
-    let consecutive_errors = match (&effect.error, polled) {
-        (_, false) => activity.consecutive_errors,
-        (Some(_), true) => activity.consecutive_errors.saturating_add(1),
-        (None, true) => 0,
-    };
+    let events = announced(&change, withheld, now, standing);
+    let has_pcsid = change.concludes && change.state == State::Succeeded;
+    let certificate = has_pcsid.then(|| obtained(activity, report, now, &policy.renewal));
     Decision {
-        state,
-        transition: (state != activity.state).then_some(Transition {
-            from: activity.state,
-            to: state,
-            reason,
-        }),
-        next_poll_at,
-        interval: if polled && effect.grows { step.next_interval } else { activity.interval },
-        polled,
-        consecutive_errors,
+        state: change.state,
+        next_poll_at: schedule.next_poll_at,
+        interval: schedule.interval,
+        polled: observation.is_some(),
+        consecutive_errors: match (&effect.error, observation) {
+            (_, None) => activity.consecutive_errors,
+            (Some(_), Some(_)) => activity.consecutive_errors.saturating_add(1),
+            (None, Some(_)) => 0,
+        },
         strikes: effect.strikes,
-        http_status,
+        http_status: observation.and_then(|observation| observation.http_status),
         error: effect.error,
-        stalled_at: stalls.then_some(now),
+        stalled_at: change.stalls.then_some(now),
         report: effect.report.filter(|report| *report != activity.report),
         explanations,
         next_step,
         final_body: observation
-            .filter(|_| concludes && !expires)
+            .filter(|_| change.concludes && !change.expires)
             .and_then(|observation| observation.body.clone()),
-        findings: concludes.then_some(effect.findings),
+        findings: change.concludes.then_some(effect.findings),
         certificate,
         events,
+        transition: (change.state != activity.state).then_some(Transition {
+            from: activity.state,
+            to: change.state,
+            reason: match change.expires {
+                true => {
+                    format!("not concluded {} after watching began", write_duration(policy.give_up_after))
+                }
+                false => effect.reason,
+            },
+        }),
     }
+}
+
+impl<'a> Input<'a> {
+    /// The answer, if one counts, and what keeps the activity from being asked for.
+    fn read(self, activity: &Activity) -> (Option<&'a Observation>, Option<Withholding>) {
+        match self {
+            Input::Withheld(withheld) => (None, withheld),
+            Input::Observed(observation, withheld) => {
+                let refused = match observation.verdict {
+                    Verdict::Unauthorized => Some(Withholding::CredentialHeld),
+                    Verdict::Forbidden => Some(Withholding::VatHeld),
+                    _ => None,
+                };
+                // An answer for one that has concluded is ignored.
+                (Some(observation).filter(|_| !activity.state.is_concluded()), withheld.or(refused))
+            }
+        }
+    }
+}
+
+/// Where an activity stands after an answer, its age included.
+struct Change {
+    state: State,
+    /// It ends now.
+    concludes: bool,
+    /// It ends because of its age.
+    expires: bool,
+    /// It is late from now on.
+    stalls: bool,
+}
+
+impl Change {
+    fn of(effect: &Effect, now: Timestamp, activity: &Activity, policy: &Policy) -> Self {
+        let age = now.since(activity.watched_from);
+        // What can't happen to it changes nothing: an answer for one that has concluded.
+        let observed = next_state(Some(activity.state), effect.happening).unwrap_or(activity.state);
+        let expired = next_state(Some(observed), Happening::DeadlinePassed).ok();
+        let expired = expired.filter(|_| age >= policy.give_up_after);
+        let state = expired.unwrap_or(observed);
+        Self {
+            state,
+            concludes: state.is_concluded() && !activity.state.is_concluded(),
+            expires: expired.is_some(),
+            stalls: !state.is_concluded() && activity.stalled_at.is_none() && age >= policy.stalled_after,
+        }
+    }
+}
+
+/// When an activity is asked for next.
+struct Schedule {
+    next_poll_at: Option<Timestamp>,
+    interval: Duration,
+}
+
+impl Schedule {
+    fn after(
+        change: &Change,
+        polled: bool,
+        grows: bool,
+        now: Timestamp,
+        activity: &Activity,
+        policy: &Policy,
+        luck: f64,
+    ) -> Self {
+        let step = policy.backoff.step(activity.interval, luck);
+        let next_poll_at = match (change.state.is_concluded(), polled) {
+            (true, _) => None,
+            (false, true) => {
+                Some(no_later_than_deadlines(now + step.wait, now, activity, change.stalls, policy))
+            }
+            // It stays due.
+            (false, false) => Some(now),
+        };
+        Self { next_poll_at, interval: if polled && grows { step.next_interval } else { activity.interval } }
+    }
+}
+
+/// What is announced of a change, in this order.
+fn announced(
+    change: &Change,
+    withheld: Option<Withholding>,
+    now: Timestamp,
+    standing: Standing<'_>,
+) -> Vec<Event> {
+    let mut events = Vec::new();
+    if change.stalls {
+        let next_step = NextStep::while_waiting(withheld, true);
+        let standing = Standing { next_step: next_step.as_ref(), ..standing };
+        events.push(Event::of_activity(EventKind::ActivityStalled, now, &standing));
+    }
+    if let Some(kind) = EventKind::on_entering(change.state).filter(|_| change.concludes) {
+        events.push(Event::of_activity(kind, now, &standing));
+    }
+    events
+}
+
+/// The certificate that a success left on the device.
+fn obtained(activity: &Activity, report: &Report, now: Timestamp, renewal: &Renewal) -> Obtained {
+    let obtained_at = certificate::obtained_at(report.completed_at, now);
+    let certificate = Certificate {
+        vat: activity.vat.to_string(),
+        device_id: activity.device_id.clone(),
+        activity_id: Some(activity.activity_id.to_string()),
+        obtained_at,
+        expires_at: obtained_at + renewal.valid_for(),
+        noted_at: now,
+        reminded_before: None,
+        is_end_announced: false,
+    };
+    Obtained::new(certificate, now, renewal)
 }
 
 /// Decides what an operator's `cancel` makes of an activity.
@@ -285,6 +342,21 @@ impl Effect {
         }
     }
 
+    /// Upstream refused the id once more.
+    fn with_strike(self, findings: &Findings, activity: &Activity, policy: &Policy) -> Self {
+        let strikes = activity.strikes.saturating_add(1);
+        let named = summary(findings);
+        let rejects = strikes >= policy.reject_after;
+        Self {
+            happening: if rejects { Happening::RefusedTooOften } else { Happening::Nothing },
+            reason: format!("upstream refused the id {strikes} times in a row: {named}"),
+            error: Some(format!("refused: {named}")),
+            findings: findings.clone(),
+            strikes,
+            ..self
+        }
+    }
+
     fn of(observation: &Observation, activity: &Activity, policy: &Policy) -> Self {
         // Strikes count in a row: every other answer, and none at all, begins the row anew.
         let untouched = Self { strikes: 0, grows: true, ..Self::unchanged(activity) };
@@ -312,19 +384,7 @@ impl Effect {
                 findings: findings.clone(),
                 ..untouched
             },
-            Verdict::Strike(findings) => {
-                let strikes = activity.strikes.saturating_add(1);
-                let named = summary(findings);
-                let rejects = strikes >= policy.reject_after;
-                Self {
-                    happening: if rejects { Happening::RefusedTooOften } else { Happening::Nothing },
-                    reason: format!("upstream refused the id {strikes} times in a row: {named}"),
-                    error: Some(format!("refused: {named}")),
-                    findings: findings.clone(),
-                    strikes,
-                    ..untouched
-                }
-            }
+            Verdict::Strike(findings) => untouched.with_strike(findings, activity, policy),
             Verdict::Unauthorized => Self {
                 error: Some("unauthorized: upstream refused the token (HTTP 401)".to_owned()),
                 grows: false,

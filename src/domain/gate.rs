@@ -36,7 +36,7 @@ use super::serving::Serving;
 use super::time::Timestamp;
 use super::turns::LOOK;
 use brake::{Brake, BrakeStep};
-use hold::{ClosedGate, Gate, HoldStep, Moment, Sign};
+use hold::{ClosedGate, Gate, GateAnswer, HoldStep, Moment};
 
 pub use hold::{Hold, Passage};
 pub use receiver::{LONGEST_RECEIVER_PROBE, ReceiverGate, ReceiverStep, ReceiverTicket};
@@ -150,6 +150,40 @@ pub struct Settled {
     pub changes: Vec<GateChange>,
     /// To be logged.
     pub notices: Vec<Notice>,
+}
+
+impl Settled {
+    /// Notes what an answer did to a credential's hold; the event that announces it.
+    fn note_credential(&mut self, credential: &str, step: HoldStep, now: Timestamp) -> Option<Event> {
+        match step {
+            HoldStep::Unchanged | HoldStep::Probed => None,
+            HoldStep::Began => {
+                self.notices.push(Notice::CredentialHeld { credential: credential.to_owned() });
+                Some(Event::of_credential(EventKind::CredentialHeld, now, credential, now, REFUSED_TOKEN))
+            }
+            HoldStep::Ended { since } => {
+                self.notices.push(Notice::CredentialRestored { credential: credential.to_owned() });
+                let reason = "the token is accepted again";
+                Some(Event::of_credential(EventKind::CredentialRestored, now, credential, since, reason))
+            }
+        }
+    }
+
+    /// The same for a VAT.
+    fn note_vat(&mut self, vat: &Vat, step: HoldStep, now: Timestamp) -> Option<Event> {
+        match step {
+            HoldStep::Unchanged | HoldStep::Probed => None,
+            HoldStep::Began => {
+                self.notices.push(Notice::VatHeld { vat: vat.clone() });
+                Some(Event::of_vat(EventKind::VatHeld, now, vat, now, NOT_ADMIN))
+            }
+            HoldStep::Ended { since } => {
+                self.notices.push(Notice::VatRestored { vat: vat.clone() });
+                let reason = "upstream answers for this VAT again";
+                Some(Event::of_vat(EventKind::VatRestored, now, vat, since, reason))
+            }
+        }
+    }
 }
 
 /// Permission for one request. It is given back with [`Gates::settle`].
@@ -412,12 +446,13 @@ impl Gates {
     /// What keeps this VAT from being asked for, other than an outage or a pause. The credential is the one that serves
     /// it, if one does.
     pub fn withholding(&self, vat: &Vat, credential: Option<&str>) -> Option<Withholding> {
-        let Some(credential) = credential else { return Some(Withholding::Unserved) };
         let is_held = |gate: &Gate| gate.closed.is_some();
-        if self.credentials.get(credential).is_some_and(|credential| is_held(&credential.gate)) {
-            return Some(Withholding::CredentialHeld);
-        }
-        self.vats.get(vat).is_some_and(is_held).then_some(Withholding::VatHeld)
+        let gate = credential.and_then(|credential| self.credentials.get(credential));
+        Withholding::of(
+            credential.is_none(),
+            gate.is_some_and(|credential| is_held(&credential.gate)),
+            self.vats.get(vat).is_some_and(is_held),
+        )
     }
 
     /// Takes permission for one request. The caller has seen that the passage is not closed and that slots
@@ -530,35 +565,19 @@ impl Gates {
                 settled.notices.push(Notice::Paused { credential, pause: paused.pause });
             }
         }
-        let sign = match observation.verdict {
-            Verdict::Unauthorized => Sign::Refused,
-            Verdict::Throttled { .. } | Verdict::Transient { .. } => Sign::Silent,
-            _ => Sign::Passed,
-        };
-        if sign == Sign::Passed {
+        let answer = GateAnswer::for_credential(&observation.verdict);
+        if answer == GateAnswer::Passed {
             gate.pause_interval = self.backoff.initial_interval();
         }
-        let mut event = None;
-        if ticket.token_generation == gate.token_generation {
-            let name = &ticket.credential;
-            match gate.gate.settle(ticket.asked_at, ticket.probes.credential, sign, REFUSED_TOKEN, &moment) {
-                HoldStep::Unchanged => {}
-                HoldStep::Probed => changed = true,
-                HoldStep::Began => {
-                    changed = true;
-                    event =
-                        Some(Event::of_credential(EventKind::CredentialHeld, now, name, now, REFUSED_TOKEN));
-                    settled.notices.push(Notice::CredentialHeld { credential: name.clone() });
-                }
-                HoldStep::Ended { since } => {
-                    changed = true;
-                    let kind = EventKind::CredentialRestored;
-                    event = Some(Event::of_credential(kind, now, name, since, "the token is accepted again"));
-                    settled.notices.push(Notice::CredentialRestored { credential: name.clone() });
-                }
+        // An answer to a token that was replaced meanwhile says nothing of the new one.
+        let step = match ticket.token_generation == gate.token_generation {
+            true => {
+                gate.gate.settle(ticket.asked_at, ticket.probes.credential, answer, REFUSED_TOKEN, &moment)
             }
-        }
-        if changed {
+            false => HoldStep::Unchanged,
+        };
+        let event = settled.note_credential(&ticket.credential, step, now);
+        if changed || step != HoldStep::Unchanged {
             settled.changes.push(GateChange {
                 scope: Scope::Credential(ticket.credential.clone()),
                 hold: gate.gate.hold(),
@@ -580,35 +599,20 @@ impl Gates {
         if self.credentials.get(&ticket.credential).is_some_and(is_of_old_token) {
             return;
         }
-        let sign = match observation.verdict {
-            Verdict::Forbidden => Sign::Refused,
-            Verdict::Unauthorized | Verdict::Throttled { .. } | Verdict::Transient { .. } => Sign::Silent,
-            _ => Sign::Passed,
-        };
+        let answer = GateAnswer::for_vat(&observation.verdict);
         let vat = &ticket.vat;
-        if sign != Sign::Refused && !self.vats.contains_key(vat) {
+        if answer != GateAnswer::Refused && !self.vats.contains_key(vat) {
             return;
         }
         let gate = self.vats.entry(vat.clone()).or_default();
         let step = gate.settle(
             ticket.asked_at,
             ticket.probes.vat,
-            sign,
+            answer,
             NOT_ADMIN,
             &Moment { backoff: &self.backoff, now, luck },
         );
-        let event = match step {
-            HoldStep::Unchanged | HoldStep::Probed => None,
-            HoldStep::Began => {
-                settled.notices.push(Notice::VatHeld { vat: vat.clone() });
-                Some(Event::of_vat(EventKind::VatHeld, now, vat, now, NOT_ADMIN))
-            }
-            HoldStep::Ended { since } => {
-                settled.notices.push(Notice::VatRestored { vat: vat.clone() });
-                let reason = "upstream answers for this VAT again";
-                Some(Event::of_vat(EventKind::VatRestored, now, vat, since, reason))
-            }
-        };
+        let event = settled.note_vat(vat, step, now);
         if step != HoldStep::Unchanged {
             self.next_vat_probe = None;
             settled.changes.push(GateChange {

@@ -34,6 +34,18 @@ pub enum Withholding {
     Unserved,
 }
 
+impl Withholding {
+    /// The one to name where there may be several: first what has to be right for the others to count.
+    pub const fn of(is_unserved: bool, is_credential_held: bool, is_vat_held: bool) -> Option<Self> {
+        match (is_unserved, is_credential_held, is_vat_held) {
+            (true, _, _) => Some(Withholding::Unserved),
+            (_, true, _) => Some(Withholding::CredentialHeld),
+            (_, _, true) => Some(Withholding::VatHeld),
+            _ => None,
+        }
+    }
+}
+
 impl NextStep {
     fn new(kind: &'static str, en: impl Into<String>, ar: impl Into<String>) -> Self {
         Self { kind, owner: None, text: Text::new(en, ar) }
@@ -69,8 +81,16 @@ impl NextStep {
         }
     }
 
+    /// What to do while an activity waits; `None` where nothing is.
+    ///
+    /// The view `report_activities` names one of [`NextStep::standing`] for each row in the same order; a test holds it against
+    /// this for every combination.
+    pub fn while_waiting(withheld: Option<Withholding>, has_stalled: bool) -> Option<Self> {
+        withheld.map(Self::while_withheld).or_else(|| has_stalled.then(Self::while_stalled))
+    }
+
     /// What to do where an activity is not concluded yet, though it should be.
-    pub fn while_stalled() -> Self {
+    fn while_stalled() -> Self {
         Self::new(
             "wait-or-ask-cleartax",
             "It takes longer than usual; watching goes on and nothing has to be done. If the device is needed now, ask \
@@ -81,7 +101,7 @@ impl NextStep {
     }
 
     /// What to do where an activity can't be asked for.
-    pub fn while_withheld(withheld: Withholding) -> Self {
+    fn while_withheld(withheld: Withholding) -> Self {
         match withheld {
             Withholding::CredentialHeld => Self::while_credential_is_held(),
             Withholding::VatHeld => Self::while_vat_is_held(),
@@ -146,7 +166,7 @@ impl NextStep {
         )
     }
 
-    /// Every step that does not hang on findings, for whoever keeps them at hand.
+    /// Every step that [`NextStep::while_waiting`] may name, with the key that the view finds it by.
     pub fn standing() -> [(&'static str, NextStep); 4] {
         [
             ("stalled", Self::while_stalled()),

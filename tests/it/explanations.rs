@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use pcsid_watch::domain::next_step::{NextStep, Withholding};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +20,38 @@ fn failed(standard: &str, simplified: &str) -> Reply {
         "ErrorList": [{"ErrorCode": "6002", "ErrorMessage": "the device is there already", "ErrorSource": "ZATCA"}],
     });
     Reply::new(500, body.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_waits_the_view_names_the_step_that_the_program_decides_on() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    setup.reaches("act-1", "IN_PROGRESS").await;
+    daemon.stop().await;
+    for combination in 0..16 {
+        let [is_unserved, is_credential_held, is_vat_held, has_stalled] =
+            [1, 2, 4, 8].map(|bit| combination & bit != 0);
+        let time = |is_set: bool| if is_set { "1779786131000" } else { "NULL" };
+        let credential = if is_unserved { "NULL" } else { "(SELECT min(name) FROM credentials)" };
+        for change in [
+            format!("UPDATE credentials SET held_since = {}", time(is_credential_held)),
+            format!("UPDATE vats SET held_since = {}, credential = {credential}", time(is_vat_held)),
+            format!("UPDATE activities SET stalled_at = {}", time(has_stalled)),
+        ] {
+            setup.execute(&change).await;
+        }
+        let withheld = Withholding::of(is_unserved, is_credential_held, is_vat_held);
+        let decided = NextStep::while_waiting(withheld, has_stalled);
+        let shown: Value = serde_json::from_str(&setup.ok(&["show", "act-1", "--format", "json"])).unwrap();
+        let shown = ["next_step", "next_step_ar", "next_step_kind"].map(|column| shown[0][column].clone());
+        let decided = match decided {
+            Some(step) => [json!(step.text.en), json!(step.text.ar), json!(step.kind)],
+            None => [Value::Null, Value::Null, Value::Null],
+        };
+        assert_eq!(shown, decided, "{combination:04b}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

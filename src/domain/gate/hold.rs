@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::classify::Verdict;
 use super::super::schedule::Backoff;
 use super::super::time::Timestamp;
 
@@ -52,10 +53,32 @@ pub(super) struct Gate {
 
 /// What an answer says of one closed or open gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(super) enum GateAnswer {
     Refused,
     Passed,
     Silent,
+}
+
+impl GateAnswer {
+    /// What an answer says of the credential's gate.
+    pub(super) const fn for_credential(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Unauthorized => GateAnswer::Refused,
+            Verdict::Throttled { .. } | Verdict::Transient { .. } => GateAnswer::Silent,
+            _ => GateAnswer::Passed,
+        }
+    }
+
+    /// What an answer says of the VAT's gate.
+    pub(super) const fn for_vat(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Forbidden => GateAnswer::Refused,
+            Verdict::Unauthorized | Verdict::Throttled { .. } | Verdict::Transient { .. } => {
+                GateAnswer::Silent
+            }
+            _ => GateAnswer::Passed,
+        }
+    }
 }
 
 /// What an answer did to a gate.
@@ -85,7 +108,7 @@ impl Gate {
         &mut self,
         asked_at: Timestamp,
         is_probe: bool,
-        sign: Sign,
+        sign: GateAnswer,
         reason: &str,
         moment: &Moment<'_>,
     ) -> HoldStep {
@@ -93,8 +116,8 @@ impl Gate {
         // A slow answer to a request from before the last hold ended is about that one.
         let is_outdated = self.relapse.is_some_and(|(ended_at, _)| asked_at < ended_at);
         match (self.closed.as_mut(), sign) {
-            (None, Sign::Refused) if is_outdated => HoldStep::Unchanged,
-            (None, Sign::Refused) => {
+            (None, GateAnswer::Refused) if is_outdated => HoldStep::Unchanged,
+            (None, GateAnswer::Refused) => {
                 let is_relapse =
                     |(ended_at, _): &(Timestamp, Duration)| now.since(*ended_at) <= backoff.max_interval();
                 let interval = match self.relapse.filter(is_relapse) {
@@ -104,17 +127,17 @@ impl Gate {
                 self.closed = Some(ClosedGate::new(reason.to_owned(), interval, moment));
                 HoldStep::Began
             }
-            (Some(closed), Sign::Passed) if is_probe => {
+            (Some(closed), GateAnswer::Passed) if is_probe => {
                 let since = closed.hold.since;
                 self.relapse = Some((now, closed.hold.interval));
                 self.closed = None;
                 HoldStep::Ended { since }
             }
-            (Some(closed), Sign::Refused | Sign::Silent) if is_probe => {
+            (Some(closed), GateAnswer::Refused | GateAnswer::Silent) if is_probe => {
                 closed.next_probe(moment);
                 HoldStep::Probed
             }
-            (None, Sign::Passed | Sign::Silent) | (Some(_), _) => HoldStep::Unchanged,
+            (None, GateAnswer::Passed | GateAnswer::Silent) | (Some(_), _) => HoldStep::Unchanged,
         }
     }
 }

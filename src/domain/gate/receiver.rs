@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::schedule::Backoff;
 use super::super::time::Timestamp;
-use super::hold::{Gate, HoldStep, Moment, Passage, Sign};
+use super::hold::{Gate, GateAnswer, HoldStep, Moment, Passage};
 
 /// Failures in a row that close it. One may be an event's own.
 const DOWN_AFTER: u32 = 8;
@@ -85,10 +85,10 @@ impl ReceiverGate {
         let n_failures = self.n_failures;
         self.n_failures = if is_answered { 0 } else { n_failures.saturating_add(1) };
         let sign = match is_answered {
-            true => Sign::Passed,
+            true => GateAnswer::Passed,
             // An open gate bears some.
-            false if self.n_failures < DOWN_AFTER && !self.is_down() => Sign::Silent,
-            false => Sign::Refused,
+            false if self.n_failures < DOWN_AFTER && !self.is_down() => GateAnswer::Silent,
+            false => GateAnswer::Refused,
         };
         // An answer to what was on its way opens it as well: the receiver is there.
         let is_probe = ticket.is_probe || is_answered;

@@ -160,7 +160,7 @@ impl Splitter<'_> {
         let is_code = match code.candidate.kind {
             Kind::Family | Kind::Success => true,
             Kind::Word if !code.candidate.known => code.is_value,
-            Kind::Word | Kind::Status => self.heads(&code) || self.stands_out(&code),
+            Kind::Word | Kind::Status => self.starts_message(&code) || self.stands_out(&code),
         };
         if is_code {
             self.read = end;
@@ -194,7 +194,7 @@ impl Splitter<'_> {
     }
 
     /// Whether a code that looks like an ordinary word heads a message.
-    fn heads(&self, code: &Occurrence) -> bool {
+    fn starts_message(&self, code: &Occurrence) -> bool {
         if code.is_value {
             return true;
         }
@@ -214,63 +214,29 @@ impl Splitter<'_> {
 
     /// Decides what a code is to the segment it stands in.
     fn place(&mut self, code: Occurrence) {
-        let segment = &self.segment;
-        let (Some(last), Some(look)) = (segment.codes.last(), segment.look) else {
+        let (Some(last), Some(look)) = (self.segment.codes.last(), self.segment.look) else {
             return self.open_first(code);
         };
         if code.is_value {
             return self.open(code);
         }
-        let gap = segment.body.min(code.start)..code.start;
-        let breaks = code.before == Before::Break;
-        let is_separated = code.look.is_separated();
-        if last.code == code.candidate.code {
-            // `X : [X]-text` repeats the code; `[X]-text,[X]-text` are two errors.
-            let is_bare_echo = look.bracket.is_none() && code.look.bracket.is_some();
-            if !self.view.has_text(gap.clone()) && (is_bare_echo || !breaks) {
-                self.segment.body = code.body;
-                return;
-            }
-            if is_bare_echo && !breaks {
-                return;
-            }
+        let gap = self.segment.body.min(code.start)..code.start;
+        let is_same = last.code == code.candidate.code;
+        if is_same && self.repeats(&code, &gap) {
+            return;
         }
+        let breaks = code.before == Before::Break;
         if !breaks && self.view.only_connects(gap.clone()) {
             return self.share(code);
         }
         let own_parenthesis = usize::from(self.view.before(code.candidate.range.start) == Some('('));
         let is_aside = self.parentheses > own_parenthesis;
-        let opens = if breaks {
-            // `… with BR-KSA-42, BR-KSA-44 and …` goes on referring.
-            let refers_on = segment.reference_end.is_some_and(|end| self.view.only_connects(end..code.start));
-            is_separated || !(is_aside || refers_on)
-        } else if is_aside {
-            false
-        } else if segment.is_headed {
-            // Errors with only a space between them all look like the first one.
-            let marks_head = match code.look.after {
-                After::Colon | After::Dash => true,
-                After::Text => code.look.bracket.is_some() || code.before == Before::Sentence,
-                After::End => false,
-            };
-            is_separated || (marks_head && code.look == look)
-        } else {
-            code.before == Before::Sentence && is_separated
-        };
-        if opens {
+        if self.opens(&code, look, is_aside) {
             self.open(code);
-        } else if segment.is_headed {
-            let is_news =
-                segment.codes.iter().chain(&segment.inner).all(|known| known.code != code.candidate.code);
-            let counts = segment.codes.iter().any(|head| head.is_general)
-                && is_news
-                && segment.inner.len() < MAX_SHARED;
-            self.segment.reference_end = Some(code.candidate.range.end);
-            if counts {
-                self.segment.inner.push(code.candidate);
-            }
-        } else if segment.codes.iter().all(|known| known.code != code.candidate.code) {
-            match self.view.last_break(segment.code_end, gap.start, gap.end).filter(|_| !is_aside) {
+        } else if self.segment.is_headed {
+            self.mention(code);
+        } else if self.segment.codes.iter().all(|known| known.code != code.candidate.code) {
+            match self.view.last_break(self.segment.code_end, gap.start, gap.end).filter(|_| !is_aside) {
                 Some(at) => {
                     self.close(at, at + 1);
                     self.open_first(code);
@@ -282,11 +248,61 @@ impl Splitter<'_> {
             && self.view.has_text(gap.clone())
         {
             // `line 1 … (BR-KSA-17), line 2 … (BR-KSA-17)`: each behind a text of its own.
-            if let Some(at) = self.view.last_break(segment.code_end, gap.start, gap.end).filter(|_| !is_aside)
+            if let Some(at) =
+                self.view.last_break(self.segment.code_end, gap.start, gap.end).filter(|_| !is_aside)
             {
                 self.close(at, at + 1);
                 self.open_first(code);
             }
+        }
+    }
+
+    /// Whether the segment's last code is only given again. `X : [X]-text` repeats the code; `[X]-text,[X]-text` are two
+    /// errors.
+    fn repeats(&mut self, code: &Occurrence, gap: &Range<usize>) -> bool {
+        let breaks = code.before == Before::Break;
+        let is_unbracketed = self.segment.look.is_some_and(|look| look.bracket.is_none());
+        let is_bare_echo = is_unbracketed && code.look.bracket.is_some();
+        if !self.view.has_text(gap.clone()) && (is_bare_echo || !breaks) {
+            self.segment.body = code.body;
+            return true;
+        }
+        is_bare_echo && !breaks
+    }
+
+    /// Whether a code begins an error of its own behind one that looks like `look`.
+    fn opens(&self, code: &Occurrence, look: Look, is_aside: bool) -> bool {
+        let is_separated = code.look.is_separated();
+        if code.before == Before::Break {
+            // `… with BR-KSA-42, BR-KSA-44 and …` goes on referring.
+            let goes_on = |end: usize| self.view.only_connects(end..code.start);
+            let refers_on = self.segment.reference_end.is_some_and(goes_on);
+            return is_separated || !(is_aside || refers_on);
+        }
+        if is_aside {
+            return false;
+        }
+        if !self.segment.is_headed {
+            return code.before == Before::Sentence && is_separated;
+        }
+        // Errors with only a space between them all look like the first one.
+        let marks_head = match code.look.after {
+            After::Colon | After::Dash => true,
+            After::Text => code.look.bracket.is_some() || code.before == Before::Sentence,
+            After::End => false,
+        };
+        is_separated || (marks_head && code.look == look)
+    }
+
+    /// Notes a code that the message of another one names; it counts where that one is general.
+    fn mention(&mut self, code: Occurrence) {
+        let segment = &mut self.segment;
+        segment.reference_end = Some(code.candidate.range.end);
+        let mut known = segment.codes.iter().chain(&segment.inner);
+        let is_news = known.all(|known| known.code != code.candidate.code);
+        let is_general = segment.codes.iter().any(|head| head.is_general);
+        if is_general && is_news && segment.inner.len() < MAX_SHARED {
+            segment.inner.push(code.candidate);
         }
     }
 
