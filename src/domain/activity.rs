@@ -174,6 +174,9 @@ impl State {
         State::Cancelled,
     ];
 
+    /// Those of an activity that is still watched.
+    pub const WAITING: [State; 2] = [State::Pending, State::InProgress];
+
     /// The public name, as stored and shown.
     pub const fn label(self) -> &'static str {
         match self {
@@ -297,6 +300,7 @@ mod tests {
         for state in State::ALL {
             assert_eq!(State::from_label(state.label()), Some(state));
             assert_eq!(serde_json::to_value(state).unwrap(), state.label());
+            assert_eq!(State::WAITING.contains(&state), !state.is_concluded());
         }
         assert_eq!(State::from_label("in_progress"), None);
     }

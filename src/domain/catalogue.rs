@@ -255,7 +255,7 @@ pub struct Explanation {
 }
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue {
     things: BTreeMap<String, Text>,
     remedies: BTreeMap<String, Remedy>,
@@ -390,19 +390,13 @@ fn words_of(text: &str) -> impl Iterator<Item = String> {
 
 impl Catalogue {
     /// The rules known when this program was built.
-    pub fn builtin() -> Arc<Self> {
-        static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| {
-            let empty = Catalogue {
-                things: BTreeMap::new(),
-                remedies: BTreeMap::new(),
-                unnamed: Vec::new(),
-                rules: HashMap::new(),
-                codes: KnownCodes::default(),
-            };
-            // A test reads the file; if it were unreadable, nothing but explanations would be missing.
-            Arc::new(empty.extended(BUILTIN).unwrap_or(empty))
-        });
-        Arc::clone(&CATALOGUE)
+    ///
+    /// # Errors
+    /// Where the file that the program was built with is wrong, which a test excludes.
+    pub fn builtin() -> Result<Arc<Self>, CatalogueError> {
+        static CATALOGUE: LazyLock<Result<Arc<Catalogue>, CatalogueError>> =
+            LazyLock::new(|| Catalogue::default().extended(BUILTIN).map(Arc::new));
+        CATALOGUE.clone()
     }
 
     /// These rules with those of a file added to them; one of the same code or name takes the place of ours.

@@ -507,7 +507,7 @@ mod tests {
             strikes: 0,
             report: Report::default(),
         };
-        let catalogue = Catalogue::builtin();
+        let catalogue = Catalogue::builtin().unwrap();
         let mut findings = findings.clone();
         findings.settle(&catalogue);
         let explanations = findings.explained(&catalogue);
@@ -531,7 +531,7 @@ mod tests {
     fn no_answer_makes_a_payload_too_long_and_what_is_cut_says_so() {
         for (http_status, body) in swollen() {
             let answer = Answer::Reply { http_status, retry_after: None, body: body.clone().into_bytes() };
-            match classify(&answer, Catalogue::builtin().codes()).verdict {
+            match classify(&answer, Catalogue::builtin().unwrap().codes()).verdict {
                 Verdict::Failed(report, findings) | Verdict::Succeeded(report, findings) => {
                     let payload = payload(&findings, &report);
                     let is_cut = http_status == 500;

@@ -91,7 +91,7 @@ impl Search {
     /// The states that a word of an address stands for; `None`: it is none.
     pub fn states_from_label(label: &str) -> Option<Vec<State>> {
         match label {
-            WAITING => Some(vec![State::Pending, State::InProgress]),
+            WAITING => Some(State::WAITING.to_vec()),
             label => State::from_label(label).map(|state| vec![state]),
         }
     }
@@ -317,7 +317,7 @@ mod tests {
             search.address("/activities.csv", Some("x/y")),
             "/activities.csv?q=a%26b%3D%D8%B5&state=IN_PROGRESS&vat=3-1&owner=device&sort=ended&cursor=x%2Fy"
         );
-        assert_eq!(Search::states_from_label("WAITING"), Some(vec![State::Pending, State::InProgress]));
+        assert_eq!(Search::states_from_label("WAITING"), Some(State::WAITING.to_vec()));
         for sort in Sort::ALL {
             assert_eq!(Sort::from_label(sort.label()), Some(sort));
         }

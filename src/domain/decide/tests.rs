@@ -32,7 +32,7 @@ fn policy() -> Policy {
         stalled_after: STALLED_AFTER,
         give_up_after: GIVE_UP_AFTER,
         reject_after: 3,
-        catalogue: Catalogue::builtin(),
+        catalogue: Catalogue::builtin().unwrap(),
         renewal: Renewal::default(),
     }
 }
@@ -60,14 +60,14 @@ fn activity(state: State) -> Activity {
 fn observe(http_status: u16, body: &str) -> Observation {
     classify(
         &Answer::Reply { http_status, retry_after: None, body: body.as_bytes().to_vec() },
-        Catalogue::builtin().codes(),
+        Catalogue::builtin().unwrap().codes(),
     )
 }
 
 fn silence() -> Observation {
     classify(
         &Answer::NoReply { http_status: None, cause: "connection refused".to_owned() },
-        Catalogue::builtin().codes(),
+        Catalogue::builtin().unwrap().codes(),
     )
 }
 
@@ -669,7 +669,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             stalled_after,
             give_up_after,
             reject_after,
-            catalogue: Catalogue::builtin(),
+            catalogue: Catalogue::builtin().unwrap(),
             renewal: Renewal::default(),
         },
     )

@@ -7,6 +7,7 @@ use sqlx::{FromRow, Row};
 use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::State;
+use crate::domain::report::CheckOutcome;
 use crate::domain::time::Timestamp;
 use crate::store::failures::{Failure, failures};
 use crate::store::history::ActivityRow;
@@ -114,7 +115,7 @@ impl Store {
         let tops: Vec<(i64, String, i64, i64)> = sqlx::query_as(
             "SELECT t.vat_id, v.vat, t.failed, t.failing
              FROM (SELECT vat_id, failed, reported, count(*) FILTER (WHERE failed > 0) OVER () AS failing
-                   FROM (SELECT vat_id, coalesce(sum(n) FILTER (WHERE outcome = 'FAILED'), 0)::bigint AS failed,
+                   FROM (SELECT vat_id, coalesce(sum(n) FILTER (WHERE outcome = $2), 0)::bigint AS failed,
                                 sum(n)::bigint AS reported
                          FROM tally_checks GROUP BY vat_id HAVING sum(n) > 0) c
                    ORDER BY failed DESC, reported DESC, vat_id LIMIT $1) t
@@ -122,6 +123,7 @@ impl Store {
              ORDER BY t.failed DESC, t.reported DESC, t.vat_id",
         )
         .bind(N_VATS)
+        .bind(CheckOutcome::Failed.label())
         .fetch_all(self.people())
         .await
         .map_err(StoreError::query("looking for VATs with failed checks"))?;
@@ -174,10 +176,11 @@ impl Store {
             "SELECT vat, count(*) OVER () FROM vats v
              WHERE credential IS NULL
                AND EXISTS (SELECT 1 FROM tally_states t
-                           WHERE t.vat_id = v.id AND t.state IN ('PENDING', 'IN_PROGRESS') AND t.n > 0)
+                           WHERE t.vat_id = v.id AND t.n > 0 AND t.state = ANY ($2))
              ORDER BY vat LIMIT $1",
         )
         .bind(N_VATS)
+        .bind(State::WAITING.map(State::label).as_slice())
         .fetch_all(self.people())
         .await
         .map_err(StoreError::query("looking for VATs without a credential"))?;
