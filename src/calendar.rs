@@ -22,7 +22,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x27c5_91e8_6d0a_5f3b_8c46_b1f2_30da_97e
 /// Octets in a line, the line break not counted.
 const MAX_LINE: usize = 75;
 
-/// The feed; nothing in it hangs on the time but `now`, the stamp of each entry.
+/// The feed; nothing in it depends on the time but `now`, the stamp of each entry.
 pub fn feed(
     endings: &[Ending],
     renewal: &Renewal,

@@ -16,7 +16,7 @@
 //! | [`monitor`], [`process`] | whether the daemon is ready, and its metrics |
 //! | [`calendar`] | the days on which certificates end, as an iCalendar feed |
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
-//! | [`page`] | the web pages, from what the store tells |
+//! | [`page`] | the web pages, from what the store reads |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
 //! | [`service`] | what the service manager is told |
@@ -25,7 +25,7 @@
 //! # Invariants
 //!
 //! - `domain` uses no other module, does no I/O, reads no clock and draws no randomness.
-//! - SQL stands in `store` alone; outside it nobody knows which database it is. No transaction spans a network call.
+//! - SQL is in `store` alone; outside it nobody knows which database it is. No transaction spans a network call.
 //! - A concluded activity is never polled, and its conclusion, checks, events and deliveries are one transaction.
 //! - An event's payload is made once; its id is derived from what it announces.
 //! - Only `clock` reads the wall clock. Only `upstream` and `webhook` open connections, and `health` one to

@@ -1,6 +1,6 @@
-//! What the daemon tells of itself while it runs: whether it is ready, and its metrics.
+//! What the daemon reports of itself while it runs: whether it is ready, and its metrics.
 //!
-//! The tasks report what they did, where it is certain; nobody counts on their behalf. What the database knows is
+//! The tasks report what they did, where it is certain; nothing is counted for them. What the database knows is
 //! not counted here again but read when it is asked for.
 //!
 //! `health` answers whether the daemon is ready and alive, `counters` what it has done, `exposition` writes the metrics. A new

@@ -34,7 +34,7 @@ impl Usage {
     }
 
     fn parse(stat: &str, status: &str, limits: &str, open_descriptors: Option<u64>) -> Option<Self> {
-        // The program's name stands in brackets and may hold anything, brackets too. Utime and stime are the 14th and 15th.
+        // The program's name is in brackets and may hold anything, brackets too. Utime and stime are the 14th and 15th.
         let mut after_name = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
         let mut ticks = || after_name.next()?.parse::<u64>().ok();
         let cpu_seconds = (ticks()? + ticks()?) as f64 / TICKS_A_SECOND;

@@ -2,9 +2,9 @@
 //! it goes, that it reads its tokens again, that it stops, and that it still moves.
 //!
 //! The watchdog is fed by progress. Each sign of life stands for one more round of the poller and one of the recorder,
-//! so a daemon whose tasks stand still is killed and started again, although its timers and its HTTP server go on. A
-//! recorder that waits for a full disk goes round all the while, with every try; the poller then may stand still,
-//! because it waits for the recorder, and a restart would mend nothing.
+//! so a daemon whose tasks are stuck is killed and started again, although its timers and its HTTP server go on. A
+//! recorder that waits for a full disk runs all the while, with every try; the poller may then be stuck,
+//! because it waits for the recorder, and a restart would fix nothing.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::domain::activity::State;
 use crate::monitor::Monitor;
 use crate::store::{Overview, Reports};
 
-/// How often the status line is made anew.
+/// How often the status line is made again.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 
 /// How long the database may take to say how things are; a status line is not worth more.

@@ -39,7 +39,7 @@ impl FormatTime for UtcMillis {
 /// What the names of this program's own modules begin with.
 const OWN: &str = env!("CARGO_CRATE_NAME");
 
-/// A line of the log as one JSON object. What a library logs stands below `library`, whatever names it uses.
+/// A line of the log as one JSON object. What a library logs is below `library`, whatever names it uses.
 struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -149,7 +149,7 @@ pub fn complain(format: LogFormat, sentence: &str) {
         LogFormat::Json => format!("{}\n", json_line(Level::ERROR, sentence, Map::new())),
     };
     let (done, is_written) = sync_channel(1);
-    // A thread of its own: a full pipe blocks whoever writes, and the log's thread may have the lock for the same reason.
+    // A thread of its own: a full pipe blocks the writer, and the log's thread may have the lock for the same reason.
     let writing = std::thread::Builder::new().spawn(move || {
         let _ = std::io::stderr().write_all(line.as_bytes());
         let _ = done.send(());
@@ -167,7 +167,7 @@ fn write_line(line: &Value) -> std::io::Result<()> {
     std::io::stderr().write_all(format!("{line}\n").as_bytes())
 }
 
-/// A panic as a line like the others: it must not spoil the log for whoever parses it.
+/// A panic as a line like the others: it must not spoil the log for its parsers.
 fn report_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload_as_str().unwrap_or("something that is no text");
@@ -242,7 +242,7 @@ impl Drop for LogGuard {
     }
 }
 
-/// Sets the log up for the whole process; a second call changes nothing. The guard belongs to whoever runs until
+/// Sets the log up for the whole process; a second call changes nothing. The guard belongs to the one that runs until
 /// the end.
 #[must_use]
 pub fn init(settings: &LogSettings) -> LogGuard {

@@ -30,14 +30,14 @@ fn is_plain_loopback(url: &url::Url) -> bool {
     url.scheme() == "http" && is_loopback(url)
 }
 
-/// How long connections are used before new ones take their place. Each new one looks the host's name up anew: a name
+/// How long connections are used before new ones take their place. Each new one looks the host's name up again: a name
 /// that is moved to another address is followed within this, also where the old address still answers.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 
 /// Shortest time between two renewals, however much fails.
 const RENEW_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
-/// A client whose connections are renewed: every minute, and after a request that failed, for it may have failed
+/// A client whose connections are renewed: every minute, and after a request that failed, because it may have failed
 /// because of where the connection leads.
 pub struct Renewing {
     make: Box<dyn Fn() -> Result<reqwest::Client, ClientError> + Send + Sync>,
@@ -140,12 +140,12 @@ fn read_certificates((key, path): (String, &Path)) -> Result<Vec<reqwest::Certif
         .ok_or(ClientError::CaCertificates { key, path })
 }
 
-/// Asks for a body that nobody has encoded: none is decoded here, so that its size is what was received.
+/// Asks for a body that is not encoded: none is decoded here, so that its size is what was received.
 pub fn ask_for_plain_body(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// How a body is encoded, where it is, though nobody asked for that.
+/// How a body is encoded, where it is, though that was not asked for.
 pub fn encoding(headers: &HeaderMap) -> Option<String> {
     let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unreadable"));
     let others: Vec<&str> = named
@@ -182,7 +182,7 @@ pub fn explain(err: &reqwest::Error) -> String {
     }
     let says = |part: &str| chain.iter().any(|cause| cause.contains(part));
     let is_tls = says("certificate") || says("tls") || says("TLS");
-    // What stands between us and the other side is not the other side's fault.
+    // What is between us and the other side is not the other side's fault.
     let proxy = err.url().filter(|url| err.is_connect() && !is_plain_loopback(url)).and_then(proxy::of);
     let by_proxy = proxy.map(|proxy| match () {
         () if says("proxy authorization required") => format!("{proxy} wants a user name and a password"),
@@ -250,7 +250,7 @@ mod tests {
         // Another one may be installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (old, new) = (server("old").await, server("new").await);
-        // What the name resolves to, for who asks anew.
+        // What the name resolves to, for who asks again.
         let record = Arc::new(Mutex::new(old));
         let resolved = Arc::clone(&record);
         let clients = Renewing::new("http://moved.test/", None, move |builder| {

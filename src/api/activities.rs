@@ -166,7 +166,7 @@ struct Added {
     warnings: Vec<String>,
 }
 
-/// What became of one element.
+/// The outcome of one element.
 #[derive(Serialize)]
 struct Registered<'a> {
     vat: &'a str,
@@ -213,7 +213,7 @@ fn warnings(registrations: &[Registration]) -> Vec<String> {
 /// Most warnings in one answer.
 const MAX_WARNINGS: usize = 100;
 
-/// `at`: where the object stands in the body, as a JSON pointer.
+/// `at`: where the object is in the body, as a JSON pointer.
 fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
     let mistake = |pointer: String, detail: String| Mistake { pointer, detail };
     // Derived reading alone would take an array for an object as well, by the order of the fields.

@@ -1,6 +1,6 @@
 //! How much many clients may take together: readers at the same time, memory for what they send and for what they are sent.
 //!
-//! Probes and metrics pass none of this. Whoever finds no room waits for a moment and is then told to come again.
+//! Probes and metrics pass none of this. A request that finds no room waits for a moment and is then told to try again.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! acts here), and where a token is configured everything but the probes asks for it. See `guard`.
 //!
 //! This module alone turns errors into status codes. Clients see sentences made for them; what went wrong inside
-//! stands in the log.
+//! is in the log.
 
 mod activities;
 mod crowd;
@@ -100,7 +100,7 @@ pub struct ApiParts {
     pub store: Store,
     /// The daemon's time.
     pub clock: Arc<Clock>,
-    /// What the daemon tells of itself.
+    /// What the daemon reports of itself.
     pub monitor: Arc<Monitor>,
     /// Wakes the daemon's tasks after a change.
     pub wakers: Wakers,

@@ -13,7 +13,7 @@ use crate::store::TimeRange;
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
 
-/// The parameters of a request. Those that nobody took are refused.
+/// The parameters of a request. Those that no route takes are refused.
 #[derive(Debug)]
 pub(super) struct Parameters {
     given: Vec<(String, String)>,
@@ -35,7 +35,7 @@ impl Parameters {
         taken.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// The value of a parameter that may stand once.
+    /// The value of a parameter that may be given once.
     pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         let mut values = self.all(name);
         match values.len() {

@@ -20,7 +20,7 @@ pub(super) fn router() -> Router<Arc<Api>> {
     Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
 }
 
-/// The tasks go round; whether they get anything done is not looked at, so that a full disk restarts nobody.
+/// The tasks run; whether they get anything done is not looked at, so that a full disk restarts nobody.
 async fn alive(State(api): State<Arc<Api>>) -> Response {
     match api.monitor.is_alive() {
         true => Json(json!({"status": "ok"})).into_response(),

@@ -1,6 +1,6 @@
 //! What is left of a request's body once it has been answered.
 //!
-//! Whoever is refused may still be sending. A connection that is closed then is reset, and the client never sees why. So what
+//! A client that is refused may still be sending. A connection that is closed then is reset, and the client never sees why. So what
 //! it sends on is read and thrown away, for a while, before the answer goes out.
 
 use std::pin::Pin;

@@ -154,6 +154,6 @@ pub async fn serve(
         }
     }
     drop(listener);
-    // Whoever is not done by then is cut off with the process.
+    // A request that is not done by then is cut off with the process.
     let _ = tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await;
 }

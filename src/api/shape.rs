@@ -173,7 +173,7 @@ impl From<CheckRow> for CheckBody {
     }
 }
 
-/// An error of a check; whose it is stands above it.
+/// An error of a check, which is named above it.
 #[derive(Debug, Serialize)]
 struct CheckErrorBody {
     position: u64,

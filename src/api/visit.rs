@@ -1,5 +1,5 @@
 //! What a page's request brings along besides its own parameters: the language it is to be told in, and whether the
-//! status page loads itself anew.
+//! status page reloads itself.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::page::Refresh;
 /// The cookie that keeps a reader's language.
 const LANGUAGE_COOKIE: &str = "pcsid-watch-lang";
 
-/// The cookie that keeps whether the status page loads itself anew.
+/// The cookie that keeps whether the status page reloads itself.
 const REFRESH_COOKIE: &str = "pcsid-watch-refresh";
 
 /// See the module.

@@ -196,7 +196,7 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
     Ok(output::print(&slice.table, args.format, &shown, &eyes, slice.has_more)?)
 }
 
-/// How each activity stands, for eyes: when it ended, or when it is asked for and what was wrong last.
+/// The state of each activity, for eyes: when it ended, or when it is asked for and what was wrong last.
 fn add_standing(table: &mut Table, eyes: &Eyes) {
     let column = |name: &str| table.columns.iter().position(|column| column == name);
     let at = ["concluded_at", "next_poll_at", "last_error"].map(column);

@@ -22,7 +22,7 @@ use crate::telemetry;
 /// How long the demo may take before it gives up on itself.
 const PATIENCE: Duration = Duration::from_secs(55);
 
-/// How often the table is drawn anew.
+/// How often the table is redrawn.
 const REDRAW_EVERY: Duration = Duration::from_millis(250);
 
 /// Two VATs and a dozen devices that end in every possible way; the ids choose the sandbox's scripts.
@@ -144,7 +144,7 @@ async fn register(store: &Store, settings: &Settings) -> CliResult {
     Ok(())
 }
 
-/// Shows the activities until all have concluded: a table that is drawn anew on a terminal, a line for each
+/// Shows the activities until all have concluded: a table that is redrawn on a terminal, a line for each
 /// change elsewhere.
 async fn watch(store: &Store, eyes: &Eyes) -> CliResult {
     let is_terminal = std::io::stdout().is_terminal();

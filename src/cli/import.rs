@@ -221,7 +221,7 @@ impl Columns {
         self.known.iter().position(|(_, names)| names.iter().any(|name| plain(name) == heading))
     }
 
-    /// Where each of the known columns stands in a file, and the headings of the others.
+    /// Where each of the known columns is in a file, and the headings of the others.
     fn positions(
         &self,
         header: &csv::StringRecord,

@@ -182,7 +182,7 @@ pub async fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => {
-            // What stands in a log is in English.
+            // The log is in English.
             let is_for_a_log = err.use_stderr() && std::env::args_os().any(|argument| argument == "run");
             let err = match language_at_start() {
                 Language::Arabic if !is_for_a_log => match help::in_arabic(err) {
@@ -213,7 +213,7 @@ pub async fn main() -> u8 {
     // A sentence of ours in the language that was asked for; what else went wrong, in English.
     let told = |err: &anyhow::Error| {
         let sentence = sentence(err);
-        // What stands in a log is in English.
+        // The log is in English.
         if is_daemon {
             return sentence;
         }
@@ -241,7 +241,7 @@ pub async fn main() -> u8 {
     }
 }
 
-/// A line to whoever called.
+/// A line to the user who called.
 fn complain(sentence: &str) {
     telemetry::complain(LogFormat::Text, sentence);
 }

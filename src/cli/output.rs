@@ -70,7 +70,7 @@ impl Eyes {
         self.words.sheet_zone(zone).to_string()
     }
 
-    /// A time as it is stored, on the reader's clocks; what is none stays.
+    /// A time as it is stored, on the reader's clocks; any other text stays.
     pub(super) fn time(&self, text: &str) -> String {
         Timestamp::parse_lenient(text).map_or_else(|| one_line(text), |at| self.zone.minute(at))
     }
@@ -85,7 +85,7 @@ impl Eyes {
             .map_or_else(|| one_line(label), |state| state_word(self.words, state).to_string())
     }
 
-    /// A value in the words of its reader, by the column it stands in.
+    /// A value in the words of its reader, by the column it is in.
     fn cell(&self, column: &str, cell: &Cell) -> String {
         let words = self.words;
         let word =
@@ -173,7 +173,7 @@ pub(super) async fn print_all<P: Clone>(
     next: impl AsyncFn(Option<P>) -> Result<Slice<P>, StoreError>,
 ) -> CliResult {
     let mut slice = next(None).await?;
-    // Excel wants the mark before the first row, and the only letter that needs it may stand in the last.
+    // Excel wants the mark before the first row, and the only letter that needs it may be in the last.
     let mut needs_mark = spreadsheet::needs_mark(&slice.table);
     if format == Format::Csv {
         let (mut last, mut has_more) = (slice.last.clone(), slice.has_more);

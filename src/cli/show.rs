@@ -1,4 +1,4 @@
-//! `show`: all that is known of an activity, told in order.
+//! `show`: all that is known of an activity, in order.
 
 use std::io::Write;
 
@@ -87,7 +87,7 @@ impl<'a> Story<'a> {
             .extend(wrapped(text, room).into_iter().map(|line| format!("{}{line}", " ".repeat(indent))));
     }
 
-    /// The rest of an entry stands below its beginning, not below its mark.
+    /// The lines after the first are indented to its text, not to its mark.
     fn entry(&mut self, indent: usize, mark: &str, text: &str) {
         let begin = indent + cells(mark) + 1;
         let room = self.eyes.width.saturating_sub(begin);
@@ -209,7 +209,7 @@ impl<'a> Story<'a> {
         self.entry(12, arrow, &format!("{owner}: {remedy}"));
     }
 
-    /// How the device's attempt before this one ended, and what has become of its errors.
+    /// How the device's attempt before this one ended, and which of its errors remain.
     fn former_attempt(&mut self, history: &History) {
         let words = self.eyes.words;
         let Some(former) = &history.former_attempt else { return };

@@ -1,4 +1,4 @@
-//! `webhook test`, `webhook verify`: for whoever builds the receiver.
+//! `webhook test`, `webhook verify`: for those who build the receiver.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

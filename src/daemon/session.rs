@@ -447,7 +447,7 @@ fn warn_of_unserved_vats((vats, n_vats): (Vec<Vat>, u64)) {
     }
 }
 
-/// Events for a sink that is no longer configured stay pending: say so, for nobody will send them.
+/// Events for a sink that is no longer configured stay pending: say so, because nothing sends them.
 async fn warn_of_orphaned_sinks(store: &Store, settings: &Settings) -> Result<(), StoreError> {
     let known: Vec<String> = settings.routes().into_iter().map(|route| route.sink).collect();
     for sink in store.upkeep().sinks_with_pending_deliveries().await? {

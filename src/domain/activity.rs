@@ -142,7 +142,7 @@ pub(super) fn parse_label(field: &'static str, text: Option<&str>) -> Result<Opt
     }
 }
 
-/// Where an activity stands.
+/// The state of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
@@ -218,7 +218,7 @@ pub struct Activity {
     pub device_id: Option<String>,
     /// The user's own text.
     pub reference: Option<String>,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// 1, and one more for each `retry`; part of an event's identity.
     pub round: u32,

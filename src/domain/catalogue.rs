@@ -1,6 +1,6 @@
 //! What a rule means, whose data breaks it and what to do about it.
 //!
-//! The rules stand in `catalogue/rules.toml`, which is part of the program. A file of the user's adds to them and
+//! The rules are in `catalogue/rules.toml`, which is part of the program. A file of the user's adds to them and
 //! replaces some, so that a new rule needs no release. What neither knows is said to be unknown, with what its name
 //! tells of its family.
 

@@ -31,7 +31,7 @@ pub enum Answer {
         http_status: u16,
         /// From `Retry-After`: how long upstream wants to be left alone.
         retry_after: Option<Duration>,
-        /// The body, decompressed by nobody: the client asks for none.
+        /// The body, not decompressed: the client asks for no encoding.
         body: Vec<u8>,
     },
     /// No complete answer came.
@@ -141,7 +141,7 @@ impl Verdict {
         !matches!(self, Verdict::Transient { .. })
     }
 
-    /// Whether upstream said where the activity stands, rather than nothing, or something about the credential.
+    /// Whether upstream said in which state the activity is, rather than nothing, or something about the credential.
     pub const fn tells_where_it_stands(&self) -> bool {
         matches!(
             self,
@@ -331,7 +331,7 @@ fn read_status(body: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {
     }
 }
 
-/// The `ErrorList` of a refusal; `None` where there is none or it names nothing, for then upstream has not
+/// The `ErrorList` of a refusal; `None` where there is none or it names nothing, because then upstream has not
 /// said what it refuses.
 fn read_errors(body: &[u8]) -> Option<Findings> {
     let Object(body): Object<ErrorBody> = serde_json::from_str(&readable(body)?).ok()?;

@@ -35,7 +35,7 @@ pub struct Policy {
 /// What there is to decide on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Input<'a> {
-    /// A request was made, and this came of it; a probe where something holds the activity all the same.
+    /// A request was made, with this result; a probe where something holds the activity all the same.
     Observed(&'a Observation, Option<Withholding>),
     /// It was due, but it could not be asked for, for this reason where it is not an outage. Only its age can change
     /// anything.
@@ -194,7 +194,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Where an activity stands after an answer, its age included.
+/// The state of an activity after an answer, its age included.
 struct Change {
     state: State,
     /// It ends now.
@@ -358,7 +358,7 @@ impl Effect {
     }
 
     fn of(observation: &Observation, activity: &Activity, policy: &Policy) -> Self {
-        // Strikes count in a row: every other answer, and none at all, begins the row anew.
+        // Strikes count in a row: every other answer, and none at all, restarts the row.
         let untouched = Self { strikes: 0, grows: true, ..Self::unchanged(activity) };
         match &observation.verdict {
             Verdict::InProgress(report) => Self {

@@ -81,14 +81,14 @@ pub struct GateChange {
 pub enum Notice {
     /// The first request that came to nothing usable.
     Unanswered {
-        /// What came of it.
+        /// Its result.
         trouble: Trouble,
     },
     /// Upstream counts as down; only probes are sent.
     OutageBegan {
         /// Requests in a row that came to nothing usable.
         n_failures: u32,
-        /// What came of the last one.
+        /// The result of the last one.
         trouble: Trouble,
     },
     /// Upstream gives usable answers again.
@@ -125,7 +125,7 @@ pub enum Notice {
     },
 }
 
-/// What came of a request that came to nothing usable.
+/// Why a request brought nothing usable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
     /// What kind of nothing.
@@ -139,7 +139,7 @@ pub struct Trouble {
 pub struct Outage {
     /// When it began.
     pub since: Timestamp,
-    /// What came of the last probe.
+    /// The result of the last probe.
     pub trouble: Trouble,
 }
 
@@ -523,7 +523,7 @@ impl Gates {
         self.brake.outage()
     }
 
-    /// Gives a request's permission back together with what came of it.
+    /// Gives a request's permission back together with its result.
     pub fn settle(
         &mut self,
         ticket: &Ticket,

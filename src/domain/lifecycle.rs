@@ -31,7 +31,7 @@ pub enum Happening {
     ReportedFailed,
     /// Upstream refused the id as often in a row as it takes.
     RefusedTooOften,
-    /// A poll that told nothing about it, or a turn without a poll.
+    /// A poll that said nothing about it, or a turn without a poll.
     Nothing,
     /// It was not concluded within `give_up_after`.
     DeadlinePassed,

@@ -376,7 +376,7 @@ struct Complaint {
     explained: Explanation,
     /// The worst that it is said to be.
     severity: Severity,
-    /// The check it stands in first, counted from 0, or the listed error, counted on.
+    /// The check it is in first, counted from 0, or the listed error, counted on.
     place: usize,
     is_listed: bool,
 }

@@ -58,11 +58,11 @@ impl Severity {
 /// Something found about a detail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Where the detail stands in what is sent.
+    /// Where the detail is in what is sent.
     pub field: String,
     /// The key it was given by, where that is another one.
     pub key: Option<String>,
-    /// The rule of ZATCA or of its API that stands behind it.
+    /// The rule of ZATCA or of its API that is behind it.
     pub rule: Option<&'static str>,
     /// How much it matters.
     pub severity: Severity,
@@ -168,7 +168,7 @@ pub fn check_all(devices: &[Device], context: Context, known: &[Vec<Known>]) -> 
     devices.iter().enumerate().map(of).collect()
 }
 
-/// Devices of a text that stand in it twice, by the position of the later one: ClearTax makes one request for each VAT
+/// Devices of a text that are in it twice, by the position of the later one: ClearTax makes one request for each VAT
 /// and serial.
 fn repeated(devices: &[Device]) -> BTreeMap<usize, Finding> {
     let mut seen: BTreeMap<Identity, usize> = BTreeMap::new();
@@ -288,7 +288,7 @@ fn ascii_digit(c: char) -> Option<char> {
     char::from_digit(digit, 10)
 }
 
-/// Without what stands around it, and with ASCII digits: what the rules are held against, so that one slip makes one
+/// Without what surrounds it, and with ASCII digits: what the rules are held against, so that one slip makes one
 /// finding.
 fn tidy(value: &str) -> String {
     value.trim_matches(is_around).chars().map(|c| ascii_digit(c).unwrap_or(c)).collect()

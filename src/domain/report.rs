@@ -1,7 +1,7 @@
 //! What upstream's answer says of an activity, as it is written and as it is kept.
 //!
 //! `StatusBody` and `ErrorBody` are the documented JSON; [`Report`] is the part that the database keeps.
-//! Reading is strict where a conclusion hangs on it: a wrong type or a key given twice makes the whole body
+//! Reading is strict where a conclusion depends on it: a wrong type or a key given twice makes the whole body
 //! unreadable, so that nothing is concluded from it. Unknown keys are passed over.
 
 use std::borrow::Cow;
@@ -74,7 +74,7 @@ impl CheckOutcome {
 /// Rules that are read out of one listed error. More would be a list within the list.
 const MAX_LISTED_RULES: usize = 32;
 
-/// Rules that are read out of all of them. Each is told with its entry's text.
+/// Rules that are read out of all of them. Each is shown with its entry's text.
 const MAX_ALL_LISTED_RULES: usize = 200;
 
 /// One of the six compliance checks.
@@ -213,7 +213,7 @@ pub struct Findings {
 
 impl ListedError {
     /// Its code is a rule, known or not. More specific ones in its message are listed behind a general one, or alone where
-    /// there is no code. More than one are told of as long as there are fewer than `n_most`.
+    /// there is no code. More than one are named as long as there are fewer than `n_most`.
     fn settle(&mut self, catalogue: &Catalogue, n_most: usize) {
         let known = catalogue.codes();
         let code = self.error_code.as_deref().map(str::trim).filter(|code| !code.is_empty());

@@ -19,7 +19,7 @@
 //! - `BR-…` and `XSD_…` anywhere, in any case, with any kind of hyphen, known or not; the longest
 //!   one wins. In the middle of a message that has a code already they are references to another
 //!   rule and open no error.
-//! - Whatever stands in a code field, known or not. An HTTP status does so only where nothing else
+//! - Whatever is in a code field, known or not. An HTTP status does so only where nothing else
 //!   says what the error is.
 //! - Every other known code (`GENERAL`, `publicKey`) looks like an ordinary word or number, so it
 //!   counts only as the value of a code field or at the head of a message, with a separator behind
@@ -246,7 +246,7 @@ struct Candidate {
     is_distinctive: bool,
     /// The codes in its message count as well.
     is_general: bool,
-    /// What stands before it says so.
+    /// What precedes it says so.
     severity: Option<Severity>,
 }
 

@@ -1,7 +1,7 @@
 //! Text that others wrote, made fit to be kept, logged and shown.
 
 /// Marks that change the order or direction of what follows them. They belong into no line that a program writes: a reader
-/// would see another text than the one that stands there.
+/// would see another text than the one that is there.
 pub const fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

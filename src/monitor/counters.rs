@@ -83,7 +83,7 @@ impl ByUse {
     }
 }
 
-/// What became of one delivery attempt.
+/// The outcome of one delivery attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempted {
     /// The sink took the event.
@@ -211,7 +211,7 @@ impl Monitor {
         }
     }
 
-    /// An answer came, or none did, after so long. `usable_at`: when it was, if it told where an activity stands.
+    /// An answer came, or none did, after so long. `usable_at`: when it was, if it said in which state an activity is.
     pub fn polled(&self, verdict: &Verdict, took: Duration, usable_at: Option<Timestamp>) {
         self.polls.get_or_create(&ByVerdict { verdict: verdict.label() }).inc();
         self.answers.get_or_create(&ByUse::new(verdict.is_usable())).inc();
@@ -255,7 +255,7 @@ impl Monitor {
         self.checks.get_or_create(&ByCheck { check, outcome }).inc();
     }
 
-    /// A failed check of a concluded activity has an error that is this one's to mend.
+    /// A failed check of a concluded activity has an error that this owner has to fix.
     pub fn erred(&self, owner: Owner) {
         self.check_errors.get_or_create(&ByOwner { owner: owner.label() }).inc();
     }

@@ -10,7 +10,7 @@ use crate::domain::gate::Outage;
 use crate::domain::time::Timestamp;
 use crate::store::{Piece, StoreError};
 
-/// A task that has not gone round for this long is stuck. Each goes round once a second or more often.
+/// A task whose loop has not run for this long is stuck. Each runs once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 
 /// After so long it won't move any more, and only a new start helps: as long as the systemd unit's watchdog waits.
@@ -97,7 +97,7 @@ impl Monitor {
         health.poller_at = Instant::now();
     }
 
-    /// The poller goes round.
+    /// The poller has run its loop once more.
     pub fn poller_lives(&self) {
         self.health().poller_at = Instant::now();
     }
@@ -107,12 +107,12 @@ impl Monitor {
         self.health().is_readable = is_readable;
     }
 
-    /// The recorder goes round.
+    /// The recorder has run its loop once more.
     pub fn recorder_lives(&self) {
         self.health().recorder_at = Instant::now();
     }
 
-    /// Whether poller and recorder have both gone round since then. A poller that waits for a recorder that waits for
+    /// Whether poller and recorder have both run their loop since then. A poller that waits for a recorder that waits for
     /// the disk counts as moving.
     pub fn moved_since(&self, then: Instant) -> bool {
         let health = self.health();
@@ -120,7 +120,7 @@ impl Monitor {
         health.lost.is_some() || (health.recorder_at > then && polls)
     }
 
-    /// Whether the tasks still go round, so that a new start would mend nothing.
+    /// Whether the tasks still run, so that a restart would fix nothing.
     pub fn is_alive(&self) -> bool {
         Instant::now().checked_sub(DEAD_AFTER).is_none_or(|then| self.moved_since(then))
     }
@@ -135,7 +135,7 @@ impl Monitor {
         self.health().outage.clone()
     }
 
-    /// When upstream last answered where an activity stands; `None`: not since the start.
+    /// When upstream last answered in which state an activity is; `None`: not since the start.
     pub fn last_answer_at(&self) -> Option<Timestamp> {
         self.health().last_answer_at
     }

@@ -88,7 +88,7 @@ pub struct Found {
 }
 
 impl Search {
-    /// The states that a word of an address stands for; `None`: it is none.
+    /// The states that a word of an address stands for; `None`: it is no such word.
     pub fn states_from_label(label: &str) -> Option<Vec<State>> {
         match label {
             WAITING => Some(State::WAITING.to_vec()),
@@ -277,7 +277,7 @@ fn list(frame: &Frame<'_>, rows: &[ActivityRow]) -> Markup {
     }
 }
 
-/// How it stands, in a few words: when it ended, or when it is asked for and what was wrong last.
+/// Its state in a few words: when it ended, or when it is asked for and what was wrong last.
 fn standing(frame: &Frame<'_>, row: &ActivityRow) -> Markup {
     let words = frame.words;
     let ended_at = row.concluded_at;

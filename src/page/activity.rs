@@ -1,4 +1,4 @@
-//! One activity, told from its registration on.
+//! One activity, from its registration on.
 
 use maud::{Markup, Render, html};
 
@@ -268,7 +268,7 @@ fn timeline(frame: &Frame<'_>, history: &History) -> Markup {
             steps.push((next.max(frame.now), what.render()));
         }
     }
-    // What happened at the same moment stays in the order it was told in.
+    // What happened at the same moment stays in the order it was read in.
     steps.sort_by_key(|(at, _)| *at);
     html! {
         section aria-labelledby="timeline" {

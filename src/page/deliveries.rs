@@ -9,7 +9,7 @@ use super::text::{code, encoded, how_far, moment, stored, theirs};
 use super::{Frame, action};
 use crate::store::{ActivityRow, AttemptRow, DeliveryRow, DeliveryStatus, EventRow, History};
 
-/// How many attempts of a delivery are told, the latest.
+/// How many attempts of a delivery are shown, the latest.
 const MAX_ATTEMPTS: usize = 50;
 
 /// The events of an activity, each with its deliveries and what was tried.

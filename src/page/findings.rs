@@ -12,7 +12,7 @@ use crate::domain::rules::page_as_sentence;
 use crate::domain::text::visible;
 use crate::store::{CheckRow, Explained, History};
 
-/// How many errors of a check are told one by one; its whole text has the others.
+/// How many errors of a check are shown one by one; its whole text has the others.
 const MAX_ERRORS: usize = 100;
 
 /// Longest message of an error, in characters; the check's whole text has the rest.
@@ -109,7 +109,7 @@ fn why(frame: &Frame<'_>, explained: &Explained) -> Markup {
     }
 }
 
-/// How the device's attempt before this one ended, and what has become of its errors.
+/// How the device's attempt before this one ended, and which of its errors remain.
 pub(super) fn former_attempt(frame: &Frame<'_>, history: &History) -> Markup {
     let words = frame.words;
     let Some(former) = &history.former_attempt else { return html! {} };

@@ -12,7 +12,7 @@ use crate::store::{Blocked, Overview, Statistics};
 /// How long upstream may say nothing while something is due.
 const SILENT_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// How many holds are told of one by one.
+/// How many holds are shown one by one.
 const MAX_HOLDS: usize = 12;
 
 /// How many concerns are seen at once; the rest unfolds.
@@ -41,7 +41,7 @@ pub(super) struct Health {
     pub(super) markup: Markup,
 }
 
-/// Puts together what is known of the daemon's health. `switch` stands at the end of its line.
+/// Puts together what is known of the daemon's health. `switch` is at the end of its line.
 pub(super) fn health(
     frame: &Frame<'_>,
     overview: &Overview,

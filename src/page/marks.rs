@@ -117,7 +117,7 @@ pub(crate) fn owner_word(words: Words, label: &str) -> Option<Said<'static>> {
     }
 }
 
-/// How a delivery stands, in the words that people use, with class and icon.
+/// The state of a delivery, in the words that people use, with class and icon.
 pub(crate) fn delivery_word(words: Words, status: &str) -> Option<Said<'static>> {
     match status {
         "pending" => Some(words.delivery_pending()),

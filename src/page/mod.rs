@@ -1,8 +1,8 @@
-//! The web pages: HTML, a style sheet and inline SVG, made from what the store tells.
+//! The web pages: HTML, a style sheet and inline SVG, made from what the store reads.
 //!
 //! There is no script and nothing inline, so that the pages work under a Content-Security-Policy that allows
 //! their own style sheet alone. Text from upstream and from users is escaped, keeps its direction to itself, and
-//! shows what would otherwise be invisible in it. No state is told by colour alone.
+//! shows what would otherwise be invisible in it. No state is shown by colour alone.
 //!
 //! Every text of ours comes from [`Words`], so that a page is whole in each language, and runs in its direction: the
 //! style sheet has logical properties alone, and plots are mirrored.
@@ -56,7 +56,7 @@ pub const CSS: &str = include_str!("page.css");
 /// What every page knows of the daemon and its reader.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
-    /// The time that the page tells of.
+    /// The time that the page shows.
     pub now: Timestamp,
     /// The program's version.
     pub version: &'a str,
@@ -157,7 +157,7 @@ fn layout(frame: &Frame<'_>, title: &str, here: Here, main: &Markup) -> Markup {
     }
 }
 
-/// The time that a page tells of, with the zone of all its times.
+/// The time that a page shows, with the zone of all its times.
 fn as_of(frame: &Frame<'_>) -> Markup {
     let offset = html! { bdi dir="ltr" { (frame.zone.offset(frame.now)) } };
     let zone = match frame.zone.name() {

@@ -11,10 +11,10 @@ use super::{
 use crate::domain::activity::State;
 use crate::store::{Conclusion, Day, Durations, Overview, Statistics};
 
-/// How often the status page loads itself anew, where it does.
+/// How often the status page reloads itself, where it does.
 pub const REFRESH_S: u32 = 15;
 
-/// Whether the status page loads itself anew.
+/// Whether the status page reloads itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refresh {
     /// Every few seconds.

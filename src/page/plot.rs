@@ -142,7 +142,7 @@ pub(super) fn durations(words: Words, durations: &Durations, summary: &str) -> M
             (grid(words, &axis, TOP))
             @for bar in &bars { g { title { (bar.title) } (rectangle(words, bar, bar.class)) } }
             (below(words, &scale.ticks(words)))
-            // The upper label may stand above the lower mark, but not the other way round.
+            // The upper label may be above the lower mark, but not the other way round.
             (mark(words.plot_p95().to_string(), durations.p95, 14.0, false))
             (mark(words.plot_median().to_string(), durations.median, 34.0, true))
         }

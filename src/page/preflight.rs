@@ -23,7 +23,7 @@ pub struct Entered {
     pub text: String,
 }
 
-/// What came of the check.
+/// The result of the check.
 #[derive(Debug)]
 pub enum Outcome {
     /// The form was not sent yet.

@@ -140,7 +140,7 @@ fn full_overview(text: &str) -> (Overview, Statistics) {
     (overview, statistics)
 }
 
-/// A history with this text wherever somebody else's may stand.
+/// A history with this text wherever somebody else's may be.
 fn history(state: State, text: &str) -> History {
     let mut history = crate::store::tests::history();
     let given = || Some(text.to_owned());
@@ -231,7 +231,7 @@ fn checked(text: &str) -> Outcome {
     Outcome::Checked(vec![(device.clone(), findings), (device, Vec::new())])
 }
 
-/// Every kind of page in both languages, with this text wherever somebody else's may stand.
+/// Every kind of page in both languages, with this text wherever somebody else's may be.
 fn every_page(text: &str) -> Vec<(String, String)> {
     let both = [frame(), arabic()].map(|frame| every_page_in(&frame, text));
     both.into_iter().flatten().collect()
@@ -493,7 +493,7 @@ fn every_page_has_the_language_and_direction_of_its_reader() {
     }
 }
 
-/// English words that stand in an Arabic page for good: names, and what is typed.
+/// English words that are in an Arabic page for good: names, and what is typed.
 const NAMES: [&str; 22] = [
     "otp",
     "tin",

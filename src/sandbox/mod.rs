@@ -34,7 +34,7 @@ use self::reply::{Delivery, Reply};
 use self::script::Script;
 
 /// How many activities are remembered. Beyond, the one first polled the longest ago is forgotten, and its
-/// script starts anew with its next poll.
+/// script starts over with its next poll.
 pub const MAX_ACTIVITIES: usize = 100_000;
 
 /// How many requests [`Sandbox::requests`] remembers.
@@ -287,7 +287,7 @@ async fn deliver(reply: Reply, stopping: CancellationToken) -> Response {
     (reply.status, AppendHeaders(reply.headers), body).into_response()
 }
 
-/// The wall clock. One that is off the calendar is as good as the epoch for a stand-in.
+/// The wall clock. A time off the calendar counts as the epoch.
 fn now() -> Timestamp {
     Timestamp::try_from(crate::clock::wall_system_time()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

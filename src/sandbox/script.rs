@@ -100,7 +100,7 @@ pub enum After {
     Time(Duration),
 }
 
-/// The words that select an ending. A word that begins with another stands before it.
+/// The words that select an ending. A word that begins with another comes before it.
 const ENDINGS: [(&str, Ending); 8] = [
     ("success", Ending::Success),
     ("standard-only", Ending::StandardOnly),

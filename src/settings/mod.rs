@@ -68,7 +68,7 @@ pub struct Settings {
     pub retention: Duration,
     /// The effective values with secrets redacted, as `config show` prints them.
     pub shown: serde_json::Value,
-    /// What is usable but probably not meant, each a sentence with where it stands.
+    /// What is usable but probably not meant, each a sentence with where it is.
     pub warnings: Vec<String>,
 }
 

@@ -206,7 +206,7 @@ const FAMILY: &str = "PCSID_WATCH";
 const MAX_ENTRIES: usize = 1_000;
 
 /// A variable that is likely meant for us and that nothing reads, as a warning. Kubernetes describes a service called
-/// `pcsid-watch` by variables of its own, which are nobody's mistake.
+/// `pcsid-watch` by variables of its own, which are no mistakes.
 fn unread(variable: &str, template: &Value) -> Option<String> {
     let rest = variable.strip_prefix(FAMILY)?;
     if variable == CONFIG_VARIABLE || rest.starts_with("__") {
@@ -282,7 +282,7 @@ pub(super) fn read(
         ..RawSettings::default()
     });
     let mut builder = Config::builder().add_source(File::from_str(text, FileFormat::Toml));
-    // In the order of their names: what they come to hangs on no other.
+    // In the order of their names: what they come to depends on no other.
     let variables: BTreeMap<String, String> = variables.into_iter().collect();
     let mut problems = Vec::new();
     for (variable, value) in variables {
@@ -383,7 +383,7 @@ fn typed(template: &Value, key: &str, text: &str) -> config::Value {
     }
 }
 
-/// What is wrong with a single value where other keys should stand, or entries. It is not quoted: it may be a secret that
+/// What is wrong with a single value where other keys should be, or entries. It is not quoted: it may be a secret that
 /// belongs below.
 fn misplaced(template: &Value, path: &str, text: &str) -> Option<String> {
     if !text.starts_with("invalid type: ") {
@@ -449,7 +449,7 @@ fn key_of(name: &str, template: &Value) -> Result<String, String> {
     Ok(key)
 }
 
-/// A syntax error, without the line it stands on: that may hold a secret.
+/// A syntax error, without the line it is on: that may hold a secret.
 fn syntax_problem(origin: &str, text: &str, err: &config::ConfigError) -> String {
     let shown = err.to_string();
     let place = shown.lines().find_map(|line| line.trim().strip_prefix("TOML parse error at "));

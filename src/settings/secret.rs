@@ -1,4 +1,4 @@
-//! Where a secret is, and reading it. A secret's value stands in no error and no `Debug` output.
+//! Where a secret is, and reading it. A secret's value is in no error and no `Debug` output.
 
 use std::path::{Path, PathBuf};
 

@@ -83,7 +83,7 @@ pub(super) fn validate(
         && url::Url::parse(&upstream.base_url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
     {
         warnings.push(format!(
-            "{}: upstream.base_url: `{}` is plain http: whoever stands on the way can read the token and change answers; \
+            "{}: upstream.base_url: `{}` is plain http: anyone on the network path can read the token and change answers; \
              write https://",
             problems.origins.of("upstream.base_url"),
             upstream.base_url
@@ -309,7 +309,7 @@ fn credentials(raw: &[RawCredential], problems: &mut Problems) -> Vec<Credential
     credentials
 }
 
-/// Names stand in reports, logs and command lines.
+/// Names appear in reports, logs and command lines.
 fn name<'a>(key: &str, name: &str, mut others: impl Iterator<Item = &'a str>, problems: &mut Problems) {
     let fits = (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
@@ -460,7 +460,7 @@ fn http(raw: &RawHttp, problems: &mut Problems) -> HttpSettings {
     HttpSettings { listen, hosts: raw.hosts.clone(), token, token_min_bytes, metrics_listen }
 }
 
-/// An address to listen on; an empty one is none.
+/// An address to listen on; empty disables it.
 fn listen_address(key: &str, text: &str, problems: &mut Problems) -> Option<SocketAddr> {
     if text.is_empty() {
         return None;
@@ -479,7 +479,7 @@ fn listen_address(key: &str, text: &str, problems: &mut Problems) -> Option<Sock
 }
 
 /// The rules that the program knows, and those of the user's file. The file is read here, so that a mistake in it is
-/// told with all others.
+/// reported with all others.
 fn catalogue(file: Option<&str>, problems: &mut Problems) -> Arc<Catalogue> {
     let builtin = match Catalogue::builtin() {
         Ok(builtin) => builtin,

@@ -8,7 +8,7 @@ use super::schedule::Claimed;
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::lifecycle::IllegalChange;
 
-/// What became of one registration.
+/// The outcome of one registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegisterOutcome {
     /// It is watched from now on.
@@ -17,7 +17,7 @@ pub enum RegisterOutcome {
     Known,
 }
 
-/// What became of each of these, where `inserted` are the VATs and ids of those that were new.
+/// The outcome of each of these, where `inserted` are the VATs and ids of those that were new.
 pub(super) fn outcomes(
     registrations: &[Registration],
     mut inserted: HashSet<(Box<str>, Box<str>)>,

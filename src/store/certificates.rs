@@ -1,4 +1,4 @@
-//! Certificates, as they are told of.
+//! Certificates, as they are shown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -24,7 +24,7 @@ pub struct ClaimedDelivery {
     pub interval: Option<Duration>,
 }
 
-/// What came of one attempt.
+/// The result of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
     /// The store's key of the event.

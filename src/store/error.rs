@@ -65,7 +65,7 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
-    /// What stands beside the file has to be folded into it first, which this user can't do.
+    /// What is beside the file has to be folded into it first, which this user can't do.
     #[error(
         "database `{}` was left with unfinished writes in the file beside it that ends in `{beside}`, and this user may \
          not finish them: start the daemon, or run the command once as the owner of the file (user id {owner})",
@@ -185,7 +185,7 @@ pub enum StoreError {
         #[source]
         source: Box<sqlx::migrate::MigrateError>,
     },
-    /// SQLite does not run in the mode that durability hangs on.
+    /// SQLite does not run in the mode that durability depends on.
     #[error("database `{}` runs in {setting}, not in the mode that keeps answers safe: is it on a network file system?", path.display())]
     Unsafe {
         /// The file.
@@ -354,7 +354,7 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
-    /// A stored value is none that this program writes.
+    /// A stored value is one that this program never writes.
     #[error(
         "database: `{column}` holds {value:?}, which this program never writes: run `pcsid-watch db check`"
     )]
@@ -399,7 +399,7 @@ impl StoreError {
         }
     }
 
-    /// A stored value is none that this program writes.
+    /// A stored value is one that this program never writes.
     pub(super) fn damaged(column: impl Into<Cow<'static, str>>, value: impl Into<String>) -> StoreError {
         StoreError::Damaged { column: column.into(), value: value.into() }
     }
@@ -422,7 +422,7 @@ impl StoreError {
         }
     }
 
-    /// Whether waiting may mend it: a lock, a disk, the connection. A row that breaks the schema's rules stays wrong.
+    /// Whether waiting may fix it: a lock, a disk, the connection. A row that breaks the schema's rules stays wrong.
     pub fn may_pass(&self) -> bool {
         match self {
             StoreError::Query { source, .. } => match source.as_database_error() {

@@ -1,4 +1,4 @@
-//! What is told of an activity's end besides the views.
+//! What is shown of an activity's end besides the views.
 
 use std::collections::BTreeSet;
 
@@ -25,13 +25,13 @@ pub struct FinalAnswer {
 pub struct FormerAttempt {
     /// Its activity.
     pub activity_id: String,
-    /// Where that stands.
+    /// Its state.
     pub state: State,
     /// When it was registered.
     pub registered_at: Timestamp,
     /// When it concluded.
     pub concluded_at: Option<Timestamp>,
-    /// What has become of the rules it broke; only where upstream has concluded both attempts.
+    /// Which of the rules it broke remain; only where upstream has concluded both attempts.
     pub rules: Option<ComparedRules>,
 }
 

@@ -5,7 +5,7 @@ use super::history::ActivityRow;
 use super::schedule::from_json;
 use crate::domain::time::Timestamp;
 
-/// How many rules of an activity are told.
+/// How many rules of an activity are shown.
 const MAX_RULES: usize = 20;
 
 /// An activity that did not end well, with what it takes to act on it.

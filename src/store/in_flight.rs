@@ -29,7 +29,7 @@ impl InFlight {
         self.lock().insert(key)
     }
 
-    /// Lets rows go and, if any was held, wakes whoever waits in [`InFlight::released`].
+    /// Lets rows go and, if any was held, wakes the one that waits in [`InFlight::released`].
     pub fn release(&self, keys: impl IntoIterator<Item = i64>) {
         let mut held = self.lock();
         let n_held = held.len();

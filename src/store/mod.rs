@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`Reports`] | reading: reports, lists, the overview, one activity's history |
 //! | [`Intake`] | what people and other programs order: register, cancel, retry, poll now, redeliver |
-//! | [`Work`] | what only a daemon that holds work does: claims, and records of what came of them |
+//! | [`Work`] | what only a daemon that holds work does: claims, and records of their results |
 //! | [`Member`] | a daemon's part in the work: what it holds, what others changed, or that the database is lost |
 //! | [`Upkeep`] | pruning, checking, the ties to an upstream |
 //! | [`Files`] | what only a database that is a file has: its size, the room left for it, a copy of it |

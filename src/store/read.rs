@@ -72,7 +72,7 @@ impl Table {
     }
 }
 
-/// The views that tell of one activity.
+/// The views of one activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActivityView {
     /// `report_activities`

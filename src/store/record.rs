@@ -17,7 +17,7 @@ pub enum Record {
     Poll(Box<PollRecord>),
     /// A hold or pause.
     Gate(GateChange),
-    /// What came of sending an event to a sink.
+    /// The result of sending an event to a sink.
     Delivery(DeliveryRecord),
     /// The wall clock jumped by so many milliseconds: everything planned moves along.
     ClockJump {

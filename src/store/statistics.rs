@@ -13,25 +13,25 @@ use crate::domain::report::CHECK_NAMES;
 use crate::domain::time::Timestamp;
 use crate::words::Zone;
 
-/// How many days of conclusions are told.
+/// How many days of conclusions are shown.
 const N_DAYS: i64 = 30;
 
-/// How many months of durations are told, the running one included.
+/// How many months of durations are shown, the running one included.
 pub(super) const N_MONTHS: i64 = 3;
 
 /// Buckets of durations in a factor of ten, so that each is a third longer than the one before it.
 const BUCKETS_PER_DECADE: f64 = 8.0;
 
-/// How many VATs are told of.
+/// How many VATs are shown.
 pub(super) const N_VATS: i64 = 12;
 
-/// How many rules are told of.
+/// How many rules are shown.
 pub(super) const N_RULES: i64 = 10;
 
-/// How many conclusions are told of.
+/// How many conclusions are shown.
 pub(super) const N_LATEST: i64 = 15;
 
-/// How many failures are told of.
+/// How many failures are shown.
 pub(super) const N_FAILURES: u32 = 8;
 
 /// What has been happening, in numbers.
@@ -187,7 +187,7 @@ pub(super) struct LatestRow {
     pub(super) rules: String,
 }
 
-/// The days that are told, each with the hour in which it begins, and the one after the last. The tally's hours are whole
+/// The days that are shown, each with the hour in which it begins, and the one after the last. The tally's hours are whole
 /// ones of UTC, so in a zone that is half an hour off a day's first half hour counts for the day before.
 pub(super) fn day_hours(now: Timestamp, zone: &Zone) -> Vec<(Date, i64)> {
     let today = zone.date(now);

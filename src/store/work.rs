@@ -1,4 +1,4 @@
-//! The face of the daemon that holds the database: claims, and records of what came of them.
+//! The face of the daemon that holds the database: claims, and records of their results.
 //!
 //! A claim writes nothing. What is out, claimed and not recorded yet, is kept here in memory, and a claim never hands
 //! out what is out. Recording lets it go.
@@ -21,7 +21,7 @@ use crate::domain::turns::{Found, Wanted};
 #[derive(Debug, Clone)]
 pub struct Work {
     backend: Backend,
-    /// What is out, of whoever still works on it.
+    /// What is out, by who works on it.
     out: Arc<Mutex<Out>>,
 }
 

@@ -72,7 +72,7 @@ impl Client {
         self.http.doubt();
     }
 
-    /// Asks how an activity stands. Never fails: whatever goes wrong is an [`Answer`] as well.
+    /// Asks about an activity. Never fails: whatever goes wrong is an [`Answer`] as well.
     ///
     /// Whatever the body holds of secrets, the token's first of all, has been taken out of it. Who has the answer holds on
     /// to the permit until nothing of it is in memory any more but what was handed on.
@@ -130,7 +130,7 @@ impl Client {
         };
         match body {
             Ok(body) => Answer::Reply { http_status, retry_after, body: token.redactor.redact(body) },
-            // These statuses have said it all: a hold or a pause must not hang on a body that nobody reads.
+            // These statuses have said it all: a hold or a pause must not depend on a body that is not read.
             Err(_) if matches!(http_status, 401 | 403 | 429 | 503) => {
                 Answer::Reply { http_status, retry_after, body: Vec::new() }
             }

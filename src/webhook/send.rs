@@ -64,7 +64,7 @@ pub enum SenderError {
     },
 }
 
-/// What came of one attempt.
+/// The result of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// The receiver's status.

@@ -16,7 +16,7 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// How far a request's timestamp may be from the receiver's clock.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// Why a webhook's secrets can't be used. No secret's text stands in it.
+/// Why a webhook's secrets can't be used. It has no secret's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookSecretError {
     /// It does not begin with `whsec_`.

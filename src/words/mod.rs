@@ -1,6 +1,6 @@
 //! Everything that people read, in their language: messages, numbers, spans and times.
 //!
-//! The messages stand in `en.ftl` and `ar.ftl`, in the syntax of Fluent. `build.rs` makes a method of [`Words`] of each
+//! The messages are in `en.ftl` and `ar.ftl`, in the syntax of Fluent. `build.rs` makes a method of [`Words`] of each
 //! message in the English file, so the compiler finds one that is missing, unused or given other arguments; a test
 //! compares the Arabic file with the English one. Adding a text is: a line in each file, and a call.
 //!

@@ -18,7 +18,7 @@ use crate::domain::catalogue::Language;
 use crate::domain::text::visible;
 use crate::page::{cut, state_word, theirs};
 
-/// A message as it is recognised: texts, and the names of what stands between them.
+/// A message as it is recognised: texts, and the names of what is between them.
 struct Template {
     key: &'static str,
     pieces: Vec<Piece>,
@@ -106,7 +106,7 @@ impl Words {
         Some(self.with(key, found))
     }
 
-    /// What a command or a page complains of, in this language: each line of it, and of a line what stands behind the
+    /// What a command or a page complains of, in this language: each line of it, and of a line what follows the
     /// places that it names, as in `pcsid-watch.toml: http.listen: …`. What is not known stays as it is.
     pub fn complaint(self, text: &str) -> String {
         if self.language == Language::English {
@@ -195,7 +195,7 @@ fn recognised<'s>(
     templates.iter().find_map(|template| Some((template.key, matched(&template.pieces, sentence)?)))
 }
 
-/// What stands in the places of a template, the shortest that fits; `None` where it does not fit.
+/// What is in the places of a template, the shortest that fits; `None` where it does not fit.
 fn matched<'s>(pieces: &[Piece], sentence: &'s str) -> Option<Vec<(&'static str, &'s str)>> {
     match pieces {
         [] => sentence.is_empty().then(Vec::new),

@@ -129,11 +129,11 @@ pub struct DispatcherParts {
     pub deliveries: Deliveries,
     /// The daemon's time.
     pub clock: Arc<Clock>,
-    /// Writes what came of attempts.
+    /// Writes the results of attempts.
     pub recorder: RecorderHandle,
     /// Woken where there may be something to send.
     pub wake: Arc<Notify>,
-    /// Is told what came of attempts.
+    /// Learns the results of attempts.
     pub monitor: Arc<Monitor>,
 }
 

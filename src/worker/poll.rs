@@ -2,7 +2,7 @@
 //!
 //! A thin shell around two pure parts: [`Turns`] says who is next, [`Gates`] who may be asked for. The poller reads the
 //! schedule for the one and sends requests for the other, side by side: while a look at the database is under way,
-//! requests go on with what the last one found. What became of a request goes through `classify`, `Gates::settle` and
+//! requests go on with what the last one found. The result of a request goes through `classify`, `Gates::settle` and
 //! `decide` to the recorder.
 //!
 //! Everything it holds is bounded: claimed activities that wait for a slot, requests in flight, and one place of turns for
@@ -77,7 +77,7 @@ pub struct PollerParts {
     pub wake: Arc<Notify>,
     /// Asks to read the tokens again at once.
     pub reload: Arc<Notify>,
-    /// Is told how it goes.
+    /// Learns how it goes.
     pub monitor: Arc<Monitor>,
 }
 
@@ -150,7 +150,7 @@ impl Poller {
         let mut ticking = tokio::time::interval(TICK);
         ticking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // A look that never ends is a poller that stands still, whatever else goes round here.
+            // A look that never ends is a stuck poller, whatever else runs here.
             if self.looking.is_none() {
                 self.parts.monitor.poller_lives();
             }
@@ -449,7 +449,7 @@ async fn end_of(
 
 fn log_notice(notice: &Notice) {
     match notice {
-        // One request is nobody's business yet; an outage is.
+        // A single request is not worth a line; an outage is.
         Notice::Unanswered { trouble } => {
             tracing::info!(verdict = trouble.kind.label(), "{}", trouble.sentence());
         }

@@ -468,7 +468,7 @@ fn plain_http_to_another_machine_is_warned_of() {
         let setup = Setup::new(url, "");
         let ran = setup.run(&["config", "check"]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
-        let warning = format!("`{url}` is plain http: whoever stands on the way can read the token");
+        let warning = format!("`{url}` is plain http: anyone on the network path can read the token");
         assert_eq!(ran.stderr.contains(&warning), is_warned, "{}", ran.stderr);
     }
 }

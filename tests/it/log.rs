@@ -109,7 +109,7 @@ fn what_keeps_a_daemon_from_starting_is_json_too() {
         let ran = setup.run(&["run"]);
         assert_eq!(ran.code, 2, "{unusable}");
         assert!(last_word(&ran).contains("pcsid-watch.toml"), "{}", ran.stderr);
-        // Whoever calls another command is a person.
+        // Other commands are called by people.
         assert!(setup.run(&["list"]).stderr.starts_with("pcsid-watch: "));
     }
     // Arguments that can't be used, where the environment says that the log is JSON.

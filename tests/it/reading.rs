@@ -69,7 +69,7 @@ fn commands_refuse_a_database_that_is_not_there_and_leave_no_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_creates_a_database_says_so() {
+async fn a_command_that_creates_a_database_says_so() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup = Setup::new(&upstream.url(), "");
     let daemon = setup.start().await;

@@ -52,7 +52,7 @@ async fn the_service_manager_is_told_of_the_start_a_reload_and_the_end() {
     setup.add(VAT, &["act-1"]);
     let daemon = setup.spawn();
     manager.hears("READY=1").await;
-    // Whoever is told that it is ready can use it.
+    // Once it is said to be ready, it can be used.
     setup.ok(&["list"]);
     manager.hears("STATUS=0 pending, 1 in progress; 0 credentials and 0 VATs held; 0 events").await;
     std::fs::write(setup.path("token"), "another-token").unwrap();

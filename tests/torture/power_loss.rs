@@ -214,7 +214,7 @@ impl LeftOver {
                 Step::Flushed { file, began_at } => {
                     flushed_until.insert(*file, *began_at);
                 }
-                // Whoever opens it later finds it.
+                // The next one that opens it finds it.
                 Step::Created(File::Wal) => created_at = created_at.or(Some(at)),
                 Step::FolderFlushed => folder_flushed_at = Some(at),
                 _ => {}

@@ -1,4 +1,4 @@
-//! Every row of the answer table, and what stands beside it.
+//! Every row of the answer table, and what is beside it.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -376,7 +376,7 @@ fn age_counts_from_watched_from_and_not_from_the_registration() {
     let before = Activity { registered_at, ..activity(State::Pending) };
     assert_eq!(decide_at(YOUNG, &before, &silence()).state, State::Pending);
     assert_eq!(withhold_at(YOUNG, &before).events, []);
-    // A clock that stands before the beginning makes nobody old.
+    // A clock that comes before the beginning makes nobody old.
     let early = decide(WATCHED_FROM - GIVE_UP_AFTER, &before, Input::Withheld(None), &policy(), 0.5);
     assert_eq!((early.state, early.stalled_at), (State::Pending, None));
 }

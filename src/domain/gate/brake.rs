@@ -30,7 +30,7 @@ pub(super) struct Brake {
     n_failures: u32,
     /// Whether one of them was of an activity that had no trouble before.
     is_news: bool,
-    /// What came of the last of them.
+    /// The result of the last of them.
     trouble: Option<Trouble>,
     closed: Option<ClosedGate>,
     last_answer_at: Option<Timestamp>,
@@ -117,7 +117,7 @@ impl Brake {
         self.began_at = None;
     }
 
-    /// Takes note of what came of a request.
+    /// Takes note of the result of a request.
     pub(super) fn settle(
         &mut self,
         ticket: &Ticket,

@@ -72,7 +72,7 @@ impl ReceiverGate {
         ReceiverTicket { asked_at: now, is_probe }
     }
 
-    /// Takes note of what came of a try: whether the receiver answered with what it wants.
+    /// Takes note of the result of a try: whether the receiver answered with what it wants.
     pub fn settle(
         &mut self,
         ticket: ReceiverTicket,

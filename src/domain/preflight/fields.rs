@@ -57,7 +57,7 @@ pub(super) struct Shape {
 pub struct Spec {
     /// Which one.
     pub field: Field,
-    /// Where it stands in what is sent to ClearTax; for an address, where it most likely does.
+    /// Where it is in what is sent to ClearTax; for an address, where it most likely does.
     pub path: &'static str,
     /// Other names of it, in lower case and without signs.
     pub(super) synonyms: &'static [&'static str],

@@ -88,7 +88,7 @@ impl Device {
         self.given.is_empty() && !self.unknown.is_empty()
     }
 
-    /// Takes a value whose key stands below `parents`. Answers with whether the key was recognised.
+    /// Takes a value whose key is below `parents`. Answers with whether the key was recognised.
     fn take(&mut self, parents: &[String], key: &str, value: GivenValue) -> bool {
         let path = written(parents, key);
         if self.given.len() + self.unknown.len() >= MAX_VALUES {
@@ -249,7 +249,7 @@ pub fn from_value(value: &Value) -> Result<Vec<Device>, Unreadable> {
     Ok(devices)
 }
 
-/// Reads CSV: a header row of keys, and a row for each device. Commas, semicolons or tabs stand between the columns.
+/// Reads CSV: a header row of keys, and a row for each device. Commas, semicolons or tabs are between the columns.
 ///
 /// # Errors
 /// Where a row has another number of fields than the header, or the text is not UTF-8.

@@ -106,7 +106,7 @@ fn arabic(view: &View, at: usize) -> Option<(Level, usize, bool)> {
 
 /// Where what a heading stands over begins, if the word from `start` to `end` is one.
 fn heading(view: &View, known: &KnownCodes, start: usize, end: usize, is_plural: bool) -> Option<usize> {
-    // Nothing but a few words may stand before it.
+    // Nothing but a few words may be before it.
     let mut from = start;
     while let Some(ch) = view.before(from) {
         if matches!(ch, '\n' | ',' | ';' | '،' | '؛' | '{' | '[' | '(' | BLOCK | INLINE) {

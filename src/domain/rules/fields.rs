@@ -91,7 +91,7 @@ impl Field {
     }
 }
 
-/// What stands behind a key.
+/// What follows a key.
 enum Value {
     Plain(Field),
     /// Text that leads to a record, quoted once more, whose first key is at this position.
@@ -325,7 +325,7 @@ impl Reader<'_> {
         if let Some(severity) = candidate.severity {
             self.extracted.levels.insert(candidate.range.start, severity);
         }
-        // Other keys may stand between the code and its message.
+        // Other keys may be between the code and its message.
         if message.is_some_and(|message| message.start > code.range().end) {
             let between = code.whole().end..message_start;
             if !self.view.words_in(between.clone()).is_empty() {
@@ -511,7 +511,7 @@ impl View {
         }
     }
 
-    /// Whether what stands behind a word makes a key of it: a separator, then a value as data has it.
+    /// Whether what follows a word makes a key of it: a separator, then a value as data has it.
     fn has_value(&self, word: &Range<usize>) -> bool {
         let separator = self.skip_space(word.end);
         if !matches!(self.get(separator), Some(':' | '=')) {

@@ -62,7 +62,7 @@ fn prefix(view: &View, line: Range<usize>, known: &KnownCodes) -> Option<(Option
         (start..after_time).filter(|at| view.get(*at).is_some_and(|ch| ch.is_ascii_digit())).count() >= 6
             && (start..after_time).any(|at| view.get(at) == Some(':'));
     let mut at = if has_time { after_time } else { start };
-    // The thread may stand before the level.
+    // The thread may be before the level.
     if has_time && view.get(at) == Some('[') {
         let closing = (at..limit).find(|at| view.get(*at) == Some(']'))?;
         if Level::of(&view.render(at + 1..closing).to_ascii_lowercase()).is_none() {

@@ -2,7 +2,7 @@
 
 use super::view::{decode, is_space};
 
-/// How much of a page is read. What it says stands at its beginning.
+/// How much of a page is read. What it says is at its beginning.
 const MAX_READ_BYTES: usize = 16 * 1024;
 
 /// Longest title that is repeated, in characters.

@@ -1,7 +1,7 @@
 //! Decides for each code in running text whether it opens an error, and which text belongs to it.
 //!
 //! A segment is the text of one error, or of the few codes that share it. It is *headed* where its
-//! code stands in front of the message; then other codes in it are references. Without a head the
+//! code is in front of the message; then other codes in it are references. Without a head the
 //! codes are somewhere in a sentence or behind it, and all of them count.
 
 use std::ops::Range;
@@ -16,7 +16,7 @@ const MAX_SHARED: usize = 8;
 /// Longest line that may be a heading, in characters.
 const MAX_HEADING: usize = 48;
 
-/// What stands before a code, brackets and bullets aside.
+/// What precedes a code, brackets and bullets aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// The start of a text, line or list item, or a comma.
@@ -29,7 +29,7 @@ enum Before {
     Text,
 }
 
-/// What stands behind a code, brackets aside.
+/// What follows a code, brackets aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
     Colon,
@@ -181,7 +181,7 @@ impl Splitter<'_> {
         self.read = self.read.max(end);
     }
 
-    /// Whether a code that looks like no other word counts where it stands: in a sentence without a code at its head, or in
+    /// Whether a code that looks like no other word counts where it is: in a sentence without a code at its head, or in
     /// the message of a general one.
     fn stands_out(&self, code: &Occurrence) -> bool {
         // In data a lone word is the value of some field.
@@ -212,7 +212,7 @@ impl Splitter<'_> {
         code.candidate.kind == Kind::Word && may_head && (is_alone || is_separated)
     }
 
-    /// Decides what a code is to the segment it stands in.
+    /// Decides what a code is to the segment it is in.
     fn place(&mut self, code: Occurrence) {
         let (Some(last), Some(look)) = (self.segment.codes.last(), self.segment.look) else {
             return self.open_first(code);
@@ -306,7 +306,7 @@ impl Splitter<'_> {
         }
     }
 
-    /// The first code of a segment, which may stand behind some text.
+    /// The first code of a segment, which may be behind some text.
     fn open_first(&mut self, code: Occurrence) {
         let is_separated = code.look.is_separated();
         let is_in_text = match code.before {
@@ -524,7 +524,7 @@ impl View {
         }
     }
 
-    /// The position behind the brackets that a code stands in.
+    /// The position behind the brackets that a code is in.
     fn skip_closers(&self, mut at: usize) -> usize {
         while self.get(at).is_some_and(|ch| {
             matches!(ch, ']' | ')' | '*') || quote_kind(ch).is_some() || is_mark(ch) || ch == INLINE
@@ -592,7 +592,7 @@ impl View {
         self.units.get(range).is_some_and(|units| units.iter().any(|unit| unit.ch.is_alphanumeric()))
     }
 
-    /// Whether nothing but `and` or the like stands between two codes.
+    /// Whether nothing but `and` or the like is between two codes.
     fn only_connects(&self, range: Range<usize>) -> bool {
         let mut text = String::new();
         for unit in self.units.get(range).unwrap_or_default() {

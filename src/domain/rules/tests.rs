@@ -487,7 +487,7 @@ fn each_error_knows_whether_it_blocks_where_the_text_says_so() {
         (r#"{"warnings":["BR-KSA-37 : a"],"more":["BR-KSA-66 : b"]}"#, vec![warning, None]),
         // In a message it is a word.
         ("BR-KSA-37 : there are 2 errors: a, b\nBR-KSA-66 : c", vec![None, None]),
-        // What a record says itself counts more than the block it stands in.
+        // What a record says itself counts more than the block it is in.
         (r#"{"warnings":[{"type":"ERROR","code":"BR-KSA-37","message":"a"}]}"#, vec![error]),
     ] {
         assert_eq!(severities(text), expected, "{text}");

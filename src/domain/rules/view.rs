@@ -393,7 +393,7 @@ fn join_broken_codes(units: Vec<Unit>, known: &KnownCodes) -> Vec<Unit> {
     joined
 }
 
-/// Whether what follows a line break goes on with the code that stands before it.
+/// Whether what follows a line break goes on with the code that comes before it.
 fn is_broken_code(before: &[Unit], after: &[Unit], known: &KnownCodes) -> bool {
     let is_joint_at = |unit: Option<&Unit>| unit.is_some_and(|unit| is_joint(unit.ch));
     if before.len() > WORD_LIMIT {

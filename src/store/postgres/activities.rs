@@ -59,7 +59,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
         next_state(Some(claimed.activity.state), Happening::PollAsked).map_err(wrong_state(&claimed))?;
-        // The revision stays: an answer on its way is as good as the poll that is asked for.
+        // The revision stays: an answer on its way serves as the poll that is asked for.
         sqlx::query("UPDATE schedules SET next_poll_at = $2 WHERE id = $1")
             .bind(claimed.key)
             .bind(now.as_millis())
@@ -275,7 +275,7 @@ async fn insert_search_texts(
     inserted: &[(i64, i64, String)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    // A new activity's id may stand in the batch for several VATs, and twice for one; the first counts.
+    // A new activity's id may be in the batch for several VATs, and twice for one; the first counts.
     let mut first: HashMap<(&str, &str), &Registration> = HashMap::new();
     for registration in registrations {
         let key = (registration.vat.as_str(), registration.activity_id.as_str());

@@ -88,7 +88,7 @@ pub(super) async fn beat(connection: &mut PgConnection, now: Timestamp) -> Resul
 /// `delta_ms`, as on SQLite; unless another daemon has done so for the same jump. `now` is the time after the jump.
 ///
 /// What a daemon has decided by the time before the jump counts no more: the count of jumps goes up, and every daemon
-/// that finds it another one than it knows begins anew.
+/// that finds it another one than it knows starts over.
 pub(super) async fn shift(
     connection: &mut PgConnection,
     delta_ms: i64,

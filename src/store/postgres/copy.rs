@@ -1,6 +1,6 @@
 //! Copies a whole SQLite database into an empty PostgreSQL database.
 //!
-//! All of it is one transaction: whoever interrupts it leaves the target as empty as it was. Before it is committed,
+//! All of it is one transaction: an interruption leaves the target as empty as it was. Before it is committed,
 //! each table is read again from both sides and compared, row by row in the order of its key.
 
 use sha2::{Digest, Sha256};

@@ -408,7 +408,7 @@ impl Membership {
         let _ = self.tell(PIECES).await;
     }
 
-    /// The clock on the server has jumped: the first to notice moves the schedule along. All begin anew after it.
+    /// The clock on the server has jumped: the first to notice moves the schedule along. All start over after it.
     async fn follow_jump(&mut self, delta_ms: i64, now: Timestamp) -> StoreError {
         tracing::warn!(
             delta_ms,

@@ -63,7 +63,7 @@ impl Store {
         sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await
     }
 
-    /// What has become of the file, where it is not where it was.
+    /// What happened to the file, where it is not where it was.
     async fn loss(&self, version: Option<i64>) -> Option<StoreError> {
         let place = self.place.as_ref()?;
         place.loss()?;

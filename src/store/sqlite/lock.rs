@@ -63,7 +63,7 @@ impl DatabaseLock {
     }
 }
 
-/// The process that holds the lock, as the kernel lists it. A courtesy: without it the sentence still stands.
+/// The process that holds the lock, as the kernel lists it. Only for the message, which is complete without it.
 fn holder_of(file: &File) -> Option<u32> {
     let inode = format!(":{}", file.metadata().ok()?.ino());
     let locks = std::fs::read_to_string("/proc/locks").ok()?;

@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// Leaves a file that has been overwritten: the connections stay as they are until the process ends, for the last one
-    /// would write to the file on closing, and what stands beside it gets other names, for it belongs to what was there before.
+    /// would write to the file on closing, and what is beside it gets other names, because it belongs to what was there before.
     pub fn leave_overwritten(&self) {
         std::mem::forget(self.clone());
         for suffix in ["-wal", "-shm"] {
@@ -130,7 +130,7 @@ impl Store {
     }
 }
 
-/// The name of what stands beside a file.
+/// The name of what is beside a file.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -49,7 +49,7 @@ const APPLICATION_ID: i64 = 0x5043_5357;
 /// one that takes longer is reported, and the daemon tries again.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is left of a WAL that a long-lived reader made grow, once it is begun anew. Well above what it comes to otherwise,
+/// What is left of a WAL that a long-lived reader made grow, once it is restarted. Well above what it comes to otherwise,
 /// so that it is not cut and extended all the time.
 const WAL_SIZE_LIMIT: &str = "16777216";
 

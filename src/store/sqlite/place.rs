@@ -38,7 +38,7 @@ const MOST_WAL_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) struct Place {
     path: PathBuf,
     database: Option<(u64, u64)>,
-    /// Names and identities of what stands beside it.
+    /// Names and identities of what is beside it.
     beside: [(PathBuf, Option<(u64, u64)>); 2],
     /// The descriptor that the lock is held by: closing another one would drop SQLite's locks.
     file: File,
@@ -93,7 +93,7 @@ impl Place {
         }
     }
 
-    /// What has become of the database; `None`: it is where it was.
+    /// What happened to the database; `None`: it is where it was.
     pub(super) fn loss(&self) -> Option<StoreError> {
         let path = self.path.clone();
         if is_another(&self.path, self.database) {
@@ -132,7 +132,7 @@ fn is_another(name: &Path, was: Option<(u64, u64)>) -> bool {
 /// Whether the WAL beside a database was written for another one: a backup was put in place, and the WAL of what it
 /// replaced was left. SQLite would put its pages into the backup.
 pub(super) fn has_stale_wal(path: &Path) -> bool {
-    // A daemon may have begun its WAL anew between two looks.
+    // A daemon may have restarted its WAL between two looks.
     looks_stale(path) && looks_stale(path)
 }
 
@@ -150,7 +150,7 @@ fn looks_stale(path: &Path) -> bool {
         return false;
     };
     // Copies by `VACUUM INTO`, as `db backup` makes them, are not in WAL mode; a database that has a WAL is. In other copies
-    // SQLite begins to count schemas anew, and without its first page a WAL has a database as long as it was.
+    // SQLite begins to count schemas again, and without its first page a WAL has a database as long as it was.
     let newest = Newest::of(&wal);
     match (modes, newest.schema_cookie, newest.n_pages) {
         // Nothing in it was committed, and SQLite will make nothing of it.
@@ -238,7 +238,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// Whether the file is mounted by itself, as a container's single-file volume is: SQLite's WAL would stand in another
+/// Whether the file is mounted by itself, as a container's single-file volume is: SQLite's WAL would be in another
 /// folder than that of who mounts it elsewhere.
 pub(super) fn is_mounted_alone(path: &Path) -> bool {
     let Ok(path) = std::fs::canonicalize(path) else { return false };

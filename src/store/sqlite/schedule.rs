@@ -2,7 +2,7 @@
 //!
 //! What one look reads is bounded by what it hands out, whatever is stored. Each VAT's row holds when its first activity is
 //! due (`vats.next_due_at`), so the longest due of all and the VATs in turn are found by an index of VATs, and an activity is
-//! read only to be handed out. Whoever moves a due time calls [`refresh_due`] in the same transaction.
+//! read only to be handed out. Code that moves a due time calls [`refresh_due`] in the same transaction.
 
 use std::collections::HashSet;
 

@@ -213,7 +213,7 @@ mod tests {
             sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&self.store.writer).await.unwrap();
         }
 
-        /// As the recorder does: the activity's row first, then what hangs on it.
+        /// As the recorder does: the activity's row first, then what depends on it.
         async fn conclude(&self, id: &str, state: State, at: Timestamp) {
             let (state, at) = (state.label(), at.as_millis());
             self.execute(&format!(
