@@ -16,6 +16,24 @@
 //! ([`ReceiverGate`]).
 //!
 //! Pure: time and luck are arguments, and [`Gates`] has one owner, the poller.
+//!
+//! # How a request passes
+//!
+//! [`Gates::passage`] says whether a VAT may be asked for with a credential; [`Gates::take`] takes the permission, as a [`Ticket`]
+//! that remembers whether it was a probe and with which token it was asked; [`Gates::settle`] gives it back with the answer, and
+//! answers with what to store ([`GateChange`]), announce and log. An answer to a question that was asked before a gate closed
+//! changes nothing but the count of failures, and one with a token that was replaced meanwhile nothing at all.
+//!
+//! # Rejected
+//!
+//! A hold on each activity: the same fact would cost a request, a write and an event each. Pushing due times along: every
+//! row would be rewritten at each probe. A count of failures for the outage without regard to who fails: a few activities
+//! that upstream always refuses would stop everything.
+//!
+//! # What can go wrong
+//!
+//! A 401 of a gateway in front of upstream holds a whole credential until the next probe. A VAT that answers 403 for some
+//! activities only is held and restored by turns, further and further apart. An absurd `Retry-After` is obeyed to its end.
 
 mod brake;
 mod hold;

@@ -12,6 +12,26 @@
 //! | [`Upkeep`] | pruning, checking, the ties to an upstream |
 //! | [`Files`] | what only a database that is a file has: its size, the room left for it, a copy of it |
 //!
+//! # Where what is
+//!
+//! The files here have the types that callers see, and what both databases share; `sqlite` and `postgres` have the statements,
+//! one file for each family of tables, under the same names. `history` has a struct for each view that tells of one activity,
+//! `read` the views of `report`, `lists` filters and cursors, `record` what the recorder writes, `schedule` what is claimed.
+//!
+//! # Rules
+//!
+//! - Only the store opens transactions, and none spans a network call.
+//! - A decision or delivery is written only where its row still has the revision that it was claimed with.
+//! - A batch is a few statements, whatever its size.
+//! - A stored value that this program never writes is [`StoreError::Damaged`], named by its column, and never a default.
+//! - What people read has connections of its own, and what they search freely has a time limit.
+//!
+//! # Rejected
+//!
+//! An ORM or a generic repository: the statements are the point, and the two dialects differ where it matters (`json_each`
+//! and `unnest`, triggers by row and by statement). A trait for the two databases: `on!` calls the same method of either, with
+//! neither boxed futures nor a second list of signatures. sqlx's macros: docs/DESIGN.md says why.
+//!
 //! Which database it is, and with that paths, locks and journals, is known in the module of each alone.
 
 mod activities;

@@ -1,12 +1,37 @@
 //! The poller: asks upstream for what is due, as far as gates, quota and slots allow.
 //!
-//! A thin shell around two pure parts: [`Turns`] says who is next, [`Gates`] who may be asked for. The poller reads the
-//! schedule for the one and sends requests for the other, side by side: while a look at the database is under way,
-//! requests go on with what the last one found. The result of a request goes through `classify`, `Gates::settle` and
-//! `decide` to the recorder.
+//! A thin shell around two pure parts: [`Turns`] says who is next, [`Gates`] who may be asked for. One task owns both, so no
+//! lock is needed. It goes round a loop of four steps:
 //!
-//! Everything it holds is bounded: claimed activities that wait for a slot, requests in flight, and one place of turns for
-//! each credential. What it has claimed the store knows until its record is committed, so no look hands it out again.
+//! 1. **Look.** [`Turns::wanted`] says what to read, [`Polls::look`] reads it, [`Turns::plan`] puts it in order. A look takes
+//!    milliseconds and runs beside the loop: requests go on with what the last one found.
+//! 2. **Send.** Each claimed activity gets a [`Ticket`] and a task with one bounded request. Its gate is checked once more, since
+//!    it may have closed after the claim.
+//! 3. **Settle.** An answer goes through `classify` (what does it mean?), [`Gates::settle`] (for its credential, its VAT and
+//!    upstream as a whole?), [`decide`] (for the activity?) and then to the recorder.
+//! 4. **Tick**, once a second: tokens that changed on disk, a wall clock that jumped, and the *sweep*, which lets
+//!    activities stall and expire that a closed gate keeps from having a turn.
+//!
+//! # Rules
+//!
+//! - A claim is a read. What is out is known to the store until its record is committed, so no look hands it out again, and a
+//!   killed poller leaves nothing to repair.
+//! - Everything is bounded: claimed activities that wait for a slot, requests in flight, records on their way (`QUEUE`), and
+//!   one place of turns for each credential.
+//! - When it asks again is not decided here: [`decide`] sets an activity's next poll, `Turns::wanted` the next look.
+//! - What changes while a look is under way asks for another look, and the outdated one may not put anything off.
+//!
+//! # Rejected
+//!
+//! A timer for each activity: it grows with what is stored, and a restart forgets it. Several pollers for one credential: they
+//! would have to share its quota and gates. Waiting for the record before the next request: a commit costs as long as
+//! hundreds of requests.
+//!
+//! # What can go wrong
+//!
+//! The database can't be read: polling waits, logs it once, and tries again each second. The recorder can't write: its queue
+//! fills, then nothing more is claimed. A request's task panics: the daemon ends, since going on would lose the activity
+//! until the next start. While stopping, answers that come too late are dropped; their activities are still due.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -100,6 +125,8 @@ pub struct Poller {
     sweep: Sweep,
     swept: Swept,
     is_readable: bool,
+    /// Whether the last sweep could read what it wanted.
+    is_sweeping: bool,
 }
 
 /// A look at the database. It is abandoned when dropped.
@@ -139,6 +166,7 @@ impl Poller {
             sweep: Sweep::default(),
             swept: Swept { ended_at: Instant::now(), took: Duration::ZERO },
             is_readable: true,
+            is_sweeping: true,
         }
     }
 
@@ -403,9 +431,20 @@ impl Poller {
         let (stalled_before, expired_before) = (now - policy.stalled_after, now - policy.give_up_after);
         let closed = self.parts.gates.closed_credentials(now);
         let sweep = &mut self.sweep;
-        let overdue = self.parts.polls.overdue(sweep, &closed, stalled_before, expired_before).await;
-        // A database in trouble has been reported by the look.
-        for claimed in overdue.unwrap_or_default() {
+        let overdue = match self.parts.polls.overdue(sweep, &closed, stalled_before, expired_before).await {
+            Ok(overdue) => overdue,
+            Err(err) => {
+                // A database that can't be read the look reports as well; a row that can't be read it may not meet.
+                if std::mem::take(&mut self.is_sweeping) {
+                    let error = &err as &dyn std::error::Error;
+                    tracing::error!(error, "{err}; overdue activities behind closed gates wait");
+                }
+                self.swept = Swept { ended_at: Instant::now(), took: began_at.elapsed() };
+                return;
+            }
+        };
+        self.is_sweeping = true;
+        for claimed in overdue {
             let vat = &claimed.activity.vat;
             let credential = self.parts.serving.credential_of(vat);
             if credential.is_some_and(|name| self.parts.gates.passage(vat, name, now) == Passage::Free) {
@@ -420,8 +459,8 @@ impl Poller {
         self.swept = Swept { ended_at: Instant::now(), took: began_at.elapsed() };
     }
 
-    /// Waits for the requests on their way, but no longer than allowed: an answer that is not awaited is lost
-    /// to nobody, its activity is still due.
+    /// Waits for the requests on their way, but no longer than allowed: an answer that is not awaited is
+    /// not lost, its activity is still due.
     async fn drain(mut self) -> Result<(), JoinError> {
         self.put_back();
         let deadline = Instant::now() + self.parts.drain_for;

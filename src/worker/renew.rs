@@ -1,4 +1,8 @@
 //! The renewer: stores the events of certificates that end, when they are due.
+//!
+//! It writes by itself rather than through the recorder: what it announces depends on no answer, and the reminders of thousands of
+//! certificates may wait behind polls. It wakes the dispatchers as a commit of the recorder does. Who decides what is due is
+//! `domain::certificate::due`.
 
 use std::sync::Arc;
 use std::time::Duration;
