@@ -452,7 +452,7 @@ mod tests {
         let lines: Vec<&str> = problems.iter().map(|problem| problem.split(':').next().unwrap()).collect();
         assert_eq!(lines, ["line 2", "line 3", "line 4", "line 5", "line 6", "line 7"], "{problems:?}");
         let twice = told("vat,device_id,expires_at\n3,a,2031-01-02\n3,a,2031-01-03\n").unwrap_err();
-        assert_eq!(twice, ["line 3: the same VAT and device stand on line 2 already"]);
+        assert_eq!(twice, ["line 3: the same VAT and device are on line 2 already"]);
         assert!(
             told("vat,until\n3,2031-01-02\n").unwrap_err()[0]
                 .contains("must have the columns vat and device_id")

@@ -145,7 +145,7 @@ first-then = Come back to this page: it shows how each one ends, why one failed 
 
 ## Health
 
-health-ill = Not working: something keeps the service from its work.
+health-ill = Not working: see below what stops the service.
 health-empty = Ready. There is nothing to watch yet.
 health-all-ended = All is well. Every activity has ended.
 health-watching = All is well. { $n ->
@@ -264,7 +264,7 @@ col-rule = Rule
 col-severity = Severity
 col-sink = Receiver
 col-source = Source
-col-standing = How it stands
+col-standing = Progress
 col-state = State
 col-to = To
 col-to-less-than = To less than
@@ -298,11 +298,11 @@ added-when = added { $when }
 ended-when = ended { $when }
 next-poll-when = asked again { $when }
 due-now = due now
-deliveries-lead = What was announced to your systems. Failed ones come first; sending one again does no harm, for a receiver knows each by its id.
+deliveries-lead = Notifications to your systems, failed ones first. Sending one again is safe: the receiver knows each by its id.
 deliveries-none = There is nothing here.
 deliveries-dead = { $n ->
-    [one] { $n } notification was not delivered. Put the receiver right, then:
-   *[other] { $n } notifications were not delivered. Put the receiver right, then:
+    [one] { $n } notification was not delivered. Fix the receiver, then:
+   *[other] { $n } notifications were not delivered. Fix the receiver, then:
 }
 any-failed-first = Any, failed first
 choice-title = Which { $id }?
@@ -316,7 +316,7 @@ choice-caption = Activities with this id
 
 vat-named = VAT { $vat }
 vat-shape-short = not 15 digits between two 3s (BR-KSA-40)
-headline-pending = ClearTax has said nothing of it yet; added { $when }.
+headline-pending = ClearTax has not reported on it yet; added { $when }.
 headline-in-progress = ClearTax is working on it; added { $when }.
 headline-succeeded = the device has its PCSID, { $span } after it was added.
 headline-failed = ended without a PCSID, { $span } after it was added.
@@ -330,7 +330,7 @@ advice-rejected = Compare id and VAT number with what ClearTax answered the regi
 advice-ended = Nothing more is asked or announced until it is watched again.
 do-poll = Ask now
 do-cancel-first = Stop watching…
-do-cancel-warning = It ends as stopped and is announced so. Its result will not be noticed.
+do-cancel-warning = It ends as stopped, and that is announced. Its result will not be recorded.
 do-cancel = Stop watching it
 do-retry = Watch again
 do-redeliver = Resend
@@ -338,7 +338,7 @@ do-redeliver-all = Resend all
 said-due = It is due now, and ClearTax is asked as soon as holds and limits allow. Reload to see the answer.
 said-cancelled = It is no longer watched.
 said-retried = It is watched again, as if it were added now.
-said-redelivered = It is sent once more. Reload to see how that went.
+said-redelivered = It is sent again. Reload to see the result.
 facts-title = Facts
 fact-status = ClearTax says
 fact-pcsid = PCSID
@@ -374,7 +374,7 @@ more-errors = And { $n ->
    *[other] { $n } more errors
 } in the text.
 message-as-written = The message as ClearTax wrote it
-former-title = The device’s attempt before
+former-title = The device’s previous attempt
 rules-fixed = No longer broken
 rules-remaining = Still broken
 rules-new = Newly broken
@@ -398,7 +398,7 @@ sheet-total = Checks at ClearTax
 sheet-succeeded = Passed there
 sheet-failed = Failed there
 sheet-answer = ClearTax’s final answer, as it came
-sheet-no-answer = No answer of ClearTax’s ended it.
+sheet-no-answer = It was not ended by an answer of ClearTax.
 sheet-cut = its end is cut off
 sheet-proof = Proof
 sheet-hash = SHA-256 of the canonical content (RFC 8785):
@@ -460,19 +460,19 @@ redeliver-done = { $n ->
 }
 import-encoding = { $file } is read as { $encoding }
 import-ignored = { $file }: columns that are not used: { $columns }
-import-refused = { $file }: nothing was imported, for these rows can’t be used:
+import-refused = { $file }: nothing was imported, because these rows can’t be used:
 import-line = line { $line }: { $problem }
 import-header = the header must have the columns vat and activity_id and, if wanted, device_id and reference, separated by commas or semicolons
 import-certificates-header = the header must have the columns vat and device_id and obtained_at or expires_at, separated by commas or semicolons
 import-certificates-done = { $new } certificates are new, { $changed } have other times now, { $known } were known already
-import-device-twice = the same VAT and device stand on line { $line } already
+import-device-twice = the same VAT and device are on line { $line } already
 certificate-ended = has ended
 certificate-ending = ends soon
 col-obtained = Obtained
 col-expires = Ends
 col-days-left = Days left
 col-reminded = Reminded
-import-column-twice = column { $column } stands twice
+import-column-twice = column { $column } is given twice
 import-fields = it has { $count } fields, the header has { $header }
 import-also = { $problem }; { $also }
 import-shortened = a spreadsheet has shortened the number: format the column as text
@@ -639,7 +639,7 @@ preflight-more = And { $n } more devices: { $command }
 preflight-details = The details
 preflight-not-given = Not given
 preflight-paste = Or paste a file, JSON or CSV
-preflight-paste-note = If something is here, the fields above are not looked at.
+preflight-paste-note = If something is here, the fields above are ignored.
 preflight-check = Check
 preflight-keys = Keys recognised: { $n }; not recognised: { $unknown }
 preflight-device = Device or line { $line }
