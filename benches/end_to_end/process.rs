@@ -66,7 +66,7 @@ impl Setup {
         let text = format!(
             "[database]\nurl = \"{database}\"\n[upstream]\nbase_url = \"{url}\"\n{sinks}\
              [[credentials]]\nname = \"bench\"\ntoken = \"a-token-of-no-use\"\nrequests_per_minute = {per_minute}\n\
-             [http]\nlisten = \"\"\n[log]\nlevel = \"warn\"\n[schedule]\n{schedule}\n"
+             [http]\nlisten = \"\"\n[log]\nlevel = \"error\"\n[schedule]\n{schedule}\n"
         );
         std::fs::write(folder.path().join("bench.toml"), text).unwrap();
         Store::open(&Address::parse(&database, None, None).unwrap(), Vec::new()).await.unwrap().close().await;
