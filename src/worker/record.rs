@@ -1,18 +1,16 @@
 //! The recorder: writes what polls and deliveries come to. What arrives during a commit is the next batch.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::heartbeat::Heartbeat;
+use super::outcomes;
 use crate::clock::Clock;
-use crate::domain::activity::State;
-use crate::domain::report::Findings;
-use crate::domain::text::one_line;
 use crate::monitor::Monitor;
-use crate::store::{PollRecord, Record, StoreError, Work};
+use crate::store::{Record, StoreError, Work};
 use crate::wakers::Wakers;
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
@@ -36,9 +34,6 @@ const BUSY_BATCH: usize = 32;
 
 /// How often it shows that it goes round where there is nothing to write.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
-
-/// How often the daemon notes that it lives.
-const BEAT_EVERY: Duration = Duration::from_secs(10);
 
 /// Waits between tries of a batch that could not be written.
 const RETRY_AFTER: [Duration; 4] =
@@ -99,14 +94,14 @@ pub struct RecorderParts {
 pub struct Recorder {
     parts: RecorderParts,
     submissions: mpsc::Receiver<Submission>,
-    beat_at: Option<Instant>,
+    heartbeat: Heartbeat,
 }
 
 impl Recorder {
     /// A recorder and the first handle to it.
     pub fn new(parts: RecorderParts) -> (Self, RecorderHandle) {
         let (sender, submissions) = mpsc::channel(QUEUE);
-        let recorder = Self { parts, submissions, beat_at: None };
+        let recorder = Self { parts, submissions, heartbeat: Heartbeat::default() };
         (recorder, RecorderHandle { submissions: sender, room: Arc::new(Semaphore::new(QUEUE_KIB)) })
     }
 
@@ -131,9 +126,11 @@ impl Recorder {
                 }
                 _ = ticks.tick() => {}
             }
-            self.beat().await;
+            if let Some(beat) = self.heartbeat.due(&self.parts.clock) {
+                self.commit_or_leave_out(&[beat]).await;
+            }
         }
-        self.commit_or_leave_out(&[Record::Heartbeat(self.parts.clock.now())]).await;
+        self.commit_or_leave_out(&[Heartbeat::at_the_end(&self.parts.clock)]).await;
     }
 
     async fn write(&mut self, submissions: impl Iterator<Item = Submission>) {
@@ -200,11 +197,7 @@ impl Recorder {
                             "the database can be written again, after {n_failures} tries"
                         );
                     }
-                    for poll in polls(batch).filter(|poll| !recorded.superseded.contains(&poll.claimed.key)) {
-                        log_stall(poll);
-                        log_conclusion(poll);
-                        count_conclusion(&self.parts.monitor, poll);
-                    }
+                    outcomes::tell(batch, &recorded, &self.parts.monitor);
                     if !recorded.superseded.is_empty() {
                         tracing::debug!(
                             n_superseded = recorded.superseded.len(),
@@ -234,21 +227,6 @@ impl Recorder {
             }
         }
     }
-
-    /// Notes that the daemon lives.
-    async fn beat(&mut self) {
-        if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
-            self.beat_at = Some(Instant::now());
-            self.commit_or_leave_out(&[Record::Heartbeat(self.parts.clock.now())]).await;
-        }
-    }
-}
-
-fn polls(batch: &[Record]) -> impl Iterator<Item = &PollRecord> {
-    batch.iter().filter_map(|record| match record {
-        Record::Poll(poll) => Some(&**poll),
-        _ => None,
-    })
 }
 
 fn report_unwritable(err: &StoreError, n_records: usize) {
@@ -272,66 +250,4 @@ fn report_unwritable_record(err: &StoreError, record: &Record) {
         error = err as &dyn std::error::Error,
         "{what} can't be written and is left out until a restart: {err}; please report this"
     );
-}
-
-fn count_conclusion(monitor: &Monitor, poll: &PollRecord) {
-    let PollRecord { decision, decided_at, .. } = poll;
-    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
-    else {
-        return;
-    };
-    let completed_at = decision.report.as_ref().and_then(|report| report.completed_at);
-    monitor.concluded(transition.to, completed_at.map(|completed_at| decided_at.since(completed_at)));
-    for check in decision.findings.iter().flat_map(Findings::all_checks) {
-        monitor.checked(check.name, check.outcome.label());
-    }
-    let known: HashMap<_, _> = decision
-        .explanations
-        .iter()
-        .map(|explained| ((&explained.rule, &explained.variant), explained.owner))
-        .collect();
-    for error in decision.findings.iter().flat_map(Findings::each_error) {
-        if let Some(owner) = known.get(&(&error.rule, &error.variant)) {
-            monitor.erred(*owner);
-        }
-    }
-}
-
-/// Says that an activity takes too long, once.
-fn log_stall(poll: &PollRecord) {
-    let PollRecord { claimed, decision, .. } = poll;
-    let Some(stalled_at) = decision.stalled_at else { return };
-    let activity = &claimed.activity;
-    let (id, vat) = (&activity.activity_id, &activity.vat);
-    let error = decision.error.as_deref().unwrap_or("upstream reports IN_PROGRESS");
-    tracing::warn!(
-        activity_id = %id,
-        vat = %vat,
-        age_s = stalled_at.since(activity.watched_from).as_secs(),
-        "activity {id} of VAT {vat} has not concluded within schedule.stalled_after and is watched on; last: {}",
-        one_line(error)
-    );
-}
-
-/// Says how watching ended, once that is certain.
-fn log_conclusion(poll: &PollRecord) {
-    let PollRecord { claimed, decision, .. } = poll;
-    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
-    else {
-        return;
-    };
-    let activity = &claimed.activity;
-    let (id, vat, state) = (&activity.activity_id, &activity.vat, transition.to);
-    match state {
-        State::Succeeded => {
-            tracing::info!(activity_id = %id, vat = %vat, state = state.label(), "activity {id} of VAT {vat} succeeded");
-        }
-        _ => tracing::warn!(
-            activity_id = %id,
-            vat = %vat,
-            state = state.label(),
-            "activity {id} of VAT {vat} is {state}: {}",
-            one_line(&transition.reason)
-        ),
-    }
 }

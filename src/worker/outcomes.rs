@@ -1,0 +1,87 @@
+//! What a committed batch says to those who watch: lines of the log, and metrics. Nothing is said before it is certain.
+
+use std::collections::HashMap;
+
+use crate::domain::activity::State;
+use crate::domain::report::Findings;
+use crate::domain::text::one_line;
+use crate::monitor::Monitor;
+use crate::store::{PollRecord, Record, Recorded};
+
+/// Tells of what was recorded, without what a command had overtaken.
+pub(super) fn tell(batch: &[Record], recorded: &Recorded, monitor: &Monitor) {
+    for poll in polls(batch).filter(|poll| !recorded.superseded.contains(&poll.claimed.key)) {
+        log_stall(poll);
+        log_conclusion(poll);
+        count_conclusion(monitor, poll);
+    }
+}
+
+fn polls(batch: &[Record]) -> impl Iterator<Item = &PollRecord> {
+    batch.iter().filter_map(|record| match record {
+        Record::Poll(poll) => Some(&**poll),
+        _ => None,
+    })
+}
+
+fn count_conclusion(monitor: &Monitor, poll: &PollRecord) {
+    let PollRecord { decision, decided_at, .. } = poll;
+    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
+    else {
+        return;
+    };
+    let completed_at = decision.report.as_ref().and_then(|report| report.completed_at);
+    monitor.concluded(transition.to, completed_at.map(|completed_at| decided_at.since(completed_at)));
+    for check in decision.findings.iter().flat_map(Findings::all_checks) {
+        monitor.checked(check.name, check.outcome.label());
+    }
+    let known: HashMap<_, _> = decision
+        .explanations
+        .iter()
+        .map(|explained| ((&explained.rule, &explained.variant), explained.owner))
+        .collect();
+    for error in decision.findings.iter().flat_map(Findings::each_error) {
+        if let Some(owner) = known.get(&(&error.rule, &error.variant)) {
+            monitor.erred(*owner);
+        }
+    }
+}
+
+/// Says that an activity takes too long, once.
+fn log_stall(poll: &PollRecord) {
+    let PollRecord { claimed, decision, .. } = poll;
+    let Some(stalled_at) = decision.stalled_at else { return };
+    let activity = &claimed.activity;
+    let (id, vat) = (&activity.activity_id, &activity.vat);
+    let error = decision.error.as_deref().unwrap_or("upstream reports IN_PROGRESS");
+    tracing::warn!(
+        activity_id = %id,
+        vat = %vat,
+        age_s = stalled_at.since(activity.watched_from).as_secs(),
+        "activity {id} of VAT {vat} has not concluded within schedule.stalled_after and is watched on; last: {}",
+        one_line(error)
+    );
+}
+
+/// Says how watching ended, once that is certain.
+fn log_conclusion(poll: &PollRecord) {
+    let PollRecord { claimed, decision, .. } = poll;
+    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
+    else {
+        return;
+    };
+    let activity = &claimed.activity;
+    let (id, vat, state) = (&activity.activity_id, &activity.vat, transition.to);
+    match state {
+        State::Succeeded => {
+            tracing::info!(activity_id = %id, vat = %vat, state = state.label(), "activity {id} of VAT {vat} succeeded");
+        }
+        _ => tracing::warn!(
+            activity_id = %id,
+            vat = %vat,
+            state = state.label(),
+            "activity {id} of VAT {vat} is {state}: {}",
+            one_line(&transition.reason)
+        ),
+    }
+}
