@@ -216,6 +216,8 @@ async fn fill(pool: &SqlitePool, n_activities: u64) {
                               WHEN id / {VATS} % 100 < 72 THEN 'SUCCEEDED' WHEN id / {VATS} % 100 < 96 THEN 'FAILED'
                               WHEN id / {VATS} % 100 < 98 THEN 'REJECTED' WHEN id / {VATS} % 100 < 99 THEN 'EXPIRED'
                               ELSE 'CANCELLED' END,
+                 next_step_owner = CASE WHEN id / {VATS} % 100 BETWEEN 72 AND 95
+                                        THEN CASE WHEN id % 1000 = 0 THEN 'zatca' ELSE 'registration' END END,
                  passed_checks = CASE WHEN id / {VATS} % 100 BETWEEN 2 AND 71 THEN 126 ELSE 0 END,
                  concluded_at = CASE WHEN id / {VATS} % 100 >= 2 THEN
                      registered_at + 5000 + (id * 48271 % 2147483647) % 90000 * ((id * 69621 % 2147483647) % 60) END
