@@ -64,7 +64,7 @@ fn found_kind(found: &str) -> &'static str {
         "boolean" => "true or false",
         "sequence" => "a list",
         "map" => "a section",
-        "null" | "unit" | "Option" => "nothing",
+        "null" | "unit" | "Option" => "null",
         _ => "its value",
     }
 }
@@ -108,8 +108,8 @@ mod tests {
             ),
             (
                 "invalid type: null, expected f64",
-                "nothing is not usable: it must be a number",
-                "nothing is not usable: it must be a number",
+                "null is not usable: it must be a number",
+                "null is not usable: it must be a number",
             ),
             ("missing field `vat`", "`vat` is missing", "`vat` is missing"),
             ("anything else", "anything else", "anything else"),

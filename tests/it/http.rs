@@ -217,6 +217,24 @@ async fn what_cannot_be_used_is_refused_with_a_reason_and_changes_nothing() {
         let (status, kind) = problem(request.send().await.unwrap()).await;
         assert_eq!((status, kind.as_str()), expected, "{}", said.chars().take(300).collect::<String>());
     }
+    for (body, pointer, detail) in [
+        (json!({"vat": 3, "activity_id": "a"}), "/vat", "`3` is not usable: it must be text in quotes."),
+        (
+            json!([{"vat": VAT, "activity_id": ["a"]}]),
+            "/0/activity_id",
+            "a list is not usable: it must be text in quotes.",
+        ),
+        (json!({"vat": null, "activity_id": "a"}), "/vat", "null is not usable: it must be text in quotes."),
+        (
+            json!({"vat": VAT, "activity_id": "a", "reference": true}),
+            "/reference",
+            "`true` is not usable: it must be text in quotes.",
+        ),
+        (json!("a"), "", "An activity is an object with `vat` and `activity_id`."),
+    ] {
+        let refused = client.post(&url).json(&body).send().await.unwrap().json::<Value>().await.unwrap();
+        assert_eq!(refused["errors"], json!([{"pointer": pointer, "detail": detail}]), "{body}");
+    }
     assert_eq!(json_of(&daemon, "/v1/activities").await["items"], json!([]));
     daemon.stop().await;
 }
