@@ -571,3 +571,42 @@ fn text_of_others_brings_its_own_direction() {
     assert!(page.contains("<bdi dir=\"auto\">صندوق ١</bdi>"), "{page}");
     assert!(page.contains("<pre class=\"verbatim\" dir=\"auto\""), "{page}");
 }
+
+/// What a reader sees of a page's main part, a line for each piece of text.
+fn read_aloud(page: &str) -> String {
+    let main = page.split_once("<main").and_then(|(_, rest)| rest.split_once("</main>")).unwrap().0;
+    let (mut lines, mut in_tag) = (String::new(), true);
+    for c in main.chars() {
+        match c {
+            '<' => in_tag = true,
+            '>' => {
+                in_tag = false;
+                lines.push('\n');
+            }
+            c if !in_tag => lines.push(c),
+            _ => {}
+        }
+    }
+    let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_pages_say_reads_as_ever() {
+    let history = crate::store::tests::history();
+    let (full, statistics) = full_overview("PO-7");
+    let said: Vec<String> = [frame(), arabic()]
+        .iter()
+        .flat_map(|frame| {
+            [
+                activity(frame, &history, Some(Said::Due)),
+                overview(frame, &full, &statistics, Refresh::Off),
+                outbox(frame, &outbox_of("PO-7"), None),
+                choose_vat(frame, std::slice::from_ref(&history.activity)),
+                renewals(frame, &ending("PO-7")),
+            ]
+        })
+        .map(|page| read_aloud(&page.into_string()))
+        .collect();
+    insta::assert_snapshot!(said.join("\n\n----\n\n"));
+}

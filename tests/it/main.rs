@@ -25,6 +25,7 @@ mod main_job;
 mod pages;
 mod plans;
 mod preflight;
+mod readers;
 mod reading;
 mod sandbox;
 mod secrets;
