@@ -291,7 +291,9 @@ impl Dispatcher {
         match (claimed, next_at) {
             (Ok(claimed), Ok(next_at)) => {
                 let wait = match next_at {
+                    // There may be more: the claim was full, or ended with the bytes that one may have.
                     _ if claimed.len() == limit => Duration::ZERO,
+                    Some(next_at) if !claimed.is_empty() && next_at <= now => Duration::ZERO,
                     Some(next_at) => next_at.since(now).max(Duration::from_millis(1)),
                     None => LOOK_EVERY,
                 };
