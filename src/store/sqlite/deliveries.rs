@@ -31,13 +31,13 @@ impl Store {
         in_flight: &HashSet<i64>,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let in_flight: Vec<_> = in_flight.iter().collect();
-        // One row for all of them: each row is handed from thread to thread, which costs more than reading it. No payload has
-        // a line break, JSON escapes them.
+        // One row for all of them: each row is handed from thread to thread, which costs more than reading it. No JSON
+        // has the character between payloads, however it is spaced.
         let (rows, payloads): (String, Option<String>) = sqlx::query_as(
             sqlx::AssertSqlSafe(format!(
                 "SELECT json_group_array(json_array(k.event, k.revision, e.event_id, k.tried_from, k.interval_ms)
                                          ORDER BY k.next_attempt_at, k.event),
-                        group_concat(e.payload, char(10) ORDER BY k.next_attempt_at, k.event)
+                        group_concat(e.payload, char(30) ORDER BY k.next_attempt_at, k.event)
                  FROM (SELECT *, sum(n_bytes) OVER (ORDER BY next_attempt_at, event) - n_bytes AS n_before
                        FROM (SELECT d.event, d.revision, d.tried_from, d.interval_ms, d.next_attempt_at,
                                     octet_length(e.payload) AS n_bytes
@@ -56,14 +56,14 @@ impl Store {
         .await
         .map_err(StoreError::query("claiming deliveries"))?;
         let rows: Vec<DeliveryRow> = from_json("deliveries", rows)?;
-        let lines: Vec<&str> = payloads.iter().flat_map(|payloads| payloads.split('\n')).collect();
-        if lines.len() != rows.len() {
+        let texts: Vec<&str> = payloads.iter().flat_map(|payloads| payloads.split('\u{1e}')).collect();
+        if texts.len() != rows.len() {
             return Err(StoreError::Damaged {
                 column: "events.payload".into(),
-                value: "a line break".to_owned(),
+                value: "a control character".to_owned(),
             });
         }
-        let claimed = rows.into_iter().zip(lines).map(|(row, payload)| {
+        let claimed = rows.into_iter().zip(texts).map(|(row, payload)| {
             let (event_key, revision, event_id, tried_from, interval) = row;
             ClaimedDelivery {
                 event_key,
