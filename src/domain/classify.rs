@@ -298,15 +298,15 @@ fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
     if lone.is_empty() {
         return Cow::Borrowed(text);
     }
-    let mut mended = String::with_capacity(text.len());
+    let mut repaired = String::with_capacity(text.len());
     let mut from = 0;
     for at in lone {
-        mended.push_str(text.get(from..at).unwrap_or_default());
-        mended.push_str("\\ufffd");
+        repaired.push_str(text.get(from..at).unwrap_or_default());
+        repaired.push_str("\\ufffd");
         from = at + 6;
     }
-    mended.push_str(text.get(from..).unwrap_or_default());
-    Cow::Owned(mended)
+    repaired.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(repaired)
 }
 
 fn read_status(body: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {

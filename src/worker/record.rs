@@ -182,7 +182,7 @@ impl Recorder {
     }
 
     /// Commits a batch, however often it takes: nothing that upstream said is dropped because a disk is full.
-    /// An error that no waiting mends comes back.
+    /// An error that waiting does not end comes back.
     async fn commit(&mut self, batch: &[Record]) -> Result<(), StoreError> {
         let mut n_failures: u32 = 0;
         loop {
