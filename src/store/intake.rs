@@ -78,8 +78,8 @@ impl Intake {
         on!(&self.0, store => store.retry(activity, base_url, initial_interval, now).await)
     }
 
-    /// Makes deliveries due again, with a new `retry_for`. Answers with how many. Many are taken in pieces, so that nobody
-    /// waits long for his turn to write: an error may come after some of them.
+    /// Makes deliveries due again, with a new `retry_for`. Answers with how many. Many are taken in pieces, so that others
+    /// can write in between: an error may come after some of them.
     ///
     /// # Errors
     /// [`StoreError::UnknownEvent`] where a named event has no such delivery.

@@ -18,8 +18,8 @@
 //! # Rejected
 //!
 //! One queue for all sinks: the slowest would set the pace. Events in order of a VAT: a receiver must be able to
-//! do without, as retries change the order anyway. Exactly once: nobody can close the gap between a receiver's taking an event
-//! and our noting it from one side.
+//! do without, as retries change the order anyway. Exactly once: no sender can do it alone, since it may be killed after the
+//! receiver took an event and before that is recorded.
 //!
 //! # What can go wrong
 //!

@@ -1,7 +1,7 @@
 //! The poller: asks upstream for what is due, as far as gates, quota and slots allow.
 //!
 //! A thin shell around two pure parts: [`Turns`] says who is next, [`Gates`] who may be asked for. One task owns both, so no
-//! lock is needed. It goes round a loop of four steps:
+//! lock is needed. Its loop has four steps:
 //!
 //! 1. **Look.** [`Turns::wanted`] says what to read, [`Polls::look`] reads it, [`Turns::plan`] puts it in order. A look takes
 //!    milliseconds and runs beside the loop: requests go on with what the last one found.
