@@ -27,7 +27,7 @@ page:
 deploy:
     .ci/deploy
 
-# The release: package, tarballs, image, bill of materials, and a second build to compare; installs what it needs, best as root.
+# The package, image and bill of materials; installs what it needs, best as root. `deploy/release` makes a whole release.
 package:
     .ci/package
 
