@@ -259,6 +259,47 @@ async fn every_query_of_the_reports_can_be_asked() {
     assert!(n_with_rows >= 8, "only {n_with_rows} have an answer for a database with something in it");
 }
 
+/// The names of all members, with the way to them.
+fn members(value: &serde_json::Value, way: &str, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, member) in object {
+                let way = format!("{way}.{name}");
+                members(member, &way, found);
+                found.insert(way);
+            }
+        }
+        serde_json::Value::Array(array) => array.iter().for_each(|member| members(member, way, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_events_have_the_members_of_events() {
+    let upstream = Server::start(|seen| match seen.activity_id() {
+        "good" => Reply::succeeded(),
+        _ => Reply::failed(),
+    })
+    .await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.ok(&["add", "--vat", VAT, "good", "bad"]);
+    let daemon = setup.start().await;
+    eventually("both events are written", || async { (daemon.events().len() == 2).then_some(()) }).await;
+    let page = document("docs/webhooks.md");
+    let examples: Vec<serde_json::Value> =
+        blocks(&page, "json").into_iter().map(|block| serde_json::from_str(block).unwrap()).collect();
+    for event in daemon.events() {
+        let example = examples.iter().find(|example| example["type"] == event["type"]).unwrap();
+        let [shown, sent] = [example, &event].map(|value| {
+            let mut found = std::collections::BTreeSet::new();
+            members(value, "", &mut found);
+            found
+        });
+        assert_eq!(shown, sent);
+    }
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_s_commands_of_the_operations_page_work_as_shown() {
     let setup = Setup::new("http://127.0.0.1:9", "");
