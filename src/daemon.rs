@@ -79,8 +79,8 @@ pub enum DaemonError {
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A task ended unasked, which is a defect of this program.
-    #[error("the {task} ended unasked; what was under way is still due and a restart goes on with it")]
+    /// A task ended unexpectedly, which is a defect of this program.
+    #[error("the {task} ended unexpectedly; what was in progress is still due, and a restart continues it")]
     TaskEnded {
         /// Which one.
         task: &'static str,
@@ -208,7 +208,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         return ended;
     }
     if tokio::time::timeout(CLOSE, shared.store.close()).await.is_err() {
-        tracing::warn!("the database was left without being closed; the next start recovers it");
+        tracing::warn!("the database was not closed in time; the next start recovers it");
     }
     tracing::info!("stopped");
     ended
@@ -297,7 +297,7 @@ fn say_lost(err: &StoreError) {
     let error = err as &dyn std::error::Error;
     tracing::error!(
         error,
-        "{err}; nothing is polled or sent from here until it is reached, which is tried again and again"
+        "{err}; nothing is polled or sent from here until it is reached; it is tried again and again"
     );
 }
 

@@ -64,7 +64,7 @@ pub fn stopping() {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(err) = sd_notify::notify(states) {
-        tracing::debug!(error = &err as &dyn std::error::Error, "the service manager can't be told");
+        tracing::debug!(error = &err as &dyn std::error::Error, "the service manager can't be notified");
     }
 }
 

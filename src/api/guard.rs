@@ -69,7 +69,7 @@ impl WrongTokens {
         let before = self.last_at.lock().unwrap_or_else(PoisonError::into_inner).replace(Instant::now());
         if before.is_none_or(|before| before.elapsed() >= QUIET_AFTER_WRONG_TOKEN) {
             tracing::warn!(
-                "somebody offers a wrong token over HTTP; further ones are only counted \
+                "a request over HTTP had a wrong token; further ones are only counted \
                  (pcsid_watch_http_wrong_tokens_total)"
             );
         }

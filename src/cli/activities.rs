@@ -24,7 +24,7 @@ pub(super) struct AddArgs {
     /// Your name for the device
     #[arg(long, value_name = "ID")]
     device_id: Option<String>,
-    /// Any text of yours, an order or ticket number say
+    /// Any text of yours, such as an order or ticket number
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
 }
@@ -37,10 +37,10 @@ pub(super) struct ListArgs {
     /// Only activities of this VAT
     #[arg(long)]
     vat: Option<String>,
-    /// At most so many [default: 200 in a table, all in json and csv]
+    /// At most this many rows [default: 200 in a table, all in json and csv]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -49,7 +49,7 @@ pub(super) struct ListArgs {
 pub(super) struct ActivityArgs {
     /// The activity
     activity_id: String,
-    /// Its VAT, where the id is registered for several
+    /// Its VAT, if the id is registered for several
     #[arg(long)]
     vat: Option<String>,
 }

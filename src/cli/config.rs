@@ -17,7 +17,7 @@ pub(super) enum ConfigCommand {
     Check,
     /// Print the effective settings, secrets redacted
     Show {
-        /// How to print
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },

@@ -12,16 +12,16 @@ use crate::store::{Access, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DbCommand {
-    /// Give the database to the configured upstream, after it was used with another
+    /// Bind the database to the configured upstream, after it was used with another
     Adopt,
     /// Write a copy of the database, also while the daemon runs
     Backup {
         /// The copy; it must not exist yet
         file: PathBuf,
     },
-    /// Check that the database is whole
+    /// Check that the database is undamaged and consistent
     Check,
-    /// Copy the SQLite database, which no daemon may run on, whole into an empty PostgreSQL database
+    /// Copy the SQLite database into an empty PostgreSQL database; stop the daemon first
     Copy {
         /// The target, as in database.url; the password comes from database.password_file or PGPASSFILE
         #[arg(long, value_name = "URL")]

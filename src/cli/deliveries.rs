@@ -19,10 +19,10 @@ pub(super) struct DeliveriesArgs {
     /// Only deliveries with this status
     #[arg(long, value_enum)]
     status: Option<StatusArg>,
-    /// At most so many [default: 200 in a table, all in json and csv]
+    /// At most this many rows [default: 200 in a table, all in json and csv]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

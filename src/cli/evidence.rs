@@ -16,10 +16,10 @@ use crate::words::Words;
 pub(super) struct EvidenceArgs {
     /// The activity
     activity_id: String,
-    /// Its VAT, where the id is registered for several
+    /// Its VAT, if the id is registered for several
     #[arg(long)]
     vat: Option<String>,
-    /// json for programs, html to be read and printed
+    /// json for programs, html to read and print
     #[arg(long, value_enum, default_value_t)]
     format: EvidenceFormat,
 }

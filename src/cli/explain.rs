@@ -22,11 +22,11 @@ pub(super) struct ExplainArgs {
     /// Rule codes, such as BR-KSA-17
     #[arg(value_name = "CODE")]
     codes: Vec<String>,
-    /// A check's message, whose rules are to be explained; without this and without codes it is read from standard
+    /// A check's message whose rules to explain; without it and without codes, the message is read from standard
     /// input
     #[arg(long, conflicts_with = "codes", allow_hyphen_values = true)]
     text: Option<String>,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -23,7 +23,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
-    /// Ask whether the database is writable and the poller runs, not only whether the daemon still moves
+    /// Ask for readiness: whether the database is writable and the poller runs
     #[arg(long)]
     ready: bool,
 }
@@ -38,7 +38,7 @@ pub(super) async fn health(settings: &Settings, args: HealthArgs) -> CliResult {
     let failed = |why: String| CliError::failed(format!("{url}: {why}"));
     let said = match tokio::time::timeout(PATIENCE, ask(address, path)).await {
         Ok(Ok(Some(said))) => said,
-        Ok(Ok(None)) => return Err(failed("what answers is no pcsid-watch".to_owned())),
+        Ok(Ok(None)) => return Err(failed("another program answers there, not pcsid-watch".to_owned())),
         Ok(Err(err)) => return Err(failed(format!("no daemon answers: {err}; is it running?"))),
         Err(_) => return Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
     };

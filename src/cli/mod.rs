@@ -33,8 +33,8 @@ use webhook::WebhookCommand;
 
 pub use output::Format;
 
-/// Watches ZATCA device onboarding at ClearTax: polls pending PCSID activities, records every step in SQLite,
-/// announces each conclusion.
+/// Watches ZATCA device onboarding at ClearTax: polls pending PCSID activities, records every step, announces each
+/// conclusion.
 #[derive(Debug, Parser)]
 #[command(name = "pcsid-watch", version, propagate_version = true)]
 pub struct Cli {
@@ -42,7 +42,7 @@ pub struct Cli {
     /// /etc/pcsid-watch/pcsid-watch.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The language that people are answered in [default: ui.language]
+    /// Language of help, tables and messages [default: ui.language]
     #[arg(long, global = true, value_enum)]
     lang: Option<LanguageArg>,
     #[command(subcommand)]
@@ -53,34 +53,34 @@ pub struct Cli {
 enum Command {
     /// Run the daemon in the foreground until SIGTERM or SIGINT
     Run,
-    /// Show the whole thing on this terminal, without any account
+    /// Show how it works on this terminal, without an account
     Demo,
     /// Run a stand-in for the ClearTax endpoint, with outcomes chosen by activity id
     Sandbox(run::SandboxArgs),
     /// Register activities to be watched
     Add(activities::AddArgs),
-    /// Register activities from a CSV file with the columns vat, activity_id and, if wanted, device_id, reference; or
-    /// certificates, by --certificates
+    /// Register activities from a CSV file with the columns vat, activity_id and, optionally, device_id,
+    /// reference; or certificates, by --certificates
     Import(import::ImportArgs),
     /// List activities, the latest registered first
     List(activities::ListArgs),
-    /// Show all that is known of an activity
+    /// Show everything about an activity
     Show(show::ShowArgs),
-    /// Say what rules mean, whose data breaks them and what to do
+    /// Explain rules: what they mean, whose data breaks them, what to do
     Explain(explain::ExplainArgs),
-    /// Print all that a ClearTax ticket or an auditor needs of an activity
+    /// Print the evidence on an activity, for a ClearTax ticket or an auditor
     Evidence(evidence::EvidenceArgs),
     /// Check the details of a registration before its one-time password is spent; nothing is sent or stored
     Preflight(preflight::PreflightArgs),
     /// Print a report
     Report(report::ReportArgs),
-    /// Ask for an activity now
+    /// Ask ClearTax about an activity now
     Poll(activities::ActivityArgs),
     /// Stop watching an activity
     Cancel(activities::ActivityArgs),
     /// Watch an activity again that was rejected, expired or cancelled
     Retry(activities::ActivityArgs),
-    /// List the events' deliveries, or make some again
+    /// List deliveries of events, or send events again
     Deliveries(deliveries::DeliveriesArgs),
     /// Test a webhook, or verify a request that one received
     #[command(subcommand)]
@@ -90,10 +90,10 @@ enum Command {
     Config(config::ConfigCommand),
     /// Ask the daemon on this machine whether it is alive; exit code 0 or 1
     Health(health::HealthArgs),
-    /// Look after the database
+    /// Back up, check, prune or move the database
     #[command(subcommand)]
     Db(database::DbCommand),
-    /// Print the completions of a shell, to be sourced by it
+    /// Print the completions of a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,

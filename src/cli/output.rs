@@ -30,7 +30,7 @@ pub(super) const DEFAULT_LIMIT: u32 = 200;
 /// How a reading command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
-    /// For eyes: columns where they fit the terminal, else a block a row
+    /// For people: columns if they fit the terminal, else a block for each row
     #[default]
     Table,
     /// One array of objects

@@ -25,7 +25,7 @@ pub(super) struct PreflightArgs {
     /// Print a filled file instead, to start from; with `--format csv` as CSV
     #[arg(long, conflicts_with = "file")]
     example: bool,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -13,15 +13,15 @@ use crate::store::{Access, ReportView};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// Which one
+    /// Name of the report
     name: ReportName,
-    /// At most so many rows [default: 200 in a table, all in json and csv]
+    /// At most this many rows [default: 200 in a table, all in json and csv]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
-    /// Of renewals: certificates that end within this time, such as 90d
+    /// For renewals: certificates that end within this time, such as 90d
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = time)]
     within: Duration,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -38,7 +38,7 @@ enum ReportName {
     Devices,
     /// Activities that have not concluded for longer than schedule.stalled_after
     Overdue,
-    /// The outbox by sink
+    /// Deliveries by receiver
     Deliveries,
     /// Certificates that end soon or have ended, the first to end first
     Renewals,

@@ -28,7 +28,7 @@ pub(super) struct ShowArgs {
     /// Its VAT, where the id is registered for several
     #[arg(long)]
     vat: Option<String>,
-    /// How to print; csv has the activity's own row alone
+    /// Output format; csv has only the activity's own row
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

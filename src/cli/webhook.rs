@@ -96,8 +96,8 @@ pub(super) fn check(args: &VerifyArgs) -> CliResult {
     let (id, timestamp, signatures) =
         (header("webhook-id")?, header("webhook-timestamp")?, header("webhook-signature")?);
     verify(&secrets, &id, &timestamp, &signatures, &body, now)
-        .map_err(|err| CliError::failed(format!("the request is not to be believed: {err}")))?;
-    Ok(writeln!(std::io::stdout(), "the signature fits: event {id} is genuine")?)
+        .map_err(|err| CliError::failed(format!("the request is not genuine: {err}")))?;
+    Ok(writeln!(std::io::stdout(), "the signature is right: event {id} is genuine")?)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {

@@ -595,16 +595,16 @@ impl Catalogue {
         let is_of_one_owner = relatives.iter().all(|rule| Some(rule.owner) == owner);
         let upper = code.to_ascii_uppercase();
         let (en, ar) = if upper.starts_with("BR-KSA") {
-            ("one of ZATCA's own rules for invoices", "من قواعد الهيئة الخاصة بالفواتير")
+            ("but one of ZATCA's own rules for invoices", "لكنها من قواعد الهيئة الخاصة بالفواتير")
         } else if upper.starts_with("BR-") {
             (
-                "one of the European invoice standard's (EN 16931)",
-                "من قواعد المعيار الأوروبي للفواتير (EN 16931)",
+                "but one of the European invoice standard (EN 16931)",
+                "لكنها من قواعد المعيار الأوروبي للفواتير (EN 16931)",
             )
         } else if upper.starts_with("XSD") {
-            ("about the document's structure (XML schema)", "تتعلق ببنية المستند (مخطط XML)")
+            ("but about the document's structure (XML schema)", "لكنها تتعلق ببنية المستند (مخطط XML)")
         } else {
-            ("of a kind that its name does not tell", "من نوع لا يدل عليه رمزها")
+            ("and its code does not say what it is about", "ورمزها لا يدل على موضوعها")
         };
         Explanation {
             rule: Some(code.to_owned()),
@@ -616,10 +616,8 @@ impl Catalogue {
             concerns: None,
             applies_to: Documents::All,
             meaning: Text::new(
-                format!(
-                    "This rule is not in the catalogue; it is {en}. The message says what there is to know."
-                ),
-                format!("هذه القاعدة غير موجودة في الدليل، وهي {ar}. ما يُعرف عنها مذكور في نص الرسالة."),
+                format!("This rule is not in the catalogue, {en}. Read the message."),
+                format!("هذه القاعدة غير موجودة في الدليل، {ar}. راجع نص الرسالة."),
             ),
             remedy: ticket(),
             corrects: Vec::new(),

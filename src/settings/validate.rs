@@ -268,7 +268,7 @@ fn renewal(raw: &RawSettings, problems: &mut Problems, warnings: &mut Vec<String
         .collect();
     if let Some(longest) = remind_before.iter().max().filter(|longest| **longest >= valid_for) {
         warnings.push(format!(
-            "renewal.remind_before ({}) is not below renewal.valid_for ({}): every new certificate is reminded of at once",
+            "renewal.remind_before ({}) is not below renewal.valid_for ({}): a reminder of every new certificate is due at once",
             write_duration(*longest),
             write_duration(valid_for)
         ));
@@ -293,7 +293,7 @@ fn credentials(raw: &[RawCredential], problems: &mut Problems) -> Vec<Credential
         if vats.is_empty() && credentials.iter().any(|other| other.vats.is_empty()) {
             problems.add(
                 &format!("{key}.vats"),
-                "only one credential may go without `vats`: it serves every VAT that no other one names",
+                "only one credential may be without `vats`: it serves every VAT that no other one names",
             );
         }
         let fields = ("token", &credential.token, "token_file", &credential.token_file);
@@ -369,7 +369,7 @@ fn webhooks(raw: &[RawWebhook], problems: &mut Problems) -> Vec<WebhookSettings>
         if webhook.name == LOG_SINK {
             problems.add(
                 &format!("{key}.name"),
-                "`log` is the name of the sink on standard output: take another",
+                "`log` is the name of the sink on standard output: choose another",
             );
         }
         let url = match checked_webhook_url(&webhook.url, webhook.allow_http) {

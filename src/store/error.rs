@@ -186,7 +186,7 @@ pub enum StoreError {
         source: Box<sqlx::migrate::MigrateError>,
     },
     /// SQLite does not run in the mode that durability depends on.
-    #[error("database `{}` runs in {setting}, not in the mode that keeps answers safe: is it on a network file system?", path.display())]
+    #[error("database `{}` runs in {setting}, which may lose answers: put it on a local disk, not on a network file system", path.display())]
     Unsafe {
         /// The file.
         path: PathBuf,
@@ -275,7 +275,7 @@ pub enum StoreError {
         grant: String,
     },
     /// The connection that held this daemon's work has ended, and with it all that it held.
-    #[error("the database is lost to this daemon: {cause}")]
+    #[error("this daemon has lost the database: {cause}")]
     Lost {
         /// How it ended.
         cause: String,

@@ -188,7 +188,7 @@ find-label = جزء من معرّف النشاط أو الجهاز أو المر
 find-placeholder = نشاط أو جهاز أو مرجع أو رقم ضريبي
 find-button = بحث
 banner-ill = الخدمة لا تعمل: راجع صفحة { $overview }.
-first-title = لا شيء قيد المتابعة بعد. ما الذي تفعله أولًا:
+first-title = لا شيء قيد المتابعة بعد. ابدأ بما يلي:
 first-register = سجّل الجهاز لدى ClearTax، وستجد في ردّها معرّف النشاط ({ $field }).
 first-add = أضف هذا المعرّف هنا مع الرقم الضريبي الذي يخصّه:
 first-many = لإضافة عدة أنشطة دفعة واحدة استخدم { $command }، ومن برنامج آخر { $request }.
@@ -196,7 +196,7 @@ first-then = ثم عُد إلى هذه الصفحة: ستعرض كيف انته�
 
 ## سلامة الخدمة
 
-health-ill = الخدمة لا تعمل: هناك ما يمنعها من أداء عملها.
+health-ill = الخدمة لا تعمل: انظر السبب أدناه.
 health-empty = الخدمة جاهزة. لا شيء قيد المتابعة بعد.
 health-all-ended = كل شيء على ما يرام. انتهت جميع الأنشطة.
 health-watching = كل شيء على ما يرام. { $n ->
@@ -259,7 +259,7 @@ tried-again = تُعاد المحاولة { $when }
 counts-title = الأنشطة بحسب الحالة
 days-title = الأنشطة المنتهية يوميًا
 days-none = لم ينتهِ أي نشاط خلال { $days }.
-days-note = { $conclusions } خلال { $days }، واليوم حتى الآن
+days-note = { $conclusions } خلال { $days } حتى اليوم
 days-summary = أعمدة: { $conclusions } خلال { $days }، وأكثرها في يوم واحد { $most }. الأعداد في الجدول أدناه.
 days-bar = { $date }: { $n } { $state }
 durations-title = المدة حتى صدور الشهادة
@@ -410,14 +410,14 @@ headline-failed-checks = فشل { $n ->
 }؛ انتهى بعد { $span } من الإضافة.
 headline-rejected = لا تعرف ClearTax نشاطًا كهذا لهذا الرقم الضريبي؛ أُنهيت المتابعة بعد { $span }.
 headline-expired = لم تُنهِه ClearTax في المهلة؛ أُنهيت المتابعة بعد { $span }.
-headline-cancelled = أوقف مستخدم متابعته بعد { $span }.
+headline-cancelled = أوقف أحد المستخدمين متابعته بعد { $span }.
 next-step-title = ما الخطوة التالية
 advice-failed = هذا آخر ما قالته ClearTax عنه. صحّح ما تذكره الفحوص أدناه، وسجّل الجهاز من جديد، ثم أضف النشاط الجديد.
 advice-rejected = قارن المعرّف والرقم الضريبي بما أجابت به ClearTax عند التسجيل.
 advice-ended = لا استعلام ولا إشعار بعد الآن حتى تُعاد متابعته.
 do-poll = استعلم الآن
 do-cancel-first = إيقاف المتابعة…
-do-cancel-warning = ينتهي بحالة «أُوقفت المتابعة» ويُعلن ذلك، ولن تُلاحَظ نتيجته.
+do-cancel-warning = ينتهي بحالة «أُوقفت المتابعة» ويُعلن ذلك، ولن تُسجَّل نتيجته.
 do-cancel = أوقف متابعته
 do-retry = أعد متابعته
 do-redeliver = أعد الإرسال
@@ -496,19 +496,19 @@ sheet-answer = رد ClearTax النهائي كما ورد
 sheet-no-answer = لم ينتهِ النشاط برد من ClearTax.
 sheet-cut = نهايته مقطوعة
 sheet-proof = الإثبات
-sheet-hash = بصمة SHA-256 للمحتوى بصيغته القانونية (RFC 8785):
+sheet-hash = بصمة SHA-256 للمحتوى بصيغته المعيارية (RFC 8785):
 sheet-made = أُنشئ في { $time } بواسطة { $program }، بصيغة { $format }.
 sheet-bundle = الحزمة المخصصة للبرامج
 
 ## الطرفية
 
 more-rows = { $n ->
-    [zero] لم يُعرض شيء؛ الخيار ‎--limit يعرض المزيد.
-    [one] عُرض السطر الأول فقط؛ الخيار ‎--limit يعرض المزيد.
-    [two] عُرض أول سطرين فقط؛ الخيار ‎--limit يعرض المزيد.
-    [few] عُرضت أول { $n } أسطر فقط؛ الخيار ‎--limit يعرض المزيد.
-    [many] عُرض أول { $n } سطرًا فقط؛ الخيار ‎--limit يعرض المزيد.
-   *[other] عُرض أول { $n } سطر فقط؛ الخيار ‎--limit يعرض المزيد.
+    [zero] لم يُعرض أي صف؛ الخيار ‎--limit يعرض المزيد.
+    [one] عُرض الصف الأول فقط؛ الخيار ‎--limit يعرض المزيد.
+    [two] عُرض أول صفين فقط؛ الخيار ‎--limit يعرض المزيد.
+    [few] عُرضت أول { $n } صفوف فقط؛ الخيار ‎--limit يعرض المزيد.
+    [many] عُرض أول { $n } صفًا فقط؛ الخيار ‎--limit يعرض المزيد.
+   *[other] عُرض أول { $n } صف فقط؛ الخيار ‎--limit يعرض المزيد.
 }
 story-head = { $id } للرقم الضريبي { $vat }: { $word } ({ $label })
 new-database = تنبيه: قاعدة البيانات { $database } لم تكن موجودة، وقد أُنشئت قاعدة جديدة
@@ -583,8 +583,8 @@ import-column-twice = العمود { $column } مكرر
 import-fields = عدد حقوله { $count }، وعدد حقول سطر العناوين { $header }
 import-also = { $problem }؛ { $also }
 import-shortened = اختصر برنامج الجداول الرقم: اجعل تنسيق العمود نصًا
-import-progress = { $done } من { $total } سطر
-import-came-so-far = استُورد { $done } من { $total } سطر قبل الخلل؛ أعد استيراد الملف لأخذ الباقي
+import-progress = السطور: { $done } من { $total }
+import-came-so-far = السطور المستوردة قبل الخلل: { $done } من { $total }؛ أعد استيراد الملف لأخذ الباقي
 import-done = { $new ->
     [zero] لا أنشطة جديدة
     [one] نشاط واحد قيد المتابعة من الآن
@@ -600,7 +600,7 @@ stored-in-progress = أفادت ClearTax بأن المعالجة جارية
 stored-succeeded = أفادت ClearTax بصدور شهادة PCSID
 stored-failed-without-pcsid = أفادت ClearTax بنجاح النشاط، لكن دون صدور شهادة PCSID
 stored-failed = أفادت ClearTax بالفشل
-stored-refused-in-a-row = رفضت ClearTax المعرّف على التوالي (عدد المرات { $times }): { $detail }
+stored-refused-in-a-row = رفضت ClearTax المعرّف مرات متتالية عددها { $times }: { $detail }
 stored-refused = رفضت ClearTax المعرّف: { $detail }
 stored-no-reason = دون ذكر السبب
 stored-not-concluded = لم ينتهِ خلال { $span } من بدء المتابعة
@@ -650,8 +650,8 @@ stored-no-credential = لا يوجد في الإعدادات رمز وصول ل�
 stored-vat-restored = عادت ClearTax تستجيب لطلبات هذا الرقم الضريبي
 stored-database-unwritable = تتعذّر الكتابة في قاعدة البيانات؛ السبب في السجل، وتُعاد المحاولة حتى تنجح
 stored-database-unreadable = تتعذّر القراءة من قاعدة البيانات؛ السبب في السجل، وتُعاد المحاولة حتى تنجح
-stored-poller-stuck = توقف المستعلم عن العمل منذ { $seconds } ث
-stored-recorder-stuck = توقف المسجّل عن العمل منذ { $seconds } ث
+stored-poller-stuck = توقفت مهمة الاستعلام منذ { $seconds } ث
+stored-recorder-stuck = توقفت مهمة التسجيل في قاعدة البيانات منذ { $seconds } ث
 stored-title-parameter = قيمة لا يمكن استخدامها
 stored-title-nothing-here = لا شيء هنا
 stored-title-method = الطريقة غير مسموح بها
@@ -839,8 +839,8 @@ complaint-set-number = القيمة `{ $value }` لا تصلح: يجب أن تك
 complaint-set-boolean = القيمة `{ $value }` لا تصلح: يجب أن تكون true أو false
 complaint-set-text = القيمة `{ $value }` لا تصلح: يجب أن تكون نصًا بين علامتي اقتباس
 complaint-set-duration = القيمة `{ $value }` لا تصلح: يجب أن تكون مدة مثل "5ms" أو "5s" أو "10m" أو "72h" أو "400d"
-complaint-set-section = القيمة ({ $found }) لا تصلح: يجب أن يكون قسمًا له مفاتيحه
-complaint-set-list = القيمة ({ $found }) لا تصلح: يجب أن تكون قائمة بين قوسين معقوفين
+complaint-set-section = القيمة ({ $found }) لا تصلح: يجب أن تكون قسمًا له مفاتيحه
+complaint-set-list = القيمة ({ $found }) لا تصلح: يجب أن تكون قائمة بين قوسين مربعين
 complaint-set-name = الاسم `{ $value }` لا يصلح: يجب أن يكون طوله من حرف واحد إلى 64 حرفًا من A-Z وa-z و0-9 و`_` و`-` و`.`
 complaint-set-twice = الاسم `{ $value }` مكرر: يجب أن تختلف الأسماء
 complaint-set-secret-empty = هو فارغ: حدّد الملف الذي فيه السر

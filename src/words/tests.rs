@@ -127,7 +127,7 @@ fn stored_sentences_are_said_in_arabic_and_others_are_not_touched() {
         ("upstream reports FAILED", "أفادت ClearTax بالفشل"),
         (
             "upstream refused the id 3 times in a row: E1 no such activity",
-            "رفضت ClearTax المعرّف على التوالي (عدد المرات 3): E1 no such activity",
+            "رفضت ClearTax المعرّف مرات متتالية عددها 3: E1 no such activity",
         ),
         ("not concluded 23h after watching began", "لم ينتهِ خلال 23 ساعة من بدء المتابعة"),
         (
@@ -156,7 +156,7 @@ fn what_others_wrote_within_a_stored_sentence_is_isolated_in_a_page() {
     let html = AR.stored_markup(refused, 600).unwrap().into_string();
     assert_eq!(
         html,
-        "رفضت ClearTax المعرّف على التوالي (عدد المرات <bdi dir=\"auto\">3</bdi>): \
+        "رفضت ClearTax المعرّف مرات متتالية عددها <bdi dir=\"auto\">3</bdi>: \
          <bdi dir=\"auto\">6011 ZATCA issued no certificate: wait</bdi>"
     );
     let cut = AR.stored_markup(refused, 60).unwrap().into_string();

@@ -437,7 +437,7 @@ impl Poller {
                 // A database that can't be read the look reports as well; a row that can't be read it may not meet.
                 if std::mem::take(&mut self.is_sweeping) {
                     let error = &err as &dyn std::error::Error;
-                    tracing::error!(error, "{err}; overdue activities behind closed gates wait");
+                    tracing::error!(error, "{err}; overdue activities on hold wait");
                 }
                 self.swept = Swept { ended_at: Instant::now(), took: began_at.elapsed() };
                 return;
@@ -495,7 +495,7 @@ fn log_notice(notice: &Notice) {
         Notice::OutageBegan { n_failures, trouble } => tracing::warn!(
             n_failures,
             verdict = trouble.kind.label(),
-            "upstream is down: {n_failures} requests in a row came to nothing usable, only probes are sent now; the last \
+            "upstream is down: {n_failures} requests in a row got no usable answer, only probes are sent now; the last \
              one: {}; {}",
             trouble.cause,
             trouble.advice()
@@ -505,7 +505,7 @@ fn log_notice(notice: &Notice) {
         }
         Notice::CredentialHeld { credential } => tracing::error!(
             credential,
-            "upstream refuses the token of credential {credential} (HTTP 401): nothing of it is polled but probes; \
+            "upstream refuses the token of credential {credential} (HTTP 401): only probes are sent for it; \
              put a valid token in its token_file, it is tried at once"
         ),
         Notice::CredentialRestored { credential } => {
@@ -513,7 +513,7 @@ fn log_notice(notice: &Notice) {
         }
         Notice::VatHeld { vat } => tracing::error!(
             vat = %vat,
-            "the token's user is not Admin for VAT {vat} (HTTP 403): nothing of it is polled but probes; grant the \
+            "the token's user is not Admin for VAT {vat} (HTTP 403): only probes are sent for it; grant the \
              role in ClearTax"
         ),
         Notice::VatRestored { vat } => {

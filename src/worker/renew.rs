@@ -46,9 +46,9 @@ impl Renewer {
                     let error = &err as &dyn std::error::Error;
                     match is_failing {
                         false => {
-                            tracing::warn!(error, "certificates can't be looked at: {err}; it is tried again")
+                            tracing::warn!(error, "certificates can't be checked: {err}; it is tried again")
                         }
-                        true => tracing::debug!(error, "certificates still can't be looked at: {err}"),
+                        true => tracing::debug!(error, "certificates still can't be checked: {err}"),
                     }
                     is_failing = true;
                 }

@@ -253,7 +253,7 @@ async fn wrong_tokens_are_counted_and_logged_once() {
         "none at all is no guess: {metrics}"
     );
     let log = daemon.stop().await;
-    assert_eq!(log.matches("offers a wrong token").count(), 1, "{log}");
+    assert_eq!(log.matches("had a wrong token").count(), 1, "{log}");
     assert!(!log.contains("guess-"), "{log}");
 }
 

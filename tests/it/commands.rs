@@ -228,9 +228,9 @@ fn help_and_complaints_are_in_the_readers_language() {
         (&["list", "--limit", "0"], "القيمة `0` لا تصلح لـ `--limit <LIMIT>`: 0 ليس ضمن"),
         (&["list", "--state", "DONE"], "القيم الممكنة: PENDING, IN_PROGRESS"),
         (&["lst"], "لا يوجد أمر كهذا: `lst`"),
-        (&["show"], "ينقص ما لا بد منه: <ACTIVITY_ID>"),
+        (&["show"], "مدخلات مطلوبة ناقصة: <ACTIVITY_ID>"),
         (&["show", "x", "--bogus"], "لا يوجد خيار كهذا هنا: `--bogus`"),
-        (&["show", "x", "y"], "لا مكان هنا لـ `y`"),
+        (&["show", "x", "y"], "مدخل زائد: `y`"),
         (&["deliveries", "redeliver", "x", "--dead"], "لا يجتمع"),
     ] {
         let ran = by_setting(arguments);

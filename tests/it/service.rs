@@ -179,7 +179,7 @@ async fn health_names_what_is_wrong() {
     assert!(ran.stderr.ends_with("/readyz: not ready: the database can't be written\n"), "{}", ran.stderr);
     let ran = on(upstream.address()).run(&["health"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("what answers is no pcsid-watch"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("another program answers there, not pcsid-watch"), "{}", ran.stderr);
     let silent = Server::start(|_| Reply::Silence).await;
     let ran = on(silent.address()).run(&["health"]);
     assert_eq!(ran.code, 1);

@@ -363,7 +363,7 @@ async fn a_captured_request_can_be_verified() {
     std::fs::write(setup.path("secret"), WEBHOOK_SECRET).unwrap();
     let verify = ["webhook", "verify", "--secret-file", "secret", "--headers", "headers", "--body"];
     let said = setup.ok(&[verify.as_slice(), &["body"]].concat());
-    assert_eq!(said, format!("the signature fits: event {} is genuine\n", seen.headers["webhook-id"]));
+    assert_eq!(said, format!("the signature is right: event {} is genuine\n", seen.headers["webhook-id"]));
 
     let from_stdin = |body: &[u8]| {
         let mut child = setup

@@ -67,7 +67,7 @@ pub async fn random_moment(rng: &mut fastrand::Rng, within: Duration) {
 /// What a daemon never says, however it is treated.
 pub fn assert_no_defect(daemon: &Daemon) {
     let log = daemon.stderr();
-    for defect in ["panicked", "please report this", "ended unasked", "run `pcsid-watch db check`"] {
+    for defect in ["panicked", "please report this", "ended unexpectedly", "run `pcsid-watch db check`"] {
         assert!(!log.contains(defect), "{log}");
     }
 }

@@ -247,7 +247,7 @@ impl Store {
         if !product.starts_with("PostgreSQL") {
             let product = product.split_whitespace().next().unwrap_or_default();
             return self.refuse(format!(
-                "it is {product}, whose advisory locks keep nobody out: PostgreSQL is needed"
+                "it is {product}, whose advisory locks do not exclude others: PostgreSQL is needed"
             ));
         }
         if version < OLDEST_SERVER {
