@@ -145,15 +145,18 @@ pub fn ask_for_plain_body(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// How a body is encoded, where it is, though that was not asked for.
-pub fn encoding(headers: &HeaderMap) -> Option<String> {
+/// How a body is encoded, where it is, though that was not asked for. What is no known name may be anything, a secret of
+/// ours included, and is not repeated.
+pub fn encoding(headers: &HeaderMap) -> Option<&'static str> {
+    const KNOWN: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
     let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unreadable"));
-    let others: Vec<&str> = named
+    named
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .filter(|one| !matches!(*one, "" | "identity"))
-        .collect();
-    (!others.is_empty()).then(|| others.join(", ").chars().take(40).collect())
+        .find(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"))
+        .map(|one| {
+            KNOWN.into_iter().find(|known| one.eq_ignore_ascii_case(known)).unwrap_or("in an unknown way")
+        })
 }
 
 /// Whether a URL's host is this machine.
@@ -243,6 +246,19 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn an_encoding_is_named_and_what_is_none_is_not_repeated() {
+        for (header, expected) in [
+            ("identity", None),
+            ("", None),
+            ("identity, GZIP", Some("gzip")),
+            ("1.abcdefghijklmnopqrstuvwxyz", Some("in an unknown way")),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(header))]);
+            assert_eq!(encoding(&headers), expected, "{header}");
+        }
     }
 
     #[tokio::test]

@@ -1,11 +1,12 @@
 //! Takes secrets out of what upstream sends, before any of it is understood, cut, kept or shown.
 //!
 //! An error page may repeat the request that it refuses, the token included, and write it in its own way: escaped for JSON or
-//! HTML, percent-encoded, in Base64 behind other text, as hexadecimal digits, in capitals, one within the other, or only a
-//! part of it. And it may hold secrets of others: ZATCA answers with a `secret` and a `binarySecurityToken`.
+//! HTML, percent-encoded, in Base64 behind other text, as a list of numbers, in capitals, broken over lines, one within the
+//! other, or only a part of it. And it may hold secrets of others: ZATCA answers with a `secret` and a `binarySecurityToken`.
 //!
-//! So the whole text is looked at, once as it came and once more for each layer of escapes that can be taken off it. What is
-//! found in any of these is replaced where it stands in the text itself. A secret of ours is found by any twelve characters
+//! So the whole text is looked at, once as it came and once more for each layer of escapes that can be taken off it; each
+//! time also for its letters and digits alone, for what stands between them may be a line's end, a tag or a separator. What
+//! is found in any of these is replaced where it stands in the text itself. A secret of ours is found by any twelve characters
 //! of it in a row, so that a part of it is found as well; those of others by the key that they follow or by their form.
 //!
 //! JSON stays JSON: what is replaced stands within a text, and a number becomes another number.
@@ -28,15 +29,32 @@ const WINDOW: usize = 12;
 /// Layers of escapes that are taken off. More would be nobody's doing.
 const MAX_LAYERS: usize = 5;
 
+/// Digits of a numbered entity. Zeros before the number are allowed, and nobody writes as many.
+const MAX_ENTITY_DIGITS: usize = 16;
+
 /// Longest tag in front of an element's text.
 const MAX_TAG_BYTES: usize = 512;
 
 /// Secrets of ours, ready to be looked for. It shows none of them.
 #[derive(Default)]
 pub struct Redactor {
-    /// By length, lower-case pieces of every writing of the secrets.
-    pieces: BTreeMap<usize, HashSet<Box<[u8]>>>,
+    written: Pieces,
+    /// Of their letters and digits alone.
+    bare: Pieces,
+}
+
+/// Lower-case pieces of every writing of the secrets.
+#[derive(Default)]
+struct Pieces {
+    by_length: BTreeMap<usize, HashSet<Box<[u8]>>>,
     beginnings: Beginnings,
+}
+
+/// A part of a text that is to be replaced.
+struct Found {
+    range: Range<usize>,
+    /// Whether it continues a secret that has been replaced a little before it.
+    goes_on: bool,
 }
 
 /// Whether a piece may begin with these three bytes. Every place of every answer is asked about, and hardly one of them
@@ -72,6 +90,30 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
+impl Pieces {
+    fn add(&mut self, writing: &[u8]) {
+        for piece in writing.windows(writing.len().clamp(1, WINDOW)) {
+            self.by_length.entry(piece.len()).or_default().insert(piece.into());
+            if let Some(bytes) = piece.first_chunk() {
+                self.beginnings.note(*bytes);
+            }
+        }
+    }
+
+    /// Where in this a piece stands.
+    fn find<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
+        let may_begin = |(at, three): (usize, &[u8])| {
+            three.first_chunk().is_some_and(|bytes| self.beginnings.may_be(*bytes)).then_some(at)
+        };
+        bytes.windows(3).enumerate().filter_map(may_begin).flat_map(move |at| {
+            self.by_length.iter().filter_map(move |(length, pieces)| {
+                let range = at..at + length;
+                bytes.get(range.clone()).is_some_and(|piece| pieces.contains(piece)).then_some(range)
+            })
+        })
+    }
+}
+
 /// A text, lower-case, as it is behind some layers of escapes.
 struct View {
     bytes: Vec<u8>,
@@ -85,9 +127,11 @@ impl Redactor {
         let mut redactor = Self::default();
         for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES) {
             redactor.add(secret);
-            let digits: Vec<String> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-            for between in ["", ":", " ", "-"] {
-                redactor.add(digits.join(between).as_bytes());
+            // What stands between the numbers makes no difference.
+            for write in
+                [|byte| format!("{byte:02x}"), |byte| format!("0x{byte:02x}"), |byte| format!("{byte}")]
+            {
+                redactor.add(secret.iter().map(write).collect::<String>().as_bytes());
             }
             for n_before in 0..3 {
                 let bytes = [&[0; 3][..n_before], secret].concat();
@@ -107,11 +151,11 @@ impl Redactor {
             return;
         }
         let writing = writing.to_ascii_lowercase();
-        for piece in writing.windows(writing.len().min(WINDOW)) {
-            self.pieces.entry(piece.len()).or_default().insert(piece.into());
-            if let Some(bytes) = piece.first_chunk() {
-                self.beginnings.note(*bytes);
-            }
+        self.written.add(&writing);
+        let bare: Vec<u8> = writing.into_iter().filter(u8::is_ascii_alphanumeric).collect();
+        // Fewer letters may be the end of one word and the beginning of the next.
+        if bare.len() >= WINDOW {
+            self.bare.add(&bare);
         }
     }
 
@@ -119,11 +163,11 @@ impl Redactor {
     pub fn redact(&self, text: Vec<u8>) -> Vec<u8> {
         let mut found = Vec::new();
         let mut view = View::of(&text);
-        self.find_ours(&view, &mut found);
+        self.find_ours(&text, &view, &mut found);
         for _ in 0..MAX_LAYERS {
             let Some(decoded) = view.without_escapes() else { break };
             view = decoded;
-            self.find_ours(&view, &mut found);
+            self.find_ours(&text, &view, &mut found);
         }
         find_others(&view, &mut found);
         drop(view);
@@ -136,17 +180,36 @@ impl Redactor {
             .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned())
     }
 
-    fn find_ours(&self, view: &View, found: &mut Vec<Range<usize>>) {
-        let bytes = view.bytes.as_slice();
-        for (at, three) in bytes.windows(3).enumerate() {
-            if !three.first_chunk().is_some_and(|bytes| self.beginnings.may_be(*bytes)) {
-                continue;
-            }
-            for (length, pieces) in &self.pieces {
-                if bytes.get(at..at + length).is_some_and(|piece| pieces.contains(piece)) {
-                    view.note(at..at + length, found);
+    fn find_ours(&self, source: &[u8], view: &View, found: &mut Vec<Found>) {
+        for range in self.written.find(&view.bytes) {
+            view.note(range, found);
+        }
+        if self.bare.by_length.is_empty() {
+            return;
+        }
+        let (bare, places) = view.letters_and_digits();
+        let mut is_secret = vec![false; bare.len()];
+        for range in self.bare.find(&bare) {
+            is_secret.get_mut(range).unwrap_or_default().fill(true);
+        }
+        let mut last: Option<(usize, Range<usize>)> = None;
+        for (at, place) in places.into_iter().enumerate().filter(|(at, _)| is_secret.get(*at) == Some(&true))
+        {
+            let place = place as usize;
+            let (Some(start), Some(end)) = (view.start(place), view.start(place + 1)) else { continue };
+            let range = start as usize..end as usize;
+            let before = last.take().filter(|(last_at, _)| last_at + 1 == at).map(|(_, range)| range);
+            // What a quotation mark divides may be two texts of JSON, and stays divided.
+            let is_one = |before: &Range<usize>| {
+                source.get(before.end..range.start).is_none_or(|between| !between.contains(&b'"'))
+            };
+            match (found.last_mut(), &before) {
+                (Some(found), Some(before)) if is_one(before) => {
+                    found.range.end = found.range.end.max(range.end)
                 }
+                _ => found.push(Found { range: range.clone(), goes_on: before.is_some() }),
             }
+            last = Some((at, range));
         }
     }
 }
@@ -165,15 +228,32 @@ impl View {
     }
 
     /// Notes what a part of this view is in the source.
-    fn note(&self, part: Range<usize>, found: &mut Vec<Range<usize>>) {
+    fn note(&self, part: Range<usize>, found: &mut Vec<Found>) {
         let (Some(start), Some(end)) = (self.start(part.start), self.start(part.end)) else { return };
         let range = start as usize..end as usize;
         match found.last_mut() {
-            Some(last) if last.start <= range.start && range.start <= last.end => {
+            Some(Found { range: last, .. }) if last.start <= range.start && range.start <= last.end => {
                 last.end = last.end.max(range.end)
             }
-            _ => found.push(range),
+            _ => found.push(Found { range, goes_on: false }),
         }
+    }
+
+    /// Letters and digits without what stands between them, tags of HTML included, and where in this view each stands.
+    fn letters_and_digits(&self) -> (Vec<u8>, Vec<u32>) {
+        let (mut bare, mut places) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while let Some(byte) = self.bytes.get(at) {
+            if let (true, Ok(place)) = (byte.is_ascii_alphanumeric(), u32::try_from(at)) {
+                bare.push(*byte);
+                places.push(place);
+            }
+            at += match self.bytes.get(at..) {
+                Some([b'<', rest @ ..]) => 1 + tag(rest),
+                _ => 1,
+            };
+        }
+        (bare, places)
     }
 
     /// The view behind one more layer of escapes; `None` where there is none.
@@ -210,6 +290,15 @@ impl View {
     }
 }
 
+/// How much of this is the rest of a tag that has begun.
+fn tag(rest: &[u8]) -> usize {
+    if !rest.first().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'!')) {
+        return 0;
+    }
+    let end = rest.iter().take(MAX_TAG_BYTES).position(|byte| matches!(byte, b'<' | b'>'));
+    end.filter(|end| rest.get(*end) == Some(&b'>')).map_or(0, |end| end + 1)
+}
+
 /// The character that an escape at the beginning of this stands for, and how long the escape is.
 fn unescape(text: &[u8]) -> Option<(char, usize)> {
     let number = |from: usize, n_digits: usize| {
@@ -239,7 +328,7 @@ fn unescape(text: &[u8]) -> Option<(char, usize)> {
         [b'%', ..] => number(1, 2).filter(|(c, _)| c.is_ascii()),
         [b'&', b'#', rest @ ..] => numbered_entity(rest).map(|(c, length)| (c, 2 + length)),
         [b'&', rest @ ..] => {
-            const NAMED: [(&str, char); 16] = [
+            const NAMED: [(&str, char); 17] = [
                 ("amp;", '&'),
                 ("lt;", '<'),
                 ("gt;", '>'),
@@ -256,6 +345,7 @@ fn unescape(text: &[u8]) -> Option<(char, usize)> {
                 ("comma;", ','),
                 ("num;", '#'),
                 ("nbsp;", ' '),
+                ("shy;", '\u{ad}'),
             ];
             let named = NAMED.iter().find(|(name, _)| rest.starts_with(name.as_bytes()))?;
             Some((named.1, 1 + named.0.len()))
@@ -268,7 +358,8 @@ fn unescape(text: &[u8]) -> Option<(char, usize)> {
 fn numbered_entity(text: &[u8]) -> Option<(char, usize)> {
     let (radix, from) = if text.first() == Some(&b'x') { (16, 1) } else { (10, 0) };
     let digits = text.get(from..)?;
-    let n_digits = digits.iter().take(8).take_while(|byte| char::from(**byte).is_digit(radix)).count();
+    let n_digits =
+        digits.iter().take(MAX_ENTITY_DIGITS).take_while(|byte| char::from(**byte).is_digit(radix)).count();
     let number = u32::from_str_radix(std::str::from_utf8(digits.get(..n_digits)?).ok()?, radix).ok()?;
     let length = from + n_digits;
     let semicolon = usize::from(text.get(length) == Some(&b';'));
@@ -300,7 +391,7 @@ const AUTHORIZATION: &str = "authorization";
 const SCHEMES: [&str; 6] = ["bearer", "basic", "token", "digest", "negotiate", "apikey"];
 
 /// Finds secrets of others in a view that has no escapes any more.
-fn find_others(view: &View, found: &mut Vec<Range<usize>>) {
+fn find_others(view: &View, found: &mut Vec<Found>) {
     let bytes = view.bytes.as_slice();
     let mut at = 0;
     let mut word_start = 0;
@@ -453,19 +544,26 @@ fn json_web_token(text: &[u8]) -> Option<usize> {
     Some(if text.get(payload) == Some(&b'.') { part(payload + 1) } else { payload })
 }
 
-fn replace(text: &[u8], mut found: Vec<Range<usize>>) -> Vec<u8> {
-    found.sort_by_key(|range| (range.start, range.end));
+fn replace(text: &[u8], mut found: Vec<Found>) -> Vec<u8> {
+    found.sort_by_key(|found| (found.range.start, found.range.end));
     let mut redacted = Vec::with_capacity(text.len());
     let mut done = 0;
-    let mut ranges = found.into_iter().peekable();
-    while let Some(mut range) = ranges.next() {
-        while let Some(next) = ranges.next_if(|next| next.start <= range.end) {
-            range.end = range.end.max(next.end);
+    let mut all = found.into_iter().peekable();
+    while let Some(Found { mut range, mut goes_on }) = all.next() {
+        while let Some(next) = all.next_if(|next| next.range.start <= range.end) {
+            range.end = range.end.max(next.range.end);
+            goes_on &= next.goes_on;
         }
         redacted.extend_from_slice(text.get(done..range.start).unwrap_or_default());
         let secret = text.get(range.clone()).unwrap_or_default();
-        let is_number = secret.iter().all(u8::is_ascii_digit) && stands_as_value(text, &range);
-        redacted.extend_from_slice(if is_number { b"0" } else { REDACTED.as_bytes() });
+        let are_numbers =
+            secret.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b',' | b' ' | b'\n'))
+                && stands_as_value(text, &range);
+        redacted.extend_from_slice(match () {
+            () if are_numbers => b"0",
+            () if goes_on => b"",
+            () => REDACTED.as_bytes(),
+        });
         done = range.end;
     }
     redacted.extend_from_slice(text.get(done..).unwrap_or_default());
@@ -540,6 +638,10 @@ mod tests {
             each(&|c| format!("{:02X} ", u32::from(c))).trim_end().to_owned(),
             secret.to_uppercase(),
             secret.to_lowercase(),
+            each(&|c| format!("&#{:09};", u32::from(c))),
+            each(&|c| format!("0x{:02x}, ", u32::from(c))).trim_end_matches(", ").to_owned(),
+            each(&|c| format!("{}, ", u32::from(c))).trim_end_matches(", ").to_owned(),
+            each(&|c| format!("={:02X}", u32::from(c))),
         ];
         for before in ["", "x", "xy", "token: ", "x-cleartax-auth-token: "] {
             for behind in ["", "\r\n", "\nvat: 3"] {
@@ -575,6 +677,48 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_stands_between_its_characters_makes_no_difference() {
+        let each = |between: &str| TOKEN.chars().map(String::from).collect::<Vec<_>>().join(between);
+        let lines = |text: &str, length: usize, between: &str| {
+            let lines: Vec<&str> =
+                text.as_bytes().chunks(length).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            lines.join(between)
+        };
+        let base64 =
+            STANDARD_NO_PAD.encode(format!("GET /onboarding HTTP/1.1\r\nx-cleartax-auth-token: {TOKEN}\r\n"));
+        for written in [
+            lines(TOKEN, 5, "\n"),
+            lines(TOKEN, 9, "\r\n "),
+            lines(TOKEN, 9, "=\r\n"),
+            lines(TOKEN, 6, "&shy;"),
+            lines(TOKEN, 6, "&#8203;"),
+            lines(TOKEN, 9, "' . '"),
+            json_escaped(&lines(TOKEN, 5, "\n")),
+            json_escaped(&json_escaped(&lines(TOKEN, 5, "\r\n"))),
+            lines(&base64, 76, "\n"),
+            lines(&base64, 64, "\n"),
+            lines(&base64, 10, "\n"),
+            each("\u{200b}"),
+            each("\u{202e}"),
+            each("\0"),
+            each(" "),
+            each("<wbr>"),
+            each("</b><b class='c'>"),
+        ] {
+            let shown = redacted(TOKEN, &format!("({written})"));
+            assert_eq!(shown.matches(REDACTED).count(), 1, "{written}: {shown}");
+            for piece in [&TOKEN[..4], &TOKEN[24..28], &TOKEN[41..]] {
+                assert!(!shown.contains(piece), "{written}: {shown}");
+            }
+        }
+        // Quotation marks stay, so that JSON does.
+        let body = serde_json::json!({"a": [&TOKEN[..10], &TOKEN[11..19], {"b": 1}], "bytes": TOKEN.as_bytes(), "n": 2});
+        let shown = redacted(TOKEN, &body.to_string());
+        let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(value, serde_json::json!({"a": ["[redacted]", "", {"b": 1}], "bytes": [0], "n": 2}));
     }
 
     #[test]
