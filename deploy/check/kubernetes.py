@@ -1,4 +1,4 @@
-"""Holds the rendered objects of an overlay against schemas and against what they have to say."""
+"""Checks the rendered objects of an overlay against schemas and against what they must contain."""
 
 import json
 import sys
@@ -121,7 +121,7 @@ if is_replicated:
         assert folder == mounts["secrets"] and name in secret["data"], key
 upstream = environment["PCSID_WATCH__UPSTREAM__BASE_URL"]
 assert ("api-sandbox" in upstream) == (overlay == "sandbox"), upstream
-# Whoever calls the service by any of its names is answered.
+# The daemon answers to every name of the service.
 service, where = monitored[0]["metadata"]["name"], namespace["metadata"]["name"]
 hosts = environment["PCSID_WATCH__HTTP__HOSTS"].split()
 assert hosts == [service + end for end in ["", f".{where}", f".{where}.svc", f".{where}.svc.cluster.local"]], hosts

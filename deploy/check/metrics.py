@@ -1,4 +1,4 @@
-"""Holds the metrics in both formats against each other, and against what alerts and dashboard name."""
+"""Compares the metrics in both formats with each other, and with those that alerts and dashboard name."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ text = series(prometheus_client.parser, sys.argv[1])
 open_metrics = series(prometheus_client.openmetrics.parser, sys.argv[2])
 assert text == open_metrics, text ^ open_metrics
 names = {one.split(" ")[0] for one in text}
-# Nothing was ever answered yet.
+# There was no answer yet.
 names.add("pcsid_watch_last_answer_timestamp_seconds")
 for file in ["alerts.yml", "dashboard.json"]:
     missing = set(re.findall(r"pcsid_watch_[a-z_]+", open(f"deploy/monitoring/{file}").read())) - names
