@@ -68,7 +68,7 @@ enum Intended {
 
 /// Reads a body element by element: whatever it holds, no more comes of it than what may be registered in one go.
 fn read(body: &[u8]) -> Result<Intended, Problem> {
-    let no_json = |err| Problem::bad_body(format!("Nothing was changed. The body is no JSON: {err}."));
+    let no_json = |err| Problem::bad_body(format!("Nothing was changed. The body is not JSON: {err}."));
     if body.trim_ascii_start().first() != Some(&b'[') {
         let item: &RawValue = serde_json::from_slice(body).map_err(no_json)?;
         let registration = parse(item.get(), "").map_err(|mistake| Problem::invalid(mistake.into()))?;

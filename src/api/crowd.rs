@@ -140,8 +140,9 @@ impl Crowd {
 
     /// Reads a body of at most so many bytes. What many clients send at the same time takes bounded memory.
     pub(super) async fn read(&self, mut body: Body, max_bytes: usize) -> Result<Intake, Problem> {
-        let too_large =
-            || Problem::too_large(format!("Nothing was changed. At most {} MiB are taken.", max_bytes >> 20));
+        let too_large = || {
+            Problem::too_large(format!("Nothing was changed. At most {} MiB are accepted.", max_bytes >> 20))
+        };
         if body.size_hint().lower() > max_bytes as u64 {
             return Err(too_large());
         }
@@ -149,7 +150,8 @@ impl Crowd {
         let mut n_kib = 0;
         while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
         {
-            let frame = frame.map_err(|_| Problem::bad_body("Nothing was changed. The body broke off."))?;
+            let frame =
+                frame.map_err(|_| Problem::bad_body("Nothing was changed. The body is incomplete."))?;
             let Ok(chunk) = frame.into_data() else { continue };
             if intake.bytes.len() + chunk.len() > max_bytes {
                 return Err(too_large());

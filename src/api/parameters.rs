@@ -40,7 +40,7 @@ impl Parameters {
         let mut values = self.all(name);
         match values.len() {
             0 | 1 => Ok(values.pop()),
-            n => Err(Problem::bad_parameter(format!("Parameter `{name}` stands {n} times: give it once."))),
+            n => Err(Problem::bad_parameter(format!("Parameter `{name}` is given {n} times: give it once."))),
         }
     }
 
@@ -57,7 +57,7 @@ impl Parameters {
         match text.parse::<jiff::Timestamp>() {
             Ok(time) => Ok(Some(Timestamp::from_millis(time.as_millisecond()))),
             Err(_) => Err(Problem::bad_parameter(format!(
-                "Parameter `{name}`: `{}` is no time: write it as 2026-05-26T10:00:00Z (a `+` in a URL is %2B).",
+                "Parameter `{name}`: `{}` is not a time: write it as 2026-05-26T10:00:00Z (a `+` in a URL is %2B).",
                 text.chars().take(80).collect::<String>().escape_debug()
             ))),
         }
@@ -77,8 +77,8 @@ impl Parameters {
         let Some(text) = self.one("cursor")? else { return Ok(None) };
         text.parse().map(Some).map_err(|_| {
             Problem::bad_parameter(
-                "Parameter `cursor`: it is none that this list gave. Take `next_cursor` of an answer as it is, or leave \
-                 it out to begin anew.",
+                "Parameter `cursor`: it is not from this list. Send the `next_cursor` of an answer unchanged, or leave \
+                 it out to start from the beginning.",
             )
         })
     }
@@ -88,11 +88,11 @@ impl Parameters {
         match self.given.first() {
             None => Ok(()),
             Some((name, _)) if self.known.is_empty() => Err(Problem::bad_parameter(format!(
-                "Parameter `{}` is not known here: there are none.",
+                "Parameter `{}` is not known: there are none here.",
                 shown(name)
             ))),
             Some((name, _)) => Err(Problem::bad_parameter(format!(
-                "Parameter `{}` is not known here: known are: {}.",
+                "Parameter `{}` is not known here. These are: {}.",
                 shown(name),
                 self.known.join(", ")
             ))),

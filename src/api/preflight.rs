@@ -34,10 +34,10 @@ pub(super) async fn check(
         essence if essence == "application/json" || essence.ends_with("+json") => {
             // Each value takes far more than the two bytes that it may be written in.
             if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
-                return Err(Problem::too_large(format!("At most {MAX_VALUES} values are taken.")));
+                return Err(Problem::too_large(format!("At most {MAX_VALUES} values are accepted.")));
             }
             let value: Value = serde_json::from_slice(body)
-                .map_err(|err| Problem::bad_body(format!("The body is no JSON: {err}.")))?;
+                .map_err(|err| Problem::bad_body(format!("The body is not JSON: {err}.")))?;
             preflight::from_value(&value).map_err(unreadable)?
         }
         _ => return Err(Problem::not_json()),

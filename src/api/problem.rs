@@ -83,7 +83,7 @@ impl Problem {
     }
 
     pub(super) fn bad_body(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-body", "The body is no JSON", detail)
+        Self::new(StatusCode::BAD_REQUEST, "bad-body", "The body is not JSON", detail)
     }
 
     pub(super) fn invalid(mistakes: Mistakes) -> Self {
@@ -132,7 +132,7 @@ impl Problem {
     pub(super) fn foreign_host(host: &str) -> Self {
         let shown: String = host.chars().take(80).flat_map(char::escape_debug).collect();
         let detail = format!(
-            "The Host `{shown}` is none of ours. If it is a name of this service, add it to http.hosts."
+            "The Host `{shown}` is not known. If it is a name of this service, add it to http.hosts."
         );
         Self::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", "This is another host", detail)
     }
@@ -153,12 +153,12 @@ impl Problem {
     }
 
     pub(super) fn busy() -> Self {
-        let detail = "Too many requests are under way. Nothing was done; send it again later.";
+        let detail = "There are too many requests at the same time. Nothing was done; send it again later.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "There are too many requests", detail)
     }
 
     fn took_too_long() -> Self {
-        let detail = "The database took too long over it. Narrow it down, by `vat` or a time say, or ask for fewer rows.";
+        let detail = "The database took too long. Narrow the request, by `vat` or a time for example, or ask for fewer rows.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The request took too long", detail)
     }
 
