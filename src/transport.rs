@@ -5,29 +5,21 @@ pub mod proxy;
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::domain::retry_after::parse_retry_after;
 
-/// A client that follows no redirect and sends no referer. Plain http to this machine goes through no proxy:
-/// none could reach it, and it would read the token.
-pub fn client_builder(url: &str) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")));
-    if url::Url::parse(url).is_ok_and(|url| is_plain_loopback(&url)) { builder.no_proxy() } else { builder }
-}
-
-fn is_plain_loopback(url: &url::Url) -> bool {
-    url.scheme() == "http" && is_loopback(url)
+fn is_plain_loopback(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url))
 }
 
 /// How long connections are used before new ones take their place. Each new one looks the host's name up again: a name
@@ -37,10 +29,17 @@ const RENEW_AFTER: Duration = Duration::from_secs(60);
 /// Shortest time between two renewals, however much fails.
 const RENEW_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
-/// A client whose connections are renewed: every minute, and after a request that failed, because it may have failed
-/// because of where the connection leads.
+/// How long the system's root certificates are used before they are read again: its updates change them. Reading them
+/// takes longer than all else about a client.
+const READ_ROOTS_AFTER: Duration = Duration::from_secs(3_600);
+
+/// A client that follows no redirect and sends no referer, and whose connections are renewed: every minute, and after a
+/// request that failed, because it may have failed because of where the connection leads.
 pub struct Renewing {
-    make: Box<dyn Fn() -> Result<reqwest::Client, ClientError> + Send + Sync>,
+    url: String,
+    /// What a `ca_file` holds.
+    trusted: Vec<CertificateDer<'static>>,
+    with: Box<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>,
     current: Mutex<Current>,
 }
 
@@ -48,6 +47,8 @@ struct Current {
     client: reqwest::Client,
     made_at: Instant,
     is_doubted: bool,
+    tls: Arc<rustls::ClientConfig>,
+    tls_made_at: Instant,
 }
 
 impl std::fmt::Debug for Renewing {
@@ -67,17 +68,12 @@ impl Renewing {
         ca_file: Option<(String, &Path)>,
         with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ClientError> {
-        let certificates = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
-        let url = url.to_owned();
-        let make = move || {
-            let mut builder = with(client_builder(&url));
-            if !certificates.is_empty() {
-                builder = builder.tls_certs_merge(certificates.clone());
-            }
-            builder.build().map_err(ClientError::Tls)
-        };
-        let current = Current { client: make()?, made_at: Instant::now(), is_doubted: false };
-        Ok(Self { make: Box::new(make), current: Mutex::new(current) })
+        let trusted = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
+        let tls = tls(url, &trusted)?;
+        let client = client(url, &tls, &with)?;
+        let now = Instant::now();
+        let current = Current { client, made_at: now, is_doubted: false, tls, tls_made_at: now };
+        Ok(Self { url: url.to_owned(), trusted, with: Box::new(with), current: Mutex::new(current) })
     }
 
     /// The client to make the next request with.
@@ -85,20 +81,62 @@ impl Renewing {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let age = current.made_at.elapsed();
         if age >= RENEW_AFTER || (current.is_doubted && age >= RENEW_AT_MOST_EVERY) {
-            // One that can't be made now, for want of a file descriptor say, leaves the former one in use.
-            if let Ok(client) = (self.make)() {
-                current.client = client;
-            }
-            current.made_at = Instant::now();
-            current.is_doubted = false;
+            self.renew(&mut current);
         }
         current.client.clone()
+    }
+
+    /// What can't be made now, for want of a file descriptor say, leaves the former one in use.
+    fn renew(&self, current: &mut Current) {
+        if current.tls_made_at.elapsed() >= READ_ROOTS_AFTER
+            && let Ok(tls) = tls(&self.url, &self.trusted)
+        {
+            current.tls = tls;
+            current.tls_made_at = Instant::now();
+        }
+        if let Ok(client) = client(&self.url, &current.tls, &self.with) {
+            current.client = client;
+        }
+        current.made_at = Instant::now();
+        current.is_doubted = false;
     }
 
     /// Takes note that a request failed: the next one gets connections of its own.
     pub fn doubt(&self) {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).is_doubted = true;
     }
+}
+
+/// Plain http to this machine goes through no proxy: none could reach it, and it would read the token.
+fn client(
+    url: &str,
+    tls: &rustls::ClientConfig,
+    with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, ClientError> {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")))
+        .tls_backend_preconfigured(tls.clone());
+    let builder = if is_plain_loopback(url) { builder.no_proxy() } else { builder };
+    with(builder).build().map_err(ClientError::Client)
+}
+
+/// Trusts the system's roots and the certificates of a `ca_file`. What speaks plain http to this machine meets no
+/// certificate, so it reads none.
+fn tls(url: &str, trusted: &[CertificateDer<'static>]) -> Result<Arc<rustls::ClientConfig>, ClientError> {
+    let mut roots = rustls::RootCertStore::empty();
+    if !is_plain_loopback(url) {
+        roots.add_parsable_certificates(trusted.iter().cloned());
+        // A root that can't be read is one that is not trusted, as if it were not there.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(ClientError::NoRoots);
+        }
+    }
+    let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(tls))
 }
 
 /// Why no client could be built.
@@ -123,21 +161,31 @@ pub enum ClientError {
         /// The file.
         path: PathBuf,
     },
-    /// TLS can't be set up.
+    /// There is no certificate to trust.
     #[error("TLS can't be set up: is a bundle of CA certificates installed (package ca-certificates)?")]
-    Tls(#[source] reqwest::Error),
+    NoRoots,
+    /// The HTTP client can't be set up.
+    #[error("the HTTP client can't be set up")]
+    Client(#[source] reqwest::Error),
 }
 
-fn read_certificates((key, path): (String, &Path)) -> Result<Vec<reqwest::Certificate>, ClientError> {
+fn read_certificates((key, path): (String, &Path)) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let path = path.to_owned();
     let pem = match std::fs::read(&path) {
         Ok(pem) => pem,
         Err(source) => return Err(ClientError::CaFile { key, path, source }),
     };
-    reqwest::Certificate::from_pem_bundle(&pem)
+    CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
         .ok()
-        .filter(|certificates| !certificates.is_empty())
+        .filter(|certificates| !certificates.is_empty() && all_usable(certificates))
         .ok_or(ClientError::CaCertificates { key, path })
+}
+
+fn all_usable(certificates: &[CertificateDer<'static>]) -> bool {
+    let (_, n_unusable) =
+        rustls::RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
+    n_unusable == 0
 }
 
 /// Asks for a body that is not encoded: none is decoded here, so that its size is what was received.
@@ -186,7 +234,8 @@ pub fn explain(err: &reqwest::Error) -> String {
     let says = |part: &str| chain.iter().any(|cause| cause.contains(part));
     let is_tls = says("certificate") || says("tls") || says("TLS");
     // What is between us and the other side is not the other side's fault.
-    let proxy = err.url().filter(|url| err.is_connect() && !is_plain_loopback(url)).and_then(proxy::of);
+    let proxy =
+        err.url().filter(|url| err.is_connect() && !is_plain_loopback(url.as_str())).and_then(proxy::of);
     let by_proxy = proxy.map(|proxy| match () {
         () if says("proxy authorization required") => format!("{proxy} wants a user name and a password"),
         () if says("tunnel error") && !says("failed to create") => format!("{proxy} refuses the connection"),
@@ -222,7 +271,6 @@ pub fn explain(err: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::sync::Arc;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

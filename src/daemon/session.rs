@@ -378,7 +378,7 @@ fn outlet(settings: &Settings, name: &str) -> Result<Option<(Sink, Duration)>, D
         return Ok(Some((Sink::Log(LogSink), Duration::MAX)));
     }
     match settings.webhooks.iter().find(|webhook| webhook.route.sink == name) {
-        Some(webhook) => Ok(Some((Sink::Webhook(Sender::new(webhook)?), webhook.retry_for))),
+        Some(webhook) => Ok(Some((Sink::Webhook(Box::new(Sender::new(webhook)?)), webhook.retry_for))),
         None => Ok(None),
     }
 }

@@ -95,7 +95,7 @@ pub enum Sink {
     /// Standard output.
     Log(LogSink),
     /// A webhook.
-    Webhook(Sender),
+    Webhook(Box<Sender>),
 }
 
 impl Sink {

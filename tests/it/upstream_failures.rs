@@ -463,9 +463,11 @@ async fn a_corporate_ca_is_trusted_where_it_is_named_and_bad_certificates_never(
 #[test]
 fn a_ca_file_that_holds_no_certificate_is_refused_at_the_start() {
     let setup = Setup::new("https://127.0.0.1:9", "");
-    for (content, sentence) in
-        [(None, "can't be read"), (Some("not a certificate"), "holds no PEM certificates")]
-    {
+    for (content, sentence) in [
+        (None, "can't be read"),
+        (Some("not a certificate"), "holds no PEM certificates"),
+        (Some(EMPTY), "holds no PEM certificates"),
+    ] {
         if let Some(content) = content {
             std::fs::write(setup.path("ca.pem"), content).unwrap();
             assert!(setup.path("ca.pem").exists());
@@ -479,6 +481,25 @@ fn a_ca_file_that_holds_no_certificate_is_refused_at_the_start() {
         assert_eq!(ran.code, 2);
         assert!(ran.stderr.contains("upstream.ca_file") && ran.stderr.contains(sentence), "{}", ran.stderr);
     }
+}
+
+/// The frame of a certificate, with something else in it.
+const EMPTY: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+#[tokio::test]
+async fn without_root_certificates_only_what_needs_them_is_refused() {
+    let without = |base_url| {
+        let setup = Setup::new(base_url, "");
+        std::fs::create_dir(setup.path("roots")).unwrap();
+        std::fs::write(setup.path("roots.pem"), "").unwrap();
+        let place = |name| setup.path(name).display().to_string();
+        let (folder, file) = (place("roots"), place("roots.pem"));
+        setup.variable("SSL_CERT_DIR", &folder).variable("SSL_CERT_FILE", &file)
+    };
+    let ran = without("https://127.0.0.1:9").run(&["run"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("is a bundle of CA certificates installed"), "{}", ran.stderr);
+    without("http://127.0.0.1:9").start().await.stop().await;
 }
 
 /// A proxy for CONNECT that counts the tunnels it made.
