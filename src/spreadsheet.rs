@@ -1,40 +1,44 @@
-//! Tables as CSV that a spreadsheet opens without harm.
+//! Tables as CSV files that are safe to open in a spreadsheet.
 
 use std::io::Write;
 
 use crate::domain::text::is_direction_mark;
 use crate::store::{Cell, Table};
 
-/// A header row and a row each, with CR LF; with a byte order mark where the text needs one, so that Excel reads it. Text
-/// that a spreadsheet would calculate has an apostrophe before it.
+/// A header row and a line for each row, each ending in CR LF, after a byte order mark if [`needs_mark`] says so. An
+/// apostrophe is put before text that a spreadsheet would take for a formula.
 ///
 /// # Errors
 /// Only those of `out`.
 pub fn write_csv(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
-    write_csv_part(out, table, Some(needs_mark(table)))
+    write_csv_part(out, table, Part::First { has_mark: needs_mark(table) })
 }
 
-/// Whether a spreadsheet would take the table's letters for others.
+/// Whether the table has letters that Excel shows wrongly unless the file begins with a byte order mark.
 pub fn needs_mark(table: &Table) -> bool {
     let is_ascii = |cell: &Cell| !matches!(cell, Cell::Text(text) if !text.is_ascii());
     !table.rows.iter().flatten().all(is_ascii)
 }
 
-/// A part of a file. `begins`: it is the first one, with a mark or without one; a later part may need it.
+/// Which part of a file rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The first, with the header row. A byte order mark, if there is one, stands before it, even if only a later part
+    /// needs it.
+    First {
+        /// Whether the file begins with a byte order mark.
+        has_mark: bool,
+    },
+    /// Any other.
+    Later,
+}
+
+/// A part of a file that is written piece by piece.
 ///
 /// # Errors
 /// Only those of `out`.
-pub fn write_csv_part(out: &mut impl Write, table: &Table, begins: Option<bool>) -> std::io::Result<()> {
-    write(out, begins == Some(true), begins.is_some().then_some(&table.columns), table)
-}
-
-fn write(
-    out: &mut impl Write,
-    has_mark: bool,
-    header: Option<&Vec<String>>,
-    table: &Table,
-) -> std::io::Result<()> {
-    if has_mark {
+pub fn write_csv_part(out: &mut impl Write, table: &Table, part: Part) -> std::io::Result<()> {
+    if part == (Part::First { has_mark: true }) {
         out.write_all("\u{feff}".as_bytes())?;
     }
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
@@ -42,8 +46,8 @@ fn write(
         csv::ErrorKind::Io(err) => err,
         other => std::io::Error::other(format!("{other:?}")),
     };
-    if let Some(header) = header {
-        writer.write_record(header).map_err(io)?;
+    if part != Part::Later {
+        writer.write_record(&table.columns).map_err(io)?;
     }
     for row in &table.rows {
         writer.write_record(row.iter().map(|cell| no_formula(text(cell)))).map_err(io)?;
@@ -61,10 +65,10 @@ pub fn text(cell: &Cell) -> String {
     }
 }
 
-/// Text that a spreadsheet would calculate, with an apostrophe before it: somebody else wrote it. What is made of
-/// an id's characters alone is no formula.
+/// Puts an apostrophe before text that a spreadsheet would take for a formula, since others chose that text. Text made
+/// of an id's characters alone is no formula.
 fn no_formula(text: String) -> String {
-    // Some take the wide forms for the plain ones, and some pass over what can't be seen in front of them.
+    // Some spreadsheets accept the wide forms too, and some skip invisible characters before them.
     const CALCULATES: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
     let is_id = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     let unseen = |c: char| {

@@ -30,7 +30,7 @@ use crate::domain::catalogue::Owner;
 use crate::domain::preflight::{self, Device, FIELDS};
 use crate::evidence::{self, Bundle, Material};
 use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search, Sort};
-use crate::spreadsheet;
+use crate::spreadsheet::{self, Part};
 use crate::store::{
     ActivityFilter, ActivityPosition, ActivityRef, ActivityRow, DeliveryFilter, DeliveryPosition,
     DeliveryStatus, History, Redelivery, Reports, Slice, StoreError, TimeRange, Total,
@@ -243,7 +243,10 @@ async fn send_csv(
         let mut bytes = Vec::new();
         match (n_rows, slice.has_more) {
             (0, false) => spreadsheet::write_csv(&mut bytes, &slice.table)?,
-            _ => spreadsheet::write_csv_part(&mut bytes, &slice.table, (n_rows == 0).then_some(true))?,
+            (0, true) => {
+                spreadsheet::write_csv_part(&mut bytes, &slice.table, Part::First { has_mark: true })?;
+            }
+            _ => spreadsheet::write_csv_part(&mut bytes, &slice.table, Part::Later)?,
         }
         n_rows += slice.table.rows.len();
         drop(slice.table);

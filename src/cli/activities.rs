@@ -4,12 +4,14 @@ use std::io::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::output::{self, Eyes, Format};
+use super::output::{self, Format};
+use super::reader::Reader;
 use super::{CliError, CliResult, complain, open, open_existing};
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::catalogue::Language;
 use crate::page::state_word;
 use crate::settings::Settings;
+use crate::spreadsheet;
 use crate::store::{Access, ActivityFilter, ActivityRef, Cell, RegisterOutcome, Store, TURN, Table};
 use crate::words::Words;
 
@@ -179,7 +181,7 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
         limit: args.format.limit(args.limit),
         ..ActivityFilter::default()
     };
-    let eyes = Eyes::new(settings);
+    let reader = Reader::new(settings);
     let store = open_existing(settings, Access::Read).await?;
     if filter.limit.is_none() {
         let of = |after| ActivityFilter { after, limit: Some(output::SLICE), ..filter.clone() };
@@ -190,27 +192,27 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
     let mut slice = store.reports().list_activities(&filter).await?;
     store.end_reading().await?;
     if args.format == Format::Table {
-        add_standing(&mut slice.table, &eyes);
+        add_standing(&mut slice.table, &reader);
     }
     let shown = ["activity_id", "vat", "state", "device_id", "reference", "registered_at", "standing"];
-    Ok(output::print(&slice.table, args.format, &shown, &eyes, slice.has_more)?)
+    Ok(output::print(&slice.table, args.format, &shown, &reader, slice.has_more)?)
 }
 
-/// The state of each activity, for eyes: when it ended, or when it is asked for and what was wrong last.
-fn add_standing(table: &mut Table, eyes: &Eyes) {
+/// The state of each activity, for people: when it ended, or when it is asked for and what was wrong last.
+fn add_standing(table: &mut Table, reader: &Reader) {
     let column = |name: &str| table.columns.iter().position(|column| column == name);
     let at = ["concluded_at", "next_poll_at", "last_error"].map(column);
     for row in &mut table.rows {
         let [ended, next, error] =
-            at.map(|at| at.and_then(|at| row.get(at)).map(output::text).unwrap_or_default());
-        let words = eyes.words;
+            at.map(|at| at.and_then(|at| row.get(at)).map(spreadsheet::text).unwrap_or_default());
+        let words = reader.words;
         let mut standing = match (ended.is_empty(), next.is_empty()) {
-            (false, _) => words.ended_when(eyes.time(&ended)).to_string(),
-            (true, false) => words.next_poll_when(eyes.time(&next)).to_string(),
+            (false, _) => words.ended_when(reader.time(&ended)).to_string(),
+            (true, false) => words.next_poll_when(reader.time(&next)).to_string(),
             (true, true) => String::new(),
         };
         if ended.is_empty() && !error.is_empty() {
-            let error: String = eyes.stored(&error).chars().take(80).collect();
+            let error: String = reader.stored(&error).chars().take(80).collect();
             standing = format!("{standing}; {error}");
         }
         row.push(Cell::Text(standing));

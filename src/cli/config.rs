@@ -5,7 +5,8 @@ use std::io::Write;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::output::{self, Eyes, Format};
+use super::output::{self, Format};
+use super::reader::Reader;
 use super::{CliResult, complain};
 use crate::daemon::Prepared;
 use crate::settings::Settings;
@@ -38,7 +39,13 @@ pub(super) async fn config(settings: &Settings, command: ConfigCommand) -> CliRe
         ConfigCommand::Show { format } => {
             let mut rows = Vec::new();
             flatten("", &settings.shown, &mut rows);
-            Ok(output::print(&Table::new(&["key", "value"], rows), format, &[], &Eyes::new(settings), false)?)
+            Ok(output::print(
+                &Table::new(&["key", "value"], rows),
+                format,
+                &[],
+                &Reader::new(settings),
+                false,
+            )?)
         }
     }
 }

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::output::{self, Eyes, Format};
+use super::output::{self, Format};
+use super::reader::Reader;
 use super::{CliError, CliResult, open_existing};
 use crate::domain::time::Timestamp;
 use crate::settings::Settings;
@@ -87,7 +88,7 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
         "last_error",
         "delivered_at",
     ];
-    Ok(output::print(&slice.table, args.format, &shown, &Eyes::new(settings), slice.has_more)?)
+    Ok(output::print(&slice.table, args.format, &shown, &Reader::new(settings), slice.has_more)?)
 }
 
 async fn redeliver(settings: &Settings, args: RedeliverArgs) -> CliResult {

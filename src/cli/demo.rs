@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::output::{Eyes, for_eyes};
+use super::reader::Reader;
 use super::run::on_signals;
+use super::table::draw;
 use super::{CliError, CliResult, LanguageArg};
 use crate::clock;
 use crate::daemon;
@@ -53,13 +54,13 @@ pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
     let upstream = format!("http://{}", listener.local_addr()?);
     let mut settings = Settings::from_sources(None, &configuration(&folder, &upstream), [])?;
     settings.language = LanguageArg::or(lang, settings.language);
-    let eyes = Eyes::new(&settings);
+    let reader = Reader::new(&settings);
 
     let shutdown = Shutdown::default();
     let stop = shutdown.stop.clone();
     let sandbox =
         tokio::spawn(sandbox::serve(listener, Sandbox::new(), async move { stop.cancelled().await }));
-    writeln!(std::io::stdout(), "{}\n", eyes.words.demo_begin(ACTIVITIES.len() as u64, &upstream))?;
+    writeln!(std::io::stdout(), "{}\n", reader.words.demo_begin(ACTIVITIES.len() as u64, &upstream))?;
 
     let store = Store::open(&settings.database, settings.routes()).await?;
     register(&store, &settings).await?;
@@ -67,7 +68,7 @@ pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
     let mut daemon = tokio::spawn(async move { daemon::run(&daemon_settings, daemon_shutdown).await });
 
     let watched = tokio::select! {
-        watched = watch(&store, &eyes) => watched,
+        watched = watch(&store, &reader) => watched,
         () = signals.stop.cancelled() => Err(CliError::failed("the demo was interrupted")),
         ended = &mut daemon => Err(match ended {
             Ok(Err(err)) => err.into(),
@@ -81,7 +82,7 @@ pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
     }
     let _ = sandbox.await;
     watched?;
-    let printed = print_report(&store, &eyes).await;
+    let printed = print_report(&store, &reader).await;
     store.close().await;
     printed
 }
@@ -146,7 +147,7 @@ async fn register(store: &Store, settings: &Settings) -> CliResult {
 
 /// Shows the activities until all have concluded: a table that is redrawn on a terminal, a line for each
 /// change elsewhere.
-async fn watch(store: &Store, eyes: &Eyes) -> CliResult {
+async fn watch(store: &Store, reader: &Reader) -> CliResult {
     let is_terminal = std::io::stdout().is_terminal();
     let began_at = Instant::now();
     let mut n_drawn_lines = 0;
@@ -156,9 +157,9 @@ async fn watch(store: &Store, eyes: &Eyes) -> CliResult {
         let table = store.reports().list_activities(&ActivityFilter::default()).await?.table;
         let states = column(&table, "state");
         if is_terminal {
-            n_drawn_lines = redraw(table, n_drawn_lines, eyes)?;
+            n_drawn_lines = redraw(table, n_drawn_lines, reader)?;
         } else {
-            print_changes(&table, &mut seen, eyes)?;
+            print_changes(&table, &mut seen, reader)?;
         }
         if states.iter().all(|state| !matches!(state.as_str(), "PENDING" | "IN_PROGRESS")) {
             return Ok(());
@@ -177,7 +178,7 @@ async fn watch(store: &Store, eyes: &Eyes) -> CliResult {
 
 const SHOWN: [&str; 5] = ["activity_id", "vat", "state", "poll_count", "last_error"];
 
-fn redraw(mut table: Table, n_drawn_lines: usize, eyes: &Eyes) -> std::io::Result<usize> {
+fn redraw(mut table: Table, n_drawn_lines: usize, reader: &Reader) -> std::io::Result<usize> {
     let mut out = std::io::stdout().lock();
     // One line a row, so that the table stays within the screen that it is drawn over.
     let last_error = table.columns.iter().position(|column| column == "last_error");
@@ -186,7 +187,7 @@ fn redraw(mut table: Table, n_drawn_lines: usize, eyes: &Eyes) -> std::io::Resul
             text.truncate(text.find(':').unwrap_or(text.len()));
         }
     }
-    let drawn = for_eyes(&table, &SHOWN, eyes);
+    let drawn = draw(&table, &SHOWN, reader);
     if n_drawn_lines > 0 {
         // Up to the first line of the former table, and clear what follows.
         write!(out, "\u{1b}[{n_drawn_lines}A\u{1b}[J")?;
@@ -196,11 +197,11 @@ fn redraw(mut table: Table, n_drawn_lines: usize, eyes: &Eyes) -> std::io::Resul
     Ok(drawn.lines().count())
 }
 
-fn print_changes(table: &Table, seen: &mut Vec<String>, eyes: &Eyes) -> std::io::Result<()> {
+fn print_changes(table: &Table, seen: &mut Vec<String>, reader: &Reader) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let (ids, vats, states) = (column(table, "activity_id"), column(table, "vat"), column(table, "state"));
     for ((id, vat), state) in ids.iter().zip(&vats).zip(&states).rev() {
-        let line = format!("{:<12} {id} · {}", eyes.state(state), eyes.words.vat_named(vat));
+        let line = format!("{:<12} {id} · {}", reader.state(state), reader.words.vat_named(vat));
         if !seen.contains(&line) {
             writeln!(out, "{line}")?;
             seen.push(line);
@@ -218,8 +219,8 @@ fn column(table: &Table, name: &str) -> Vec<String> {
     table.rows.iter().map(cell).collect()
 }
 
-async fn print_report(store: &Store, eyes: &Eyes) -> CliResult {
-    let words = eyes.words;
+async fn print_report(store: &Store, reader: &Reader) -> CliResult {
+    let words = reader.words;
     let mut out = std::io::stdout().lock();
     for (title, report) in [
         (words.demo_summary(), ReportView::Summary),
@@ -239,7 +240,7 @@ async fn print_report(store: &Store, eyes: &Eyes) -> CliResult {
             }
             _ => &[],
         };
-        writeln!(out, "\n{title}\n{}", for_eyes(&table, shown, eyes))?;
+        writeln!(out, "\n{title}\n{}", draw(&table, shown, reader))?;
     }
     writeln!(out, "\n{}", words.demo_end("config/pcsid-watch.toml", "pcsid-watch run"))?;
     Ok(out.flush()?)

@@ -5,7 +5,9 @@ use std::io::{IsTerminal, Read, Write};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{self, Eyes, Format, cells, labelled};
+use super::output::{self, Format};
+use super::reader::Reader;
+use super::table::{cells, labelled};
 use super::{CliError, CliResult};
 use crate::domain::catalogue::{Catalogue, Explanation, Language, Severity};
 use crate::domain::rules::split;
@@ -49,15 +51,15 @@ pub(super) fn explain(settings: &Settings, args: ExplainArgs) -> CliResult {
             .map(|explanation| Explained { message: None, severity: explanation.severity, explanation })
             .collect(),
     };
-    let eyes = Eyes::new(settings);
+    let reader = Reader::new(settings);
     let language = settings.language;
     let mut out = std::io::stdout().lock();
     match args.format {
-        Format::Table => out.write_all(for_eyes(&explained, &eyes).as_bytes())?,
+        Format::Table => out.write_all(for_people(&explained, &reader).as_bytes())?,
         Format::Json => output::print_json(&mut out, &Value::Array(explained.iter().map(as_json).collect()))?,
         Format::Csv => {
             drop(out);
-            return Ok(output::print(&table(&explained, language), Format::Csv, &[], &eyes, false)?);
+            return Ok(output::print(&table(&explained, language), Format::Csv, &[], &reader, false)?);
         }
     }
     Ok(out.flush()?)
@@ -123,8 +125,8 @@ fn table(explained: &[Explained], language: Language) -> Table {
 }
 
 /// A block a rule.
-fn for_eyes(explained: &[Explained], eyes: &Eyes) -> String {
-    let words = eyes.words;
+fn for_people(explained: &[Explained], reader: &Reader) -> String {
+    let words = reader.words;
     if explained.is_empty() {
         return format!("{}\n", words.nothing_to_explain());
     }
@@ -140,7 +142,7 @@ fn for_eyes(explained: &[Explained], eyes: &Eyes) -> String {
         let owner_named = owner_word(words, owner).map_or_else(|| owner.to_owned(), |word| word.to_string());
         lines.push(rule);
         let mut fact = |label: &str, value: &str| {
-            lines.extend(labelled(label, value, 2, width_of_labels, eyes.width));
+            lines.extend(labelled(label, value, 2, width_of_labels, reader.width));
         };
         fact(&of_severity, severity.told().of(words.language()));
         // In English beside the name that data has.

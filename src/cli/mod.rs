@@ -12,9 +12,11 @@ mod help;
 mod import;
 mod output;
 mod preflight;
+mod reader;
 mod report;
 mod run;
 mod show;
+mod table;
 mod webhook;
 
 use std::io::Write;

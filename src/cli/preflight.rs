@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{self, Eyes, Format};
+use super::output::{self, Format};
+use super::reader::Reader;
 use super::{CliError, CliResult, complain, open_existing};
 use crate::domain::preflight::{self, Context, Device, Finding, Known, MAX_BYTES, Severity};
 use crate::domain::text::one_line;
@@ -50,11 +51,13 @@ pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliRe
         .collect();
     let mut out = std::io::stdout().lock();
     match args.format {
-        Format::Table => out.write_all(for_eyes(&name, &checked, Words::of(settings.language)).as_bytes())?,
+        Format::Table => {
+            out.write_all(for_people(&name, &checked, Words::of(settings.language)).as_bytes())?
+        }
         Format::Json => output::print_json(&mut out, &Value::Array(rows(&checked)))?,
         Format::Csv => {
             drop(out);
-            output::print(&table(&checked), Format::Csv, &[], &Eyes::new(settings), false)?;
+            output::print(&table(&checked), Format::Csv, &[], &Reader::new(settings), false)?;
             return verdict(&name, &checked);
         }
     }
@@ -180,7 +183,7 @@ fn table(checked: &[Checked]) -> Table {
 }
 
 /// A few lines a finding, errors first. Writing to a `String` can't fail.
-fn for_eyes(name: &str, checked: &[Checked], words: Words) -> String {
+fn for_people(name: &str, checked: &[Checked], words: Words) -> String {
     let mut text = String::new();
     for (nth, Checked { device, findings }) in checked.iter().enumerate() {
         let place = match device.line {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::output::{self, Eyes, Format};
+use super::output::{self, Format};
+use super::reader::Reader;
 use super::{CliResult, open_existing};
 use crate::domain::catalogue::Language;
 use crate::domain::time::parse_duration;
@@ -88,5 +89,5 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ],
         _ => &[],
     };
-    Ok(output::print(&table, args.format, shown, &Eyes::new(settings), has_more)?)
+    Ok(output::print(&table, args.format, shown, &Reader::new(settings), has_more)?)
 }

@@ -5,7 +5,9 @@ use std::io::Write;
 use clap::Args;
 
 use super::activities::activity_ref;
-use super::output::{self, Eyes, Format, cells, labelled, wrapped};
+use super::output::{self, Format};
+use super::reader::Reader;
+use super::table::{cells, labelled, wrapped};
 use super::{CliResult, open_existing};
 use crate::domain::activity::Vat;
 use crate::domain::catalogue::Severity;
@@ -35,7 +37,7 @@ pub(super) struct ShowArgs {
 
 pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
     let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
-    let eyes = Eyes::new(settings);
+    let reader = Reader::new(settings);
     let store = open_existing(settings, Access::Read).await?;
     if args.format == Format::Csv {
         let table = store.reports().rows_of(ActivityView::Activity, &wanted).await?;
@@ -43,7 +45,7 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
         if table.rows.is_empty() {
             return Err(StoreError::unknown(&wanted).into());
         }
-        return Ok(output::print(&table, Format::Csv, &[], &eyes, false)?);
+        return Ok(output::print(&table, Format::Csv, &[], &reader, false)?);
     }
     let activities = store.reports().histories(&wanted).await?;
     store.end_reading().await?;
@@ -54,7 +56,7 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
         }
         _ => {
             for activity in &activities {
-                out.write_all(Story::of(activity, &eyes).as_bytes())?;
+                out.write_all(Story::of(activity, &reader).as_bytes())?;
             }
         }
     }
@@ -63,13 +65,13 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
 
 /// An activity's story, in lines that fit the terminal.
 struct Story<'a> {
-    eyes: &'a Eyes,
+    reader: &'a Reader,
     lines: Vec<String>,
 }
 
 impl<'a> Story<'a> {
-    fn of(history: &History, eyes: &'a Eyes) -> String {
-        let mut story = Self { eyes, lines: Vec::new() };
+    fn of(history: &History, reader: &'a Reader) -> String {
+        let mut story = Self { reader, lines: Vec::new() };
         story.head(&history.activity);
         story.timeline(history);
         story.checks(history);
@@ -77,12 +79,12 @@ impl<'a> Story<'a> {
         story.errors(history);
         story.deliveries(&history.deliveries);
         story.lines.push(String::new());
-        story.line(0, &eyes.zone_note(history.activity.registered_at));
+        story.line(0, &reader.zone_note(history.activity.registered_at));
         story.lines.join("\n") + "\n\n"
     }
 
     fn line(&mut self, indent: usize, text: &str) {
-        let room = self.eyes.width.saturating_sub(indent);
+        let room = self.reader.width.saturating_sub(indent);
         self.lines
             .extend(wrapped(text, room).into_iter().map(|line| format!("{}{line}", " ".repeat(indent))));
     }
@@ -90,7 +92,7 @@ impl<'a> Story<'a> {
     /// The lines after the first are indented to its text, not to its mark.
     fn entry(&mut self, indent: usize, mark: &str, text: &str) {
         let begin = indent + cells(mark) + 1;
-        let room = self.eyes.width.saturating_sub(begin);
+        let room = self.reader.width.saturating_sub(begin);
         for (nth, line) in wrapped(text, room).into_iter().enumerate() {
             let before = match nth {
                 0 => format!("{}{mark} ", " ".repeat(indent)),
@@ -106,16 +108,16 @@ impl<'a> Story<'a> {
     }
 
     fn head(&mut self, activity: &ActivityRow) {
-        let (eyes, words) = (self.eyes, self.eyes.words);
+        let (reader, words) = (self.reader, self.reader.words);
         let state = activity.state.label();
         let vat = one_line(&activity.vat);
-        let head = words.story_head(one_line(&activity.activity_id), state, vat.clone(), eyes.state(state));
+        let head = words.story_head(one_line(&activity.activity_id), state, vat.clone(), reader.state(state));
         self.line(0, &head.to_string());
         if Vat::parse(&vat).is_ok_and(|vat| !vat.has_saudi_shape()) {
             self.line(2, &words.vat_shape(vat).to_string());
         }
         let plain = |text: &Option<String>| text.as_deref().map(one_line).unwrap_or_default();
-        let time = |at: Option<Timestamp>| at.map(|at| eyes.zone.second(at)).unwrap_or_default();
+        let time = |at: Option<Timestamp>| at.map(|at| reader.zone.second(at)).unwrap_or_default();
         let facts = [
             (words.col_device(), plain(&activity.device_id)),
             (words.col_reference(), plain(&activity.reference)),
@@ -129,7 +131,7 @@ impl<'a> Story<'a> {
             (words.fact_next_poll(), time(activity.next_poll_at)),
             (
                 words.fact_last_error(),
-                activity.last_error.as_deref().map(|error| eyes.stored(error)).unwrap_or_default(),
+                activity.last_error.as_deref().map(|error| reader.stored(error)).unwrap_or_default(),
             ),
         ];
         let facts: Vec<(String, String)> = facts
@@ -139,7 +141,7 @@ impl<'a> Story<'a> {
             .collect();
         let labels = facts.iter().map(|(label, _)| cells(label)).max().unwrap_or(0);
         for (label, value) in &facts {
-            self.lines.extend(labelled(label, value, 2, labels, eyes.width));
+            self.lines.extend(labelled(label, value, 2, labels, reader.width));
         }
         if let Some(step) = activity.next_step_in(words.language()) {
             self.title(words.next_step_title());
@@ -148,26 +150,26 @@ impl<'a> Story<'a> {
     }
 
     fn timeline(&mut self, history: &History) {
-        let (eyes, words) = (self.eyes, self.eyes.words);
+        let (reader, words) = (self.reader, self.reader.words);
         let activity = &history.activity;
         let mut steps = vec![(activity.registered_at, words.step_added().to_string())];
         steps.extend(activity.stalled_at.map(|at| (at, words.step_stalled().to_string())));
         for step in &history.transitions {
             let status = step.http_status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
-            let changed =
-                words.step_transition(eyes.state(step.from_state.label()), eyes.state(step.to_state.label()));
-            let reason = step.reason.as_deref().map(|reason| eyes.stored(reason)).unwrap_or_default();
+            let changed = words
+                .step_transition(reader.state(step.from_state.label()), reader.state(step.to_state.label()));
+            let reason = step.reason.as_deref().map(|reason| reader.stored(reason)).unwrap_or_default();
             steps.push((step.occurred_at, format!("{changed}{status}: {reason}")));
         }
         steps.sort_by_key(|(at, _)| *at);
         self.title(words.timeline_title());
         for (at, what) in steps {
-            self.entry(4, &format!("{} ", eyes.zone.second(at)), &what);
+            self.entry(4, &format!("{} ", reader.zone.second(at)), &what);
         }
     }
 
     fn checks(&mut self, history: &History) {
-        let words = self.eyes.words;
+        let words = self.reader.words;
         if history.checks.iter().all(|check| check.outcome == CheckOutcome::NotReported) {
             return;
         }
@@ -194,12 +196,12 @@ impl<'a> Story<'a> {
 
     fn rule(&self, rule: Option<&str>) -> String {
         let rule = rule.map(one_line).filter(|rule| !rule.is_empty());
-        rule.unwrap_or_else(|| self.eyes.words.no_rule_code().to_string())
+        rule.unwrap_or_else(|| self.reader.words.no_rule_code().to_string())
     }
 
     /// What an error means and what to do about it.
     fn why(&mut self, explained: &Explained) {
-        let words = self.eyes.words;
+        let words = self.reader.words;
         let Some(meaning) = explained.meaning_in(words.language()) else { return };
         self.line(12, &one_line(meaning));
         let owner = explained.owner.and_then(|owner| owner_word(words, owner.label()));
@@ -211,11 +213,11 @@ impl<'a> Story<'a> {
 
     /// How the device's attempt before this one ended, and which of its errors remain.
     fn former_attempt(&mut self, history: &History) {
-        let words = self.eyes.words;
+        let words = self.reader.words;
         let Some(former) = &history.former_attempt else { return };
         self.title(words.former_title());
-        let added = words.added_when(self.eyes.zone.minute(former.registered_at)).to_string();
-        let state = self.eyes.state(former.state.label());
+        let added = words.added_when(self.reader.zone.minute(former.registered_at)).to_string();
+        let state = self.reader.state(former.state.label());
         self.line(4, &format!("{}: {state}{} {added}", one_line(&former.activity_id), words.list_comma()));
         let Some(ComparedRules { fixed, remaining, new }) = &former.rules else { return };
         for (codes, label) in
@@ -232,11 +234,11 @@ impl<'a> Story<'a> {
 
     /// Whether an error blocks.
     fn severity(&self, severity: Severity) -> String {
-        severity.told().of(self.eyes.words.language()).to_owned()
+        severity.told().of(self.reader.words.language()).to_owned()
     }
 
     fn errors(&mut self, history: &History) {
-        let words = self.eyes.words;
+        let words = self.reader.words;
         // An entry that names several rules is there once for each.
         let mut entry = None;
         if !history.errors.is_empty() {
@@ -260,12 +262,12 @@ impl<'a> Story<'a> {
     }
 
     fn deliveries(&mut self, deliveries: &[DeliveryRow]) {
-        let (eyes, words) = (self.eyes, self.eyes.words);
+        let (reader, words) = (self.reader, self.reader.words);
         if !deliveries.is_empty() {
             self.title(words.events_title());
         }
         for delivery in deliveries {
-            let second = |at: Option<Timestamp>| at.map(|at| eyes.zone.second(at)).unwrap_or_default();
+            let second = |at: Option<Timestamp>| at.map(|at| reader.zone.second(at)).unwrap_or_default();
             let when = match delivery.status {
                 DeliveryStatus::Delivered => second(delivery.delivered_at),
                 DeliveryStatus::Pending => words.next_try(second(delivery.next_attempt_at)).to_string(),
@@ -276,7 +278,7 @@ impl<'a> Story<'a> {
                 delivery_word(words, status).map_or_else(|| status.to_owned(), |word| word.to_string());
             let mut parts = vec![words.delivery_to(one_line(&delivery.sink), word).to_string(), when];
             parts.push(words.n_attempts(delivery.attempts).to_string());
-            parts.extend(delivery.last_error.as_deref().map(|error| eyes.stored(error)));
+            parts.extend(delivery.last_error.as_deref().map(|error| reader.stored(error)));
             parts.retain(|part| !part.is_empty());
             let kind = event_word(words, &one_line(&delivery.r#type));
             self.line(4, &format!("{kind}: {}", parts.join(" · ")));
