@@ -10,19 +10,20 @@ use super::read::{Argument, Cell, Table};
 use crate::domain::activity::{State, Vat};
 use crate::domain::catalogue::Owner;
 use crate::domain::time::Timestamp;
+use crate::words::folded;
 
-/// Up to how many activities are counted one by one; beyond, a list says "more than".
-pub(super) const MAX_COUNTED: u64 = 10_000;
+/// How many activities are counted one by one at most; beyond that, a list says "more than".
+pub(super) const MAX_COUNTED: u32 = 10_000;
 
-/// Up to how many activities with a rule, in a state or with a name are looked up by it; with more, the list is walked and
-/// each one asked.
+/// Activities with a rule, in a state or with a name are looked up by it if there are no more than these. If there are
+/// more, the list is read in its order and each row checked.
 pub(super) const MAX_LOOKED_UP: i64 = 20_000;
 
-/// Bytes of events in one slice, about: what is read is less than this and one event more.
+/// About how many bytes of events one slice has: an event that begins below this is read whole.
 pub(super) const MAX_SLICE_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many parts of names a search may have.
-pub(super) const MAX_PARTS: usize = 8;
+/// How many parts of names a search looks for; further ones are ignored.
+const MAX_PARTS: usize = 8;
 
 /// A time from `from` on and before `until`; either end may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +84,17 @@ impl Default for Total {
     }
 }
 
+impl Total {
+    /// The one number in a table; of a count that stops after [`MAX_COUNTED`] it may be less than there are.
+    pub(super) fn of(table: &Table, stops: bool) -> Self {
+        let n = match table.rows.first().and_then(|row| row.first()) {
+            Some(Cell::Integer(n)) => u64::try_from(*n).unwrap_or(0),
+            _ => 0,
+        };
+        if stops && n > MAX_COUNTED.into() { Total::MoreThan(MAX_COUNTED.into()) } else { Total::Exactly(n) }
+    }
+}
+
 /// Which activities to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ActivityFilter {
@@ -114,14 +126,63 @@ pub struct ActivityFilter {
 }
 
 impl ActivityFilter {
-    /// Whether it may have to look at everything there is: it asks for more than states, a VAT or the order of ends, by each
-    /// of which what it lets through is found in the order that is wanted.
-    pub(super) fn is_dear(&self) -> bool {
+    /// Whether it may have to read every activity. One of states, a VAT or the order of ends alone is found by an index that
+    /// has the wanted order.
+    pub(super) fn is_expensive(&self) -> bool {
         let Self { states, vat, order, after, limit, .. } = self.clone();
         let is_by_end = order.is_by_end();
         let n_asked =
             [vat.is_some(), !states.is_empty(), is_by_end].into_iter().filter(|is_asked| *is_asked).count();
         n_asked > 1 || *self != Self { states, vat, order, after, limit, ..Self::default() }
+    }
+
+    /// Whether the tallies know how many it lets through, as they do by state and VAT.
+    pub(super) fn is_tallied(&self) -> bool {
+        let Self { states, vat, order, after, limit, .. } = self.clone();
+        !order.is_by_end() && *self == Self { states, vat, order, after, limit, ..Self::default() }
+    }
+
+    /// The parts of names that a search looks for.
+    pub(super) fn search_parts(&self) -> Vec<String> {
+        let folded = self.search.as_deref().map(folded).unwrap_or_default();
+        folded.split_whitespace().take(MAX_PARTS).map(str::to_owned).collect()
+    }
+
+    /// What it asks of each activity `a` that both databases say alike: all but search, states and rule.
+    pub(super) fn add_plain_conditions(&self, conditions: &mut Conditions<'static>) {
+        let mut text = |condition, value: Option<&str>| {
+            if let Some(value) = value {
+                conditions.add(condition, [Argument::Owned(Some(value.to_owned()))]);
+            }
+        };
+        text("a.vat_id = (SELECT id FROM vats WHERE vat = ?)", self.vat.as_ref().map(Vat::as_str));
+        text("a.next_step_owner = ?", self.owner.map(Owner::label));
+        text("a.device_id = ?", self.device_id.as_deref());
+        text("a.reference = ?", self.reference.as_deref());
+        conditions.span("a.registered_at >= ?", "a.registered_at < ?", self.registered);
+        conditions.span("a.concluded_at >= ?", "a.concluded_at < ?", self.concluded);
+        if let Some(after) = self.after {
+            let condition = match self.order {
+                ActivityOrder::LatestAdded => "(a.registered_at, a.id) < (?, ?)",
+                ActivityOrder::FirstAdded => "(a.registered_at, a.id) > (?, ?)",
+                ActivityOrder::LatestEnded => "(a.concluded_at, a.id) < (?, ?)",
+                ActivityOrder::FirstEnded => "(a.concluded_at, a.id) > (?, ?)",
+            };
+            conditions.add(condition, [Argument::Integer(after.at), Argument::Integer(after.activity)]);
+        }
+        if self.order.is_by_end() {
+            conditions.add("a.concluded_at IS NOT NULL", []);
+        }
+    }
+
+    /// Its slice of a table whose last two columns are what the list is ordered by and the activity's key.
+    pub(super) fn slice(&self, table: Table) -> Slice<ActivityPosition> {
+        slice(table, self.limit, 2, self.after, |cells| match cells {
+            [Cell::Integer(at), Cell::Integer(activity)] => {
+                Some(ActivityPosition { at: *at, activity: *activity })
+            }
+            _ => None,
+        })
     }
 }
 
@@ -143,10 +204,38 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// As [`ActivityFilter::is_dear`].
-    pub(super) fn is_dear(&self) -> bool {
+    /// As [`ActivityFilter::is_expensive`].
+    pub(super) fn is_expensive(&self) -> bool {
         let n_asked = [self.kind.is_some(), self.vat.is_some(), self.activity_id.is_some()];
         self.occurred != TimeRange::default() || n_asked.into_iter().filter(|is_asked| *is_asked).count() > 1
+    }
+
+    /// What it asks of each event `e`.
+    pub(super) fn conditions(&self) -> Conditions<'_> {
+        let mut conditions = Conditions::new();
+        conditions.text("e.type = ?", self.kind.as_deref());
+        conditions.text("e.vat = ?", self.vat.as_ref().map(Vat::as_str));
+        conditions.text(
+            "e.activity IN (SELECT id FROM activities WHERE activity_id = ?)",
+            self.activity_id.as_deref(),
+        );
+        conditions.span("e.occurred_at >= ?", "e.occurred_at < ?", self.occurred);
+        if let Some(after) = self.after {
+            conditions.add("e.seq > ?", [Argument::Integer(after.event)]);
+        }
+        conditions
+    }
+
+    /// Its slice of a table whose last two columns are the event's key and how many events were found. If those are more
+    /// than the rows, the rest did not fit into [`MAX_SLICE_BYTES`].
+    pub(super) fn slice(&self, table: Table) -> Slice<EventPosition> {
+        let n_found = table.rows.first().and_then(|row| row.last());
+        let is_cut = matches!(n_found, Some(Cell::Integer(n)) if usize::try_from(*n).is_ok_and(|n| n > table.rows.len()));
+        let slice = slice(table, self.limit, 2, self.after, |cells| match cells {
+            [Cell::Integer(event), _] => Some(EventPosition { event: *event }),
+            _ => None,
+        });
+        Slice { has_more: slice.has_more || is_cut, ..slice }
     }
 }
 
@@ -166,9 +255,39 @@ pub struct DeliveryFilter {
 }
 
 impl DeliveryFilter {
-    /// As [`ActivityFilter::is_dear`].
-    pub(super) fn is_dear(&self) -> bool {
+    /// As [`ActivityFilter::is_expensive`].
+    pub(super) fn is_expensive(&self) -> bool {
         self.sink.is_some() && self.event_id.is_none()
+    }
+
+    /// What it asks of each delivery `d`.
+    pub(super) fn conditions(&self) -> Conditions<'_> {
+        let mut conditions = Conditions::new();
+        let status = match self.status {
+            // The index that finds these has no delivered ones, and is used only where the statement says so too.
+            Some(DeliveryStatus::Pending | DeliveryStatus::Dead) => {
+                "d.status <> 'delivered' AND d.status = ?"
+            }
+            _ => "d.status = ?",
+        };
+        conditions.text(status, self.status.map(DeliveryStatus::label));
+        conditions.text("d.sink = ?", self.sink.as_deref());
+        conditions.text("d.event = (SELECT seq FROM events WHERE event_id = ?)", self.event_id.as_deref());
+        if let Some(after) = &self.after {
+            let (event, sink) = (Argument::Integer(after.event), Argument::Text(Some(&after.sink)));
+            conditions.add("(d.event < ? OR (d.event = ? AND d.sink > ?))", [event.clone(), event, sink]);
+        }
+        conditions
+    }
+
+    /// Its slice of a table whose last two columns are the event's key and the sink.
+    pub(super) fn slice(&self, table: Table) -> Slice<DeliveryPosition> {
+        slice(table, self.limit, 2, self.after.clone(), |cells| match cells {
+            [Cell::Integer(event), Cell::Text(sink)] => {
+                Some(DeliveryPosition { event: *event, sink: sink.clone() })
+            }
+            _ => None,
+        })
     }
 }
 
@@ -305,7 +424,7 @@ pub struct Slice<P> {
     pub has_more: bool,
 }
 
-/// A statement that grows by conditions.
+/// The conditions of a statement, with their arguments.
 pub(super) struct Conditions<'a> {
     pub(super) text: String,
     pub(super) arguments: Vec<Argument<'a>>,
@@ -339,13 +458,13 @@ impl<'a> Conditions<'a> {
     }
 }
 
-/// One row more than asked for tells whether there are more.
+/// One row more than asked for, which shows whether there are more; -1: no limit.
 pub(super) fn probing_limit(limit: Option<u32>) -> Argument<'static> {
     Argument::Integer(limit.map_or(-1, |limit| i64::from(limit) + 1))
 }
 
-/// Takes the columns that only tell the position off a table, and the row that only tells that there are more.
-pub(super) fn slice<P>(
+/// Removes the columns that give the position, and the row that only shows that there are more.
+fn slice<P>(
     mut table: Table,
     limit: Option<u32>,
     n_position_columns: usize,
@@ -361,19 +480,6 @@ pub(super) fn slice<P>(
     table.columns.truncate(n_columns);
     table.rows.iter_mut().for_each(|row| row.truncate(n_columns));
     Slice { table, last, has_more }
-}
-
-/// As [`slice()`], of events with the columns `seq` and, of how many were found, `n_found`: where those are more than the rows,
-/// there was no room for the rest.
-pub(super) fn slice_of_events(table: Table, filter: &EventFilter) -> Slice<EventPosition> {
-    let n_found = table.rows.first().and_then(|row| row.last());
-    let is_cut =
-        matches!(n_found, Some(Cell::Integer(n)) if usize::try_from(*n).is_ok_and(|n| n > table.rows.len()));
-    let slice = slice(table, filter.limit, 2, filter.after, |cells| match cells {
-        [Cell::Integer(event), _] => Some(EventPosition { event: *event }),
-        _ => None,
-    });
-    Slice { has_more: slice.has_more || is_cut, ..slice }
 }
 
 #[cfg(test)]
@@ -402,14 +508,14 @@ mod tests {
     }
 
     #[test]
-    fn what_an_index_has_in_order_is_not_dear() {
+    fn what_an_index_has_in_order_is_not_expensive() {
         let vat = Vat::parse("310122393500003").ok();
         let cheap = ActivityFilter { limit: Some(7), ..ActivityFilter::default() };
         let ended = ActivityFilter { order: ActivityOrder::FirstEnded, ..cheap.clone() };
         let of_vat = ActivityFilter { vat: vat.clone(), ..cheap.clone() };
         let failed = ActivityFilter { states: vec![State::Failed], ..cheap.clone() };
         for filter in [&cheap, &ended, &of_vat, &failed] {
-            assert!(!filter.is_dear(), "{filter:?}");
+            assert!(!filter.is_expensive(), "{filter:?}");
         }
         let named = Some("x".to_owned());
         let span = TimeRange { from: Some(Timestamp::from_millis(0)), until: None };
@@ -421,13 +527,13 @@ mod tests {
             ActivityFilter { search: named.clone(), ..of_vat },
             ActivityFilter { registered: span, ..cheap },
         ] {
-            assert!(filter.is_dear(), "{filter:?}");
+            assert!(filter.is_expensive(), "{filter:?}");
         }
         let of_kind = EventFilter { kind: named.clone(), ..EventFilter::default() };
-        assert!(!of_kind.is_dear() && EventFilter { vat, ..of_kind.clone() }.is_dear());
-        assert!(EventFilter { occurred: span, ..EventFilter::default() }.is_dear());
+        assert!(!of_kind.is_expensive() && EventFilter { vat, ..of_kind.clone() }.is_expensive());
+        assert!(EventFilter { occurred: span, ..EventFilter::default() }.is_expensive());
         let to_sink = DeliveryFilter { sink: named.clone(), ..DeliveryFilter::default() };
-        assert!(to_sink.is_dear() && !DeliveryFilter { event_id: named, ..to_sink }.is_dear());
+        assert!(to_sink.is_expensive() && !DeliveryFilter { event_id: named, ..to_sink }.is_expensive());
     }
 
     #[test]

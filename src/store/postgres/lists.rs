@@ -1,17 +1,14 @@
-//! Lists in slices.
+//! Lists in slices: the statements.
 
 use sqlx::AssertSqlSafe;
 
 use super::Store;
 use super::error::StoreError;
-use crate::domain::activity::Vat;
 use crate::store::lists::{
-    ActivityFilter, ActivityOrder, ActivityPosition, Conditions, DeliveryFilter, DeliveryPosition,
-    DeliveryStatus, EventFilter, EventPosition, MAX_COUNTED, MAX_PARTS, MAX_SLICE_BYTES, Slice, Total,
-    probing_limit, slice, slice_of_events,
+    ActivityFilter, ActivityPosition, Conditions, DeliveryFilter, DeliveryPosition, EventFilter,
+    EventPosition, MAX_COUNTED, MAX_SLICE_BYTES, Slice, Total, probing_limit,
 };
-use crate::store::read::{Argument, Cell, Table};
-use crate::words::folded;
+use crate::store::read::{Argument, Table};
 
 /// A statement with one `?` for each argument, as PostgreSQL numbers them.
 fn numbered(statement: &str) -> String {
@@ -41,23 +38,13 @@ impl Store {
              JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
              ORDER BY a.{column} {direction}, k.id {direction}"
         ));
-        let table = self.list("listing activities", filter.is_dear(), statement, &arguments).await?;
-        Ok(slice(table, filter.limit, 2, filter.after, |cells| match cells {
-            [Cell::Integer(at), Cell::Integer(activity)] => {
-                Some(ActivityPosition { at: *at, activity: *activity })
-            }
-            _ => None,
-        }))
+        let table = self.list("listing activities", filter.is_expensive(), statement, &arguments).await?;
+        Ok(filter.slice(table))
     }
 
     pub async fn count_activities(&self, filter: &ActivityFilter) -> Result<Total, StoreError> {
         let everything = ActivityFilter { after: None, limit: None, ..filter.clone() };
-        let is_tallied = ActivityFilter {
-            states: filter.states.clone(),
-            vat: filter.vat.clone(),
-            ..ActivityFilter::default()
-        } == everything;
-        let (statement, arguments, is_bounded) = if is_tallied {
+        let (statement, arguments, is_bounded) = if filter.is_tallied() {
             let statement = "SELECT coalesce(sum(n), 0)::bigint FROM tally_states
                  WHERE ($1 = '' OR state = ANY (string_to_array($1, ',')))
                    AND ($2::text IS NULL OR vat_id = (SELECT id FROM vats WHERE vat = $2))";
@@ -65,45 +52,30 @@ impl Store {
             let states = Argument::Owned(Some(joined(filter)));
             (statement.to_owned(), vec![states, Argument::Owned(vat)], false)
         } else {
-            let limit = Argument::Integer(i64::try_from(MAX_COUNTED).unwrap_or(i64::MAX) + 1);
+            let limit = probing_limit(Some(MAX_COUNTED));
             let (keys, arguments) = keys_of(&everything, limit);
             (numbered(&format!("SELECT count(*) FROM ({keys}) k")), arguments, true)
         };
         let table = self.list("counting activities", is_bounded, statement, &arguments).await?;
-        let n = match table.rows.first().and_then(|row| row.first()) {
-            Some(Cell::Integer(n)) => u64::try_from(*n).unwrap_or(0),
-            _ => 0,
-        };
-        Ok(if is_bounded && n > MAX_COUNTED { Total::MoreThan(MAX_COUNTED) } else { Total::Exactly(n) })
+        Ok(Total::of(&table, is_bounded))
     }
 
-    /// Reads a list; one that may have to look at everything has its time and waits for its turn.
+    /// Reads a list. An expensive one waits for its turn, and has a time limit.
     async fn list(
         &self,
         operation: &'static str,
-        is_dear: bool,
+        is_expensive: bool,
         statement: String,
         arguments: &[Argument<'_>],
     ) -> Result<Table, StoreError> {
-        match is_dear {
+        match is_expensive {
             true => self.bounded_table(operation, AssertSqlSafe(statement), arguments).await,
             false => self.table(operation, AssertSqlSafe(statement), arguments).await,
         }
     }
 
     pub async fn list_events(&self, filter: &EventFilter) -> Result<Slice<EventPosition>, StoreError> {
-        let mut conditions = Conditions::new();
-        conditions.text("e.type = ?", filter.kind.as_deref());
-        conditions.text("e.vat = ?", filter.vat.as_ref().map(Vat::as_str));
-        conditions.text(
-            "e.activity IN (SELECT id FROM activities WHERE activity_id = ?)",
-            filter.activity_id.as_deref(),
-        );
-        conditions.span("e.occurred_at >= ?", "e.occurred_at < ?", filter.occurred);
-        if let Some(after) = filter.after {
-            conditions.add("e.seq > ?", [Argument::Integer(after.event)]);
-        }
-        let Conditions { text, mut arguments } = conditions;
+        let Conditions { text, mut arguments } = filter.conditions();
         arguments.push(probing_limit(filter.limit));
         let statement = numbered(&format!(
             "SELECT r.*, k.seq, k.n_found
@@ -115,30 +87,15 @@ impl Store {
              WHERE k.n_before < {MAX_SLICE_BYTES}
              ORDER BY k.seq"
         ));
-        let table = self.list("listing events", filter.is_dear(), statement, &arguments).await?;
-        Ok(slice_of_events(table, filter))
+        let table = self.list("listing events", filter.is_expensive(), statement, &arguments).await?;
+        Ok(filter.slice(table))
     }
 
     pub async fn list_deliveries(
         &self,
         filter: &DeliveryFilter,
     ) -> Result<Slice<DeliveryPosition>, StoreError> {
-        let mut conditions = Conditions::new();
-        let status = match filter.status {
-            // For the index, which has what is still open alone.
-            Some(DeliveryStatus::Pending | DeliveryStatus::Dead) => {
-                "d.status <> 'delivered' AND d.status = ?"
-            }
-            _ => "d.status = ?",
-        };
-        conditions.text(status, filter.status.map(DeliveryStatus::label));
-        conditions.text("d.sink = ?", filter.sink.as_deref());
-        conditions.text("d.event = (SELECT seq FROM events WHERE event_id = ?)", filter.event_id.as_deref());
-        if let Some(after) = &filter.after {
-            let (event, sink) = (Argument::Integer(after.event), Argument::Text(Some(&after.sink)));
-            conditions.add("(d.event < ? OR (d.event = ? AND d.sink > ?))", [event.clone(), event, sink]);
-        }
-        let Conditions { text, mut arguments } = conditions;
+        let Conditions { text, mut arguments } = filter.conditions();
         arguments.push(probing_limit(filter.limit));
         let statement = numbered(&format!(
             "SELECT e.type, e.vat, a.activity_id, r.*, k.event, k.sink AS position_sink
@@ -148,13 +105,8 @@ impl Store {
              JOIN report_deliveries r ON r.event_id = e.event_id AND r.sink = k.sink
              ORDER BY k.event DESC, k.sink"
         ));
-        let table = self.list("listing deliveries", filter.is_dear(), statement, &arguments).await?;
-        Ok(slice(table, filter.limit, 2, filter.after.clone(), |cells| match cells {
-            [Cell::Integer(event), Cell::Text(sink)] => {
-                Some(DeliveryPosition { event: *event, sink: sink.clone() })
-            }
-            _ => None,
-        }))
+        let table = self.list("listing deliveries", filter.is_expensive(), statement, &arguments).await?;
+        Ok(filter.slice(table))
     }
 }
 
@@ -167,51 +119,25 @@ fn keys_of(filter: &ActivityFilter, limit: Argument<'static>) -> (String, Vec<Ar
     let (column, direction) = (filter.order.column(), filter.order.direction());
     let owned = |text: &str| Argument::Owned(Some(text.to_owned()));
     let mut conditions = Conditions::new();
-    let parts = filter.search.as_deref().map(folded).unwrap_or_default();
-    for part in parts.split_whitespace().take(MAX_PARTS) {
+    for part in filter.search_parts() {
         conditions.add(
             "EXISTS (SELECT 1 FROM search_texts s
                      WHERE s.registered_at = a.registered_at AND s.activity = a.id AND strpos(s.text, ?) > 0)",
-            [owned(part)],
+            [Argument::Owned(Some(part))],
         );
     }
     match filter.states.as_slice() {
         [] => {}
-        // By itself the one state is found in the index in the order that is wanted.
+        // One state's activities are in the wanted order in its index.
         [state] => conditions.add("a.state = ?", [owned(state.label())]),
         _ => {
             conditions.add("a.state = ANY (string_to_array(?, ','))", [Argument::Owned(Some(joined(filter)))])
         }
     }
-    if let Some(vat) = &filter.vat {
-        conditions.add("a.vat_id = (SELECT id FROM vats WHERE vat = ?)", [owned(vat.as_str())]);
-    }
-    if let Some(owner) = filter.owner {
-        conditions.add("a.next_step_owner = ?", [owned(owner.label())]);
-    }
     if let Some(rule) = &filter.rule {
         conditions.add("a.id IN (SELECT activity FROM check_errors WHERE rule = ?)", [owned(rule)]);
     }
-    if let Some(device_id) = &filter.device_id {
-        conditions.add("a.device_id = ?", [owned(device_id)]);
-    }
-    if let Some(reference) = &filter.reference {
-        conditions.add("a.reference = ?", [owned(reference)]);
-    }
-    conditions.span("a.registered_at >= ?", "a.registered_at < ?", filter.registered);
-    conditions.span("a.concluded_at >= ?", "a.concluded_at < ?", filter.concluded);
-    if let Some(after) = filter.after {
-        let condition = match filter.order {
-            ActivityOrder::LatestAdded => "(a.registered_at, a.id) < (?, ?)",
-            ActivityOrder::FirstAdded => "(a.registered_at, a.id) > (?, ?)",
-            ActivityOrder::LatestEnded => "(a.concluded_at, a.id) < (?, ?)",
-            ActivityOrder::FirstEnded => "(a.concluded_at, a.id) > (?, ?)",
-        };
-        conditions.add(condition, [Argument::Integer(after.at), Argument::Integer(after.activity)]);
-    }
-    if filter.order.is_by_end() {
-        conditions.add("a.concluded_at IS NOT NULL", []);
-    }
+    filter.add_plain_conditions(&mut conditions);
     let Conditions { text, mut arguments } = conditions;
     arguments.push(limit);
     let statement = format!(

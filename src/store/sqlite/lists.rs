@@ -1,44 +1,36 @@
-//! Lists in slices.
+//! Lists in slices: the statements, with the conditions that SQLite needs to find rows by the right index.
 
 use sqlx::AssertSqlSafe;
 
 use super::error::StoreError;
 use super::{Store, as_json};
-use crate::domain::activity::{State, Vat};
+use crate::domain::activity::State;
 use crate::store::lists::{
     ActivityFilter, ActivityOrder, ActivityPosition, Conditions, DeliveryFilter, DeliveryPosition,
-    DeliveryStatus, EventFilter, EventPosition, MAX_COUNTED, MAX_LOOKED_UP, MAX_PARTS, MAX_SLICE_BYTES,
-    Slice, Total, probing_limit, slice, slice_of_events,
+    EventFilter, EventPosition, MAX_COUNTED, MAX_LOOKED_UP, MAX_SLICE_BYTES, Slice, Total, probing_limit,
 };
 use crate::store::read::{Argument, Cell, Table};
-use crate::words::folded;
 
-/// How the activities of a filter are found.
+/// How the activities of a filter are found; SQLite's planner would choose worse.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Way {
-    /// All search texts `s` are walked through, and the activity of each that fits is looked at.
+    /// All search texts `s` are read in their order, and then the activity of each match.
     walks_texts: bool,
-    /// So few have the rule that they are looked up by it.
+    /// Activities are looked up by their rule, since few have it.
     rule_is_rare: bool,
-    /// States of so many activities that looking one up would find too many to sort.
-    frequent: Vec<State>,
-    /// All that the search finds, where that is few, as a JSON array.
-    named: Option<String>,
+    /// States with so many activities that all of one state would be too many to sort.
+    frequent_states: Vec<State>,
+    /// The keys of all activities that the search finds, as a JSON array, if they are few.
+    found: Option<String>,
 }
 
-/// The parts of names that a filter looks for.
-fn parts(filter: &ActivityFilter) -> Vec<String> {
-    let folded = filter.search.as_deref().map(folded).unwrap_or_default();
-    folded.split_whitespace().take(MAX_PARTS).map(str::to_owned).collect()
-}
-
-/// What a filter asks of each activity `a`, of `state` where there is one, and of its search text `s` where those are walked.
+/// What a filter asks of each activity `a`, of `state` if given, and of its search text `s` if those are read first.
 fn conditions(filter: &ActivityFilter, state: Option<State>, way: &Way) -> Conditions<'static> {
     let owned = |text: &str| Argument::Owned(Some(text.to_owned()));
     let mut conditions = Conditions::new();
-    let looked_for = if way.named.is_some() { Vec::new() } else { parts(filter) };
-    if let Some(named) = &way.named {
-        conditions.add("a.id IN (SELECT value FROM json_each(?))", [owned(named)]);
+    let looked_for = if way.found.is_some() { Vec::new() } else { filter.search_parts() };
+    if let Some(found) = &way.found {
+        conditions.add("a.id IN (SELECT value FROM json_each(?))", [owned(found)]);
     }
     for part in &looked_for {
         let condition = match way.walks_texts {
@@ -51,15 +43,9 @@ fn conditions(filter: &ActivityFilter, state: Option<State>, way: &Way) -> Condi
         conditions.add(condition, [owned(part)]);
     }
     if let Some(state) = state {
-        // The plus keeps the state's index out of it.
-        let condition = if way.frequent.contains(&state) { "+a.state = ?" } else { "a.state = ?" };
+        // The plus keeps SQLite from using the state's index.
+        let condition = if way.frequent_states.contains(&state) { "+a.state = ?" } else { "a.state = ?" };
         conditions.add(condition, [owned(state.label())]);
-    }
-    if let Some(vat) = &filter.vat {
-        conditions.add("a.vat_id = (SELECT id FROM vats WHERE vat = ?)", [owned(vat.as_str())]);
-    }
-    if let Some(owner) = filter.owner {
-        conditions.add("a.next_step_owner = ?", [owned(owner.label())]);
     }
     if let Some(rule) = &filter.rule {
         let condition = match way.rule_is_rare {
@@ -68,26 +54,9 @@ fn conditions(filter: &ActivityFilter, state: Option<State>, way: &Way) -> Condi
         };
         conditions.add(condition, [owned(rule)]);
     }
-    if let Some(device_id) = &filter.device_id {
-        conditions.add("a.device_id = ?", [owned(device_id)]);
-    }
-    if let Some(reference) = &filter.reference {
-        conditions.add("a.reference = ?", [owned(reference)]);
-    }
-    conditions.span("a.registered_at >= ?", "a.registered_at < ?", filter.registered);
     if way.walks_texts {
         conditions.span("s.registered_at >= ?", "s.registered_at < ?", filter.registered);
-    }
-    conditions.span("a.concluded_at >= ?", "a.concluded_at < ?", filter.concluded);
-    if let Some(after) = filter.after {
-        let condition = match filter.order {
-            ActivityOrder::LatestAdded => "(a.registered_at, a.id) < (?, ?)",
-            ActivityOrder::FirstAdded => "(a.registered_at, a.id) > (?, ?)",
-            ActivityOrder::LatestEnded => "(a.concluded_at, a.id) < (?, ?)",
-            ActivityOrder::FirstEnded => "(a.concluded_at, a.id) > (?, ?)",
-        };
-        conditions.add(condition, [Argument::Integer(after.at), Argument::Integer(after.activity)]);
-        if way.walks_texts {
+        if let Some(after) = filter.after {
             let condition = match filter.order {
                 ActivityOrder::FirstAdded | ActivityOrder::FirstEnded => "s.registered_at >= ?",
                 ActivityOrder::LatestAdded | ActivityOrder::LatestEnded => "s.registered_at <= ?",
@@ -95,9 +64,7 @@ fn conditions(filter: &ActivityFilter, state: Option<State>, way: &Way) -> Condi
             conditions.add(condition, [Argument::Integer(after.at)]);
         }
     }
-    if filter.order.is_by_end() {
-        conditions.add("a.concluded_at IS NOT NULL", []);
-    }
+    filter.add_plain_conditions(&mut conditions);
     conditions
 }
 
@@ -110,7 +77,7 @@ impl Store {
     /// Rows of `report_activities` in the order asked for.
     ///
     /// # Errors
-    /// [`StoreError::TooSlow`] where a search takes longer than anybody waits; otherwise only those of the database.
+    /// [`StoreError::TooSlow`] if a search takes too long; otherwise only those of the database.
     pub async fn list_activities(
         &self,
         filter: &ActivityFilter,
@@ -125,27 +92,17 @@ impl Store {
              CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
              ORDER BY a.{column} {direction}, k.id {direction}"
         );
-        let table = self.list("listing activities", filter.is_dear(), statement, &arguments).await?;
-        Ok(slice(table, filter.limit, 2, filter.after, |cells| match cells {
-            [Cell::Integer(at), Cell::Integer(activity)] => {
-                Some(ActivityPosition { at: *at, activity: *activity })
-            }
-            _ => None,
-        }))
+        let table = self.list("listing activities", filter.is_expensive(), statement, &arguments).await?;
+        Ok(filter.slice(table))
     }
 
-    /// How many activities a filter lets through, whatever its limit and where it goes on.
+    /// How many activities match a filter, ignoring its limit and position.
     ///
     /// # Errors
     /// As [`Store::list_activities`].
     pub async fn count_activities(&self, filter: &ActivityFilter) -> Result<Total, StoreError> {
         let everything = ActivityFilter { after: None, limit: None, ..filter.clone() };
-        let is_tallied = ActivityFilter {
-            states: filter.states.clone(),
-            vat: filter.vat.clone(),
-            ..ActivityFilter::default()
-        } == everything;
-        let (statement, arguments, is_bounded) = if is_tallied {
+        let (statement, arguments, is_bounded) = if filter.is_tallied() {
             let states = states_as_json(&filter.states)?;
             let statement = "SELECT coalesce(sum(n), 0) FROM tally_states
                  WHERE (?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))
@@ -153,17 +110,13 @@ impl Store {
             let vat = filter.vat.as_ref().map(|vat| vat.to_string());
             (statement.to_owned(), vec![Argument::Owned(Some(states)), Argument::Owned(vat)], false)
         } else {
-            let limit = Argument::Integer(i64::try_from(MAX_COUNTED).unwrap_or(i64::MAX) + 1);
-            // In the order in which they are found soonest.
+            let limit = probing_limit(Some(MAX_COUNTED));
+            // The order that is found soonest, since it does not matter here.
             let (keys, arguments) = self.keys_of(&everything, ActivityOrder::LatestAdded, limit).await?;
             (format!("SELECT count(*) FROM ({keys})"), arguments, true)
         };
         let table = self.list("counting activities", is_bounded, statement, &arguments).await?;
-        let n = match table.rows.first().and_then(|row| row.first()) {
-            Some(Cell::Integer(n)) => u64::try_from(*n).unwrap_or(0),
-            _ => 0,
-        };
-        Ok(if is_bounded && n > MAX_COUNTED { Total::MoreThan(MAX_COUNTED) } else { Total::Exactly(n) })
+        Ok(Total::of(&table, is_bounded))
     }
 
     /// How the activities of a filter are best found in an order.
@@ -172,23 +125,23 @@ impl Store {
         if let Some(rule) = &filter.rule {
             way.rule_is_rare = self.activities_with(rule).await? <= MAX_LOOKED_UP;
         }
-        // With a VAT that VAT's activities are walked through.
+        // A VAT's activities are found by its index and checked one by one.
         if filter.vat.is_some() || way.rule_is_rare {
             return Ok(way);
         }
-        // A search alone is a walk through what is searched in, which has the order of registration.
+        // Search texts are stored in the order of registration.
         way.walks_texts = filter.search.is_some() && !order.is_by_end();
         if order.is_by_end() {
-            way.frequent = self.frequent(&filter.states).await?;
+            way.frequent_states = self.frequent_states(&filter.states).await?;
             if filter.search.is_some() {
-                way.named = self.named(filter).await?;
+                way.found = self.few_found(filter).await?;
             }
         }
         Ok(way)
     }
 
-    /// Those of these states in which very many activities are.
-    async fn frequent(&self, states: &[State]) -> Result<Vec<State>, StoreError> {
+    /// Those of these states that more than [`MAX_LOOKED_UP`] activities have.
+    async fn frequent_states(&self, states: &[State]) -> Result<Vec<State>, StoreError> {
         if states.is_empty() {
             return Ok(Vec::new());
         }
@@ -204,10 +157,10 @@ impl Store {
         Ok(labels.iter().filter_map(|label| State::from_label(label)).collect())
     }
 
-    /// The activities that a search finds, as a JSON array; `None`: they are many.
-    async fn named(&self, filter: &ActivityFilter) -> Result<Option<String>, StoreError> {
+    /// The keys of the activities that a search finds, as a JSON array; `None` if they are more than [`MAX_LOOKED_UP`].
+    async fn few_found(&self, filter: &ActivityFilter) -> Result<Option<String>, StoreError> {
         let mut conditions = Conditions::new();
-        for part in parts(filter) {
+        for part in filter.search_parts() {
             conditions.add("instr(s.text, ?) > 0", [Argument::Owned(Some(part))]);
         }
         conditions.span("s.registered_at >= ?", "s.registered_at < ?", filter.registered);
@@ -252,7 +205,7 @@ impl Store {
             let text = conditions.text;
             Ok(format!("SELECT a.id, a.{column} AS at_ms FROM {from} {text} ORDER BY {order} LIMIT ?"))
         };
-        // By itself each state is found in its index in the order that is wanted, so several are several walks.
+        // One state's activities are in the wanted order in its index, so each state is read by itself and the results merged.
         let keys = match filter.states.as_slice() {
             [] => one(None)?,
             [state] => one(Some(*state))?,
@@ -269,7 +222,7 @@ impl Store {
         Ok((keys, arguments))
     }
 
-    /// How many times activities have this rule, by check.
+    /// How many activities have this rule, counted once for each check that has it.
     async fn activities_with(&self, rule: &str) -> Result<i64, StoreError> {
         sqlx::query_scalar("SELECT coalesce(sum(n), 0) FROM tally_rules WHERE rule = ?1")
             .bind(rule)
@@ -278,15 +231,15 @@ impl Store {
             .map_err(StoreError::query("counting a rule"))
     }
 
-    /// Reads a list; one that may have to look at everything has its time and waits for its turn.
+    /// Reads a list. An expensive one waits for its turn, and has a time limit.
     async fn list(
         &self,
         operation: &'static str,
-        is_dear: bool,
+        is_expensive: bool,
         statement: String,
         arguments: &[Argument<'_>],
     ) -> Result<Table, StoreError> {
-        match is_dear {
+        match is_expensive {
             true => self.bounded_table(operation, AssertSqlSafe(statement), arguments).await,
             false => self.table(operation, AssertSqlSafe(statement), arguments).await,
         }
@@ -297,18 +250,7 @@ impl Store {
     /// # Errors
     /// Only those of the database.
     pub async fn list_events(&self, filter: &EventFilter) -> Result<Slice<EventPosition>, StoreError> {
-        let mut conditions = Conditions::new();
-        conditions.text("e.type = ?", filter.kind.as_deref());
-        conditions.text("e.vat = ?", filter.vat.as_ref().map(Vat::as_str));
-        conditions.text(
-            "e.activity IN (SELECT id FROM activities WHERE activity_id = ?)",
-            filter.activity_id.as_deref(),
-        );
-        conditions.span("e.occurred_at >= ?", "e.occurred_at < ?", filter.occurred);
-        if let Some(after) = filter.after {
-            conditions.add("e.seq > ?", [Argument::Integer(after.event)]);
-        }
-        let Conditions { text, mut arguments } = conditions;
+        let Conditions { text, mut arguments } = filter.conditions();
         arguments.push(probing_limit(filter.limit));
         let statement = format!(
             "SELECT r.*, k.seq, k.n_found
@@ -320,8 +262,8 @@ impl Store {
              WHERE k.n_before < {MAX_SLICE_BYTES}
              ORDER BY k.seq"
         );
-        let table = self.list("listing events", filter.is_dear(), statement, &arguments).await?;
-        Ok(slice_of_events(table, filter))
+        let table = self.list("listing events", filter.is_expensive(), statement, &arguments).await?;
+        Ok(filter.slice(table))
     }
 
     /// Rows of `report_deliveries` with their events' types, VATs and activities, the latest event first.
@@ -332,22 +274,7 @@ impl Store {
         &self,
         filter: &DeliveryFilter,
     ) -> Result<Slice<DeliveryPosition>, StoreError> {
-        let mut conditions = Conditions::new();
-        let status = match filter.status {
-            // For the index, which has what is still open alone.
-            Some(DeliveryStatus::Pending | DeliveryStatus::Dead) => {
-                "d.status <> 'delivered' AND d.status = ?"
-            }
-            _ => "d.status = ?",
-        };
-        conditions.text(status, filter.status.map(DeliveryStatus::label));
-        conditions.text("d.sink = ?", filter.sink.as_deref());
-        conditions.text("d.event = (SELECT seq FROM events WHERE event_id = ?)", filter.event_id.as_deref());
-        if let Some(after) = &filter.after {
-            let (event, sink) = (Argument::Integer(after.event), Argument::Text(Some(&after.sink)));
-            conditions.add("(d.event < ? OR (d.event = ? AND d.sink > ?))", [event.clone(), event, sink]);
-        }
-        let Conditions { text, mut arguments } = conditions;
+        let Conditions { text, mut arguments } = filter.conditions();
         arguments.push(probing_limit(filter.limit));
         let statement = format!(
             "SELECT e.type, e.vat, a.activity_id, r.*, k.event, k.sink AS position_sink
@@ -357,13 +284,8 @@ impl Store {
              CROSS JOIN report_deliveries r ON r.event_id = e.event_id AND r.sink = k.sink
              ORDER BY k.event DESC, k.sink"
         );
-        let table = self.list("listing deliveries", filter.is_dear(), statement, &arguments).await?;
-        Ok(slice(table, filter.limit, 2, filter.after.clone(), |cells| match cells {
-            [Cell::Integer(event), Cell::Text(sink)] => {
-                Some(DeliveryPosition { event: *event, sink: sink.clone() })
-            }
-            _ => None,
-        }))
+        let table = self.list("listing deliveries", filter.is_expensive(), statement, &arguments).await?;
+        Ok(filter.slice(table))
     }
 }
 
@@ -372,7 +294,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::activity::Registration;
+    use crate::domain::activity::{Registration, Vat};
     use crate::domain::serving::Serving;
     use crate::domain::time::Timestamp;
 
