@@ -119,10 +119,9 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
     let n_polls = activity.n_polls.saturating_add(u32::from(observation.is_some()));
     let (explanations, next_step) = if change.concludes {
         effect.findings.settle(&policy.catalogue);
-        (
-            effect.findings.explained(&policy.catalogue),
-            NextStep::on_conclusion(change.state, &effect.findings, withheld, &policy.catalogue),
-        )
+        let explanations = effect.findings.explained(&policy.catalogue);
+        let next_step = NextStep::on_conclusion(change.state, &effect.findings, &explanations, withheld);
+        (explanations, next_step)
     } else {
         (Vec::new(), None)
     };

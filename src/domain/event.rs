@@ -4,7 +4,7 @@
 //! that a crash swallowed say, gives the same id.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::activity::{Activity, State, Vat};
 use super::catalogue::{Explanation, Owner, Severity, Text};
 use super::certificate::{self, Certificate};
 use super::next_step::NextStep;
-use super::report::{CHECK_NAMES, Check, CheckOutcome, Findings, Report};
+use super::report::{CHECK_NAMES, Check, CheckOutcome, Explained, Findings, Report};
 use super::rules::RuleError;
 use super::text::{json_bytes, with_escaped_marks};
 use super::time::Timestamp;
@@ -325,19 +325,12 @@ struct ExplainedData<'a> {
     remedy: Option<&'a Text>,
 }
 
-/// What is known of each cause, to be looked up.
-struct Known<'a>(HashMap<(Option<&'a str>, Option<&'a str>), &'a Explanation>);
+/// Puts findings into an event, with what is known of each error.
+struct Told<'a>(Explained<'a>);
 
-impl<'a> Known<'a> {
-    fn of(explanations: &'a [Explanation]) -> Self {
-        let keyed = explanations
-            .iter()
-            .map(|explained| ((explained.rule.as_deref(), explained.variant.as_deref()), explained));
-        Self(keyed.collect())
-    }
-
+impl<'a> Told<'a> {
     fn explained(&self, error: &'a RuleError) -> ExplainedData<'a> {
-        let explained = self.0.get(&(error.rule.as_deref(), error.variant.as_deref()));
+        let explained = self.0.get(error);
         ExplainedData {
             severity: error.severity.unwrap_or(Severity::Unknown),
             owner: explained.map(|explained| explained.owner),
@@ -420,9 +413,9 @@ impl<'a> Known<'a> {
 impl<'a> Standing<'a> {
     fn data(&self) -> ActivityData<'a> {
         let Standing { activity, report, findings, explanations, .. } = *self;
-        let known = Known::of(explanations);
-        let (checks, checks_are_cut) = known.checks(findings);
-        let (errors, n_errors_cut) = known.listed(findings);
+        let told = Told(Explained::new(explanations));
+        let (checks, checks_are_cut) = told.checks(findings);
+        let (errors, n_errors_cut) = told.listed(findings);
         let error_count = errors.len() + n_errors_cut;
         ActivityData {
             vat: activity.vat.as_str(),
@@ -511,7 +504,7 @@ mod tests {
         let mut findings = findings.clone();
         findings.settle(&catalogue);
         let explanations = findings.explained(&catalogue);
-        let next_step = NextStep::on_conclusion(State::Failed, &findings, None, &catalogue);
+        let next_step = NextStep::on_conclusion(State::Failed, &findings, &explanations, None);
         let standing = Standing {
             activity: &activity,
             state: State::Failed,

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::activity::State;
-use super::catalogue::{Catalogue, Explanation, Family, OtpOf, Owner, Severity, Text};
-use super::report::{CheckOutcome, Findings};
+use super::catalogue::{Explanation, Family, OtpOf, Owner, Severity, Text};
+use super::report::{CheckOutcome, Explained, Findings};
 
 /// How many corrections a step names one by one.
 const MAX_CORRECTIONS: usize = 3;
@@ -51,18 +51,18 @@ impl NextStep {
         Self { kind, owner: None, text: Text::new(en, ar) }
     }
 
-    /// What follows from entering a state with these findings, which are settled; `None` where there is nothing to do.
-    /// `withheld` is why the activity could not be asked for, if it could not.
+    /// What to do after an activity entered a state with these findings, which are settled and explained; `None` if there is
+    /// nothing to do. `withheld` is why the activity could not be polled, if it could not.
     pub fn on_conclusion(
         state: State,
         findings: &Findings,
+        explanations: &[Explanation],
         withheld: Option<Withholding>,
-        catalogue: &Catalogue,
     ) -> Option<Self> {
         match state {
             State::Pending | State::InProgress | State::Succeeded | State::Cancelled => None,
-            State::Failed => Some(Self::after_failure(&Complaints::of(findings, catalogue))),
-            State::Rejected => Some(Self::after_refusal(&Complaints::of(findings, catalogue))),
+            State::Failed => Some(Self::after_failure(&Complaints::of(findings, explanations))),
+            State::Rejected => Some(Self::after_refusal(&Complaints::of(findings, explanations))),
             State::Expired => Some(match withheld {
                 None => Self::new(
                     "ask-cleartax",
@@ -181,7 +181,7 @@ impl NextStep {
     }
 
     /// A refusal that names a known error is about that; any other about the id.
-    fn after_refusal(complaints: &Complaints) -> Self {
+    fn after_refusal(complaints: &Complaints<'_>) -> Self {
         let leading = complaints.leading();
         if leading.iter().any(|complaint| complaint.explained.is_known) {
             return Self::about_errors(&leading, complaints);
@@ -197,7 +197,7 @@ impl NextStep {
         )
     }
 
-    fn after_failure(complaints: &Complaints) -> Self {
+    fn after_failure(complaints: &Complaints<'_>) -> Self {
         let mut step = Self::about_errors(&complaints.leading(), complaints);
         if complaints.all_checks_passed && !complaints.all.is_empty() {
             step.text.en.insert_str(0, "All compliance checks passed; the error came after them. ");
@@ -207,8 +207,8 @@ impl NextStep {
     }
 
     /// The customer's own data comes first: registering again with it corrected may fix the rest as well.
-    fn about_errors(leading: &[&Complaint], complaints: &Complaints) -> Self {
-        let own: Vec<&Complaint> = leading
+    fn about_errors(leading: &[&Complaint<'_>], complaints: &Complaints<'_>) -> Self {
+        let own: Vec<&Complaint<'_>> = leading
             .iter()
             .filter(|complaint| matches!(complaint.explained.owner, Owner::Registration | Owner::Device))
             .copied()
@@ -232,7 +232,7 @@ impl NextStep {
         Self::ticket(leading, complaints)
     }
 
-    fn ticket(leading: &[&Complaint], complaints: &Complaints) -> Self {
+    fn ticket(leading: &[&Complaint<'_>], complaints: &Complaints<'_>) -> Self {
         let is_known = leading.iter().any(|complaint| complaint.explained.is_known);
         let (en, ar) = if leading.is_empty() && !complaints.all.is_empty() {
             (
@@ -273,7 +273,7 @@ impl NextStep {
         step
     }
 
-    fn correct(own: &[&Complaint], others_remain: bool) -> Self {
+    fn correct(own: &[&Complaint<'_>], others_remain: bool) -> Self {
         // What certainly blocks leads, in the order of the findings.
         let mut own = own.to_vec();
         own.sort_by_key(|complaint| complaint.severity);
@@ -301,7 +301,7 @@ impl NextStep {
                 " صادر للرقم الضريبي نفسه من البيئة نفسها",
             ),
         };
-        let first = own.first().map(|complaint| &complaint.explained);
+        let first = own.first().map(|complaint| complaint.explained);
         let (mut en, mut ar) = if !corrects.is_empty() {
             let (named, more) = corrects.split_at(corrects.len().min(MAX_CORRECTIONS));
             let mut english: Vec<String> = named.iter().map(|thing| thing.en.clone()).collect();
@@ -355,7 +355,7 @@ impl NextStep {
     }
 
     /// Adds what the first errors want said besides, each once.
-    fn add_provisos(&mut self, leading: &[&Complaint]) {
+    fn add_provisos(&mut self, leading: &[&Complaint<'_>]) {
         let mut said: Vec<&Text> = Vec::new();
         let provisos = leading.iter().filter_map(|complaint| complaint.explained.proviso.as_ref());
         for proviso in provisos.take(MAX_CORRECTIONS) {
@@ -372,8 +372,8 @@ impl NextStep {
 
 /// A cause that an answer names, once however often it does.
 #[derive(Debug)]
-struct Complaint {
-    explained: Explanation,
+struct Complaint<'a> {
+    explained: &'a Explanation,
     /// The worst that it is said to be.
     severity: Severity,
     /// The check it is in first, counted from 0, or the listed error, counted on.
@@ -383,15 +383,16 @@ struct Complaint {
 
 /// All that an answer complains of.
 #[derive(Debug)]
-struct Complaints {
-    all: Vec<Complaint>,
+struct Complaints<'a> {
+    all: Vec<Complaint<'a>>,
     any_check_failed: bool,
     all_checks_passed: bool,
 }
 
-impl Complaints {
-    fn of(findings: &Findings, catalogue: &Catalogue) -> Self {
-        let mut all: Vec<Complaint> = Vec::new();
+impl<'a> Complaints<'a> {
+    fn of(findings: &'a Findings, explanations: &'a [Explanation]) -> Self {
+        let explained = Explained::new(explanations);
+        let mut all: Vec<Complaint<'_>> = Vec::new();
         let mut places: HashMap<(&Option<String>, &Option<String>), usize> = HashMap::new();
         let in_checks = findings
             .checks
@@ -410,8 +411,8 @@ impl Complaints {
             match known {
                 Some(complaint) => complaint.severity = complaint.severity.min(severity),
                 None => {
+                    let Some(explained) = explained.get(error) else { continue };
                     places.insert((&error.rule, &error.variant), all.len());
-                    let explained = catalogue.explain_error(error);
                     all.push(Complaint { explained, severity, place, is_listed });
                 }
             }
@@ -426,17 +427,17 @@ impl Complaints {
     }
 
     /// Those that a step follows from: never a warning, and nothing that only wraps or follows another error.
-    fn leading(&self) -> Vec<&Complaint> {
+    fn leading(&self) -> Vec<&Complaint<'_>> {
         let in_checks = self.all.iter().any(|complaint| !complaint.is_listed);
         // Beside checks, a listed error that nobody knows says only that there were errors.
-        let blocking: Vec<&Complaint> = self
+        let blocking: Vec<&Complaint<'_>> = self
             .all
             .iter()
             .filter(|complaint| complaint.severity != Severity::Warning)
             .filter(|complaint| complaint.explained.is_known || !complaint.is_listed || !in_checks)
             .collect();
         let is_specific =
-            |complaint: &Complaint| complaint.explained.is_known && !complaint.explained.is_general;
+            |complaint: &Complaint<'_>| complaint.explained.is_known && !complaint.explained.is_general;
         let known_at: HashSet<usize> = blocking
             .iter()
             .filter(|complaint| complaint.explained.is_known)
@@ -445,13 +446,14 @@ impl Complaints {
         let families: HashSet<Family> =
             blocking.iter().filter_map(|complaint| complaint.explained.family).collect();
         let any_specific = blocking.iter().any(|complaint| is_specific(complaint));
-        let gives_way = |complaint: &Complaint| {
-            let explained = &complaint.explained;
+        let gives_way = |complaint: &Complaint<'_>| {
+            let explained = complaint.explained;
             let wraps = !explained.is_known && explained.rule.is_some() && explained.family.is_none();
             (explained.is_general && any_specific) || (wraps && known_at.contains(&complaint.place))
         };
-        let follows =
-            |complaint: &Complaint| complaint.explained.behind.iter().any(|family| families.contains(family));
+        let follows = |complaint: &Complaint<'_>| {
+            complaint.explained.behind.iter().any(|family| families.contains(family))
+        };
         blocking.iter().filter(|complaint| !gives_way(complaint) && !follows(complaint)).copied().collect()
     }
 }

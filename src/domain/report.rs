@@ -5,7 +5,7 @@
 //! unreadable, so that nothing is concluded from it. Unknown keys are passed over.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -312,6 +312,23 @@ impl Findings {
             let check = self.checks.iter().find(|check| check.name == name)?;
             (check.outcome != CheckOutcome::NotReported).then_some((position, check))
         })
+    }
+}
+
+/// What [`Findings::explained`] gave, to be looked up by the error that it explains.
+pub(super) struct Explained<'a>(HashMap<(Option<&'a str>, Option<&'a str>), &'a Explanation>);
+
+impl<'a> Explained<'a> {
+    pub(super) fn new(explanations: &'a [Explanation]) -> Self {
+        let keyed = explanations
+            .iter()
+            .map(|explained| ((explained.rule.as_deref(), explained.variant.as_deref()), explained));
+        Self(keyed.collect())
+    }
+
+    /// What is known of an error; always something for an error of the same findings.
+    pub(super) fn get(&self, error: &'a RuleError) -> Option<&'a Explanation> {
+        self.0.get(&(error.rule.as_deref(), error.variant.as_deref())).copied()
     }
 }
 

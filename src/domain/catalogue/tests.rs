@@ -173,7 +173,7 @@ fn step(texts: &[&str]) -> NextStep {
     };
     let mut findings = Findings { checks: texts.iter().map(check).collect(), ..Findings::default() };
     findings.settle(&catalogue);
-    NextStep::on_conclusion(State::Failed, &findings, None, &catalogue).unwrap()
+    NextStep::on_conclusion(State::Failed, &findings, &findings.explained(&catalogue), None).unwrap()
 }
 
 #[test]
