@@ -167,6 +167,18 @@ impl Server {
         self.address
     }
 
+    /// An upstream that succeeds, fails or refuses by how an id begins (`good`, `bad`, `odd`), up to a hyphen. All others are
+    /// in progress.
+    pub async fn by_id() -> Self {
+        Self::start(|seen| match seen.activity_id().split('-').next().unwrap_or_default() {
+            "good" => Reply::succeeded(),
+            "bad" => Reply::failed(),
+            "odd" => Reply::refused(),
+            _ => Reply::in_progress(),
+        })
+        .await
+    }
+
     /// Answers differently from now on.
     pub fn answer(&self, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) {
         *self.handler.lock().unwrap() = Arc::new(handler);

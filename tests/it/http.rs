@@ -13,17 +13,6 @@ use crate::helpers::{
     Daemon, OTHER_VAT, Reply, Server, Setup, VAT, WEBHOOK_SECRET, eventually, http_client, webhook,
 };
 
-/// An upstream that answers by the beginning of the activity id.
-async fn upstream() -> Server {
-    Server::start(|seen| match seen.activity_id().split('-').next().unwrap() {
-        "good" => Reply::succeeded(),
-        "bad" => Reply::failed(),
-        "odd" => Reply::refused(),
-        _ => Reply::in_progress(),
-    })
-    .await
-}
-
 async fn get(daemon: &Daemon, path: &str) -> Response {
     http_client().get(daemon.url() + path).send().await.unwrap()
 }
@@ -51,7 +40,7 @@ async fn problem(response: Response) -> (u16, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_activity_is_registered_followed_cancelled_and_retried_over_http() {
-    let upstream = upstream().await;
+    let upstream = Server::by_id().await;
     let setup = Setup::new(&upstream.url(), "");
     let daemon = setup.start().await;
     let new = json!({"vat": VAT, "activity_id": "slow-1", "device_id": "till ٧", "reference": "PO-1"});
@@ -128,7 +117,7 @@ async fn a_vat_of_an_unusual_shape_is_taken_with_a_warning_that_names_the_rule()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poll_asked_for_comes_at_once() {
-    let upstream = upstream().await;
+    let upstream = Server::by_id().await;
     let schedule = "[schedule]\ninitial_interval = \"1h\"\nmax_interval = \"1h\"\n";
     let setup = Setup::with(&upstream.url(), schedule, "");
     setup.add(VAT, &["slow-1"]);
@@ -241,7 +230,7 @@ async fn what_cannot_be_used_is_refused_with_a_reason_and_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_of_two_vats_has_to_be_told_apart() {
-    let upstream = upstream().await;
+    let upstream = Server::by_id().await;
     let setup = Setup::new(&upstream.url(), "");
     setup.add(VAT, &["slow-1"]);
     setup.add(OTHER_VAT, &["slow-1"]);
@@ -275,7 +264,7 @@ async fn walk(daemon: &Daemon, path: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_come_in_slices_that_hold_each_row_once() {
-    let upstream = upstream().await;
+    let upstream = Server::by_id().await;
     let setup = Setup::new(&upstream.url(), "");
     let ids = |kind: &str, n: usize| (0..n).map(|n| format!("{kind}-{n}")).collect::<Vec<_>>();
     for (vat, kind, n) in [(VAT, "good", 12), (OTHER_VAT, "bad", 7), (VAT, "slow", 4)] {
@@ -334,7 +323,7 @@ async fn lists_come_in_slices_that_hold_each_row_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_sent_again_under_its_id() {
-    let (upstream, receiver) = (upstream().await, Server::start(|_| Reply::new(200, "")).await);
+    let (upstream, receiver) = (Server::by_id().await, Server::start(|_| Reply::new(200, "")).await);
     let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
     setup.add(VAT, &["good-1"]);
     let daemon = setup.start().await;
@@ -443,7 +432,7 @@ async fn every_series_of_a_closed_set_is_there_from_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_and_metrics_have_an_address_of_their_own() {
-    let (upstream, receiver) = (upstream().await, Server::start(|_| Reply::new(200, "")).await);
+    let (upstream, receiver) = (Server::by_id().await, Server::start(|_| Reply::new(200, "")).await);
     let more = format!(
         "{}[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"http-token\"\nmetrics_listen = \"127.0.0.1:0\"\n",
         webhook("erp", &receiver)
@@ -532,7 +521,7 @@ async fn clients_that_dawdle_are_cut_off_and_hold_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_description_names_every_operation_and_the_rows_as_they_are() {
-    let upstream = upstream().await;
+    let upstream = Server::by_id().await;
     let setup =
         Setup::new(&upstream.url(), &format!("[http]\nlisten = \"127.0.0.1:0\"\n# {WEBHOOK_SECRET}\n"));
     setup.add(VAT, &["bad-1"]);
@@ -605,7 +594,7 @@ async fn the_description_names_every_operation_and_the_rows_as_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_of_events_skips_nothing_after_everything_was_pruned() {
-    let upstream = upstream().await;
+    let upstream = Server::by_id().await;
     let setup = Setup::new(&upstream.url(), "[retention]\nconcluded_after = \"1ms\"\n");
     setup.add(VAT, &["good-1", "good-2", "good-3"]);
     let daemon = setup.start().await;

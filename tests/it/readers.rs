@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::helpers::{OTHER_VAT, Reply, Server, Setup, VAT, eventually};
+use crate::helpers::{OTHER_VAT, Server, Setup, VAT, eventually};
 
 /// Points in time with their digits made zeros, so that two runs read alike.
 fn timeless(text: &str) -> String {
@@ -52,13 +52,7 @@ fn printed(setup: &Setup, commands: &[&[&str]]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_printed_of_activities_reads_as_ever() {
-    let upstream = Server::start(|seen| match seen.activity_id() {
-        "good" => Reply::succeeded(),
-        "bad" => Reply::failed(),
-        "odd" => Reply::refused(),
-        _ => Reply::in_progress(),
-    })
-    .await;
+    let upstream = Server::by_id().await;
     let setup = Setup::new(&upstream.url(), "");
     setup.ok(&["add", "--vat", VAT, "--device-id", "till 1", "--reference", "PO-7", "bad"]);
     let daemon = setup.start().await;
@@ -124,9 +118,18 @@ fn the_help_of_every_command_reads_as_ever() {
         &["deliveries"],
         &["deliveries", "redeliver"],
         &["webhook"],
+        &["webhook", "test"],
+        &["webhook", "verify"],
         &["config"],
+        &["config", "check"],
+        &["config", "show"],
         &["health"],
         &["db"],
+        &["db", "adopt"],
+        &["db", "backup"],
+        &["db", "check"],
+        &["db", "copy"],
+        &["db", "prune"],
     ];
     let help: Vec<Vec<&str>> = commands.iter().map(|command| [command, &["--help"][..]].concat()).collect();
     let help: Vec<&[&str]> = help.iter().map(Vec::as_slice).collect();

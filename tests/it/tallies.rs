@@ -65,13 +65,7 @@ async fn assert_tallies_are_right(setup: &Setup, when: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_tallied_is_what_would_be_counted_through_conclusions_retries_redeliveries_and_pruning() {
-    let upstream = Server::start(|seen| match seen.activity_id().split('-').next().unwrap() {
-        "good" => Reply::succeeded(),
-        "bad" => Reply::failed(),
-        "odd" => Reply::refused(),
-        _ => Reply::in_progress(),
-    })
-    .await;
+    let upstream = Server::by_id().await;
     let receiver = Server::start(|_| Reply::new(410, "")).await;
     let retention = "[retention]\nconcluded_after = \"1ms\"\n";
     let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::helpers::{OTHER_VAT, Reply, Server, Setup, VAT, eventually};
+use crate::helpers::{OTHER_VAT, Server, Setup, VAT, eventually};
 
 /// Column names of a view.
 async fn columns(setup: &Setup, view: &str) -> String {
@@ -71,13 +71,7 @@ async fn the_views_have_the_promised_columns() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_views_tell_what_happened() {
-    let upstream = Server::start(|seen| match seen.activity_id() {
-        "good" => Reply::succeeded(),
-        "bad" => Reply::failed(),
-        "odd" => Reply::refused(),
-        _ => Reply::in_progress(),
-    })
-    .await;
+    let upstream = Server::by_id().await;
     let setup = Setup::new(&upstream.url(), "");
     setup.add(VAT, &["good", "bad", "odd"]);
     setup.add(OTHER_VAT, &["bad", "slow"]);
