@@ -1,13 +1,15 @@
-//! Looking after the database: checks, and forgetting what is old.
+//! Maintenance: checks, and pruning of what is old.
 
 use super::error::StoreError;
 use super::{Store, commit};
+use crate::domain::report::CheckOutcome;
 use crate::domain::time::Timestamp;
 
 /// Activities removed in one transaction, so that none holds other writers up for long.
 const PRUNE_BATCH: i64 = 500;
 
-/// Each tally, what it counts, and both as rows to compare.
+/// Each tally, and two queries that must give the same rows: what is kept, and what there is. `{passed}` stands for the
+/// outcome of a passed check.
 const TALLIES: [(&str, &str, &str); 4] = [
     (
         "tally_states",
@@ -26,7 +28,7 @@ const TALLIES: [(&str, &str, &str); 4] = [
         "SELECT c.vat_id || ' ' || c.position, c.outcome, count(*)
          FROM (SELECT a.vat_id, c.position, c.outcome FROM checks c JOIN activities a ON a.id = c.activity
                UNION ALL
-               SELECT a.vat_id, p.position, 'SUCCEEDED' FROM activities a
+               SELECT a.vat_id, p.position, '{passed}' FROM activities a
                JOIN check_names p ON (a.passed_checks >> p.position::int) & 1 = 1) c
          GROUP BY 1, 2",
     ),
@@ -38,8 +40,8 @@ const TALLIES: [(&str, &str, &str); 4] = [
 ];
 
 impl Store {
-    /// What can be checked from here: that what is kept in two places is the same in both. Whether the files are whole
-    /// the server's own `pg_amcheck` and `pg_checksums` say.
+    /// Checks that what is stored twice is the same in both places. Whether the files are whole can only be checked on
+    /// the server, by `pg_amcheck` and `pg_checksums`.
     pub async fn problems(&self) -> Result<Vec<String>, StoreError> {
         let checking = StoreError::query("checking the database");
         let mut problems = Vec::new();
@@ -49,6 +51,7 @@ impl Store {
             .await
             .map_err(checking)?;
         for (table, kept, counted) in TALLIES {
+            let counted = counted.replace("{passed}", CheckOutcome::Succeeded.label());
             let n: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
                 "SELECT count(*) FROM (({kept} EXCEPT {counted}) UNION ALL ({counted} EXCEPT {kept})) d"
             )))
@@ -72,7 +75,7 @@ impl Store {
         Ok(problems)
     }
 
-    /// Through the session of who holds the upkeep; a command's own transaction otherwise.
+    /// Writes through the session of the daemon that holds the upkeep, or in a command's own transaction.
     pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         match &self.session {
             Some(session) => {

@@ -1,6 +1,7 @@
-//! Counts that are kept rather than counted: added up in memory, and written once for a whole batch, in its transaction.
+//! Kept counts: what reports would otherwise have to count row by row. They are added up in memory and written once for
+//! a batch, in its transaction.
 //!
-//! Triggers count what is registered, pruned, or changed by hand, which is little at a time.
+//! Triggers keep them up to date for what is registered, pruned or changed by hand, which is little at a time.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +18,19 @@ use crate::store::record::PollRecord;
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 
-/// What a batch of decisions changes, by the keys of the tables. All of them stand where their activities were as claimed.
+/// By how much a batch of decisions changes each count, by the keys of the tables.
 #[derive(Debug, Default)]
 pub(super) struct Tallies<'a> {
     states: BTreeMap<(i64, &'static str), i64>,
     conclusions: BTreeMap<(i64, &'static str), i64>,
     durations: BTreeMap<(String, i64), i64>,
-    /// Passed checks that are no rows of `checks`, whose triggers count the others.
-    checks: BTreeMap<(i64, i64), i64>,
+    /// Passed checks. They are not rows of `checks`, whose triggers count the others.
+    checks: BTreeMap<(i64, i64, &'static str), i64>,
     devices: BTreeMap<(i64, &'a str), i64>,
 }
 
 impl<'a> Tallies<'a> {
-    /// Of decisions that count.
+    /// `polls` are those whose rows were still as claimed.
     pub fn of(polls: &[&'a PollRecord]) -> Self {
         let mut tallies = Self::default();
         for poll in polls {
@@ -62,8 +63,8 @@ impl<'a> Tallies<'a> {
             }
         }
         let reported = poll.decision.findings.iter().flat_map(Findings::reported_checks);
-        for (position, _) in reported.filter(|(_, check)| check.only_passed()) {
-            *self.checks.entry((vat_key, position)).or_default() += 1;
+        for (position, check) in reported.filter(|(_, check)| check.only_passed()) {
+            *self.checks.entry((vat_key, position, check.outcome.label())).or_default() += 1;
         }
     }
 
@@ -79,7 +80,7 @@ impl<'a> Tallies<'a> {
              SELECT value ->> '$[0][0]', value ->> '$[0][1]', value ->> 1 FROM json_each(?1) WHERE true
              ON CONFLICT (month, duration_ms) DO UPDATE SET n = n + excluded.n";
         let checks = "INSERT INTO tally_checks (vat_id, position, outcome, n)
-             SELECT value ->> '$[0][0]', value ->> '$[0][1]', 'SUCCEEDED', value ->> 1 FROM json_each(?1) WHERE true
+             SELECT value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]', value ->> 1 FROM json_each(?1) WHERE true
              ON CONFLICT (vat_id, position, outcome) DO UPDATE SET n = n + excluded.n";
         let devices = "UPDATE tally_devices SET n_succeeded = n_succeeded + (j.value ->> 1)
              FROM json_each(?1) j WHERE vat_id = j.value ->> '$[0][0]' AND device_id = j.value ->> '$[0][1]'";
@@ -103,7 +104,7 @@ async fn add<K: Serialize>(
     insert(connection, statement, as_json(&rows)?, "counting").await
 }
 
-/// Within a transaction, before an activity is watched again: takes it from where it is counted.
+/// Within a transaction, before an activity is watched again: takes it out of the counted conclusions.
 pub(super) async fn uncount_conclusion(
     connection: &mut SqliteConnection,
     key: i64,
