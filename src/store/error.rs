@@ -1,4 +1,4 @@
-//! What can go wrong with the database, in sentences that say what to do.
+//! Everything that can go wrong with the database, in sentences that say what to do.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -193,7 +193,7 @@ pub enum StoreError {
         /// The setting as SQLite reports it.
         setting: String,
     },
-    /// The file was taken away beneath the daemon.
+    /// The file was removed while the daemon ran.
     #[error(
         "database `{}` was removed or replaced while the daemon ran; what was recorded since is lost with it: put the \
          file back or restore a backup, remove what is left beside it under the same name with -wal and -shm, then start \
@@ -204,7 +204,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// Another file was copied over the database beneath the daemon.
+    /// Another file was copied over the database while the daemon ran.
     #[error(
         "database `{}` was overwritten while the daemon ran; nothing more was written to it, and what stood beside it, of the \
          database that was there before, is `{}-wal.overwritten` now: a start goes on with the file as it is; next time stop \
@@ -215,7 +215,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// What SQLite keeps beside the database was taken away beneath the daemon.
+    /// A file that SQLite keeps beside the database was removed while the daemon ran.
     #[error(
         "`{}` was removed or replaced while the daemon ran; what it held has been written to the database as far as \
          that goes: run `pcsid-watch db check`, then start again",
@@ -225,7 +225,7 @@ pub enum StoreError {
         /// The file beside the database.
         path: PathBuf,
     },
-    /// The server can't be reached, or lets this user not in.
+    /// The server can't be reached, or refuses this user.
     #[error("database `{address}` can't be reached{}", hint(.source))]
     Connect {
         /// The URL.
@@ -381,7 +381,7 @@ impl StoreError {
         }
     }
 
-    /// The one row that was found for an activity; none, or several of different VATs, are the errors that say so.
+    /// The one row found for an activity. None, or several of different VATs, is an error.
     ///
     /// # Errors
     /// [`StoreError::UnknownActivity`] or [`StoreError::AmbiguousActivity`].
@@ -422,7 +422,7 @@ impl StoreError {
         }
     }
 
-    /// Whether waiting may fix it: a lock, a disk, the connection. A row that breaks the schema's rules stays wrong.
+    /// Whether waiting may help: a lock, a full disk, the connection. A row that violates a constraint stays wrong.
     pub fn may_pass(&self) -> bool {
         match self {
             StoreError::Query { source, .. } => match source.as_database_error() {

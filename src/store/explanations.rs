@@ -1,4 +1,4 @@
-//! What is shown of an activity's end besides the views.
+//! Upstream's final answer, and the device's attempt before this one.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Why activities failed, in a row each.
+//! One row for each failed activity: its rules, the first error and the next step.
 
 use super::error::StoreError;
 use super::history::ActivityRow;

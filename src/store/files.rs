@@ -1,4 +1,4 @@
-//! What only a database that is a file has.
+//! The face for what only a database file has: its size on disk, and a copy of it.
 
 use std::path::Path;
 
@@ -20,15 +20,12 @@ pub struct Footprint {
 pub struct Files(pub(super) sqlite::Store);
 
 impl Files {
-    /// Asks the file system what the database takes up there; nothing where it can't say.
+    /// The database's sizes on disk; empty if the file system doesn't say.
     pub async fn footprints(&self) -> Vec<Footprint> {
         self.0.footprints().await
     }
 
     /// Writes a consistent copy of the database to a file that does not exist yet. Writers go on meanwhile.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.0.backup(to).await
     }

@@ -1,4 +1,4 @@
-//! Rows that are being worked on: claimed, and their record not committed yet.
+//! Rows in flight: claimed, and not recorded yet.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -24,12 +24,12 @@ impl InFlight {
         self.lock().len()
     }
 
-    /// Takes a row up; `false` where it was taken up already.
+    /// Adds a row; `false` if it is in flight already.
     pub fn insert(&self, key: i64) -> bool {
         self.lock().insert(key)
     }
 
-    /// Lets rows go and, if any was held, wakes the one that waits in [`InFlight::released`].
+    /// Removes rows and, if any was there, wakes the task that waits in [`InFlight::released`].
     pub fn release(&self, keys: impl IntoIterator<Item = i64>) {
         let mut held = self.lock();
         let n_held = held.len();
@@ -43,7 +43,7 @@ impl InFlight {
         }
     }
 
-    /// Waits until rows are let go. One waiter at a time; a release before the call counts.
+    /// Waits until rows are removed. One waiter at a time; a removal before the call counts.
     pub async fn released(&self) {
         self.released.notified().await;
     }

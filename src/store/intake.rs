@@ -1,4 +1,4 @@
-//! The face of those who order something.
+//! The face for orders: register, cancel, retry, poll now, redeliver, import.
 
 use super::activities::{ActivityRef, Ordered, RegisterOutcome, Retried};
 use super::certificates::ImportedCertificates;
@@ -78,8 +78,8 @@ impl Intake {
         on!(&self.0, store => store.retry(activity, base_url, initial_interval, now).await)
     }
 
-    /// Makes deliveries due again, with a new `retry_for`. Answers with how many. Many are taken in pieces, so that others
-    /// can write in between: an error may come after some of them.
+    /// Makes deliveries due again, with a new `retry_for`; returns how many. Many are changed in several transactions,
+    /// so that others can write in between: an error may come after some of them.
     ///
     /// # Errors
     /// [`StoreError::UnknownEvent`] where a named event has no such delivery.

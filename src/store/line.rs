@@ -1,7 +1,7 @@
-//! The line of searches: what people choose freely may cost as much as the whole database.
+//! The queue for searches: a search that a user chooses freely may cost as much as reading the whole database.
 //!
-//! Few run at the same time, few wait, and one that finds the line full is sent away at once, so that searches never take
-//! everything that others read with.
+//! Few run at the same time and few wait; further ones are refused at once. So searches never take all that others read
+//! with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Default for Line {
 }
 
 impl Line {
-    /// Waits for a turn, which lasts until what it answers with is dropped.
+    /// Waits for a turn, which lasts until the returned permits are dropped.
     ///
     /// # Errors
     /// [`StoreError::Crowded`] where too many wait, or for too long.

@@ -1,4 +1,4 @@
-//! A daemon's part in the work of a database.
+//! Which work a daemon holds, and what other processes did to the database.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,7 +20,7 @@ pub enum Piece {
     },
     /// The deliveries of a sink.
     Sink(String),
-    /// Forgetting what is old.
+    /// Pruning, and reminders of certificates.
     Upkeep,
 }
 
@@ -38,7 +38,7 @@ pub struct Wanted {
 pub enum Happening {
     /// It holds this piece from now on.
     Gained(Piece),
-    /// Another daemon is to have this piece: stop it, record what is under way, and free it.
+    /// Another daemon shall have this piece: stop working on it, record what is under way, and free it.
     Asked(Piece),
     /// Another process may have written something.
     Changed,
@@ -161,7 +161,7 @@ impl Member {
 }
 
 impl Wanted {
-    /// All in one piece for each sink, one for the upkeep and one for all credentials.
+    /// One piece for each sink, one for the upkeep and one for all credentials together.
     fn in_one(&self) -> impl Iterator<Item = Piece> {
         let polling = Piece::Polling { credentials: self.credentials.clone(), has_unserved: true };
         let sinks = self.sinks.iter().map(|sink| Piece::Sink(sink.clone()));

@@ -14,17 +14,21 @@
 //!
 //! # Where what is
 //!
-//! The files here have the types that callers see, and what both databases share; `sqlite` and `postgres` have the statements,
-//! one file for each family of tables, under the same names. `history` has a struct for each view that tells of one activity,
-//! `read` the views of `report`, `lists` filters and cursors, `record` what the recorder writes, `schedule` what is claimed.
+//! The files here have the types that callers see, and what both databases share. `sqlite` and `postgres` have the
+//! statements, under the same names, one file for each family of tables. What a function promises is documented at its
+//! face, not again in each database. `history` has a struct for each view of one activity, `read` the views of
+//! `report`, `lists` filters and cursors, `record` what the recorder writes, `schedule` what is claimed.
 //!
 //! # Rules
 //!
 //! - Only the store opens transactions, and none spans a network call.
-//! - A decision or delivery is written only where its row still has the revision that it was claimed with.
+//! - Every function that asks the database can fail as that does ([`StoreError::Query`], [`StoreError::Lost`],
+//!   [`StoreError::Damaged`]); `# Errors` names only what else can go wrong.
+//! - A decision or delivery is written only if its row still has the revision that it was claimed with.
 //! - A batch is a few statements, whatever its size.
-//! - A stored value that this program never writes is [`StoreError::Damaged`], named by its column, and never a default.
-//! - What people read has connections of its own, and what they search freely has a time limit.
+//! - A stored value that this program never writes is [`StoreError::Damaged`], named by its column, and never replaced by a
+//!   default.
+//! - What people read has connections of its own, and free searches have a time limit.
 //!
 //! # Rejected
 //!
@@ -32,7 +36,7 @@
 //! and `unnest`, triggers by row and by statement). A trait for the two databases: `on!` calls the same method of either, with
 //! neither boxed futures nor a second list of signatures. sqlx's macros: docs/DESIGN.md says why.
 //!
-//! Which database it is, and with that paths, locks and journals, is known in the module of each alone.
+//! Only the module of each database knows which one it is: paths, locks, journals.
 
 mod activities;
 mod address;
@@ -103,18 +107,18 @@ use crate::clock::Clock;
 use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
 
-/// What a command opens a database for that has to be there.
+/// What a command wants to do with a database that must exist already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Reading what it says.
     Read,
-    /// Looking at it as a whole, as a copy and a check do: an older schema will do.
+    /// Copying or checking all of it. An older schema is accepted.
     Inspect,
     /// Changing what is there.
     Change,
 }
 
-/// How long others have their turn to write between two transactions of one order.
+/// Pause between two transactions of one order, so that others can write.
 pub const TURN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// A table that was copied.
@@ -166,8 +170,8 @@ impl Store {
         Ok(Self { backend })
     }
 
-    /// Opens a database that is there, for a command. Nothing is created or migrated. Who only reads leaves nothing behind
-    /// and needs no right to write.
+    /// Opens an existing database for a command. Nothing is created or migrated. A command that only reads leaves no
+    /// files behind and needs no right to write.
     ///
     /// # Errors
     /// As [`Store::open`], and where there is no database, or one of an older version.
@@ -193,7 +197,7 @@ impl Store {
         on!(&self.backend, store => store.is_new())
     }
 
-    /// Whether a daemon runs on the database. Where a server does not say, one counts as running.
+    /// Whether a daemon runs on the database. If a server doesn't say, the answer is yes.
     pub async fn is_served(address: &Address) -> bool {
         match address {
             Address::Sqlite(path) => sqlite::Store::is_served(path),
@@ -202,8 +206,8 @@ impl Store {
         }
     }
 
-    /// Opens the database for a daemon. A file is kept from a second daemon for as long as this or a clone of it lives; a
-    /// server is looked at when the daemon joins.
+    /// Opens the database for a daemon. A file is locked against a second daemon for as long as this value or a clone
+    /// of it lives; a server is checked when the daemon joins.
     ///
     /// # Errors
     /// As [`Store::open`], and [`StoreError::InUse`] where another daemon runs on the file.
@@ -253,9 +257,6 @@ impl Store {
     }
 
     /// The time by which this database's work goes: a server's own, where it is one.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(crate::clock::wall_now()),
@@ -303,8 +304,8 @@ impl Store {
         Work::new(self.backend.clone())
     }
 
-    /// Copies this database, a file that no daemon works on, whole into an empty one on a server. Interrupted, it leaves
-    /// that one empty.
+    /// Copies this database, a file without a running daemon, into an empty database on a server. If it is interrupted,
+    /// the target stays empty.
     ///
     /// # Errors
     /// Where one of the two is of another kind, or the target is not empty.
@@ -331,7 +332,7 @@ impl Store {
         }
     }
 
-    /// Leaves a file that has been overwritten, without another byte written to it.
+    /// Abandons a file that has been overwritten: nothing more is written to it.
     pub fn leave_overwritten(&self) {
         match &self.backend {
             Backend::Sqlite(store) => store.leave_overwritten(),
@@ -357,7 +358,7 @@ impl fmt::Display for Store {
     }
 }
 
-/// Where one was expected to be there already, another place is named, or its volume is not mounted.
+/// If a database was expected there, the URL names another place or its volume is not mounted.
 fn warn_of_new(database: &dyn fmt::Display) {
     tracing::warn!(
         database = %database,

@@ -1,4 +1,4 @@
-//! The state of things at a glance: what the status page, the metrics and the service manager are told.
+//! The current state in a few numbers, for the status page, the metrics and the service manager.
 
 use std::collections::BTreeMap;
 

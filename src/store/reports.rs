@@ -1,4 +1,4 @@
-//! The face of those who read.
+//! The face for reading: reports, lists, the overview, one activity's history.
 
 use super::activities::ActivityRef;
 use super::certificates::{Ending, EndingCertificates};
@@ -25,30 +25,21 @@ pub struct Reports(pub(super) Backend);
 
 impl Reports {
     /// The rows of a view that belong to an activity; to each activity with its id where no VAT is named.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn rows_of(&self, view: ActivityView, activity: &ActivityRef) -> Result<Table, StoreError> {
         on!(&self.0, store => store.rows_of(view, activity).await)
     }
 
     /// The activities with this id, one for each VAT where no VAT is named.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn activities_named(&self, activity: &ActivityRef) -> Result<Vec<ActivityRow>, StoreError> {
         self.rows_of(ActivityView::Activity, activity).await?.read("report_activities")
     }
 
     /// A report of the command line, at most `limit` rows of it; and whether there are more.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
         on!(&self.0, store => store.report(report, limit).await)
     }
 
-    /// How many activities a filter lets through, whatever its limit and where it goes on.
+    /// How many activities match a filter, ignoring its limit and position.
     ///
     /// # Errors
     /// As [`Reports::list_activities`].
@@ -57,9 +48,6 @@ impl Reports {
     }
 
     /// Why these activities failed, in their order.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn failures(&self, activities: &[ActivityRow]) -> Result<Vec<Failure>, StoreError> {
         on!(&self.0, store => store.failures(activities).await)
     }
@@ -67,7 +55,7 @@ impl Reports {
     /// Rows of `report_activities` in the order asked for.
     ///
     /// # Errors
-    /// [`StoreError::TooSlow`] where a search takes longer than anybody waits; otherwise only those of the database.
+    /// [`StoreError::TooSlow`] if a search takes too long.
     pub async fn list_activities(
         &self,
         filter: &ActivityFilter,
@@ -76,17 +64,11 @@ impl Reports {
     }
 
     /// Rows of `report_events` in the order in which they were recorded.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn list_events(&self, filter: &EventFilter) -> Result<Slice<EventPosition>, StoreError> {
         on!(&self.0, store => store.list_events(filter).await)
     }
 
     /// Rows of `report_deliveries` with their events' types, VATs and activities, the latest event first.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn list_deliveries(
         &self,
         filter: &DeliveryFilter,
@@ -94,30 +76,24 @@ impl Reports {
         on!(&self.0, store => store.list_deliveries(filter).await)
     }
 
-    /// Reads the overview. It costs the same however many activities have concluded. A pause that ended before
-    /// `now` is none.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Reads the overview. Its cost does not grow with the concluded activities. A pause that ended before `now` is not
+    /// shown.
     pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
         on!(&self.0, store => store.overview(now).await)
     }
 
-    /// Reads the statistics. It costs the same however many activities there are.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Reads the statistics. Their cost does not grow with the activities.
     pub async fn statistics(&self, now: Timestamp, zone: &Zone) -> Result<Statistics, StoreError> {
         on!(&self.0, store => store.statistics(now, zone).await)
     }
 
-    /// The row of `report_activities` of this activity, with its `transitions`, `checks` (each with its `errors`), `errors`,
-    /// `events`, `deliveries` and `attempts` below it, and the device's `former_attempt`. A bounded number of each is read, of
-    /// what may go on for ever the latest.
+    /// The row of `report_activities` of this activity, with its `transitions`, `checks` (each with its `errors`),
+    /// `errors`, `events`, `deliveries` and `attempts` below it, and the device's `former_attempt`. A bounded number of
+    /// each is read; of those that can grow without end, the latest.
     ///
     /// # Errors
-    /// [`StoreError::UnknownActivity`] where there is none, [`StoreError::AmbiguousActivity`] where no VAT is named and there
-    /// are several; otherwise only those of the database.
+    /// [`StoreError::UnknownActivity`] if there is none, [`StoreError::AmbiguousActivity`] if there are several and no VAT is
+    /// named.
     pub async fn history(&self, wanted: &ActivityRef) -> Result<History, StoreError> {
         history::history(self, wanted).await
     }
@@ -125,40 +101,28 @@ impl Reports {
     /// The same of each activity with this id, one a VAT.
     ///
     /// # Errors
-    /// [`StoreError::UnknownActivity`] where there is none; otherwise only those of the database.
+    /// [`StoreError::UnknownActivity`] if there is none.
     pub async fn histories(&self, wanted: &ActivityRef) -> Result<Vec<History>, StoreError> {
         history::histories(self, wanted).await
     }
 
     /// Upstream's final answer about an activity of this VAT, where one concluded it.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn final_answer(&self, activity: &ActivityRef) -> Result<Option<FinalAnswer>, StoreError> {
         on!(&self.0, store => store.final_answer(activity).await)
     }
 
     /// What ends when, for people. Their clocks are `utc_offset_ms` ahead of UTC.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn ending(&self, now: Timestamp, utc_offset_ms: i64) -> Result<EndingCertificates, StoreError> {
         on!(&self.0, store => store.ending(now, utc_offset_ms).await)
     }
 
     /// The current certificates that end after this time, of one VAT or of all, for a calendar: a bounded number, the
     /// first to end first.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn calendar(&self, from: Timestamp, vat: Option<&Vat>) -> Result<Vec<Ending>, StoreError> {
         on!(&self.0, store => store.calendar(from, vat).await)
     }
 
     /// What is known of each of these devices: certificates that have not ended, and activities that are being watched.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn known_devices(
         &self,
         devices: &[Device],
@@ -168,9 +132,6 @@ impl Reports {
     }
 
     /// The upstream that this database belongs to; `None` before its first use.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn upstream(&self) -> Result<Option<String>, StoreError> {
         on!(&self.0, store => store.upstream().await)
     }

@@ -1,4 +1,4 @@
-//! What is due, as it is handed out.
+//! Claimed activities, and where a sweep goes on.
 
 use std::time::Duration;
 

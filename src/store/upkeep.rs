@@ -1,4 +1,4 @@
-//! The face of those who look after the database.
+//! The face for maintenance: checks, pruning, reminders, and the tie to one upstream.
 
 use super::certificates::Reminded;
 use super::error::StoreError;
@@ -14,37 +14,25 @@ use crate::domain::time::Timestamp;
 pub struct Upkeep(pub(super) Backend);
 
 impl Upkeep {
-    /// What is wrong with the database; nothing where it is whole.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// What is wrong with the database; empty if nothing is.
     pub async fn problems(&self) -> Result<Vec<String>, StoreError> {
         on!(&self.0, store => store.problems().await)
     }
 
     /// Removes the oldest activities that concluded before then, with all that belongs to them, and events of
-    /// credentials and VATs from before then; a bounded number at a time. Answers with how many; 0: none is left.
+    /// credentials and VATs from before then: a bounded number. Returns how many; 0 if none is left.
     ///
-    /// What is still to be delivered to a configured sink stays.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Whatever is still to be delivered to a configured sink stays.
     pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         on!(&self.0, store => store.prune(before).await)
     }
 
-    /// Whether the clock has been steady for long enough to tell what is old.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Whether the clock has been steady for long enough to judge what is old.
     pub async fn may_prune(&self, now: Timestamp) -> Result<bool, StoreError> {
         on!(&self.0, store => store.may_prune(now).await)
     }
 
-    /// When a daemon last was alive; `None` before its first run.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// When a daemon last noted that it lives; `None` before the first run.
     pub async fn last_beat(&self) -> Result<Option<Timestamp>, StoreError> {
         on!(&self.0, store => store.last_beat().await)
     }
@@ -58,51 +46,34 @@ impl Upkeep {
     }
 
     /// Gives this database to `base_url`, whomever it belonged to; answers with that one.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn adopt_upstream(&self, base_url: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
         on!(&self.0, store => store.adopt_upstream(base_url, now).await)
     }
 
-    /// Tells every rule that occurred, and every reason to wait, as this catalogue does.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Replaces the stored explanation of every rule that occurred, and of every reason to wait, by this catalogue's.
     pub async fn explain_anew(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
         on!(&self.0, store => store.explain_anew(catalogue).await)
     }
 
-    /// Notes which credential serves each known VAT. Answers with the first few VATs that none does, and how many
-    /// there are.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Stores which credential serves each known VAT. Returns the first few VATs that no credential serves, and their
+    /// number.
     pub async fn assign_credentials(&self, serving: &Serving) -> Result<(Vec<Vat>, u64), StoreError> {
         on!(&self.0, store => store.assign_credentials(serving).await)
     }
 
     /// Sinks that have undelivered events.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn sinks_with_pending_deliveries(&self) -> Result<Vec<String>, StoreError> {
         on!(&self.0, store => store.sinks_with_pending_deliveries().await)
     }
 
-    /// Counts the ends of certificates by these settings, where they were counted by others, and has every current one
-    /// looked at again. What was said stays said, unless the end itself moves.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Recalculates the ends of certificates if they were stored under other settings, and has every current one
+    /// checked again. A reminder that was sent is not sent again unless the end itself moves.
     pub async fn follow_renewal(&self, renewal: &Renewal) -> Result<(), StoreError> {
         on!(&self.0, store => store.follow_renewal(renewal).await)
     }
 
-    /// Stores the reminders and ends that are due, with what was said, for a bounded number of certificates.
-    ///
-    /// # Errors
-    /// Only those of the database; then nothing was stored.
+    /// Stores the events of reminders and ends that are due, for a bounded number of certificates, and notes with each
+    /// certificate what was announced.
     pub async fn remind(&self, renewal: &Renewal, now: Timestamp) -> Result<Reminded, StoreError> {
         on!(&self.0, store => store.remind(renewal, now).await)
     }

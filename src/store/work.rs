@@ -1,7 +1,7 @@
-//! The face of the daemon that holds the database: claims, and records of their results.
+//! The face of a daemon that holds work: claims, and records of their results.
 //!
-//! A claim writes nothing. What is out, claimed and not recorded yet, is kept here in memory, and a claim never hands
-//! out what is out. Recording lets it go.
+//! A claim writes nothing. What is claimed and not recorded yet is *out*: kept here in memory, and not handed out by
+//! another claim until it is recorded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,7 +21,7 @@ use crate::domain::turns::{Found, Wanted};
 #[derive(Debug, Clone)]
 pub struct Work {
     backend: Backend,
-    /// What is out, by who works on it.
+    /// What is out, for the schedule and for each sink.
     out: Arc<Mutex<Out>>,
 }
 
@@ -69,17 +69,18 @@ impl Work {
         Polls { backend: self.backend.clone(), out, mine: Arc::new((credentials.to_vec(), has_unserved)) }
     }
 
-    /// Pruning, for who holds the upkeep.
+    /// Pruning, for the daemon that holds the upkeep.
     pub fn upkeep(&self) -> Upkeep {
         Upkeep(self.backend.clone())
     }
 
-    /// Writes all of these in one transaction, in their order as far as it matters, and lets what they are about go.
+    /// Writes all of these in one transaction, in their order where it matters. What they are about is no longer out
+    /// afterwards.
     ///
     /// A decision counts only where its row is as it was when claimed: a cancel or retry in between wins.
     ///
     /// # Errors
-    /// Only those of the database; then nothing was written or let go, and the same batch may be tried again.
+    /// After an error nothing was written and everything is still out; the same batch may be tried again.
     pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
         let recorded = on!(&self.backend, store => store.record(batch).await)?;
         let out = self.out();
@@ -99,26 +100,17 @@ impl Work {
     }
 
     /// The gates that are held or paused.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn gates(&self) -> Result<Vec<StoredGate>, StoreError> {
         on!(&self.backend, store => store.gates().await)
     }
 
-    /// Pulls in what lies further ahead than anything is ever planned, as a row that a command wrote under a
-    /// wrong clock does: polls beyond `now` + `horizon`, and ages that have not begun yet.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Brings back what lies further ahead than anything is ever planned: polls beyond `now` + `horizon`, and ages that
+    /// have not begun yet. A command under a wrong clock writes such rows.
     pub async fn pull_in(&self, now: Timestamp, horizon: Duration) -> Result<u64, StoreError> {
         on!(&self.backend, store => store.pull_in(now, horizon).await)
     }
 
     /// When each credential was last used for a request, as far as is noted.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn last_requests(&self) -> Result<HashMap<String, Timestamp>, StoreError> {
         on!(&self.backend, store => store.last_requests().await)
     }
@@ -138,21 +130,14 @@ impl Polls {
         }
     }
 
-    /// What the schedule has of each of these, in their order. Nothing of it is out.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// What the schedule has for each of these, in their order, without what is out.
     pub async fn look(&self, wanted: &[Wanted], now: Timestamp) -> Result<Vec<Found<Claimed>>, StoreError> {
-        let out = self.out.keys();
-        on!(&self.backend, store => store.look(wanted, &out, now).await)
+        on!(&self.backend, store => store.look(wanted, self.out.keys(), now).await)
     }
 
-    /// Activities that are old enough to stall or expire though they may not be asked for: those of held VATs, of VATs
-    /// that no credential serves, and of `closed_credentials`, without what is out. A bounded number is read from where
-    /// `sweep` has come to; after the last comes the oldest again.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Activities that are old enough to stall or expire but may not be polled: those of held VATs, of VATs that no
+    /// credential serves, and of `closed_credentials`, without what is out. Reads a bounded number from where `sweep`
+    /// stopped, and begins again after the last.
     pub async fn overdue(
         &self,
         sweep: &mut Sweep,
@@ -174,13 +159,12 @@ impl Polls {
         }
     }
 
-    /// Takes an activity up that was found: it is out until it is recorded or put back. `false` where it was out
-    /// already.
+    /// Takes a found activity: it is out until it is recorded or put back. `false` if it was out already.
     pub fn take_up(&self, claimed: &Claimed) -> bool {
         self.out.insert(claimed.key)
     }
 
-    /// Takes back what was taken up and is not going to be recorded.
+    /// Puts back what was taken and will not be recorded.
     pub fn put_back(&self, claimed: impl IntoIterator<Item = Claimed>) {
         self.out.release(claimed.into_iter().map(|claimed| claimed.key));
     }
@@ -197,10 +181,7 @@ impl Polls {
 }
 
 impl Deliveries {
-    /// The sink's due deliveries, the longest due first, without what is out. All of them are out from now on.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// The sink's due deliveries, the longest due first, without what is out. From now on they are out.
     pub async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let out = self.out.keys();
         let claimed =
@@ -211,7 +192,7 @@ impl Deliveries {
         Ok(claimed)
     }
 
-    /// Takes back what was claimed and is not going to be recorded.
+    /// Puts back what was claimed and will not be recorded.
     pub fn put_back(&self, deliveries: impl IntoIterator<Item = ClaimedDelivery>) {
         self.out.release(deliveries.into_iter().map(|delivery| delivery.event_key));
     }
@@ -222,19 +203,13 @@ impl Deliveries {
     }
 
     /// When the next delivery is due, without what is out.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn next_at(&self) -> Result<Option<Timestamp>, StoreError> {
         let out = self.out.keys();
         on!(&self.backend, store => store.next_delivery_at(&self.sink, &out).await)
     }
 
-    /// Gives up deliveries that were tried in vain since before `tried_before`, however few tries a sink
-    /// that is down gets. Answers with how many.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Marks deliveries as dead that have failed since before `tried_before`, even if they had few tries because the
+    /// sink is down. Returns how many.
     pub async fn give_up(&self, tried_before: Timestamp) -> Result<u64, StoreError> {
         let mut n_dead = 0;
         loop {

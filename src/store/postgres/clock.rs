@@ -7,14 +7,13 @@ use super::schedule::refresh_all_due;
 use super::{Store, millis};
 use crate::domain::time::Timestamp;
 
-/// A jump ahead beyond this makes pruning pause; see SQLite's.
+/// A jump ahead beyond this makes pruning pause, as on SQLite.
 const SUSPICIOUS_JUMP: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long nothing is pruned after the clock jumped ahead: time enough to notice a wrong one.
 const PRUNE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The last sign of life that is nearer to the time after a jump than this tells that another daemon has moved the
-/// schedule already.
+/// If the last sign of life is this near to the time after a jump, another daemon has already moved the schedule.
 const FOLLOWED_MS: i64 = 30_000;
 
 /// The time on the server, in milliseconds.
@@ -87,8 +86,8 @@ pub(super) async fn beat(connection: &mut PgConnection, now: Timestamp) -> Resul
 /// Within a transaction that has the writers' lock: moves all that is planned, and all that ages count from, by
 /// `delta_ms`, as on SQLite; unless another daemon has done so for the same jump. `now` is the time after the jump.
 ///
-/// What a daemon has decided by the time before the jump counts no more: the count of jumps goes up, and every daemon
-/// that finds it another one than it knows starts over.
+/// Decisions made by the time before the jump no longer count: the number of jumps is raised, and every daemon that
+/// finds it changed starts over.
 pub(super) async fn shift(
     connection: &mut PgConnection,
     delta_ms: i64,

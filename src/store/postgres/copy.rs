@@ -76,7 +76,7 @@ pub async fn copy(from: &sqlite::Store, to: &Store) -> Result<Vec<CopiedTable>, 
     require_empty(to, &tables, &mut transaction).await?;
     let mut copied = Vec::new();
     for table in &tables {
-        // What triggers keep comes along as it is.
+        // Triggers are off: what they maintain is copied as it is.
         let statement = format!("ALTER TABLE {} DISABLE TRIGGER USER", table.name);
         execute(&mut transaction, statement).await?;
         let (n_rows, checksum) = copy_table(from, &mut transaction, table).await?;
@@ -185,7 +185,7 @@ async fn tables(from: &sqlite::Store, connection: &mut PgConnection) -> Result<V
     Ok(ordered)
 }
 
-/// What the migrations themselves put there makes way for the source's; anything else is somebody's.
+/// Rows that the migrations themselves inserted are deleted; any other row means that the target is in use.
 async fn require_empty(
     to: &Store,
     tables: &[Table],
@@ -215,7 +215,7 @@ async fn execute(connection: &mut PgConnection, statement: String) -> Result<(),
     Ok(())
 }
 
-/// Answers with how many rows there are, and what they come to.
+/// Returns the number of rows and their checksum.
 async fn copy_table(
     from: &sqlite::Store,
     connection: &mut PgConnection,
@@ -316,7 +316,7 @@ fn as_integer(cell: &Cell) -> Option<i64> {
     }
 }
 
-/// What rows come to in their order.
+/// A checksum over rows, in their order.
 #[derive(Default)]
 struct Checksum {
     hash: Sha256,

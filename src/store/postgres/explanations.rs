@@ -17,7 +17,7 @@ use crate::store::schedule::stored_state;
 impl Store {
     pub async fn explain_anew(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        // What was told of causes that this catalogue does not have, it has to be told of their rules.
+        // Explanations of causes that this catalogue doesn't know are replaced by those of their rules.
         let causes: Vec<(String, String)> = sqlx::query_as(
             "SELECT rule, '' FROM tally_rules UNION SELECT rule, '' FROM tally_listed_rules
              UNION SELECT rule, variant FROM explanations UNION SELECT rule, '' FROM explanations
@@ -122,7 +122,7 @@ impl Store {
     }
 }
 
-/// Within a transaction: writes what is known of these rules, where it is news.
+/// Within a transaction: stores these explanations, unless they are stored already.
 pub(super) async fn write_explanations<'a>(
     connection: &mut PgConnection,
     explanations: impl Iterator<Item = &'a Explanation>,

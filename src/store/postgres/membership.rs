@@ -3,9 +3,9 @@
 //! Work comes in pieces. A daemon that holds one has a session lock on it, taken by its [`Session`]. Each daemon takes
 //! its share and gives back what is beyond it.
 //!
-//! A daemon that is frozen keeps its connection, and with it its locks. So each gives a sign of life every two seconds.
-//! A daemon that finds another's missing for ten ends that one's connection, by the server, before it takes over. A
-//! daemon that could not give its own for eight stops claiming and sending by itself.
+//! A frozen daemon keeps its connection, and with it its locks. So each daemon writes a sign of life every two seconds.
+//! One that finds another's sign of life older than ten seconds has the server end that daemon's connection, and only
+//! then takes over. A daemon that could not write its own for eight seconds stops claiming and sending.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,14 +27,14 @@ use crate::store::member::{Happening, Piece, Wanted};
 /// How often a daemon gives a sign of life, and reads the others'.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Without another's sign of life for so long its connection is ended.
+/// Another daemon's connection is ended when its sign of life is older than this.
 const DEAD_AFTER_MS: i64 = 10_000;
 
 /// A clock that differs by more has jumped.
 const JUMP_MS: i64 = 30_000;
 
-/// Signs of life that a new daemon waits before it notes the time, where others are there: a clock that has jumped is to
-/// be noticed by those who knew the time before.
+/// How many signs of life a new daemon waits before it stores the time, if there are other daemons: only those that
+/// knew the time before can notice that the clock has jumped.
 const QUIET_TICKS: u32 = 3;
 
 /// What others are told when pieces are free or a daemon has come or gone.
@@ -51,7 +51,7 @@ pub struct Membership {
     clock: Arc<Clock>,
     /// The key of our row in `replicas`.
     replica: i64,
-    /// What we are configured for, by key.
+    /// The pieces that this daemon is configured for, by key.
     wanted: BTreeMap<i32, Piece>,
     held: BTreeSet<i32>,
     /// Asked back, and not freed yet.
@@ -205,7 +205,7 @@ impl Membership {
                 self.happened.push_back(Happening::Changed);
                 Ok(())
             }
-            // What this daemon itself has written its recorder tells.
+            // Events of this daemon are announced by its own recorder.
             Some(Signal::Events { backend_pid }) => {
                 if i64::from(backend_pid) != i64::from(self.session.backend_pid()) {
                     self.happened.push_back(Happening::Events);
@@ -221,7 +221,7 @@ impl Membership {
         self.happened.drain(..).collect()
     }
 
-    /// Gives a sign of life, looks after the others, and takes or gives back what is to be shared.
+    /// Writes a sign of life, checks the others', and takes or gives back pieces.
     async fn tick(&mut self) -> Result<(), StoreError> {
         let began_at = Instant::now();
         if self.session.is_stuck() {
@@ -310,7 +310,7 @@ impl Membership {
         Ok(())
     }
 
-    /// A daemon without a sign of life: its connection is ended, so that nothing of it can commit any more.
+    /// Ends the connection of a daemon without a sign of life, so that it can't commit anything more.
     async fn bury(&mut self, other: &Other, is_connected: bool) -> Result<(), StoreError> {
         if is_connected {
             tracing::warn!(
@@ -319,7 +319,8 @@ impl Membership {
                 other.name,
                 DEAD_AFTER_MS / 1_000
             );
-            // It may have ended meanwhile; the backend's start tells it from another that got its number.
+            // The backend may have ended meanwhile, and another one have its process id; the start time tells them
+            // apart.
             in_time(
                 sqlx::query(
                     "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
@@ -408,7 +409,8 @@ impl Membership {
         let _ = self.tell(PIECES).await;
     }
 
-    /// The clock on the server has jumped: the first to notice moves the schedule along. All start over after it.
+    /// The server's clock has jumped. The first daemon that notices moves the schedule; all of them start over
+    /// afterwards.
     async fn follow_jump(&mut self, delta_ms: i64, now: Timestamp) -> StoreError {
         tracing::warn!(
             delta_ms,
@@ -431,7 +433,7 @@ impl Membership {
     }
 }
 
-/// The machine's name and the process, which a pod's name is part of.
+/// The host's name and the process id; in Kubernetes the host's name is the pod's.
 fn replica_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}:{}", std::process::id())

@@ -54,10 +54,10 @@ const WRITING: i32 = 0;
 /// Second half of the key of the lock that migrations take.
 const MIGRATING: i32 = -1;
 
-/// What those who listen are told on.
+/// The channel of `NOTIFY`.
 const CHANNEL: &str = "pcsid_watch";
 
-/// What every transaction that writes begins with.
+/// First statement of every transaction that writes.
 const LOCK_WRITING: &str = "SELECT pg_advisory_xact_lock($1, $2)";
 
 /// The database of many daemons and their commands. Cheap to clone.
@@ -148,13 +148,13 @@ async fn lock_writing(connection: &mut sqlx::PgConnection) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Commits, and has everyone who listens look again.
+/// Commits, and wakes the daemons.
 async fn commit_and_tell(mut transaction: Transaction<'_, Postgres>) -> Result<(), StoreError> {
     tell(&mut transaction, "").await?;
     commit(transaction).await
 }
 
-/// Within a transaction: has everyone who listens look again once it is committed.
+/// Within a transaction: wakes the daemons once it is committed.
 async fn tell(connection: &mut sqlx::PgConnection, what: &'static str) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_notify($1, $2)")
         .bind(CHANNEL)

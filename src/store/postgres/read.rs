@@ -186,8 +186,7 @@ impl Store {
     /// seconds.
     ///
     /// # Errors
-    /// [`StoreError::TooSlow`] where that happens, [`StoreError::Crowded`] where too many search; otherwise only those of the
-    /// database.
+    /// [`StoreError::TooSlow`] if it was ended, [`StoreError::Crowded`] if too many search.
     pub(super) async fn bounded_table(
         &self,
         operation: &'static str,

@@ -99,7 +99,7 @@ fn column<T, R>(rows: &[T], of: impl Fn(&T) -> R) -> Vec<R> {
     rows.iter().map(of).collect()
 }
 
-/// Answers with the decisions that count: those whose rows are as they should be.
+/// Returns the decisions that count: those whose rows still have the revision that they were claimed with.
 async fn write_schedules<'a>(
     connection: &mut PgConnection,
     polls: &[&'a PollRecord],
@@ -145,7 +145,7 @@ async fn write_schedules<'a>(
     Ok(polls.iter().copied().filter(|poll| updated.contains(&poll.claimed.key)).collect())
 }
 
-/// Writes the cold half, for the few polls that change it.
+/// Writes the columns that few polls change.
 async fn write_activities(connection: &mut PgConnection, polls: &[&PollRecord]) -> Result<(), StoreError> {
     let polls: Vec<&PollRecord> = polls
         .iter()

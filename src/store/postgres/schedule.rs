@@ -35,12 +35,12 @@ impl Store {
     pub async fn look(
         &self,
         wanted: &[Wanted],
-        out: &HashSet<i64>,
+        out: HashSet<i64>,
         now: Timestamp,
     ) -> Result<Vec<Found<Claimed>>, StoreError> {
         self.require_held()?;
         let mut look =
-            Look { readers: self.readers(), now: now.as_millis(), taken: out.iter().copied().collect() };
+            Look { readers: self.readers(), now: now.as_millis(), taken: out.into_iter().collect() };
         let mut all_found = Vec::with_capacity(wanted.len());
         for (wanted, (first, next)) in wanted.iter().zip(look.due_times(wanted).await?) {
             let is_due = first.is_some_and(|first| first <= look.now);
@@ -262,7 +262,7 @@ impl Look<'_> {
         if n_due < as_i64(LOOK_STEPS) {
             return Ok((from_json("vats.id", vats)?, None));
         }
-        // More are due than are read in one go: a walk over all VATs of the credential, due or not.
+        // More VATs are due than one read returns: go through all VATs of the credential by key, due or not.
         let (n_walked, last, vats): (i64, Option<i64>, String) = sqlx::query_as(
             "WITH walked AS MATERIALIZED (
                  SELECT id, coalesce(held_since IS NULL AND next_due_at <= $2, false) AS is_due
@@ -290,8 +290,8 @@ impl Look<'_> {
         Ok((vats, stopped_at))
     }
 
-    /// To probe with: of those that are due first, the ones with the fewest errors in a row, so that a probe does not
-    /// fail for an activity's own trouble.
+    /// Candidates for a probe: of those due first, the ones with the fewest errors in a row, so that a probe doesn't
+    /// fail for a reason of the activity's own.
     async fn probes(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
         let mut probes = Vec::new();
         if wanted.n_probes > 0 {

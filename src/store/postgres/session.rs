@@ -11,8 +11,8 @@ use sqlx::{Connection, PgConnection};
 use super::error::StoreError;
 use super::{LOCKS, Store, WRITING};
 
-/// Without its own sign of life for so long a daemon stops claiming and sending. Shorter than the time after which it is
-/// taken for dead, by more than a statement takes to arrive.
+/// A daemon that could not write its sign of life for this long stops claiming and sending. Shorter than the time after
+/// which others take it for dead, by more than a statement takes to arrive.
 const FRESH_FOR: Duration = Duration::from_secs(8);
 
 /// How long a statement of the control connection may take.
@@ -60,7 +60,7 @@ impl Session {
         *lock(&self.fresh_until) = since + FRESH_FOR;
     }
 
-    /// Whether a transaction has been under way for longer than any takes.
+    /// Whether the current transaction has taken longer than any should.
     pub(super) fn is_stuck(&self) -> bool {
         lock(&self.began_at).is_some_and(|at| at.elapsed() > WRITE_PATIENCE)
     }
@@ -96,7 +96,7 @@ impl Session {
             Err(err) => Err(err),
         };
         match written {
-            // Whether a commit that fails was done can't be known here; a new session reads what is.
+            // If COMMIT fails, it is unknown whether it was done; the next session reads what is stored.
             Ok(value) => match sqlx::query("COMMIT").execute(connection).await {
                 Ok(_) => Ok(value),
                 Err(source) => Err(lost_by(&source)),
@@ -137,7 +137,7 @@ impl Session {
         if let Ok(mut connection) = tokio::time::timeout(CONTROL_PATIENCE, self.connection.lock()).await
             && let Some(connection) = connection.take()
         {
-            // How it ends does not matter: the server drops its locks either way.
+            // Its result does not matter: the server drops the locks in either case.
             let _ = tokio::time::timeout(CONTROL_PATIENCE, connection.close()).await;
         }
     }
@@ -189,7 +189,7 @@ pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, sqlx::Error
 }
 
 impl Store {
-    /// Whether this daemon may still claim. Where a sign of life is overdue it may not.
+    /// Refuses a claim if this daemon's sign of life is overdue.
     pub(super) fn require_held(&self) -> Result<(), StoreError> {
         match &self.session {
             Some(session) if session.is_held() => Ok(()),

@@ -1,4 +1,4 @@
-//! How pieces of work are shared out.
+//! How many pieces of work a daemon takes, and how many it gives back.
 
 use std::collections::BTreeSet;
 

@@ -25,12 +25,6 @@ use crate::words::folded;
 const REGISTER_CHUNK: usize = 10_000;
 
 impl Store {
-    /// Registers all of these or, on an error, none. The outcomes are in the order of the registrations.
-    ///
-    /// A new activity is due at once.
-    ///
-    /// # Errors
-    /// [`StoreError::OtherUpstream`] where this database belongs to another upstream than `base_url`.
     pub async fn register(
         &self,
         registrations: &[Registration],
@@ -46,10 +40,6 @@ impl Store {
         Ok(outcomes)
     }
 
-    /// As [`Store::register`], of one; with its row as this left it.
-    ///
-    /// # Errors
-    /// As [`Store::register`].
     pub async fn register_one(
         &self,
         registration: &Registration,
@@ -67,10 +57,6 @@ impl Store {
         Ok((outcomes.first().copied().unwrap_or(RegisterOutcome::Known), row))
     }
 
-    /// Makes an activity that is being watched due now.
-    ///
-    /// # Errors
-    /// [`StoreError::WrongState`] where it is concluded.
     pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
@@ -88,10 +74,6 @@ impl Store {
         Ok(Ordered { vat: claimed.activity.vat, row })
     }
 
-    /// Stops watching an activity. An answer that is on its way no longer counts.
-    ///
-    /// # Errors
-    /// [`StoreError::WrongState`] where it is concluded.
     pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
@@ -104,10 +86,6 @@ impl Store {
         Ok(Ordered { vat, row })
     }
 
-    /// Watches an activity again that was rejected, expired or cancelled, as if it were registered now.
-    ///
-    /// # Errors
-    /// [`StoreError::WrongState`] where it is watched already or upstream has concluded it.
     pub async fn retry(
         &self,
         activity: &ActivityRef,

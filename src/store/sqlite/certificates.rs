@@ -22,11 +22,6 @@ use crate::store::certificates::{
 };
 
 impl Store {
-    /// Counts the ends of certificates by these settings, where they were counted by others, and has every current one
-    /// looked at again. What was said stays said, unless the end itself moves.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn follow_renewal(&self, renewal: &Renewal) -> Result<(), StoreError> {
         let valid_for = millis(renewal.valid_for());
         let reminders =
@@ -70,10 +65,6 @@ impl Store {
         commit(transaction).await
     }
 
-    /// Stores the reminders and ends that are due, with what was said, for a bounded number of certificates.
-    ///
-    /// # Errors
-    /// Only those of the database; then nothing was stored.
     pub async fn remind(&self, renewal: &Renewal, now: Timestamp) -> Result<Reminded, StoreError> {
         let operation = "looking for certificates that end";
         let is_any_due: bool =
@@ -127,11 +118,6 @@ impl Store {
         Ok(Reminded { n_looked_at, n_events: events.len() })
     }
 
-    /// Takes over certificates that were obtained elsewhere: all of them or, on an error, none. A device whose certificate
-    /// was obtained later keeps that one.
-    ///
-    /// # Errors
-    /// [`StoreError::OtherUpstream`] where this database belongs to another upstream than `base_url`.
     pub async fn import_certificates(
         &self,
         certificates: &[ImportedCertificate],
@@ -197,10 +183,6 @@ impl Store {
         Ok(imported)
     }
 
-    /// What ends when, for people. Their clocks are `utc_offset_ms` ahead of UTC.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn ending(&self, now: Timestamp, utc_offset_ms: i64) -> Result<EndingCertificates, StoreError> {
         let soon = now + Duration::from_secs(u64::from(WITHIN_DAYS[WITHIN_DAYS.len() - 1]) * 86_400);
         let list = self.endings(Timestamp::from_millis(i64::MIN), soon, None, N_LISTED).await?;
@@ -228,10 +210,6 @@ impl Store {
         Ok(EndingCertificates { list, n_more, days, counts: self.ending_counts(now).await? })
     }
 
-    /// The current certificates that end after this time, of one VAT or of all, for a calendar: a bounded number, the first to end first.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn calendar(&self, from: Timestamp, vat: Option<&Vat>) -> Result<Vec<Ending>, StoreError> {
         self.endings(from, Timestamp::MAX, vat, N_FEED).await
     }
@@ -282,10 +260,6 @@ impl Store {
         Ok(EndingCounts { expired: n(row.0), within: [n(row.1), n(row.2), n(row.3), n(row.4)] })
     }
 
-    /// What is known of each of these devices: certificates that have not ended, and activities that are being watched.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn known_devices(
         &self,
         devices: &[Device],

@@ -14,17 +14,13 @@ const SUSPICIOUS_JUMP: std::time::Duration = std::time::Duration::from_secs(7 * 
 /// How long nothing is pruned after the clock jumped ahead: time enough to notice a wrong one.
 const PRUNE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How often the file is looked at for what other processes wrote.
+/// How often the file is checked for commits of other processes.
 const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// When it is looked again whether the file is another one.
+/// How long to wait before it is confirmed that the file is another one.
 const LOOK_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
 
 impl Store {
-    /// When a daemon last was alive; `None` before its first run.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn last_beat(&self) -> Result<Option<Timestamp>, StoreError> {
         let beat: Option<i64> = sqlx::query_scalar("SELECT beat_at FROM heartbeat WHERE id = 1")
             .fetch_optional(&self.readers)
@@ -63,11 +59,11 @@ impl Store {
         sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await
     }
 
-    /// What happened to the file, where it is not where it was.
+    /// What happened to the file, if it is another one or gone.
     async fn loss(&self, version: Option<i64>) -> Option<StoreError> {
         let place = self.place.as_ref()?;
         place.loss()?;
-        // What was seen while SQLite was writing may have been half of it, and a commit of others may explain it.
+        // The first check may have met SQLite in the middle of writing, or a commit of another process may explain it.
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         if self.data_version().await.is_ok_and(|found| version != Some(found)) {
             place.learn(&self.writer).await;
@@ -80,11 +76,6 @@ impl Store {
         Some(lost)
     }
 
-    /// Pulls in what lies further ahead than anything is ever planned, as a row that a command wrote under a
-    /// wrong clock does: polls beyond `now` + `horizon`, and ages that have not begun yet.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn pull_in(&self, now: Timestamp, horizon: std::time::Duration) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let pulled = sqlx::query(

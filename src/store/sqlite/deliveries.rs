@@ -20,9 +20,6 @@ type DeliveryRow = (i64, i64, String, i64, Option<i64>);
 
 impl Store {
     /// The due deliveries of a sink, the longest due first, without those in `in_flight`.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn claim_deliveries(
         &self,
         sink: &str,
@@ -78,9 +75,6 @@ impl Store {
     }
 
     /// When this sink's next delivery is due, without those in `in_flight`.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn next_delivery_at(
         &self,
         sink: &str,
@@ -101,10 +95,6 @@ impl Store {
         Ok(next.map(Timestamp::from_millis))
     }
 
-    /// Makes deliveries due again, with a new `retry_for`. Answers with how many.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownEvent`] where a named event has no such delivery.
     pub async fn redeliver(&self, which: &Redelivery, now: Timestamp) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let again = "UPDATE deliveries SET status = 'pending', revision = revision + 1, tried_from = ?1,
@@ -142,11 +132,6 @@ impl Store {
         Ok(n_due)
     }
 
-    /// Gives up deliveries of a sink that were tried in vain since before `tried_before`, however few tries a sink
-    /// that is down gets. Answers with how many.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn give_up(&self, sink: &str, tried_before: Timestamp) -> Result<u64, StoreError> {
         let given_up = sqlx::query(sqlx::AssertSqlSafe(format!(
             "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL, revision = revision + 1
@@ -162,10 +147,6 @@ impl Store {
         Ok(given_up.rows_affected())
     }
 
-    /// Sinks that have undelivered events.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn sinks_with_pending_deliveries(&self) -> Result<Vec<String>, StoreError> {
         sqlx::query_scalar(
             "SELECT DISTINCT sink FROM deliveries WHERE next_attempt_at IS NOT NULL ORDER BY sink",

@@ -52,12 +52,12 @@ pub(super) async fn write_events(
     Ok(())
 }
 
-/// How many rows a statement changed, to reckon with.
+/// The number of changed rows as a signed number.
 pub(super) fn count(n_changed: u64) -> i64 {
     i64::try_from(n_changed).unwrap_or(i64::MAX)
 }
 
-/// Within a transaction: counts deliveries that have this status from now on, or no more.
+/// Within a transaction: adds to the count of deliveries with this status; a negative number takes away.
 pub(super) async fn count_deliveries(
     connection: &mut SqliteConnection,
     sink: &str,

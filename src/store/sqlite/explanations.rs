@@ -16,13 +16,9 @@ use crate::store::explanations::{ComparedRules, FinalAnswer, FormerAttempt};
 use crate::store::schedule::stored_state;
 
 impl Store {
-    /// Tells every rule that occurred, and every reason to wait, as this catalogue does.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn explain_anew(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        // What was told of causes that this catalogue does not have, it has to be told of their rules.
+        // Explanations of causes that this catalogue doesn't know are replaced by those of their rules.
         let causes: Vec<(String, String)> = sqlx::query_as(
             "SELECT rule, '' FROM tally_rules UNION SELECT rule, '' FROM tally_listed_rules
              UNION SELECT rule, variant FROM explanations UNION SELECT rule, '' FROM explanations
@@ -50,10 +46,6 @@ impl Store {
         commit(transaction).await
     }
 
-    /// Upstream's final answer about an activity of this VAT, where one concluded it.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn final_answer(&self, activity: &ActivityRef) -> Result<Option<FinalAnswer>, StoreError> {
         let row: Option<(i64, Option<u16>, String, bool)> = sqlx::query_as(
             "SELECT f.answered_at, f.http_status, f.body, f.is_cut
@@ -128,7 +120,7 @@ impl Store {
     }
 }
 
-/// Within a transaction: writes what is known of these rules, where it is news.
+/// Within a transaction: stores these explanations, unless they are stored already.
 pub(super) async fn write_explanations<'a>(
     connection: &mut SqliteConnection,
     explanations: impl Iterator<Item = &'a Explanation>,

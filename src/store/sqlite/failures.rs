@@ -6,10 +6,6 @@ use crate::store::failures::{Failure, failures};
 use crate::store::history::ActivityRow;
 
 impl Store {
-    /// Why these activities failed, in their order.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn failures(&self, activities: &[ActivityRow]) -> Result<Vec<Failure>, StoreError> {
         let keys: Vec<(&str, &str)> =
             activities.iter().map(|row| (row.vat.as_str(), row.activity_id.as_str())).collect();

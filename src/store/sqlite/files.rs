@@ -1,4 +1,4 @@
-//! What a file has that another database has not: its size, the room left for it, a copy.
+//! What only a database file has: its size, the room left for it, a copy.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -42,12 +42,12 @@ impl Store {
                 .and_then(|()| flush_folder_of(to))
                 .map_err(failed)
         });
-        // Under its own name or not at all; a part of a copy is of no use.
+        // A partial copy is of no use.
         let _ = std::fs::remove_file(&partial);
         named
     }
 
-    /// Asks the file system; nothing where it can't say.
+    /// A hanging disk must not stop other tasks, so this runs on a thread of its own.
     pub async fn footprints(&self) -> Vec<Footprint> {
         let path = self.path().to_owned();
         // A disk that hangs must hold no other task up.
@@ -85,7 +85,7 @@ pub(super) fn name_without_replacing(from: &Path, to: &Path) -> std::io::Result<
     }
 }
 
-/// Until its folder is flushed, a power cut may take a file's name along.
+/// Flushes a file's folder: before that, a power cut may lose the file's name.
 pub(super) fn flush_folder_of(file: &Path) -> std::io::Result<()> {
     File::open(folder_of(file))?.sync_all()
 }
@@ -95,7 +95,8 @@ pub(super) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// What root makes is the daemon's to open: it gets the owner of this file or folder. Where that fails it is root's own.
+/// Gives a file that root makes the owner of this file or folder, so that the daemon can open it. If that fails, root
+/// keeps it.
 pub(super) fn give_to_owner_of(other: &Path, made: &File) {
     if rustix::process::geteuid().is_root()
         && let Ok(other) = std::fs::metadata(other)

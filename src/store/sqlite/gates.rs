@@ -29,10 +29,6 @@ impl FromRow<'_, SqliteRow> for GateRow {
 }
 
 impl Store {
-    /// The gates that are held or paused.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn gates(&self) -> Result<Vec<StoredGate>, StoreError> {
         let rows: Vec<GateRow> = sqlx::query_as(
             "SELECT false AS is_vat, name, held_since, held_reason, probe_at, probe_interval_ms, n_probes, paused_until
@@ -47,10 +43,6 @@ impl Store {
         rows.into_iter().map(StoredGate::try_from).collect()
     }
 
-    /// When each credential was last used for a request, as far as is noted.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn last_requests(&self) -> Result<HashMap<String, Timestamp>, StoreError> {
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT name, last_request_at FROM credentials WHERE last_request_at IS NOT NULL")

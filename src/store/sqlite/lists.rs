@@ -74,10 +74,6 @@ fn states_as_json(states: &[State]) -> Result<String, StoreError> {
 }
 
 impl Store {
-    /// Rows of `report_activities` in the order asked for.
-    ///
-    /// # Errors
-    /// [`StoreError::TooSlow`] if a search takes too long; otherwise only those of the database.
     pub async fn list_activities(
         &self,
         filter: &ActivityFilter,
@@ -96,10 +92,6 @@ impl Store {
         Ok(filter.slice(table))
     }
 
-    /// How many activities match a filter, ignoring its limit and position.
-    ///
-    /// # Errors
-    /// As [`Store::list_activities`].
     pub async fn count_activities(&self, filter: &ActivityFilter) -> Result<Total, StoreError> {
         let everything = ActivityFilter { after: None, limit: None, ..filter.clone() };
         let (statement, arguments, is_bounded) = if filter.is_tallied() {
@@ -245,10 +237,6 @@ impl Store {
         }
     }
 
-    /// Rows of `report_events` in the order in which they were recorded.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn list_events(&self, filter: &EventFilter) -> Result<Slice<EventPosition>, StoreError> {
         let Conditions { text, mut arguments } = filter.conditions();
         arguments.push(probing_limit(filter.limit));
@@ -266,10 +254,6 @@ impl Store {
         Ok(filter.slice(table))
     }
 
-    /// Rows of `report_deliveries` with their events' types, VATs and activities, the latest event first.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn list_deliveries(
         &self,
         filter: &DeliveryFilter,

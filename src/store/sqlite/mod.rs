@@ -63,9 +63,9 @@ pub struct Store {
     place: Option<Arc<Place>>,
     /// Whether this process has created it.
     is_new: bool,
-    /// How it was, where it is read as a file that doesn't change.
+    /// How the file was at the start, if it is read as one that doesn't change.
     read_at: Option<reading::State>,
-    /// The daemon's, held for as long as a clone lives.
+    /// The daemon's lock, held for as long as a clone lives.
     _lock: Option<Arc<DatabaseLock>>,
 }
 
@@ -108,8 +108,8 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// Leaves a file that has been overwritten: the connections stay as they are until the process ends, for the last one
-    /// would write to the file on closing, and what is beside it gets other names, because it belongs to what was there before.
+    /// The connections stay open until the process ends, because closing the last one would write to the file. The
+    /// files beside it are renamed: they belong to the database that was overwritten.
     pub fn leave_overwritten(&self) {
         std::mem::forget(self.clone());
         for suffix in ["-wal", "-shm"] {
@@ -130,7 +130,7 @@ impl Store {
     }
 }
 
-/// The name of what is beside a file.
+/// The path of a file beside another: the same name with a suffix.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -63,10 +63,6 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Store {
-    /// Opens the database file for a command, creating or migrating it as needed. New events go to `routes`.
-    ///
-    /// # Errors
-    /// Where the file is not ours (another program's, a newer schema, damaged) it is left untouched.
     pub async fn open(path: &Path, routes: Vec<Route>) -> Result<Self, StoreError> {
         refuse_several_names(path)?;
         let deadline = tokio::time::Instant::now() + MIGRATION_PATIENCE;
@@ -89,11 +85,6 @@ impl Store {
         connect(path.to_owned(), routes, None, is_new).await
     }
 
-    /// Opens a database file that is there, for a command. Nothing is created or migrated, and who only reads leaves
-    /// nothing behind and needs no right to write.
-    ///
-    /// # Errors
-    /// As [`Store::open`], and where there is no database or one of another schema.
     pub async fn open_existing(path: &Path, routes: Vec<Route>, access: Access) -> Result<Self, StoreError> {
         refuse_several_names(path)?;
         let path = path.to_owned();
@@ -119,7 +110,7 @@ impl Store {
             is_new = create(path).await?;
         }
         let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        // Patience for a command that is just migrating the file; a daemon never lets go.
+        // Waits for a command that is migrating the file; a daemon never releases the lock.
         let lock = DatabaseLock::acquire(path, Duration::from_secs(2)).await?;
         is_new |= migrate(path, &MIGRATIONS).await?;
         if is_new {
@@ -172,7 +163,7 @@ async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
     }
     let (options, is_still) = reading::options(path)?;
     match look_at_schema(path, options).await {
-        // Somebody may have written meanwhile. SQLite's own locks tell, where they can be taken.
+        // Another process may have written meanwhile. SQLite's own locks prevent that, if this user can take them.
         Err(_) if is_still && reading::takes_part(path) => {
             look_at_schema(path, reading::ordinary(path)).await
         }
@@ -216,7 +207,7 @@ async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<S
     }
 }
 
-/// Parts "not a database" and "damaged" from everything else.
+/// Tells "not a database" and "damaged" from all other errors.
 pub(super) fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
     let code = source.as_database_error().and_then(|err| err.code()).map(|code| code.into_owned());
     let path = path.to_owned();
@@ -226,7 +217,8 @@ pub(super) fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
     }
 }
 
-/// SQLite does not say why a file can't be opened. The file system does. (Who can't open it has no lock on it to lose.)
+/// SQLite doesn't say why a file can't be opened; the file system does. (A process that can't open it has no lock on it
+/// to lose.)
 fn can_t_open(path: PathBuf, source: sqlx::Error) -> StoreError {
     let is_cause_unknown =
         source.as_database_error().and_then(|err| err.code()).is_some_and(|code| code == "14");
@@ -237,8 +229,8 @@ fn can_t_open(path: PathBuf, source: sqlx::Error) -> StoreError {
     StoreError::Open { path, source }
 }
 
-/// Makes a new database under another name beside its own, and gives it its name once it is whole: a process that dies
-/// meanwhile leaves no half of a database. Answers whether this process made it, and not another one at the same time.
+/// Makes a new database beside the final path and renames it when it is complete, so that a process that dies leaves no
+/// half of a database. Returns whether this process made it, rather than another one at the same time.
 async fn create(path: &Path) -> Result<bool, StoreError> {
     // What is new is made where a symbolic link leads to.
     let path = &match std::fs::read_link(path) {
@@ -264,7 +256,8 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     let _lock = loop {
         let file = file.try_clone().map_err(failed)?;
         let locked = DatabaseLock::of(file, path, LOCK_PATIENCE).await;
-        // Who had the lock may have made the database: then the file has its name by now, and a daemon keeps the lock.
+        // The previous holder of the lock may have made the database and renamed it. If it was a daemon, it still has
+        // the lock.
         if super::identity(&making) != Some(made) {
             return Ok(false);
         }
@@ -283,7 +276,7 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
             let _ = std::fs::remove_file(beside(&making, left));
         }
     };
-    // What somebody left who died.
+    // Left by a process that died.
     clear();
     let named = async {
         handle.set_len(0).map_err(failed)?;

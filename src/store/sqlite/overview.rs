@@ -9,11 +9,6 @@ use crate::domain::time::Timestamp;
 use crate::store::overview::{Blocked, N_OLDEST, Overview, Undelivered, Waiting};
 
 impl Store {
-    /// Reads the overview. It costs the same however many activities have concluded. A pause that ended before
-    /// `now` is none.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
         Ok(Overview {
             states: self.states().await?,

@@ -1,7 +1,8 @@
 //! Whether the database is still the one that was opened.
 //!
-//! Its file can be removed, replaced or overwritten beneath a daemon, and so can what SQLite keeps beside it. SQLite does
-//! not notice: it goes on in files that have no name any more, and mixes what it has in mind with what it finds.
+//! The file can be removed, replaced or overwritten while a daemon runs, and so can the files that SQLite keeps beside
+//! it. SQLite doesn't notice: it goes on with files that have no name any more, and mixes its cached pages with what it
+//! finds.
 //!
 //! Names are compared by device and inode. A file that was overwritten keeps both, so its header is compared as well. Each
 //! daemon puts a number of its own into it (`user_version`) at its start. No copy that was made before has that number,
@@ -30,7 +31,7 @@ const HEADER_BYTES: usize = 64;
 const WAL_HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
 
-/// So much of a WAL is looked at: four times what is left of one that a long reader made grow.
+/// How much of a WAL is read: four times what is left of one that a long reader made grow.
 const MOST_WAL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a daemon has opened.
@@ -44,7 +45,7 @@ pub(super) struct Place {
     file: File,
     /// What the header may have where a daemon's number is: the one before and this daemon's.
     marks: [u32; 2],
-    /// Cookies that SQLite itself has told of.
+    /// Schema cookies that SQLite itself has reported.
     cookies: Mutex<BTreeSet<u32>>,
     n_bytes_before: Mutex<u64>,
 }
@@ -66,7 +67,7 @@ impl Place {
             sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await
         };
         if let Err(err) = marked.await {
-            // A full disk, say: the daemon waits for that elsewhere.
+            // The disk may be full, for example. The daemon handles that when it writes.
             tracing::debug!(error = &err as &dyn std::error::Error, "the database could not be marked");
         }
         let place = Self {
@@ -86,14 +87,14 @@ impl Place {
         place
     }
 
-    /// After a commit of somebody else's: what the file's header may say from now on.
+    /// After another process committed: reads what the file's header may hold from now on.
     pub(super) async fn learn(&self, writer: &SqlitePool) {
         if let Ok(cookie) = sqlx::query_scalar::<_, u32>("PRAGMA schema_version").fetch_one(writer).await {
             self.cookies.lock().unwrap_or_else(PoisonError::into_inner).insert(cookie);
         }
     }
 
-    /// What happened to the database; `None`: it is where it was.
+    /// What happened to the database; `None` if it is still the same.
     pub(super) fn loss(&self) -> Option<StoreError> {
         let path = self.path.clone();
         if is_another(&self.path, self.database) {
@@ -108,7 +109,7 @@ impl Place {
 
     fn has_known_header(&self) -> bool {
         let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
-        // What can't be read says nothing: a disk that fails for a while has overwritten nothing.
+        // A failed read proves nothing: a disk may fail for a while without anything being overwritten.
         let (Some(found), Ok(file)) = (header(&self.file), self.file.metadata()) else { return true };
         let n_bytes = file.len();
         let mut n_bytes_before = self.n_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +122,7 @@ impl Place {
     }
 }
 
-/// Whether there is another file under this name than there was, or none. What can't be looked at says nothing.
+/// Whether the file of this name is another one than before, or gone. If that can't be checked, it counts as the same.
 fn is_another(name: &Path, was: Option<(u64, u64)>) -> bool {
     match std::fs::metadata(name) {
         Ok(file) => Some((file.dev(), file.ino())) != was,

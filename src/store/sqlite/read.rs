@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::store::activities::ActivityRef;
 use crate::store::read::{ActivityView, Argument, Cell, ReportView, Table};
 
-/// Longest time that a list may be looked for. On a million activities searches take a fraction of it.
+/// Longest time that a search may take. On a million activities searches take a fraction of it.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
 /// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the latest
@@ -78,9 +78,9 @@ const fn report_statement(report: ReportView) -> &'static str {
              CROSS JOIN report_devices r ON r.vat = k.vat AND r.device_id = k.device_id
              ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
         }
-        // Refused before.
+        // `report` has refused it already.
         ReportView::Replicas => "",
-        // It has a walk of its own.
+        // Read by `overdue_rows`.
         ReportView::Overdue { .. } => "",
         ReportView::Renewals { .. } => {
             "SELECT vat, device_id, activity_id,
@@ -109,10 +109,6 @@ const fn report_statement(report: ReportView) -> &'static str {
 }
 
 impl Store {
-    /// The rows of a view that belong to an activity; to each activity with its id where no VAT is named.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn rows_of(&self, view: ActivityView, activity: &ActivityRef) -> Result<Table, StoreError> {
         let arguments = [
             Argument::Text(Some(activity.activity_id.as_str())),
@@ -125,10 +121,6 @@ impl Store {
         Ok(table)
     }
 
-    /// A report of the command line, at most `limit` rows of it; and whether there are more.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
         if report == ReportView::Replicas {
             return Err(StoreError::NeedsServer { what: "`report replicas`" });
@@ -193,8 +185,7 @@ impl Store {
     /// [`LONGEST_SEARCH`].
     ///
     /// # Errors
-    /// [`StoreError::TooSlow`] where that happens, [`StoreError::Crowded`] where too many search; otherwise only those of the
-    /// database.
+    /// [`StoreError::TooSlow`] if it was ended, [`StoreError::Crowded`] if too many search.
     pub(super) async fn bounded_table(
         &self,
         operation: &'static str,
@@ -207,7 +198,7 @@ impl Store {
         let _turn = self.line.turn().await?;
         let mut connection = self.searches.acquire().await.map_err(failed(operation))?;
         let until = Instant::now() + LONGEST_SEARCH;
-        // Nobody waits for the answer to one who went away. Who uses the connection next has a handler of its own.
+        // A query whose client has gone is interrupted. The next user of the connection sets a handler of its own.
         let waiting = Arc::new(());
         let waited_for = Arc::downgrade(&waiting);
         connection

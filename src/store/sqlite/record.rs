@@ -27,12 +27,6 @@ use crate::store::record::{PollRecord, Record, Recorded};
 const CHUNK: usize = 1_024;
 
 impl Store {
-    /// Writes all of these in one transaction, in their order as far as it matters.
-    ///
-    /// A decision counts only where its row is as it was when claimed: a cancel or retry in between wins.
-    ///
-    /// # Errors
-    /// Only those of the database; then nothing was written, and the same batch may be tried again.
     pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
         let recorded = self.try_record(batch).await;
         if recorded.is_err() {
@@ -114,7 +108,7 @@ pub(super) async fn write_polls<P: std::borrow::Borrow<PollRecord>>(
     Ok(recorded)
 }
 
-/// Answers with the decisions that count: those whose rows are as they should be.
+/// Returns the decisions that count: those whose rows still have the revision that they were claimed with.
 async fn write_schedules<'a>(
     connection: &mut SqliteConnection,
     polls: &[&'a PollRecord],
@@ -123,7 +117,7 @@ async fn write_schedules<'a>(
     savepoint(connection, "SAVEPOINT polls", operation).await?;
     let mut applied = polls.to_vec();
     if update_schedules(connection, &applied).await? < polls.len() {
-        // Seldom: a command came in between. Which of them it was is looked up then, not asked of every row.
+        // Rare: a command changed some of these rows since they were claimed. Only now is it worth finding out which.
         savepoint(connection, "ROLLBACK TO polls", operation).await?;
         let rows: Vec<_> = polls.iter().map(|poll| (poll.claimed.key, poll.claimed.revision)).collect();
         let unchanged: Vec<i64> = sqlx::query_scalar(
@@ -150,7 +144,7 @@ async fn savepoint(
     Ok(())
 }
 
-/// Answers with how many rows were as they should be.
+/// Returns how many rows still had the revision that they were claimed with.
 ///
 /// The one statement that every poll needs.
 async fn update_schedules(
@@ -187,7 +181,7 @@ async fn update_schedules(
     Ok(usize::try_from(n_updated).unwrap_or(usize::MAX))
 }
 
-/// Writes the cold half, for the few polls that change it.
+/// Writes the columns that few polls change.
 async fn write_activities(
     connection: &mut SqliteConnection,
     polls: &[&PollRecord],

@@ -1,8 +1,8 @@
 //! What is due: a claim is a read, and the row is the schedule.
 //!
-//! What one look reads is bounded by what it hands out, whatever is stored. Each VAT's row holds when its first activity is
-//! due (`vats.next_due_at`), so the longest due of all and the VATs in turn are found by an index of VATs, and an activity is
-//! read only to be handed out. Code that moves a due time calls [`refresh_due`] in the same transaction.
+//! The cost of a look is bounded by what it hands out, whatever is stored. Each VAT's row holds when its first activity
+//! is due (`vats.next_due_at`). So an index of VATs finds the longest due of all and the VATs in turn, and an activity
+//! is read only to be handed out. Code that moves a due time calls [`refresh_due`] in the same transaction.
 
 use std::collections::HashSet;
 
@@ -33,21 +33,15 @@ const VAT_PROBE_SAMPLE: usize = 1_000;
 const SWEEP_STEPS: i64 = 1_000;
 
 impl Store {
-    /// What the schedule has of each of these, in their order. Nothing of it is in `in_flight`.
-    ///
     /// Nothing is written: only the daemon that holds the file's lock claims, and what it has in flight it knows.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn look(
         &self,
         wanted: &[Wanted],
-        in_flight: &HashSet<i64>,
+        in_flight: HashSet<i64>,
         now: Timestamp,
     ) -> Result<Vec<Found<Claimed>>, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(StoreError::query(LOOKING))?;
-        let mut look =
-            Look { connection: &mut connection, now: now.as_millis(), in_flight: in_flight.clone() };
+        let mut look = Look { connection: &mut connection, now: now.as_millis(), in_flight };
         let mut all_found = Vec::with_capacity(wanted.len());
         for (wanted, (first, next)) in wanted.iter().zip(look.due_times(wanted).await?) {
             let is_due = first.is_some_and(|first| first <= look.now);
@@ -69,12 +63,6 @@ impl Store {
         Ok(all_found)
     }
 
-    /// Activities that are old enough to stall or expire though they may not be asked for: those of held VATs, of VATs
-    /// that no credential serves, and of `closed_credentials`. A bounded number is read from where `sweep` has come to;
-    /// after the last comes the oldest again.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn overdue(
         &self,
         sweep: &mut Sweep,
@@ -123,11 +111,6 @@ impl Store {
         Ok(overdue)
     }
 
-    /// Notes which credential serves each known VAT. Answers with the first few VATs that none does, and how many
-    /// there are.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn assign_credentials(&self, serving: &Serving) -> Result<(Vec<Vat>, u64), StoreError> {
         let named: Vec<_> = serving.named().map(|(vat, credential)| (vat.as_str(), credential)).collect();
         let mut transaction = self.begin().await?;
@@ -193,9 +176,9 @@ impl Look<'_> {
         from_json("vats.next_due_at", rows)
     }
 
-    /// The first VATs may have nothing but what is in flight: their rows change with the record. So as many more are
-    /// read. Of a VAT no more are read than keeps a look short: where many VATs have many that are due, a few of the
-    /// longest due give way to others that are due nearly as long.
+    /// The first VATs may have only activities in flight, since their rows change with the record; so that many more
+    /// VATs are read. The number read for each VAT is limited to keep a look short. If many VATs have many due
+    /// activities, a few of the longest due are passed over for others that are due nearly as long.
     async fn longest_due(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
         let n_vats = wanted.n_longest_due + self.in_flight.len();
         let of_each = wanted.n_longest_due.min((4 * LOOK_STEPS).div_ceil(n_vats));
@@ -263,7 +246,7 @@ impl Look<'_> {
         if n_due < as_i64(LOOK_STEPS) {
             return Ok((from_json("vats.id", vats)?, None));
         }
-        // More are due than are read in one go: a walk over all VATs of the credential, due or not.
+        // More VATs are due than one read returns: go through all VATs of the credential by key, due or not.
         let (n_walked, last, vats): (i64, Option<i64>, String) = sqlx::query_as(
             "WITH walked AS MATERIALIZED (
                  SELECT id, held_since IS NULL AND next_due_at <= ?2 AS is_due
@@ -293,8 +276,8 @@ impl Look<'_> {
         Ok((vats, stopped_at))
     }
 
-    /// To probe with: of those that are due first, the ones with the fewest errors in a row, so that a probe does not
-    /// fail for an activity's own trouble.
+    /// Candidates for a probe: of those due first, the ones with the fewest errors in a row, so that a probe doesn't
+    /// fail for a reason of the activity's own.
     async fn probes(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
         let mut probes = Vec::new();
         if wanted.n_probes > 0 {

@@ -20,10 +20,6 @@ use crate::store::statistics::{
 use crate::words::Zone;
 
 impl Store {
-    /// Reads the statistics. It costs the same however many activities there are.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn statistics(&self, now: Timestamp, zone: &Zone) -> Result<Statistics, StoreError> {
         Ok(Statistics {
             days: self.conclusions_by_day(now, zone).await?,

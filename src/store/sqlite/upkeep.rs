@@ -1,4 +1,4 @@
-//! Looking after the file: copies, checks, and forgetting what is old.
+//! Maintenance: checks, and pruning of what is old.
 
 use super::error::StoreError;
 use super::{Store, as_json, commit};
@@ -8,10 +8,6 @@ use crate::domain::time::Timestamp;
 const PRUNE_BATCH: i64 = 500;
 
 impl Store {
-    /// What is wrong with the file; nothing where it is whole.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn problems(&self) -> Result<Vec<String>, StoreError> {
         let failed = StoreError::query;
         let mut problems: Vec<String> =
@@ -31,14 +27,8 @@ impl Store {
         Ok(problems)
     }
 
-    /// Removes the oldest activities that concluded before then, with all that belongs to them, and events of
-    /// credentials and VATs from before then; a bounded number at a time. Answers with how many; 0: none is left.
-    ///
-    /// What is still to be delivered to a configured sink stays. The deliveries are looked up by their event (the `+`
-    /// keeps SQLite from the index by status): there may be many that are pending.
-    ///
-    /// # Errors
-    /// Only those of the database.
+    /// Deliveries are looked up by their event, since many may be pending: the `+` keeps SQLite from using the index by
+    /// status.
     pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         let sinks: Vec<&str> = self.routes.iter().map(|route| route.sink.as_str()).collect();
         let sinks = as_json(&sinks)?;
@@ -76,10 +66,6 @@ impl Store {
         Ok(activities.rows_affected() + events.rows_affected())
     }
 
-    /// Whether the clock has been steady for long enough to tell what is old.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn may_prune(&self, now: Timestamp) -> Result<bool, StoreError> {
         let after: Option<Option<i64>> = sqlx::query_scalar("SELECT prune_after FROM heartbeat")
             .fetch_optional(&self.readers)

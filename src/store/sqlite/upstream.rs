@@ -7,30 +7,18 @@ use super::{Store, commit};
 use crate::domain::time::Timestamp;
 
 impl Store {
-    /// Makes sure that this database belongs to `base_url`; a new one belongs to it from now on.
-    ///
-    /// # Errors
-    /// [`StoreError::OtherUpstream`], naming both, where it belongs to another.
     pub async fn require_upstream(&self, base_url: &str, now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         require(&mut transaction, base_url, now).await?;
         commit(transaction).await
     }
 
-    /// The upstream that this database belongs to; `None` before its first use.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn upstream(&self) -> Result<Option<String>, StoreError> {
         let mut connection =
             self.reports.acquire().await.map_err(StoreError::query("reading the database's upstream"))?;
         stored(&mut connection).await
     }
 
-    /// Gives this database to `base_url`, whomever it belonged to; answers with that one.
-    ///
-    /// # Errors
-    /// Only those of the database.
     pub async fn adopt_upstream(&self, base_url: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
         let mut transaction = self.begin().await?;
         let former = stored(&mut transaction).await?;
