@@ -28,6 +28,7 @@ use super::visit::Visit;
 use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
 use crate::domain::catalogue::Owner;
 use crate::domain::preflight::{self, Device, FIELDS};
+use crate::domain::text::with_ascii_digits;
 use crate::evidence::{self, Bundle, Material};
 use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search, Sort};
 use crate::spreadsheet::{self, Part};
@@ -35,15 +36,15 @@ use crate::store::{
     ActivityFilter, ActivityPosition, ActivityRef, ActivityRow, DeliveryFilter, DeliveryPosition,
     DeliveryStatus, History, Redelivery, Reports, Slice, StoreError, TimeRange, Total,
 };
-use crate::words::{Words, folded};
+use crate::words::Words;
 
 /// Rows on a page of a list.
 const ROWS: u32 = 50;
 
-/// Rows of each status where deliveries of all are shown.
+/// Rows of each status on the page that shows all of them.
 const ROWS_OF_PART: u32 = 20;
 
-/// Rows of a file for a spreadsheet, at most, and how many are read at a time.
+/// Most rows in a downloaded CSV file, and how many are read at a time.
 const MAX_CSV_ROWS: usize = 50_000;
 const CSV_SLICE: u32 = 1_000;
 
@@ -112,13 +113,13 @@ async fn overview(State(api): State<Arc<Api>>, visit: Visit) -> Response {
         Ok(page::overview(frame, &overview, &statistics, visit.refresh))
     });
     if visit.refresh == Refresh::On {
-        // A header, so that a page that is read has nothing in it that takes it away.
+        // A header, so that the page itself contains nothing that reloads it.
         response.headers_mut().insert(REFRESH, HeaderValue::from(page::REFRESH_S));
     }
     response
 }
 
-/// What was looked for, as a form sends it: its fields are empty where nothing was chosen.
+/// The search in a form's query. A field is empty if nothing was chosen in it.
 fn search(api: &Api, visit: &Visit) -> Result<(Search, ActivityFilter), Problem> {
     let mut parameters = Parameters::new(Some(&visit.query));
     let mut chosen = |name| -> Result<Option<String>, Problem> {
@@ -130,7 +131,7 @@ fn search(api: &Api, visit: &Visit) -> Result<(Search, ActivityFilter), Problem>
         Some(label) => Search::states_from_label(&label).ok_or(()).map_err(not_listed)?,
         None => Vec::new(),
     };
-    // Typed with whatever digits the keyboard has.
+    // Arabic keyboards have other digits.
     let vat = chosen("vat")?.map(|text| Vat::parse(&with_ascii_digits(&text))).transpose()?;
     let owner = match chosen("owner")? {
         Some(label) => {
@@ -172,11 +173,6 @@ fn search(api: &Api, visit: &Visit) -> Result<(Search, ActivityFilter), Problem>
     Ok((search, filter))
 }
 
-/// Arabic-Indic digits as ASCII ones, and nothing else changed.
-fn with_ascii_digits(text: &str) -> String {
-    text.chars().map(|c| if c.is_numeric() { folded(&c.to_string()) } else { c.to_string() }).collect()
-}
-
 async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
         let (search, filter) = search(&api, &visit)?;
@@ -201,8 +197,8 @@ async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     })
 }
 
-/// What was found, as a file for a spreadsheet: the columns of `report_activities`, the first [`MAX_CSV_ROWS`] rows. It is
-/// sent slice by slice: all of it at once would be much to hold.
+/// The search's result as a CSV file: the columns of `report_activities`, at most [`MAX_CSV_ROWS`] rows. It is sent
+/// slice by slice, to save memory.
 async fn activities_csv(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
         let (_, filter) = search(&api, &visit)?;
@@ -221,7 +217,7 @@ async fn activities_csv(State(api): State<Arc<Api>>, visit: Visit) -> Response {
         let _turn = turn;
         if let Err(err) = send_csv(&reports, first, filter, &parts).await {
             tracing::debug!(error = &*err, "a download broke off");
-            // What has been sent is no whole file: the connection is broken off rather than ended.
+            // The file is incomplete, so the connection is broken off: ending it properly would make it look complete.
             let _ = parts.send(Err(err)).await;
         }
     });
@@ -250,7 +246,7 @@ async fn send_csv(
         }
         n_rows += slice.table.rows.len();
         drop(slice.table);
-        // Nobody takes the rest where this fails.
+        // This fails if the client has gone.
         parts.send(Ok(bytes.into())).await?;
         if !slice.has_more || n_rows >= MAX_CSV_ROWS {
             return Ok(());
@@ -260,7 +256,7 @@ async fn send_csv(
     }
 }
 
-/// Deliveries with one status, or all: what failed first.
+/// Deliveries with one status, or with all: the failed ones first.
 async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
         let mut parameters = Parameters::new(Some(&visit.query));
@@ -304,7 +300,7 @@ async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     })
 }
 
-/// Which activity an id means.
+/// The activity that an id stands for.
 enum Meant {
     This(Box<History>),
     /// It is registered for several VATs.
@@ -497,7 +493,7 @@ async fn redeliver_all(api: State<Arc<Api>>, visit: Visit, body: Bytes) -> Respo
     .await
 }
 
-/// Does what a form on the list of deliveries asks for, if it is one of ours, and leads back to what failed.
+/// Does what a form on the list of deliveries asks for, if its token is right, and redirects to the failed deliveries.
 async fn act_on_deliveries(
     api: &Api,
     visit: &Visit,
@@ -514,7 +510,7 @@ async fn act_on_deliveries(
     }
 }
 
-/// Does what a form asks for, if it is one of ours, and leads back to the activity.
+/// Does what a form asks for, if its token is right, and redirects to the activity.
 async fn act(
     api: &Api,
     visit: &Visit,

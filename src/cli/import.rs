@@ -1,7 +1,7 @@
 //! `import`: all rows of a CSV file or none that can be used, every bad row named with its line.
 //!
-//! The file is what a spreadsheet writes in the countries where this is used: with commas, semicolons or tabs, in UTF-8,
-//! UTF-16 or Windows-1256, with columns of the user's own, and headings in English or Arabic.
+//! Files come from spreadsheets in Arabic and English: with commas, semicolons or tabs, in UTF-8, UTF-16 or
+//! Windows-1256, with additional columns, and with headings in either language.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Read, Write};
@@ -15,6 +15,7 @@ use super::{CliError, CliResult, complain, open};
 use crate::domain::activity::Registration;
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::lines::Lines;
+use crate::domain::text::with_ascii_digits;
 use crate::settings::Settings;
 use crate::store::{ImportedCertificates, RegisterOutcome, TURN};
 use crate::words::{Said, Words, folded};
@@ -83,7 +84,7 @@ async fn import_certificates(settings: &Settings, name: &str, text: &str) -> Cli
     let store = open(settings).await?;
     let base_url = &settings.upstream.base_url;
     let (mut n_done, mut imported) = (0, ImportedCertificates::default());
-    // An empty file has a chunk as well, so that the database belongs to its upstream from then on.
+    // An empty file is written as one empty chunk, so that the database belongs to its upstream from then on.
     for chunk in certificates.chunks(CHUNK).chain(certificates.is_empty().then_some(&*certificates)) {
         if n_done > 0 {
             tokio::time::sleep(TURN).await;
@@ -110,7 +111,7 @@ async fn import_certificates(settings: &Settings, name: &str, text: &str) -> Cli
     Ok(writeln!(std::io::stdout(), "{}", words.import_certificates_done(n_changed, n_known, n_new))?)
 }
 
-/// How far it came, told on a terminal while it goes on.
+/// Progress, shown on a terminal.
 struct Progress {
     words: Words,
     n_rows: usize,
@@ -119,7 +120,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Fewer are done before anybody could read it.
+    /// Fewer rows take no time to speak of.
     const WORTH_SHOWING: usize = 5_000;
 
     fn new(words: Words, n_rows: usize) -> Self {
@@ -131,7 +132,7 @@ impl Progress {
         self.n_done = n_done;
         if self.is_shown {
             let line = self.words.import_progress(n_done as u64, self.n_rows as u64);
-            // Where standard error can't be written there is nobody to tell.
+            // Nobody reads standard error if it can't be written.
             let _ = write!(std::io::stderr(), "\r\u{1b}[K{line}");
         }
     }
@@ -152,7 +153,7 @@ fn read(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a file, and its encoding where that is none that is taken for granted.
+/// The text of a file, and its encoding unless it is UTF-8.
 fn decoded(bytes: &[u8]) -> (String, Option<&'static str>) {
     if let Some((encoding, _)) = encoding_rs::Encoding::for_bom(bytes) {
         let (text, ..) = encoding.decode(bytes);
@@ -178,10 +179,10 @@ fn refusal(words: Words, name: &str, problems: &[String]) -> String {
     text
 }
 
-/// The columns of one kind of file, each with the headings that it is known by: ours first.
+/// The columns of one kind of file, each with its headings, our own name first.
 struct Columns {
     known: [(&'static str, &'static [&'static str]); 4],
-    /// So many of the first must be there.
+    /// How many columns are required; they come first.
     n_required: usize,
     /// What the header must be, for a sentence.
     rule: fn(Words) -> Said<'static>,
@@ -215,7 +216,7 @@ const CERTIFICATES: Columns = Columns {
 impl Columns {
     /// The place of the column that a heading names, in either language and any case.
     fn named(&self, heading: &str) -> Option<usize> {
-        // Words alone: spaces, hyphens and underscores are typed for one another.
+        // Compares letters and digits only: users mix up spaces, hyphens and underscores.
         let plain = |text: &str| folded(text).chars().filter(|c| c.is_alphanumeric()).collect::<String>();
         let heading = plain(heading);
         self.known.iter().position(|(_, names)| names.iter().any(|name| plain(name) == heading))
@@ -306,7 +307,7 @@ fn parse_rows<T>(
             Ok(false) => break,
             Ok(true) => {
                 let line = record.position().map_or(0, |position| lines.at(position.byte()));
-                // A spreadsheet ends with rows in which there is nothing.
+                // Spreadsheets often end with empty rows.
                 if record.iter().all(str::is_empty) {
                     continue;
                 }
@@ -326,11 +327,11 @@ fn parse_rows<T>(
     if problems.is_empty() { Ok(Rows { rows, ignored }) } else { Err(problems) }
 }
 
-/// What is wrong with a row, in the reader's language, and where a spreadsheet is to blame, that as well.
+/// What is wrong with a row, in the reader's language, with a hint if a spreadsheet has damaged a value.
 fn said<T>(row: Result<T, String>, fields: [Option<&str>; 4], words: Words) -> Result<T, String> {
     row.map_err(|sentence| {
         let said = words.stored(&sentence).unwrap_or(sentence);
-        // As a spreadsheet shows a long number in a narrow column, and then saves it.
+        // A spreadsheet shortens long numbers to this form and saves them so.
         match fields[0].is_some_and(|vat| vat.contains("E+")) {
             true => words.import_also(said, words.import_shortened()).to_string(),
             false => said,
@@ -338,17 +339,12 @@ fn said<T>(row: Result<T, String>, fields: [Option<&str>; 4], words: Words) -> R
     })
 }
 
-/// What separates columns: of the candidates the one that stands most often in the header.
+/// The separator of columns: the candidate that is most frequent in the header.
 fn delimiter(text: &str) -> u8 {
     let header = text.lines().next().unwrap_or_default();
     let count = |delimiter: u8| header.bytes().filter(|byte| *byte == delimiter).count();
-    // Of those that stand alike often, none say, the last is taken.
+    // If several are equally frequent, or none occurs, this is the last one, the comma.
     [b'\t', b';', b','].into_iter().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
-}
-
-/// Typed with whatever digits the keyboard has.
-fn with_ascii_digits(text: &str) -> String {
-    text.chars().map(|c| if c.is_numeric() { folded(&c.to_string()) } else { c.to_string() }).collect()
 }
 
 /// The fields of a row in the order of the known columns; `None`: the file has no such column.

@@ -1,8 +1,8 @@
 //! Is a registration likely to pass, before its one-time password is spent?
 //!
-//! The details come as they will be sent to ClearTax. Each is held against what ClearTax documents and ZATCA's rules ask
-//! for; the table of details is [`FIELDS`]. What can't pass is an error. What is legal, but hardly meant so, is a warning.
-//! Nothing here is sent or kept.
+//! The details come as they will be sent to ClearTax. Each is checked against what ClearTax documents and what ZATCA's
+//! rules require; the table of details is [`FIELDS`]. What can't pass is an error. What is legal but probably not
+//! intended is a warning. Nothing is sent or stored.
 //!
 //! ClearTax's public page does not name the keys of an address. So keys are recognised by what they mean, with other
 //! spellings and names; what was recognised and what was not is part of the answer.
@@ -82,7 +82,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// By the upstream that is configured: what is neither called a sandbox nor on this machine is production.
+    /// By the configured upstream: unless its name says sandbox or it is on this machine, it is production.
     pub fn of_upstream(base_url: &str) -> Self {
         let lower = base_url.to_ascii_lowercase();
         let host = lower.split("://").nth(1).unwrap_or(&lower);
@@ -269,7 +269,7 @@ fn shown(value: &str) -> String {
     shown
 }
 
-/// Marks that take no room: they come along when text is copied from documents.
+/// Invisible marks, which are copied along from documents.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{ad}')
 }
@@ -278,20 +278,9 @@ fn is_around(c: char) -> bool {
     c.is_whitespace() || is_invisible(c)
 }
 
-/// An Arabic or Persian digit as an ASCII one.
-fn ascii_digit(c: char) -> Option<char> {
-    let digit = match c {
-        '\u{0660}'..='\u{0669}' => u32::from(c) - 0x0660,
-        '\u{06f0}'..='\u{06f9}' => u32::from(c) - 0x06f0,
-        _ => return None,
-    };
-    char::from_digit(digit, 10)
-}
-
-/// Without what surrounds it, and with ASCII digits: what the rules are held against, so that one slip makes one
-/// finding.
+/// Trimmed, and with ASCII digits. Rules check this form, so that one slip makes one finding.
 fn tidy(value: &str) -> String {
-    value.trim_matches(is_around).chars().map(|c| ascii_digit(c).unwrap_or(c)).collect()
+    text::with_ascii_digits(value.trim_matches(is_around))
 }
 
 fn of_field(device: &Device, spec: &Spec) -> Vec<Finding> {
@@ -350,7 +339,7 @@ fn of_value(given: &Given, spec: &Spec) -> Vec<Finding> {
         let problem = ("There are invisible marks in it.", "توجد فيه علامات غير مرئية.");
         add(Severity::Warning, None, problem);
     }
-    if spec.is_code && bare.chars().any(|c| ascii_digit(c).is_some()) {
+    if spec.is_code && bare.chars().any(|c| text::ascii_digit(c).is_some()) {
         let problem = (
             "It has Arabic digits (٠١٢…); ASCII ones (012…) belong here.",
             "فيه أرقام عربية (٠١٢…)، والمطلوب أرقام لاتينية (012…).",

@@ -1,7 +1,7 @@
-//! Text that others wrote, made fit to be kept, logged and shown.
+//! Makes text that others wrote safe to store, log and show.
 
-/// Marks that change the order or direction of what follows them. They belong into no line that a program writes: a reader
-/// would see another text than the one that is there.
+/// Marks that change the direction of the text after them. They have no place in a line that a program writes, because
+/// the reader would see a different text than is there.
 pub const fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -11,7 +11,7 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_direction_mark(c) { ' ' } else { c }).collect()
 }
 
-/// What can't be seen made visible: control characters and direction marks. Line breaks and tabs stay.
+/// Makes control characters and direction marks visible. Line breaks and tabs stay.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -28,6 +28,21 @@ pub fn visible(text: &str) -> String {
 /// A character that can't be seen, by its number.
 pub fn named(c: char) -> String {
     format!("⟦U+{:04X}⟧", u32::from(c))
+}
+
+/// An Arabic or Persian digit as an ASCII one; `None` for any other character.
+pub fn ascii_digit(c: char) -> Option<char> {
+    let zero = match c {
+        '\u{660}'..='\u{669}' => 0x660,
+        '\u{6f0}'..='\u{6f9}' => 0x6f0,
+        _ => return None,
+    };
+    char::from_digit(u32::from(c) - zero, 10)
+}
+
+/// Arabic and Persian digits as ASCII ones: keyboards differ.
+pub fn with_ascii_digits(text: &str) -> String {
+    text.chars().map(|c| ascii_digit(c).unwrap_or(c)).collect()
 }
 
 /// As [`one_line`], trimmed, and cut to so many characters; `…` says so.
@@ -47,14 +62,14 @@ pub fn cut(text: &mut String, max_bytes: usize) -> bool {
     }
     text.truncate(text.floor_char_boundary(max_bytes.saturating_sub(MORE.len())));
     text.push_str(MORE);
-    // What was cut off must not be held on to.
+    // Frees the memory of what was cut off.
     text.shrink_to_fit();
     true
 }
 
-/// JSON with its direction marks escaped: it means the same, and turns around nothing where it is printed.
+/// JSON with its direction marks escaped. It means the same, and doesn't reorder the text where it is printed.
 pub fn with_escaped_marks(json: String) -> String {
-    // Nearly no text has one, and none is looked for but where these bytes are: all of them begin so.
+    // A quick check first: all of these marks begin with one of two bytes.
     if !json.bytes().any(|byte| matches!(byte, 0xd8 | 0xe2)) || !json.contains(is_direction_mark) {
         return json;
     }
