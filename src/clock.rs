@@ -1,9 +1,9 @@
 //! The daemon's clock: the wall clock as it was at the start, carried on by the monotonic one.
 //!
-//! It never jumps by itself. Where the wall clock does, [`Clock::jump`] says by how much, and the poller moves
-//! the schedule along before it adopts the new time: a wrong clock must neither expire anything nor put it off.
-//! Nor does it ever go back: where the true time was set back by less than a jump, it waits for it by going slower.
-//! Where the database is a server's, the time is the server's ([`Clock::follow`]), so that all daemons on it agree.
+//! It never jumps by itself. If the wall clock does, [`Clock::jump`] says by how much, and the poller moves the
+//! schedule before it adopts the new time, so that a wrong clock neither expires nor delays anything. It never goes
+//! back either: if the true time is behind by less than a jump, it runs slower until they meet. With a server as
+//! database the time is the server's ([`Clock::follow`]), so that all daemons agree.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::time::Timestamp;
 
-/// Differences below this are drift or a corrected second, and simply followed.
+/// Smaller differences are drift or a corrected second, and are followed.
 const DRIFT_MS: i64 = 30_000;
 
-/// What the clock loses of its pace while it waits for a time that was set back: a tenth.
+/// By which part the clock runs slower while it waits for the true time: a tenth.
 const SLOWNESS: u32 = 10;
 
-/// How far ahead the last sign of life may be at a start. Further ahead the clock was set back meanwhile, and what is
-/// planned would wait for it.
+/// How far in the future the last sign of life may be at a start. If it is further ahead, the clock was set back
+/// meanwhile, and everything planned would wait.
 const START_DRIFT_MS: i64 = 1_000;
 
 /// Longest time that a daemon may have been away. A longer absence is taken for a clock that jumped: nothing
@@ -29,7 +29,7 @@ pub const LONGEST_ABSENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[derive(Debug)]
 pub struct Clock {
     anchor: Mutex<Anchor>,
-    /// Whether the time is another machine's, which says by itself when it jumps.
+    /// Whether the time is the server's, whose jumps are reported by the store.
     is_following: AtomicBool,
 }
 
@@ -51,8 +51,8 @@ impl Anchor {
         self.timestamp + elapsed.saturating_sub(self.ahead_by.min(elapsed / SLOWNESS))
     }
 
-    /// Comes nearer to the true time: at once where that is ahead, slowly where it is behind by less than a jump. A clock
-    /// that followed it back would have everything planned wait for so long.
+    /// Approaches the true time: at once if it is ahead, slowly if it is behind by less than a jump. Going back would
+    /// delay everything planned.
     fn approach(&mut self, truth: Timestamp) {
         let now = self.after(self.instant.elapsed());
         *self = match i64::try_from(now.since(truth).as_millis()) {

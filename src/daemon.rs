@@ -113,7 +113,7 @@ impl DaemonError {
     }
 }
 
-/// Everything a start needs that can be wrong, checked before anything is touched.
+/// Everything that can be wrong with a start, checked before anything is changed.
 #[derive(Debug)]
 pub struct Prepared {
     tokens: Tokens,
@@ -178,7 +178,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         wakers: Wakers::default(),
         reload: Arc::clone(&shutdown.reload),
     };
-    // What is wrong for good ends the start; a server that is not there yet is waited for.
+    // A permanent error ends the start; a server that can't be reached yet is waited for.
     let first = match Session::begin(&shared).await {
         Ok(session) => Some(session),
         Err(DaemonError::Store(err)) if err.is_absence() && shared.store.is_shared() => {
@@ -217,13 +217,13 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
 /// File descriptors for all but requests in flight: the database, the log, and a few connections of people.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// Raises the number of files that may be open as far as that goes: services are often started with 1,024. Without enough of
-/// them requests would fail, and upstream look guilty.
+/// Raises the limit of open files as far as allowed, since services are often started with 1,024. With too few,
+/// requests would fail and it would look like upstream's fault.
 fn have_descriptors(max_in_flight: usize) -> Result<(), DaemonError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // Where a sandbox forbids that, the limit below is what there is.
+        // If a sandbox forbids it, the check below uses the old limit.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -301,7 +301,7 @@ fn say_lost(err: &StoreError) {
     );
 }
 
-/// What goes on whatever work is held: the HTTP servers, and who tells the service manager.
+/// What runs regardless of the work that is held: the HTTP servers and the messages to the service manager.
 struct Serving {
     servers: JoinSet<()>,
     watch: JoinSet<()>,
@@ -367,7 +367,7 @@ enum Ended {
     NotAll,
 }
 
-/// Waits for all of these tasks until the deadline. Why one ended badly has been found out by `wait`.
+/// Waits for all of these tasks until the deadline. `wait` has already found out why one failed.
 async fn all_ended(tasks: &mut JoinSet<TaskResult>, deadline: Instant) -> Ended {
     let all = async { while tasks.join_next().await.is_some() {} };
     match tokio::time::timeout_at(deadline, all).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pcsid_watch::{cli, telemetry};
 
-/// How long threads that are stuck in a blocking call, a write to a full pipe say, may hold the exit up.
+/// How long the exit waits for threads that hang in a blocking call, such as a write to a full pipe.
 const EXIT_PATIENCE: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {

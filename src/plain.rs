@@ -1,4 +1,4 @@
-//! What serde complains of, in the words of somebody who writes a configuration or a request.
+//! serde's messages in plain words, for users who write a configuration or a request.
 
 /// A complaint such as ``invalid type: string "x", expected u32`` as `` `x` is not usable: it must be a whole number``.
 ///

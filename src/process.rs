@@ -1,4 +1,4 @@
-//! What the kernel says of this process, for the metrics that all programs have under the same names.
+//! What the kernel reports about this process, for the standard process metrics.
 
 use std::fs;
 

@@ -1,10 +1,9 @@
-//! What the service manager is told, where there is one that listens (`NOTIFY_SOCKET`): that the daemon is ready, how
-//! it goes, that it reads its tokens again, that it stops, and that it still moves.
+//! Messages to the service manager (`NOTIFY_SOCKET`): ready, a status line, reloading, stopping, and the watchdog's
+//! sign of life.
 //!
-//! The watchdog is fed by progress. Each sign of life stands for one more round of the poller and one of the recorder,
-//! so a daemon whose tasks are stuck is killed and started again, although its timers and its HTTP server go on. A
-//! recorder that waits for a full disk runs all the while, with every try; the poller may then be stuck,
-//! because it waits for the recorder, and a restart would fix nothing.
+//! The watchdog is fed by progress: each sign of life stands for another round of the poller and one of the recorder.
+//! So a daemon whose tasks are stuck is killed and restarted, even if its timers and HTTP server go on. A recorder that
+//! waits for a full disk still counts as progress; the poller may then wait for it, and a restart would fix nothing.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -19,13 +18,13 @@ use crate::domain::activity::State;
 use crate::monitor::Monitor;
 use crate::store::{Overview, Reports};
 
-/// How often the status line is made again.
+/// How often the status line is updated.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 
-/// How long the database may take to say how things are; a status line is not worth more.
+/// How long reading the database for the status line may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Looks for progress in one period of the watchdog. Two lost ones are no reason to be killed.
+/// How often progress is checked in one watchdog period, so that two lost messages don't get the daemon killed.
 const LOOKS_A_PERIOD: u32 = 4;
 
 /// Tells the service manager how it goes, for as long as the daemon runs.
@@ -131,7 +130,7 @@ fn status(overview: Option<&Overview>, troubles: &[String]) -> String {
         let _ = write!(line, "{trouble}; ");
     }
     let Some(overview) = overview else { return line.trim_end_matches("; ").to_owned() };
-    // Counts alone: every user of the machine may read the line.
+    // Numbers only, since every user of the machine can read the line.
     let held = overview.closed.iter().filter(|gate| gate.reason.is_some());
     let (credentials, vats) = held.fold((0, 0), |(credentials, vats), gate| match gate.credential {
         Some(_) => (credentials + 1, vats),

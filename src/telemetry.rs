@@ -1,7 +1,7 @@
 //! The program's own log: always on stderr, as text or JSON. `docs/log.schema.json` describes the JSON.
 //!
-//! A thread of its own writes it, so that a reader who does not read, a stuck log collector say, holds up nothing
-//! else: lines that find the queue full are dropped.
+//! A thread of its own writes it, so that a stuck log collector blocks nothing else: lines that find the queue full are
+//! dropped.
 
 use std::error::Error;
 use std::fmt;
@@ -141,7 +141,7 @@ pub fn sentence(causes: impl Iterator<Item = String>) -> String {
     sentence
 }
 
-/// The last line: why the program ends. Where it can't be written there is nobody to tell. What others wrote must have been
+/// The last line: why the program ends. If it can't be written, nobody can be told. What others wrote must have been
 /// made [`harmless`]: our own Arabic sentences have marks that keep an option in its order.
 pub fn complain(format: LogFormat, sentence: &str) {
     let line = match format {
@@ -162,7 +162,7 @@ pub fn complain(format: LogFormat, sentence: &str) {
 /// How long a reader of stderr may take for the last line. One that does not read must not keep the program from ending.
 const COMPLAINT_PATIENCE: Duration = Duration::from_millis(300);
 
-/// In one piece, so that no other line can come between.
+/// In one write, so that no other line gets in between.
 fn write_line(line: &Value) -> std::io::Result<()> {
     std::io::stderr().write_all(format!("{line}\n").as_bytes())
 }
@@ -249,7 +249,7 @@ pub fn init(settings: &LogSettings) -> LogGuard {
     // Libraries below have little to say to an operator; a directive that names them overrides this.
     let directives = format!("hyper=warn,reqwest=warn,rustls=warn,sqlx=warn,{}", settings.level);
     let filter: Targets = directives.parse().unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
-    // Without a thread there is no daemon either, and that is said soon enough.
+    // If no thread can be started, the daemon can't start either and says so.
     let Ok(lines) = Lines::start() else { return LogGuard(None) };
     let writer = lines.clone();
     let layer = tracing_subscriber::fmt::layer()

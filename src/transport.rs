@@ -1,5 +1,5 @@
-//! What the clients for upstream and for webhooks share: connections that don't outlive an address, words for what went
-//! wrong, and `Retry-After`.
+//! What the HTTP clients for upstream and for webhooks share: connections that are renewed, error messages, and
+//! `Retry-After`.
 
 pub mod proxy;
 
@@ -22,8 +22,8 @@ fn is_plain_loopback(url: &str) -> bool {
     url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url))
 }
 
-/// How long connections are used before new ones take their place. Each new one looks the host's name up again: a name
-/// that is moved to another address is followed within this, also where the old address still answers.
+/// How long connections are used before new ones replace them. A new one resolves the host's name again, so a changed
+/// address is followed within this time, even if the old one still answers.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 
 /// Shortest time between two renewals, however much fails.
@@ -101,7 +101,7 @@ impl Renewing {
         current.is_doubted = false;
     }
 
-    /// Takes note that a request failed: the next one gets connections of its own.
+    /// Notes that a request failed: the next one gets a new connection.
     pub fn doubt(&self) {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).is_doubted = true;
     }
@@ -233,7 +233,7 @@ pub fn explain(err: &reqwest::Error) -> String {
     }
     let says = |part: &str| chain.iter().any(|cause| cause.contains(part));
     let is_tls = says("certificate") || says("tls") || says("TLS");
-    // What is between us and the other side is not the other side's fault.
+    // A failing proxy is named, so that the other side is not blamed.
     let proxy =
         err.url().filter(|url| err.is_connect() && !is_plain_loopback(url.as_str())).and_then(proxy::of);
     let by_proxy = proxy.map(|proxy| match () {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
-/// Wakes pollers and dispatchers, where something was written that they have not seen. All clones wake the same.
+/// Wakes pollers and dispatchers after something was written that they have not seen. Clones wake the same tasks.
 #[derive(Debug, Clone, Default)]
 pub struct Wakers {
     sleepers: Arc<Mutex<Sleepers>>,

@@ -26,7 +26,7 @@ use crate::store::{
 };
 use crate::words::Words;
 
-/// Activities in one body.
+/// Most activities in one body.
 const MAX_ACTIVITIES: usize = 10_000;
 
 /// An activity as a client hands it in.
@@ -41,7 +41,8 @@ struct NewActivity {
     reference: Option<String>,
 }
 
-/// `POST /v1/activities`: one object or an array; all or none. What is known already is no error.
+/// `POST /v1/activities`: one object or an array; all are registered or none. One that is registered already is no
+/// error.
 pub(super) async fn register(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -55,18 +56,18 @@ pub(super) async fn register(
         Intended::One(registration) => register_one(&api, *registration).await,
         Intended::Many(registrations) => register_many(&api, registrations).await,
     };
-    // What was made of the body takes as much room as the body: until here.
+    // The parsed body takes as much memory as the body itself, so its share is kept until here.
     drop(intake);
     response
 }
 
-/// What a body asks for.
+/// The registrations in a body, and what is wrong with it.
 enum Intended {
     One(Box<Registration>),
     Many(Vec<Registration>),
 }
 
-/// Reads a body element by element: whatever it holds, no more comes of it than what may be registered in one go.
+/// Reads a body element by element, so that it never becomes more than can be registered at once.
 fn read(body: &[u8]) -> Result<Intended, Problem> {
     let no_json = |err| Problem::bad_body(format!("Nothing was changed. The body is not JSON: {err}."));
     if body.trim_ascii_start().first() != Some(&b'[') {
@@ -202,7 +203,7 @@ async fn register_many(api: &Api, registrations: Vec<Registration>) -> Result<Re
     Ok((status, Json(Answer { new: n_new, known: outcomes.len() - n_new, items, warnings })).into_response())
 }
 
-/// What was taken but is probably a mistake: once for each VAT of an unusual shape.
+/// What was accepted but is probably a mistake: one warning for each VAT of an unusual shape.
 fn warnings(registrations: &[Registration]) -> Vec<String> {
     let unusual: BTreeSet<&Vat> =
         registrations.iter().map(|one| &one.vat).filter(|vat| !vat.has_saudi_shape()).collect();
@@ -216,7 +217,7 @@ const MAX_WARNINGS: usize = 100;
 /// `at`: where the object is in the body, as a JSON pointer.
 fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
     let mistake = |pointer: String, detail: String| Mistake { pointer, detail };
-    // Derived reading alone would take an array for an object as well, by the order of the fields.
+    // serde alone would also accept an array, in the order of the fields.
     if !item.starts_with('{') {
         return Err(mistake(
             at.to_owned(),
@@ -242,7 +243,7 @@ fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
         .map_err(|err| mistake(format!("{at}/{}", field(&err)), format!("{err}.")))
 }
 
-/// A reader's complaint in plain words, and without a place that is counted from the object's beginning.
+/// serde's message in plain words, without its position, which is counted from the object's beginning.
 fn plain(complaint: &str) -> String {
     let complaint = complaint.split(" at line ").next().unwrap_or(complaint);
     match complaint.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
@@ -302,7 +303,7 @@ fn state(label: &str) -> Result<ActivityState, Problem> {
     })
 }
 
-/// A slice as clients get it: `items`, and where the next one begins, in the body and as a `Link`.
+/// A slice as clients get it: `items`, and where the next slice begins, in the body and as a `Link` header.
 pub(super) fn sliced<P: ToString, I: serde::Serialize>(
     path: &str,
     query: Option<&str>,
@@ -314,7 +315,7 @@ pub(super) fn sliced<P: ToString, I: serde::Serialize>(
     let link = more.map(|next| format!("<{path}?{}>; rel=\"next\"", with_cursor(query, next)));
     let body = json!({"items": items, "next_cursor": next, "has_more": slice.has_more});
     let mut response = Json(body).into_response();
-    // What is percent-encoded is fit for a header.
+    // Percent-encoded text is a valid header value.
     if let Some(Ok(link)) = link.map(|link| HeaderValue::from_str(&link)) {
         response.headers_mut().insert(LINK, link);
     }
@@ -389,7 +390,7 @@ fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem
     Ok(ActivityRef { activity_id: ActivityId::parse(activity_id)?, vat })
 }
 
-/// The activity's row of `report_activities`, as `/v1` has it. It is what the order made of it, not what came after.
+/// The activity as `/v1` shows it, as the order left it rather than as it is by now.
 fn one(row: Table, wanted: &ActivityRef) -> Result<ActivityBody, Problem> {
     Ok(StoreError::only(row.read("report_activities")?, wanted)?.into())
 }

@@ -1,6 +1,7 @@
-//! How much many clients may take together: readers at the same time, memory for what they send and for what they are sent.
+//! Limits on what all clients take together: requests at the same time, and memory for bodies and answers.
 //!
-//! Probes and metrics pass none of this. A request that finds no room waits for a moment and is then told to try again.
+//! Probes and metrics are not limited here. A request that finds no room waits for a moment and is then refused with
+//! the advice to try again.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,26 +20,26 @@ use tokio::time::timeout;
 use super::Api;
 use super::problem::Problem;
 
-/// Requests that read at the same time.
+/// Most requests that read at the same time.
 const MAX_READERS: usize = 16;
 
-/// Requests that write at the same time. The recorder waits for those before it, so there are few.
+/// Most requests that write at the same time. Few, because the recorder has to wait for them.
 const MAX_WRITERS: usize = 2;
 
-/// Requests whose bodies, or answers, become something much larger.
+/// Most requests at the same time whose bodies or answers take much more memory than their bytes.
 const MAX_HEAVY: usize = 2;
 
-/// KiB of request bodies, and of answers that are being sent, at the same time.
+/// Most KiB of request bodies, and of answers being sent, at the same time.
 const INTAKE_KIB: usize = 24 * 1024;
 const OUTPUT_KIB: usize = 32 * 1024;
 
-/// An answer up to this is not worth counting: the socket takes it.
+/// Answers up to this size are not counted: the socket's buffer takes them.
 const SMALL_ANSWER_BYTES: u64 = 16 * 1024;
 
-/// By how much a body's memory grows at most.
+/// How much memory a body is given at a time, at most.
 const STEP: usize = 1024 * 1024;
 
-/// How long room is waited for.
+/// How long a request waits for room.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the module.
@@ -72,7 +73,7 @@ async fn room(of: &Arc<Semaphore>, n: u64) -> Result<OwnedSemaphorePermit, Probl
     }
 }
 
-/// Lets only so many read at the same time, and holds memory for an answer until it has been sent.
+/// Limits how many requests read at the same time, and reserves memory for an answer until it has been sent.
 pub(super) async fn orderly(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let turn = match reads.then(|| room(&api.crowd.readers, 1)) {
@@ -94,7 +95,7 @@ pub(super) async fn orderly(State(api): State<Arc<Api>>, request: Request, next:
     }
 }
 
-/// A body that gives its room back when it has been sent or given up.
+/// A body that returns its share of memory when it has been sent or dropped.
 struct Counted {
     body: Body,
     _permit: OwnedSemaphorePermit,
@@ -120,7 +121,7 @@ impl http_body::Body for Counted {
     }
 }
 
-/// A request's body, with the room that it takes.
+/// A request's body, with the memory reserved for it.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     pub(super) bytes: Vec<u8>,
@@ -133,12 +134,12 @@ impl Crowd {
         room(&self.writers, 1).await
     }
 
-    /// A turn for a request whose body, or answer, becomes something much larger.
+    /// A turn for a request whose body or answer takes much more memory than its bytes.
     pub(super) async fn heavy(&self) -> Result<OwnedSemaphorePermit, Problem> {
         room(&self.heavy, 1).await
     }
 
-    /// Reads a body of at most so many bytes. What many clients send at the same time takes bounded memory.
+    /// Reads a body of at most `max_bytes`. All bodies together take bounded memory.
     pub(super) async fn read(&self, mut body: Body, max_bytes: usize) -> Result<Intake, Problem> {
         let too_large = || {
             Problem::too_large(format!("Nothing was changed. At most {} MiB are accepted.", max_bytes >> 20))
@@ -156,14 +157,14 @@ impl Crowd {
             if intake.bytes.len() + chunk.len() > max_bytes {
                 return Err(too_large());
             }
-            // In steps, so that two long bodies have room beside each other.
+            // In steps, so that there is room for two long bodies at once.
             let free = intake.bytes.capacity() - intake.bytes.len();
             if chunk.len() > free {
                 let step = (intake.bytes.len() / 4).clamp(chunk.len(), chunk.len().max(STEP));
                 intake.bytes.reserve_exact(step);
             }
             intake.bytes.extend_from_slice(&chunk);
-            // What it takes is what has been set aside for it, not what has arrived.
+            // It is charged for the memory allocated, not for the bytes that have arrived.
             let needed = intake.bytes.capacity().div_ceil(1024);
             if needed > n_kib {
                 let more = room(&self.intake, (needed - n_kib) as u64).await?;

@@ -17,7 +17,8 @@ pub(super) enum Exposition {
 }
 
 impl Exposition {
-    /// What a client takes: OpenMetrics where it is named and liked as much as plain text.
+    /// The format that a client accepts: OpenMetrics if its `Accept` header names it and prefers it no less than plain
+    /// text.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
         let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -44,7 +45,7 @@ impl Exposition {
         }
     }
 
-    /// This format of a text in OpenMetrics.
+    /// Converts a text in OpenMetrics to this format.
     pub(super) fn of(self, open_metrics: String) -> String {
         match self {
             Self::Text => plain(&open_metrics),
@@ -53,7 +54,7 @@ impl Exposition {
     }
 }
 
-/// The older format calls a counter what its samples are called, and knows neither units nor an end.
+/// In the older format a counter has the name of its samples, and there are no units and no end mark.
 fn plain(open_metrics: &str) -> String {
     let counters: HashSet<&str> = open_metrics
         .lines()

@@ -1,4 +1,4 @@
-//! The doors in front of every handler: whose host, whose page, whose token.
+//! Checks before every handler: the `Host`, the `Origin` and the token.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Refuses requests for foreign hosts and from foreign sites, and has no answer kept or framed.
+/// Refuses requests for other hosts and from other sites, and keeps answers out of caches and frames.
 pub(super) async fn site(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let mut response = match refuse(&api.hosts, request.method(), request.headers()) {
         Some(problem) => problem.into_response(),
@@ -45,13 +45,13 @@ pub(super) async fn site(State(api): State<Arc<Api>>, request: Request, next: Ne
 /// How long the answer to a wrong token takes, so that guessing gets nowhere.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Answers that are held back at the same time; more would take connections away from others.
+/// Most delayed answers at the same time; more would use up connections.
 const MAX_PAUSING: usize = 64;
 
 /// Wrong tokens within this time of the last one are not logged again.
 const QUIET_AFTER_WRONG_TOKEN: Duration = Duration::from_secs(10 * 60);
 
-/// Takes note of wrong tokens.
+/// Delays, counts and logs wrong tokens.
 #[derive(Debug)]
 pub(super) struct WrongTokens {
     pauses: Semaphore,
@@ -79,8 +79,8 @@ impl WrongTokens {
     }
 }
 
-/// Asks for the token, where one is configured. Wrong ones are counted, and their answers take their time; none at all is
-/// what a browser sends first.
+/// Asks for the token, if one is configured. Wrong ones are counted and answered late; a request without any is what a
+/// browser sends first, and is neither.
 pub(super) async fn token(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let Some(token) = &api.token else { return next.run(request).await };
     match request.headers().get(AUTHORIZATION) {
@@ -104,14 +104,15 @@ fn refuse(hosts: &[String], method: &Method, headers: &HeaderMap) -> Option<Prob
         return Some(Problem::foreign_host(authority));
     }
     let is_foreign_origin = text(ORIGIN).is_some_and(|origin| !is_same_site(origin, authority));
-    // A link from elsewhere may lead here; nothing else may come from there, no image and no script either.
+    // Another site may link here, but may not load images, scripts or anything else from here.
     let is_link = matches!(*method, Method::GET | Method::HEAD) && text(SEC_FETCH_MODE) == Some("navigate");
     let is_foreign_fetch =
         matches!(text(SEC_FETCH_SITE), Some(site) if !matches!(site, "same-origin" | "none"));
     (is_foreign_origin || (is_foreign_fetch && !is_link)).then(Problem::cross_site)
 }
 
-/// Names can be made to lead anywhere, so only those that were configured are ours. An address can't.
+/// Anybody can point a name of theirs at this address, so only configured names are accepted. Addresses are accepted as
+/// they are.
 fn is_ours(authority: &str, hosts: &[String]) -> bool {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,

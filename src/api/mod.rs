@@ -1,8 +1,8 @@
 //! HTTP: the JSON API under `/v1`, the pages' routes, probes and metrics.
 //!
-//! Requests pass three doors before they reach any handler but the probes': the `Host` must be one of ours (a page elsewhere must not
-//! reach a loopback service by a name of its own), an `Origin` must be the same site (no other page's script or form
-//! acts here), and where a token is configured everything but the probes asks for it. See `guard`.
+//! Three checks come before any handler but the probes': the `Host` must be one of ours (another site must not reach a
+//! loopback service under a name of its own), an `Origin` must be this site (no other page's script or form acts here),
+//! and the token must be right if one is configured. See `guard`.
 //!
 //! This module alone turns errors into status codes. Clients see sentences made for them; what went wrong inside
 //! is in the log.
@@ -67,7 +67,7 @@ pub struct Api {
     reports: Reports,
     intake: Intake,
     files: Option<Files>,
-    /// Whether other daemons work on the same database.
+    /// Whether other daemons may work on the same database.
     is_shared: bool,
     clock: Arc<Clock>,
     monitor: Arc<Monitor>,
@@ -78,16 +78,16 @@ pub struct Api {
     stalled_after: Duration,
     catalogue: Arc<Catalogue>,
     renewal: Renewal,
-    /// The pages' language where nobody chose and no browser asks for one.
+    /// The pages' language if neither the reader nor the browser asks for one.
     language: Language,
     /// Where people read times.
     zone: Zone,
     /// All sinks that are configured.
     sinks: Vec<String>,
-    /// Host names besides `localhost` and addresses.
+    /// Host names that are accepted besides `localhost` and addresses.
     hosts: Vec<String>,
     token: Option<HttpToken>,
-    /// Stands in every form of our pages; another site's form can't know it.
+    /// Every form of our pages carries it; another site can't know it.
     form_token: String,
     crowd: crowd::Crowd,
     wrong_tokens: guard::WrongTokens,
@@ -169,7 +169,7 @@ impl Api {
             .with_state(api)
     }
 
-    /// Probes and metrics, as [`Api::router`] answers them, and nothing else: for connections beyond the bound.
+    /// Probes and metrics alone, as [`Api::router`] answers them: for connections beyond the limit.
     pub fn spare_router(self: &Arc<Self>) -> Router {
         let api = Arc::clone(self);
         let guarded = Router::new()
@@ -195,7 +195,7 @@ impl Api {
     }
 }
 
-/// No request holds anything up for longer than [`REQUEST_TIMEOUT`].
+/// Ends a request after [`REQUEST_TIMEOUT`].
 async fn bounded(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 
 use super::problem::Problem;
 
-/// The one name in a path; one that is no text is refused like any other mistake.
+/// The one name in a path. If it is not UTF-8, the request is refused like any other mistake.
 #[derive(Debug)]
 pub(super) struct Named(pub(super) String);
 

@@ -9,7 +9,7 @@ use crate::domain::activity::Vat;
 use crate::domain::time::Timestamp;
 use crate::store::TimeRange;
 
-/// Rows in a slice where none are asked for, and at most.
+/// Rows in a slice if the client asks for no number, and the most that it may ask for.
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
 
@@ -83,7 +83,7 @@ impl Parameters {
         })
     }
 
-    /// Refuses what nobody took.
+    /// Refuses parameters that no call has taken.
     pub(super) fn finish(self) -> Result<(), Problem> {
         match self.given.first() {
             None => Ok(()),

@@ -14,7 +14,7 @@ pub(super) type PartsSender = mpsc::Sender<Result<Bytes, BoxError>>;
 /// See the module.
 struct Parts(mpsc::Receiver<Result<Bytes, BoxError>>);
 
-/// A body, and who makes it.
+/// A body and the sender of its parts.
 pub(super) fn in_parts() -> (PartsSender, Body) {
     let (sender, parts) = mpsc::channel(1);
     (sender, Body::new(Parts(parts)))

@@ -1,4 +1,4 @@
-//! Patience with clients that take no answer: a connection that writes nothing for a while is given up.
+//! Gives up a connection whose client does not read its answer.
 
 use std::io;
 use std::pin::Pin;
@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a client may take nothing at all of an answer.
+/// How long a client may go without reading anything of an answer.
 const STALL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long it may take for all of what waits to be written. The longest answers have a few MiB.
+/// How long a client may take to read all that waits for it. The longest answers have a few MiB.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection whose writes end in an error where the client does not read.
@@ -32,7 +32,7 @@ impl Patient {
         Self { stream, blocked_since: None, give_up, is_waiting: false }
     }
 
-    /// What follows from a write: one that waits does so for a bounded time.
+    /// Turns a write that has waited for too long into an error.
     fn bounded<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.is_waiting = false;

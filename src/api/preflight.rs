@@ -14,7 +14,7 @@ use super::parameters::Parameters;
 use super::problem::{Mistake, Problem};
 use crate::domain::preflight::{self, Context, Device, Finding, Severity, Unreadable};
 
-/// Values in a body of JSON: ten thousand registrations have half of it.
+/// Most values in a JSON body. Ten thousand registrations have half of that.
 const MAX_VALUES: usize = 600_000;
 
 /// `POST /v1/preflight`: one registration, an array of them, or CSV.
@@ -25,14 +25,14 @@ pub(super) async fn check(
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     Parameters::new(query.as_deref()).finish()?;
-    // What is made of a body takes much more room than the body: few at a time.
+    // The parsed body takes much more memory than the body, so few are read at a time.
     let _turn = api.crowd.heavy().await?;
     let intake = api.crowd.read(body, super::MAX_BODY_BYTES).await?;
     let body = intake.bytes.as_slice();
     let devices = match media_type(&headers).as_str() {
         "text/csv" => preflight::from_csv(body).map_err(unreadable)?,
         essence if essence == "application/json" || essence.ends_with("+json") => {
-            // Each value takes far more than the two bytes that it may be written in.
+            // A parsed value takes far more memory than the two bytes that it may have in the body.
             if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
                 return Err(Problem::too_large(format!("At most {MAX_VALUES} values are accepted.")));
             }

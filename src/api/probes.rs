@@ -20,7 +20,8 @@ pub(super) fn router() -> Router<Arc<Api>> {
     Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
 }
 
-/// The tasks run; whether they get anything done is not looked at, so that a full disk restarts nobody.
+/// Whether the tasks run, not whether they get anything done: a full disk must not make an orchestrator restart the
+/// daemon.
 async fn alive(State(api): State<Arc<Api>>) -> Response {
     match api.monitor.is_alive() {
         true => Json(json!({"status": "ok"})).into_response(),
@@ -51,7 +52,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> 
     let now = api.clock.now();
     let overview = match api.reports.overview(now).await {
         Ok(overview) => Some(overview),
-        // The scrape tells of it by `ready`; what the database can't tell is left out.
+        // The metric `ready` shows it; what is read from the database is missing.
         Err(err) => {
             tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be read for metrics");
             None

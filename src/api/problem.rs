@@ -12,7 +12,7 @@ use crate::store::StoreError;
 /// Most single mistakes that are named in one answer.
 const MAX_LISTED: usize = 100;
 
-/// Why a request was not done: what RFC 9457 calls a problem document.
+/// Why a request was refused or failed: a problem document of RFC 9457.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// A name for the kind of problem, to branch on: `urn:pcsid-watch:problem:` and a word.

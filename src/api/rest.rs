@@ -1,7 +1,7 @@
-//! What is left of a request's body once it has been answered.
+//! Reads the rest of a request's body after an early answer.
 //!
-//! A client that is refused may still be sending. A connection that is closed then is reset, and the client never sees why. So what
-//! it sends on is read and thrown away, for a while, before the answer goes out.
+//! A refused client may still be sending. If the connection is closed then, it is reset, and the client never sees the
+//! answer. So the rest of the body is read and discarded for a while before the answer is sent.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,13 +59,13 @@ impl Drop for Lent {
 pub(super) async fn read_on(request: Request, next: Next) -> Response {
     let back = Arc::new(Mutex::new(None));
     let lent = Arc::clone(&back);
-    // A client that asks first has not begun to send, and won't where it is refused.
+    // A client with `Expect: 100-continue` has not begun to send, and won't if it is refused.
     let asks_first = request.headers().contains_key(EXPECT);
     let request = request.map(|body| Body::new(Lent { body, back: lent }));
     let response = next.run(request).await;
     let rest = back.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(rest) = rest.filter(|_| !asks_first) {
-        // Beyond that the connection is simply closed.
+        // After that the connection is closed.
         let _ = timeout(REST_PATIENCE, discard(rest)).await;
     }
     response

@@ -1,7 +1,7 @@
-//! Accepting connections: bounded in number and in the patience that each is met with.
+//! Accepts connections, with a limit on their number and on the time that each may take.
 //!
-//! Clients that hold all connections must not hide that the daemon is alive. So every connection is accepted: one beyond
-//! the bound is answered probes and metrics alone, has little time, and makes room for the next.
+//! Clients that use up all connections must not make the daemon look dead. So every connection is accepted; one beyond
+//! the limit gets probes and metrics only, has little time, and is closed for the next.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,13 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::patience::Patient;
 
-/// Connections beyond those, for probes and metrics; where there are more the oldest of them is given up.
+/// Connections beyond the limit, for probes and metrics. If there are more, the oldest is closed.
 const MAX_SPARE: usize = 64;
 
 /// How long one of those may take in all.
 const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What one listener bears.
+/// The limits of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Connections at the same time.
@@ -135,7 +135,7 @@ pub async fn serve(
                 continue;
             }
         };
-        // A client that breaks off is its own affair.
+        // Errors of a connection are the client's; nothing follows from them here.
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
             let connection = graceful.watch(connection);

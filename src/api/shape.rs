@@ -1,7 +1,7 @@
-//! One shape for one thing: what the views have as flat columns, `/v1` has as events have it.
+//! Rows of the views in the shape that events have, for `/v1`.
 //!
-//! Views serve SQL, where a name stands alone and a value has no inside; a program that reads both events and `/v1` should
-//! need one set of types. Columns that events don't have keep their names.
+//! Views are flat, as SQL needs it. A program that reads both events and `/v1` should need one set of types only.
+//! Columns that events don't have keep their names.
 
 use serde::Serialize;
 

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 use crate::settings::{SecretError, SecretSource};
 
-/// How long a token that was read is relied on before its file is read again.
+/// How long a token is used before its file is read again.
 const REREAD_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the token can't be used.
@@ -47,7 +47,7 @@ fn read(source: &SecretSource, min_bytes: usize) -> Result<SecretString, HttpTok
     }
 }
 
-/// The configured token. A changed file is picked up within a second.
+/// The configured token. A changed file takes effect within a second.
 #[derive(Debug)]
 pub struct HttpToken {
     source: SecretSource,
@@ -91,7 +91,7 @@ impl HttpToken {
 
     fn is(&self, offered: &str) -> bool {
         let current = self.current();
-        // Digests are of one length: the time taken tells nothing of the token, nor of its length.
+        // Comparing digests takes the same time for every token, whatever its length.
         let (offered, wanted) =
             (Sha256::digest(offered.as_bytes()), Sha256::digest(current.secret.expose_secret().as_bytes()));
         offered.as_slice().ct_eq(wanted.as_slice()).into()

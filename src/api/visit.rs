@@ -1,5 +1,5 @@
-//! What a page's request brings along besides its own parameters: the language it is to be told in, and whether the
-//! status page reloads itself.
+//! What every page's request carries besides its own parameters: the reader's language, and whether the status page
+//! reloads itself.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Visit {
         let (mut language, mut refresh) = (None, None);
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-            // A language that there is none of is another parameter that is not known.
+            // An unknown language stays in the query, where it is refused as an unknown parameter.
             match (name.as_ref(), Language::from_label(&value), Refresh::from_label(&value)) {
                 ("lang", Some(chosen), _) => language = Some(chosen),
                 ("refresh", _, Some(chosen)) => refresh = Some(chosen),

@@ -77,7 +77,7 @@ pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
     };
     shutdown.stop.cancel();
     if !daemon.is_finished() {
-        // What the daemon has to say about its end is less than what the demo has seen of it.
+        // The demo's own result counts; how the daemon ended doesn't matter any more.
         let _ = daemon.await;
     }
     let _ = sandbox.await;
@@ -87,7 +87,7 @@ pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
     printed
 }
 
-/// A folder that is gone with the demo.
+/// A temporary folder, removed when the demo ends.
 struct Scratch(std::path::PathBuf);
 
 impl Scratch {

@@ -1,4 +1,4 @@
-//! `health`: asks the daemon beside it how it is, for containers and scripts that have no HTTP client.
+//! `health`: asks the daemon on this machine whether it is well, for containers and scripts without an HTTP client.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -65,7 +65,8 @@ fn address(http: &HttpSettings) -> Result<SocketAddr, &'static str> {
     Ok(SocketAddr::new(ip, address.port()))
 }
 
-/// Asks; `None`: what came is no probe's answer. Plain HTTP to an address, which needs no set-up of TLS or proxies.
+/// Sends the request; `None` if the answer is not a probe's. It is plain HTTP to an address, so there is no TLS or
+/// proxy to set up.
 async fn ask(address: SocketAddr, path: &str) -> std::io::Result<Option<Said>> {
     let stream = TcpStream::connect(address).await?;
     Ok(exchange(stream, address, path).await)

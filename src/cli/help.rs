@@ -16,7 +16,7 @@ use crate::words::{Words, help};
 /// What clap has to say to somebody who reads Arabic: the help that was asked for, or a complaint as text.
 pub(super) fn in_arabic(error: clap::Error) -> Result<clap::Error, String> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    // The same arguments lead to the same end, this time with help in Arabic.
+    // Parses the same arguments again, with help in Arabic.
     let error = match arabic().try_get_matches_from(arguments) {
         Err(again) if again.kind() == error.kind() => again,
         _ => error,
@@ -51,7 +51,7 @@ fn said_in_arabic(command: Command, key: &str) -> Command {
     }
     command.mut_subcommands(|below| {
         let key = match below.get_name() {
-            // Below `help` stands the tree once more, without arguments.
+            // Below `help` clap repeats the tree of commands, without arguments.
             "help" => "help-help".to_owned(),
             name => format!("{}-{name}", key.strip_prefix("help-help").map_or(key, |_| "help")),
         };

@@ -212,7 +212,7 @@ pub async fn main() -> u8 {
         }
     };
     let (config, lang, is_daemon) = (cli.config.clone(), cli.lang, matches!(cli.command, Command::Run));
-    // A sentence of ours in the language that was asked for; what else went wrong, in English.
+    // Our own sentence in the language asked for; other errors stay English.
     let told = |err: &anyhow::Error| {
         let sentence = sentence(err);
         // The log is in English.
@@ -223,7 +223,8 @@ pub async fn main() -> u8 {
         let language = lang.map_or_else(configured, |lang| LanguageArg::or(Some(lang), Language::English));
         Words::of(language).complaint(&sentence)
     };
-    // A daemon's last word belongs to its log, also where the configuration can't be used; other commands talk to people.
+    // A daemon reports its failure as a line of its log, even if the configuration is unusable; other commands write a
+    // sentence for people.
     let format = match &cli.command {
         Command::Run => Settings::log_format(cli.config.as_deref()),
         _ => LogFormat::Text,
@@ -252,7 +253,7 @@ fn sentence(err: &anyhow::Error) -> String {
     telemetry::harmless(&telemetry::sentence(err.chain().map(ToString::to_string)))
 }
 
-/// How a daemon's log looks as far as that is known before the arguments are understood.
+/// The format of a daemon's log, as far as it is known before the arguments are parsed.
 pub fn format_at_start() -> LogFormat {
     match std::env::args_os().any(|argument| argument == "run") {
         true => Settings::log_format(None),
@@ -260,7 +261,7 @@ pub fn format_at_start() -> LogFormat {
     }
 }
 
-/// The reader's language as far as it is known before the arguments are understood.
+/// The reader's language, as far as it is known before the arguments are parsed.
 fn language_at_start() -> Language {
     let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let value = |name: &str| {

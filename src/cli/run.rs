@@ -12,8 +12,8 @@ use crate::settings::{LogFormat, LogSettings, Settings};
 use crate::shutdown::{Hangup, Shutdown};
 use crate::telemetry;
 
-/// How long stopping may take, whatever it waits for: a database that others keep locked while the daemon starts, a server
-/// that has frozen. In order it takes less, and the last words and threads take up to a second more.
+/// How long stopping may take, whatever it waits for: a database that another process locks during the start, a frozen
+/// server. A normal stop is faster; the last log lines and threads take up to a second more.
 const STOP_AT_MOST: Duration = Duration::from_millis(7_200);
 
 #[derive(Debug, Args)]
@@ -40,8 +40,8 @@ pub(super) async fn run(settings: &Settings) -> CliResult {
     }
 }
 
-/// Tokens are in memory: none of it is to end up in a file when the program crashes. Where a sandbox forbids to say so, the
-/// service manager's `LimitCORE=0` has said it. (`PR_SET_DUMPABLE` would hide `/proc/self/fd`, which a metric counts.)
+/// Disables core dumps, because tokens are in memory. If a sandbox forbids this call, the service manager's
+/// `LimitCORE=0` does the same. (`PR_SET_DUMPABLE` would hide `/proc/self/fd`, which a metric counts.)
 fn dump_no_core() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });

@@ -90,9 +90,9 @@ fn widths(columns: &[Column], width: usize) -> Option<Vec<usize>> {
     }
     let mut widths: Vec<usize> = columns.iter().map(Column::least).collect();
     let mut spare = width.checked_sub(widths.iter().sum::<usize>() + gaps)?;
-    // A column that would be folded into very many lines is no column.
+    // A column whose text would be folded into too many lines is not readable as a column.
     let is_fit = |at: usize, widths: &[usize]| natural[at] <= widths[at] * MAX_FOLDS;
-    // What is left goes to those that lack most, a cell at a time.
+    // The rest of the width goes, cell by cell, to the column that lacks most.
     while spare > 0 {
         let lacks = |at: usize| natural[at].saturating_sub(widths[at]);
         let Some(neediest) = (0..columns.len()).max_by_key(|at| lacks(*at)).filter(|at| lacks(*at) > 0)
@@ -230,8 +230,7 @@ fn broken(word: &str, width: usize, lines: &mut Vec<String>) -> (String, usize) 
     (piece, filled)
 }
 
-/// How many cells of a terminal a text takes. Letter by letter: few terminals draw lam and alef as the one that they are in
-/// print.
+/// How many cells of a terminal a text takes, counted letter by letter: few terminals draw lam and alef as one letter.
 pub(super) fn cells(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }

@@ -1,7 +1,7 @@
-//! What a daemon does with the work that it holds: a task for each piece, and one recorder for all.
+//! Runs the work that a daemon holds: a task for each piece, and one recorder for all.
 //!
-//! A file has one daemon, which holds everything from the start. Of a server's work each daemon holds a part, which
-//! grows and shrinks as others go and come; and when its connection is lost it holds nothing, at once.
+//! A file has one daemon, which holds everything from the start. On a server each daemon holds a part, which changes as
+//! other daemons come and go. If its connection is lost, it holds nothing at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,11 +32,11 @@ use crate::worker::{
     RecorderParts, Renewer, Sink,
 };
 
-/// How long answers on their way are waited for, and how long events that are due are still sent.
+/// How long to wait for requests in flight when stopping, and how long due events are still sent.
 const DRAIN_POLLS: Duration = Duration::from_secs(4);
 const DRAIN_DELIVERIES: Duration = Duration::from_millis(1_300);
 
-/// The same for answers where another daemon waits to ask again.
+/// How long to wait for requests in flight when another daemon waits for the piece.
 const HAND_POLLS_OVER: Duration = Duration::from_millis(1_500);
 
 /// When each step of stopping has to be over, counted from its beginning. A service manager is promised ten
@@ -46,10 +46,10 @@ const RECORDS_FLUSHED: Duration = Duration::from_millis(4_700);
 const DELIVERIES_DRAINED: Duration = Duration::from_millis(6_000);
 const RECORDS_DRAINED: Duration = Duration::from_millis(6_500);
 
-/// How soon taking up work is tried again where the database could not be used.
+/// Pause before work is taken up again after the database could not be used.
 const TAKE_UP_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a task may take to end when it is to be handed over, and what it has found out to be recorded.
+/// How long a task may take to end, and its results to be recorded, before a piece is handed over.
 const HANDED_OVER: Duration = Duration::from_secs(5);
 
 /// What every session of a daemon works with.
@@ -70,7 +70,7 @@ pub(super) struct Session<'a> {
     member: Member,
     recorder: RecorderHandle,
     recording: JoinSet<TaskResult>,
-    /// Pollers and the upkeep, and dispatchers: they stop one after the other.
+    /// Pollers and the upkeep; dispatchers are apart, because they stop later.
     polling: JoinSet<(Piece, TaskResult)>,
     sending: JoinSet<(Piece, TaskResult)>,
     running: BTreeMap<Piece, Running>,
@@ -290,7 +290,8 @@ impl<'a> Session<'a> {
         })))
     }
 
-    /// A task has ended: a piece that was asked back is recorded to its end and freed. Any other is a defect.
+    /// A task has ended. If its piece was asked back, its results are recorded and the piece is freed. Any other end is
+    /// a defect.
     async fn free(&mut self, ended: Result<(Piece, TaskResult), JoinError>) -> Result<(), Option<JoinError>> {
         let (piece, result) = ended.map_err(Some)?;
         result.map_err(Some)?;
@@ -298,11 +299,11 @@ impl<'a> Session<'a> {
             Some(running) if running.stop.is_cancelled() => {}
             _ => return Err(None),
         }
-        // What is not written in time is lost with the connection that could not write it.
+        // If this takes too long, the connection that could not write is about to be lost anyway.
         let flushed = tokio::time::timeout(HANDED_OVER, self.recorder.flush()).await;
         self.shared.monitor.holds(&piece, false);
         if flushed.is_ok() {
-            // Where that fails the database is lost, which is about to be noticed.
+            // If this fails, the database is lost, which `Member` reports next.
             let _ = self.member.free(&piece).await;
         }
         Ok(())
@@ -319,12 +320,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Gives everything up at once: whatever was under way can't be recorded and is still due.
+    /// Gives everything up at once. What was under way can't be recorded and stays due.
     pub(super) async fn give_up(mut self, lost: &StoreError) {
         self.shared.monitor.lost(lost);
         self.recording.shutdown().await;
         self.polling.shutdown().await;
-        // A line that is being written to standard output is written to its end.
+        // The log sink finishes the line that it is writing.
         self.running.values().for_each(|running| running.stop.cancel());
         ended_by(&mut self.sending, Instant::now() + DRAIN_DELIVERIES).await;
         self.sending.shutdown().await;
@@ -337,7 +338,7 @@ impl<'a> Session<'a> {
     /// [`DaemonError::NotDrained`] where something could not be written in time.
     pub(super) async fn stop(mut self) -> Result<(), DaemonError> {
         let began_at = Instant::now();
-        // Where it is lost, nobody waits for it.
+        // If the database is lost, other daemons don't wait for this.
         let _ = self.member.retire().await;
         let stop = |running: &BTreeMap<Piece, Running>, is_sink: bool| {
             let of = running.iter().filter(|(piece, _)| matches!(piece, Piece::Sink(_)) == is_sink);
@@ -367,14 +368,14 @@ impl<'a> Session<'a> {
 /// Waits for all of these tasks until the deadline.
 async fn ended_by(tasks: &mut JoinSet<(Piece, TaskResult)>, deadline: Instant) {
     let all = async { while tasks.join_next().await.is_some() {} };
-    // Those that did not make it are dropped with the set.
+    // Tasks that are not done by then are dropped with the set.
     let _ = tokio::time::timeout_at(deadline, all).await;
 }
 
 /// Where a sink's events go, and how long each is tried; `None` where it is no longer configured.
 fn outlet(settings: &Settings, name: &str) -> Result<Option<(Sink, Duration)>, DaemonError> {
     if name == LOG_SINK {
-        // A line is tried for as long as there is a standard output.
+        // Standard output is tried without end.
         return Ok(Some((Sink::Log(LogSink), Duration::MAX)));
     }
     match settings.webhooks.iter().find(|webhook| webhook.route.sink == name) {
@@ -383,7 +384,7 @@ fn outlet(settings: &Settings, name: &str) -> Result<Option<(Sink, Duration)>, D
     }
 }
 
-/// What has to be right before work begins.
+/// Brings the database up to date before work begins: upstream, clock, explanations, credentials, certificates.
 async fn prepare(shared: &Shared<'_>, work: &Work) -> Result<(), DaemonError> {
     let Shared { settings, store, clock, .. } = shared;
     let upkeep = store.upkeep();
@@ -395,7 +396,7 @@ async fn prepare(shared: &Shared<'_>, work: &Work) -> Result<(), DaemonError> {
     Ok(warn_of_orphaned_sinks(store, settings).await?)
 }
 
-/// Moves the schedule along where the clock must have jumped while no daemon ran.
+/// Moves the schedule if the clock jumped while no daemon ran.
 async fn follow_absent_clock(store: &Store, work: &Work, clock: &Clock) -> Result<(), StoreError> {
     let now = clock.now();
     if let Some(delta_ms) = store.upkeep().last_beat().await?.and_then(|beat| clock::jump_since(beat, now)) {

@@ -1,8 +1,7 @@
 //! What a rule means, whose data breaks it and what to do about it.
 //!
-//! The rules are in `catalogue/rules.toml`, which is part of the program. A file of the user's adds to them and
-//! replaces some, so that a new rule needs no release. What neither knows is said to be unknown, with what its name
-//! tells of its family.
+//! The rules are in `catalogue/rules.toml`, which is part of the program. A user's file adds rules and replaces some,
+//! so that a new rule needs no release. An unknown rule is said to be unknown, with what its name says of its family.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -33,7 +32,7 @@ pub enum Language {
     Arabic,
 }
 
-/// Whose data a rule is about, so who must act.
+/// Whose data breaks a rule, and so who must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
@@ -70,7 +69,7 @@ pub enum Family {
 pub enum Severity {
     /// It does.
     Error,
-    /// It is not known; it may depend on the document (`both` in files of rules).
+    /// It is not known, or depends on the document (`both` in files of rules).
     #[serde(alias = "both")]
     Unknown,
     /// It does not.
@@ -126,7 +125,7 @@ pub enum OtpOf {
 struct Remedy {
     en: String,
     ar: String,
-    /// Names things.
+    /// Keys of `Catalogue::things`.
     #[serde(default)]
     corrects: Vec<String>,
     #[serde(default)]
@@ -150,14 +149,14 @@ struct Rule {
     /// Gives way to any more specific rule.
     #[serde(default)]
     general: bool,
-    /// Families of rules beside which it does not lead.
+    /// If a rule of one of these families failed too, that one leads the next step.
     #[serde(default)]
     behind: Vec<Family>,
     #[serde(default)]
     variants: Vec<Variant>,
 }
 
-/// One of several causes of the same code, told by words of the text.
+/// One of several causes of the same code, recognised by words of the message.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Variant {
@@ -219,7 +218,7 @@ pub enum CatalogueError {
 pub struct Explanation {
     /// The code in its official spelling; as it was given where it is unknown, `None` where there is none.
     pub rule: Option<String>,
-    /// Which of several causes this is, where the text tells.
+    /// Which of several causes this is, if the message tells.
     pub variant: Option<String>,
     /// Whether the catalogue has it.
     pub is_known: bool,
@@ -243,13 +242,13 @@ pub struct Explanation {
     /// What the one-time password has to belong to.
     #[serde(skip)]
     pub otp: Vec<OtpOf>,
-    /// What else a next step has to say.
+    /// A remark that a next step adds.
     #[serde(skip)]
     pub proviso: Option<Text>,
     /// Whether it gives way to any more specific rule beside it.
     #[serde(skip)]
     pub is_general: bool,
-    /// Families of rules beside which it does not lead.
+    /// If a rule of one of these families failed too, that one leads the next step.
     #[serde(skip)]
     pub behind: Vec<Family>,
 }
@@ -379,7 +378,7 @@ impl Variant {
     }
 }
 
-/// How much of a text is searched for what tells its cause.
+/// How much of a message is searched for the words that tell its cause.
 const MAX_SEARCHED_BYTES: usize = 4 * 1024;
 
 /// The words of the beginning of a text, in lower case.
@@ -399,7 +398,7 @@ impl Catalogue {
         CATALOGUE.clone()
     }
 
-    /// These rules with those of a file added to them; one of the same code or name takes the place of ours.
+    /// Adds the rules of a file; a rule of the same code or name replaces ours.
     ///
     /// # Errors
     /// Where the file is not of the documented form, or names what is not there.
@@ -509,7 +508,7 @@ impl Catalogue {
         self.explain_variant(error.rule.as_deref(), error.variant.as_deref())
     }
 
-    /// Settles what the text itself leaves open: which cause this is, by the words of the text, and whether it blocks.
+    /// Decides what the message itself leaves open: which cause this is, by its words, and whether it blocks.
     pub fn settle(&self, error: &mut RuleError, text: &str) {
         let variants = self.variants(error.rule.as_deref());
         let variant = if variants.is_empty() {
@@ -673,7 +672,7 @@ impl Catalogue {
     }
 }
 
-/// What to do where nothing better is known.
+/// The remedy if nothing better is known.
 fn ticket() -> Text {
     Text::new(
         "Open a ClearTax ticket with the activity id, the name of the check and this text.",

@@ -1,8 +1,8 @@
-//! What a success leaves behind: a certificate that ends one day, and what has to be said before and when it does.
+//! Certificates: when one ends, and which reminders and events are due before and at its end.
 //!
-//! [`due`] is the whole lifecycle: from a certificate, the time and the settings to what is due now and when to look again.
-//! Certificates end by the calendar. So a clock that jumps moves none of these times; what was said is kept with the
-//! certificate, and is not said twice.
+//! [`due`] is the whole lifecycle: from a certificate, the time and the settings to what is due now, and when to check
+//! again. Certificates end by the calendar, so a jump of the clock moves none of these times. What was announced is
+//! stored with the certificate and not announced twice.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub struct Certificate {
     pub obtained_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
-    /// When this program came to know of it.
+    /// When this program first knew of it.
     pub noted_at: Timestamp,
     /// The latest reminder that was sent, by its distance from the end.
     pub reminded_before: Option<Duration>,
@@ -72,7 +72,7 @@ pub struct Certificate {
 pub struct Obtained {
     /// The certificate.
     pub certificate: Certificate,
-    /// When [`due`] has something to say of it first; `now` where it has already.
+    /// When something is due for it first; `now` if something is due already.
     pub due_at: Timestamp,
 }
 
@@ -129,7 +129,7 @@ impl ImportedCertificate {
     }
 }
 
-/// The first and the last time that a certificate may be of: ZATCA's have been there since 2021.
+/// The range of times that a certificate may have; ZATCA's exist since 2021.
 const PLAUSIBLE: std::ops::Range<i64> = 1_577_836_800_000..4_102_444_800_000;
 
 /// A day, or a time with or without a zone; UTC where none is given.
@@ -155,7 +155,7 @@ fn time(column: &str, text: &str) -> Result<Option<Timestamp>, String> {
 /// What is due for a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Due {
-    /// Send this reminder. Of several that fell due meanwhile it is the latest; the others are left out.
+    /// Send this reminder. If several fell due since the last check, only the latest is sent.
     pub reminder: Option<Duration>,
     /// Announce that it has ended.
     pub end: bool,
@@ -163,7 +163,7 @@ pub struct Due {
     pub next_at: Option<Timestamp>,
 }
 
-/// What tells a certificate from all others, for ids that are derived from it. An imported one is told by its device.
+/// What identifies a certificate, for ids that are derived from it. An imported one is identified by its device.
 pub fn identity(
     vat: &str,
     device_id: Option<&str>,
@@ -175,8 +175,8 @@ pub fn identity(
     format!("{vat}/{whose}/{}", expires_at.as_millis())
 }
 
-/// When a certificate was generated: upstream's time of completion, unless that lies after our conclusion. A wrong clock on
-/// either side then brings a reminder too early rather than too late.
+/// When a certificate was generated: upstream's time of completion, or our conclusion if that is earlier. So a wrong
+/// clock on either side brings a reminder too early rather than too late.
 pub fn obtained_at(completed_at: Option<Timestamp>, concluded_at: Timestamp) -> Timestamp {
     completed_at.map_or(concluded_at, |completed_at| completed_at.min(concluded_at))
 }

@@ -1,7 +1,7 @@
-//! What one answer of upstream means: the answer table, as a pure function.
+//! What one answer of upstream means: the table of answers as a pure function.
 //!
-//! The body decides only where it can be trusted. Whatever is not in the table, or not in the documented
-//! shape, is [`Verdict::Transient`]: asked again, never concluded.
+//! A body decides only if it can be trusted. Whatever is not in the table, or not of the documented shape, is
+//! [`Verdict::Transient`]: the activity is polled again and never concluded by it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -22,28 +22,28 @@ pub const MAX_KEPT_BODY_BYTES: usize = 256 * 1024;
 /// How many characters of an unknown `Status` are kept.
 const MAX_STATUS_CHARS: usize = 64;
 
-/// What one request came to, before it is understood.
+/// The raw result of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// Upstream answered, and the whole body arrived within its bounds.
     Reply {
         /// HTTP status code.
         http_status: u16,
-        /// From `Retry-After`: how long upstream wants to be left alone.
+        /// From `Retry-After`: how long upstream asks us to wait.
         retry_after: Option<Duration>,
         /// The body, not decompressed: the client asks for no encoding.
         body: Vec<u8>,
     },
     /// No complete answer came.
     NoReply {
-        /// The status, where at least the head of an answer came.
+        /// The status, if at least the head of an answer arrived.
         http_status: Option<u16>,
         /// Why, in words for an operator.
         cause: String,
     },
 }
 
-/// An answer, understood.
+/// A classified answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// HTTP status code; `None` where no answer came.
@@ -66,7 +66,7 @@ pub struct FinalBody {
 /// What an answer means for the activity it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Upstream is still at it.
+    /// Upstream is still working on it.
     InProgress(Report),
     /// The PCSID exists.
     Succeeded(Report, Findings),
@@ -74,18 +74,18 @@ pub enum Verdict {
     Failed(Report, Findings),
     /// Upstream refused the id; enough of these in a row reject the activity.
     Strike(Findings),
-    /// The token is missing or not valid: a matter of the whole credential.
+    /// The token is missing or not valid: this concerns the whole credential.
     Unauthorized,
-    /// The token's user is not Admin for this VAT: a matter of the whole VAT.
+    /// The token's user is not Admin for this VAT: this concerns the whole VAT.
     Forbidden,
-    /// Upstream asks to be left alone (429, or 503 with `Retry-After`): a matter of the whole credential.
+    /// Upstream asks us to wait (429, or 503 with `Retry-After`): this concerns the whole credential.
     Throttled {
         /// For how long, where it says so.
         retry_after: Option<Duration>,
     },
-    /// Nothing that can be trusted.
+    /// An answer that can't be trusted, or none.
     Transient {
-        /// What kind of nothing.
+        /// Its kind.
         kind: TransientKind,
         /// What is wrong, for an operator.
         detail: String,
@@ -136,12 +136,12 @@ impl Verdict {
     pub const USABLE_LABELS: [&str; 7] =
         ["in_progress", "succeeded", "failed", "refused", "unauthorized", "forbidden", "throttled"];
 
-    /// Whether upstream said anything at all that can be trusted.
+    /// Whether the answer can be trusted.
     pub const fn is_usable(&self) -> bool {
         !matches!(self, Verdict::Transient { .. })
     }
 
-    /// Whether upstream said in which state the activity is, rather than nothing, or something about the credential.
+    /// Whether upstream said in which state the activity is. Answers about the credential or the VAT don't.
     pub const fn tells_where_it_stands(&self) -> bool {
         matches!(
             self,
@@ -165,7 +165,7 @@ impl Verdict {
 }
 
 impl FinalBody {
-    /// Only what may conclude an activity: of the many other answers nothing is copied.
+    /// Only bodies that may conclude an activity are copied.
     fn of(verdict: &Verdict, body: &[u8]) -> Option<Self> {
         if !matches!(verdict, Verdict::Succeeded(..) | Verdict::Failed(..) | Verdict::Strike(_)) {
             return None;
@@ -192,7 +192,7 @@ pub fn classify(answer: &Answer, known: &KnownCodes) -> Observation {
             Err(unusable) => unusable.into_transient(TransientKind::InvalidResponse, body),
         },
         500 => match read_status(body, known) {
-            // Only `Status` counts here: a success that comes as an error contradicts itself.
+            // Only `Status` counts here: a success with an error's HTTP status contradicts itself.
             Ok(Verdict::Failed(report, findings)) if report.upstream_status.as_deref() == Some("FAILED") => {
                 Verdict::Failed(report, findings)
             }
@@ -265,17 +265,17 @@ fn transient(kind: TransientKind, detail: String) -> Verdict {
     Verdict::Transient { kind, detail, unknown_status: None }
 }
 
-/// The text of a body as a reader of JSON takes it: without a byte order mark, and with the replacement character for each
-/// half of a surrogate pair, which JSON may hold and text may not. Nothing is decided by either.
+/// The text of a body as JSON is read: without a byte order mark, and with the replacement character for each unpaired
+/// surrogate, which JSON may contain and text may not. Neither affects a decision.
 ///
-/// JSON is UTF-8 throughout; the reader alone would not look at the texts that it passes over.
+/// JSON is UTF-8 throughout, but the parser doesn't check texts that it skips.
 fn readable(body: &[u8]) -> Option<Cow<'_, str>> {
     let text = std::str::from_utf8(body).ok()?;
     Some(without_lone_surrogates(text.strip_prefix('\u{feff}').unwrap_or(text)))
 }
 
 fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
-    /// The number in an escape that begins at this byte.
+    /// The number of a `\u` escape that begins at this byte.
     fn escaped(text: &str, at: usize) -> Option<u32> {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
         digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
@@ -318,7 +318,7 @@ fn read_status(body: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {
     match body.status.as_deref() {
         None => Err(Unusable::NoStatus),
         Some("IN_PROGRESS") => Ok(Verdict::InProgress(body.into_parts(known).0)),
-        // Without a PCSID the device is useless, whatever the activity's own status says.
+        // Without a PCSID the device is useless, so `PcsidGenerated` wins over the activity's own status.
         Some("SUCCEEDED") if body.pcsid_generated() != Some("FAILED") => {
             let (report, findings) = body.into_parts(known);
             Ok(Verdict::Succeeded(report, findings))
@@ -331,8 +331,8 @@ fn read_status(body: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {
     }
 }
 
-/// The `ErrorList` of a refusal; `None` where there is none or it names nothing, because then upstream has not
-/// said what it refuses.
+/// The `ErrorList` of a refusal; `None` if it is missing or names nothing, because then upstream has not said what it
+/// refuses.
 fn read_errors(body: &[u8]) -> Option<Findings> {
     let Object(body): Object<ErrorBody> = serde_json::from_str(&readable(body)?).ok()?;
     Some(body.into_findings()).filter(|findings| !findings.errors.is_empty())

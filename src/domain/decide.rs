@@ -1,4 +1,4 @@
-//! What follows from one answer: the activity's next state, its next poll and what is announced.
+//! What one answer makes of an activity: its next state, its next poll and the events to announce.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::schedule::Backoff;
 use super::text::one_line;
 use super::time::{Timestamp, write_duration};
 
-/// The rules a decision goes by.
+/// The settings that decisions follow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// When to ask again.
@@ -32,13 +32,12 @@ pub struct Policy {
     pub renewal: Renewal,
 }
 
-/// What there is to decide on.
+/// What happened to an activity that was due.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Input<'a> {
-    /// A request was made, with this result; a probe where something holds the activity all the same.
+    /// A request was made, with this result. If something holds the activity all the same, the request was a probe.
     Observed(&'a Observation, Option<Withholding>),
-    /// It was due, but it could not be asked for, for this reason where it is not an outage. Only its age can change
-    /// anything.
+    /// It was due but could not be polled, for this reason unless it is an outage. Only its age can change anything.
     Withheld(Option<Withholding>),
 }
 
@@ -92,7 +91,7 @@ pub struct Transition {
     pub reason: String,
 }
 
-/// What an observation says, before age is looked at.
+/// What an observation changes, before the activity's age is considered.
 struct Effect {
     happening: Happening,
     reason: String,
@@ -104,7 +103,7 @@ struct Effect {
     grows: bool,
 }
 
-/// Decides what one answer, or one turn without a question, makes of an activity.
+/// Decides what one answer, or one turn without a request, makes of an activity.
 ///
 /// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
 /// must not be concluded; one that is comes back unchanged and without a next poll.
@@ -176,7 +175,7 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
 }
 
 impl<'a> Input<'a> {
-    /// The answer, if one counts, and what keeps the activity from being asked for.
+    /// The answer, if it counts, and why the activity can't be polled, if it can't.
     fn read(self, activity: &Activity) -> (Option<&'a Observation>, Option<Withholding>) {
         match self {
             Input::Withheld(withheld) => (None, withheld),
@@ -207,7 +206,7 @@ struct Change {
 impl Change {
     fn of(effect: &Effect, now: Timestamp, activity: &Activity, policy: &Policy) -> Self {
         let age = now.since(activity.watched_from);
-        // What can't happen to it changes nothing: an answer for one that has concluded.
+        // An illegal change changes nothing: for example an answer for one that has concluded.
         let observed = next_state(Some(activity.state), effect.happening).unwrap_or(activity.state);
         let expired = next_state(Some(observed), Happening::DeadlinePassed).ok();
         let expired = expired.filter(|_| age >= policy.give_up_after);
@@ -243,7 +242,7 @@ impl Schedule {
             (false, true) => {
                 Some(no_later_than_deadlines(now + step.wait, now, activity, change.stalls, policy))
             }
-            // It stays due.
+            // It was not polled, so it stays due.
             (false, false) => Some(now),
         };
         Self { next_poll_at, interval: if polled && grows { step.next_interval } else { activity.interval } }

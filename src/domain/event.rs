@@ -1,7 +1,7 @@
-//! What is announced: one JSON object an event, fixed at the moment of the conclusion.
+//! Events: one JSON object each, made once at the moment of the conclusion.
 //!
-//! An event's id is derived from what it announces, so that deciding the same thing again, after a commit
-//! that a crash swallowed say, gives the same id.
+//! An event's id is derived from what it announces. So if the same thing is decided again, because a crash lost the
+//! commit for example, the id is the same.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -26,8 +26,8 @@ const EVENT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_93b4_5e8e_a1c7_d05b_4c
 /// Longest payload. A receiver has to take it in one piece, and it is kept, read and sent again and again.
 pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
-/// What its parts may take of that: a check's text, the errors of all checks, and the entries of `ErrorList`. The rest is
-/// far more than everything else takes.
+/// The limits of its parts: a check's text, the errors of all checks, and the entries of `ErrorList`. What is left is
+/// far more than all the rest takes.
 const MESSAGE_BYTES: usize = 8 * 1024;
 const CHECK_ERRORS_BYTES: usize = 136 * 1024;
 const LISTED_ERRORS_BYTES: usize = 32 * 1024;
@@ -134,7 +134,7 @@ impl Event {
     ) -> Self {
         let id = Uuid::new_v5(&EVENT_NAMESPACE, identity.as_bytes());
         let payload = Payload { id, kind: kind.label(), timestamp: occurred_at, data };
-        // Our own types always become JSON; without their data the event would still say what happened.
+        // Our own types can always be written as JSON. If not, the event still says what happened.
         let payload = serde_json::to_string(&payload).unwrap_or_else(|_| {
             json!({ "id": id, "type": kind.label(), "timestamp": occurred_at }).to_string()
         });
@@ -224,7 +224,7 @@ impl Event {
     }
 }
 
-/// An activity with what a decision made of it: the material of an event's `data`.
+/// An activity as a decision left it, for an event's `data`.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing<'a> {
     /// As it was before the decision.
@@ -339,10 +339,10 @@ impl<'a> Told<'a> {
         }
     }
 
-    /// All six checks, as far as there is room for them, and whether anything of them was left out.
+    /// All six checks as far as they fit, and whether anything was left out.
     ///
-    /// Each error is explained. Where that takes too much room a cause is explained once, with its first error; and where
-    /// that still does, each check gets an equal share of the room, and what one leaves the next ones have.
+    /// Each error is explained. If that takes too much room, each cause is explained only with its first error. If it
+    /// still does, each check gets an equal share, and what one leaves unused the next ones have.
     fn checks(&self, findings: &'a Findings) -> (Vec<CheckData<'a>>, bool) {
         let mut is_cut = false;
         let mut checks = CHECK_NAMES.map(|name| {
@@ -445,14 +445,14 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// Takes so much room, if it is there.
+/// Takes `n_bytes` from what is left, if that is enough.
 fn take(left: &mut usize, n_bytes: usize) -> bool {
     let fits = n_bytes <= *left;
     *left -= if fits { n_bytes } else { 0 };
     fits
 }
 
-/// How long a value is in the payload, at most, with what parts it from the next.
+/// The most bytes that a value takes in the payload, with its separator.
 fn written_bytes(value: &impl Serialize) -> usize {
     let text = serde_json::to_string(value).unwrap_or_default();
     text.chars().map(|c| if c.is_ascii() { 1 } else { json_bytes(c) }).sum::<usize>() + 1

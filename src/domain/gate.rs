@@ -1,6 +1,6 @@
-//! Who may be asked for now: holds, pauses, the outage brake and the quota.
+//! Which activities may be polled now: holds, pauses, the outage brake and the quota.
 //!
-//! Trouble that belongs to more than one activity is kept here instead of with each of them:
+//! Trouble that concerns more than one activity is kept here instead of with each of them:
 //!
 //! | answer | closes | until |
 //! |---|---|---|
@@ -9,11 +9,10 @@
 //! | 429, 503 with `Retry-After` | the credential | the time that upstream asked for |
 //! | nothing usable ([`Verdict::Transient`]), [`OUTAGE_AFTER`] times without anything else for a while | everything | a probe passes |
 //!
-//! A closed gate lets one probe through an interval, and the interval grows by the same backoff that activities
-//! use. Behind a gate nothing is written to the activities: they stay due, so that ten thousand of them cost
-//! one probe, and are asked for as soon as it opens. After an outage the number of requests in flight grows
-//! from one, so that upstream is not met by a stampede. A receiver of events has a gate of the same kind
-//! ([`ReceiverGate`]).
+//! A closed gate lets one probe through per interval, and the interval grows by the same backoff that activities use.
+//! Nothing is written to the activities behind a gate. They stay due, so that ten thousand of them cost one probe, and
+//! are polled as soon as it opens. After an outage the number of requests in flight grows from one, so that upstream is
+//! not overrun. A receiver of events has a gate of the same kind ([`ReceiverGate`]).
 //!
 //! Pure: time and luck are arguments, and [`Gates`] has one owner, the poller.
 //!
@@ -26,14 +25,15 @@
 //!
 //! # Rejected
 //!
-//! A hold on each activity: the same fact would cost a request, a write and an event each. Pushing due times along: every
-//! row would be rewritten at each probe. A count of failures for the outage without regard to who fails: a few activities
-//! that upstream always refuses would stop everything.
+//! A hold on each activity: the same fact would cost a request, a write and an event for each. Moving due times: every
+//! row would be rewritten at each probe. Counting failures for the outage without regard to which activities fail: a
+//! few that upstream always refuses would stop everything.
 //!
 //! # What can go wrong
 //!
-//! A 401 of a gateway in front of upstream holds a whole credential until the next probe. A VAT that answers 403 for some
-//! activities only is held and restored by turns, further and further apart. An absurd `Retry-After` is obeyed to its end.
+//! A 401 from a proxy in front of upstream holds a whole credential until the next probe. A VAT that answers 403 for
+//! only some activities is held and restored in turn, at growing intervals. An absurd `Retry-After` is obeyed to its
+//! end.
 
 mod brake;
 mod hold;
@@ -59,14 +59,14 @@ use hold::{ClosedGate, Gate, GateAnswer, HoldStep, Moment};
 pub use hold::{Hold, Passage};
 pub use receiver::{LONGEST_RECEIVER_PROBE, ReceiverGate, ReceiverStep, ReceiverTicket};
 
-/// Requests in a row that came to nothing usable, without anything else in between, that count as an outage: silence
-/// and prompt but useless answers alike.
+/// An outage begins after this many requests in a row without a usable answer, be it silence or prompt but useless
+/// answers.
 pub const OUTAGE_AFTER: u32 = 8;
 
-/// Requests in flight while it has not been seen yet whether upstream answers at all.
+/// Requests in flight until upstream has answered once.
 const FIRST_WINDOW: usize = 8;
 
-/// How long it matters that a hold has ended, where the longest interval is shorter: longer than any request takes.
+/// How long an ended hold is remembered at least. Longer than any request takes.
 const RELAPSE_MATTERS: Duration = Duration::from_secs(10 * 60);
 
 /// A pause that upstream asks for beyond this deserves to be noticed, also where it extends a shorter one.
@@ -211,14 +211,14 @@ pub struct Ticket {
     pub vat: Vat,
     /// The credential it is asked with.
     pub credential: String,
-    /// Whether the activity had no trouble before this request: one that has had it for long is no sign of an outage.
+    /// Whether the activity had no trouble before this request. One that has failed for long is no sign of an outage.
     pub is_untroubled: bool,
     token_generation: u64,
     asked_at: Timestamp,
     probes: Probes,
 }
 
-/// Which closed gates a request is the probe of.
+/// The closed gates that a request probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Probes {
     outage: bool,
@@ -246,7 +246,7 @@ struct Paused {
 }
 
 impl CredentialGate {
-    /// Pauses for as long as upstream asks, or for longer each time where it does not say. Answers to a burst arrive one by
+    /// Pauses for as long as upstream asks, or longer each time if it doesn't say. Answers to a burst arrive one by
     /// one: the first begins the pause, the others can only extend it.
     fn pause(&mut self, retry_after: Option<Duration>, moment: &Moment<'_>) -> Paused {
         let now = moment.now;
@@ -393,7 +393,7 @@ impl Gates {
         self.credentials.get_mut(credential).map_or(Duration::ZERO, |gate| gate.quota.wait(now))
     }
 
-    /// Whether this credential may be used at all, whatever becomes of single VATs.
+    /// Whether this credential may be used at all, apart from holds of single VATs.
     pub fn passage_of_credential(&self, credential: &str, now: Timestamp) -> Passage {
         let Some(gate) = self.credentials.get(credential) else { return Passage::Closed { until: None } };
         if let Some(until) = gate.paused_until.filter(|until| *until > now) {
@@ -410,7 +410,7 @@ impl Gates {
         self.passage_of_credential(credential, now).strictest(of_vat)
     }
 
-    /// Credentials that can't be used now, and for which there is no probe to wait for either.
+    /// Credentials that can't be used now, and that no probe is due for.
     pub fn closed_credentials(&self, now: Timestamp) -> Vec<&str> {
         let names = self.credentials.keys().map(String::as_str);
         names.filter(|name| self.passage_of_credential(name, now) != Passage::Free).collect()
@@ -445,7 +445,7 @@ impl Gates {
         self.next_vat_probe
     }
 
-    /// A held VAT has no activity to probe it with: it is looked for again an interval later.
+    /// Notes that a held VAT has no activity to probe it with: it is tried again an interval later.
     pub fn nothing_to_probe(&mut self, vat: &Vat, now: Timestamp) {
         if let Some(closed) = self.vats.get_mut(vat).and_then(|gate| gate.closed.as_mut()) {
             closed.hold.probe_at = now + closed.hold.interval;
@@ -461,8 +461,8 @@ impl Gates {
         });
     }
 
-    /// What keeps this VAT from being asked for, other than an outage or a pause. The credential is the one that serves
-    /// it, if one does.
+    /// Why this VAT can't be polled, other than an outage or a pause. `credential` is the one that serves it, if one
+    /// does.
     pub fn withholding(&self, vat: &Vat, credential: Option<&str>) -> Option<Withholding> {
         let is_held = |gate: &Gate| gate.closed.is_some();
         let gate = credential.and_then(|credential| self.credentials.get(credential));
@@ -473,8 +473,8 @@ impl Gates {
         )
     }
 
-    /// Takes permission for one request. The caller has seen that the passage is not closed and that slots
-    /// and quota are left.
+    /// Takes permission for one request. The caller has checked that the passage is not closed and that slots and quota
+    /// are left.
     pub fn take(&mut self, vat: &Vat, credential: &str, now: Timestamp) -> Ticket {
         let mark = |closed: Option<&mut ClosedGate>| match closed {
             Some(closed) => {
@@ -509,9 +509,8 @@ impl Gates {
         }
     }
 
-    /// Takes note that a credential's token is another one now: its hold and those of the VATs that it serves
-    /// are probed at once, for the new token may be another user's, and answers to the old token no longer
-    /// count for them.
+    /// Notes that a credential's token has changed. Its hold and those of the VATs that it serves are probed at once,
+    /// since the new token may be another user's. Answers to the old token no longer count for them.
     pub fn token_changed(&mut self, credential: &str, now: Timestamp, serving: &Serving) {
         let Some(gate) = self.credentials.get_mut(credential) else { return };
         gate.token_generation += 1;
@@ -587,7 +586,7 @@ impl Gates {
         if answer == GateAnswer::Passed {
             gate.pause_interval = self.backoff.initial_interval();
         }
-        // An answer to a token that was replaced meanwhile says nothing of the new one.
+        // An answer to a token that has been replaced since says nothing about the new one.
         let step = match ticket.token_generation == gate.token_generation {
             true => {
                 gate.gate.settle(ticket.asked_at, ticket.probes.credential, answer, REFUSED_TOKEN, &moment)

@@ -1,4 +1,5 @@
-//! The one lifecycle: which state follows from which. Everything that changes a state asks here, live or by a command.
+//! The lifecycle: which state follows from which. Everything that changes a state asks here, the daemon and commands
+//! alike.
 //!
 //! ```text
 //!              registered                    ┌──▶ SUCCEEDED, FAILED      upstream's word: final

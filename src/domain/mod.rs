@@ -1,7 +1,7 @@
 //! The pure core: what activities are, what answers mean and what follows from them.
 //!
-//! Nothing here does I/O, waits, reads a clock or draws a random number; time and luck are arguments. It uses
-//! no other module of the program.
+//! Nothing here does I/O, waits, reads a clock or draws a random number: time and randomness (`luck`) are arguments. It
+//! uses no other module of the program.
 
 pub mod activity;
 pub mod catalogue;

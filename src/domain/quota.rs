@@ -19,9 +19,9 @@ struct Rate {
 }
 
 impl Quota {
-    /// A bucket with what has flowed in since the last request, which was made `idle` ago, but no more than one request:
-    /// the first one of a start goes at once, and a daemon that is restarted again and again gets no more than one that
-    /// runs on. 0 means no limit.
+    /// A bucket that has filled since the last request, `idle` ago, but with one request at most: the first request
+    /// after a start goes at once, and a daemon that is restarted again and again gets no more than one that keeps
+    /// running. 0 means no limit.
     pub fn new(requests_per_minute: u32, idle: Duration, now: Instant) -> Self {
         let rate = (requests_per_minute > 0).then(|| {
             let capacity = (f64::from(requests_per_minute) / 20.0).max(1.0);
@@ -38,7 +38,7 @@ impl Quota {
             None => usize::MAX,
             Some(rate) => {
                 rate.fill(now);
-                // The smallest part of a token is lost to rounding when waiting exactly for it.
+                // Rounding loses a tiny part of a token after waiting exactly for it.
                 (rate.tokens + 1e-6) as usize
             }
         }

@@ -1,15 +1,16 @@
 //! Takes secrets out of what upstream sends, before any of it is understood, cut, kept or shown.
 //!
-//! An error page may repeat the request that it refuses, the token included, and write it in its own way: escaped for JSON or
-//! HTML, percent-encoded, in Base64 behind other text, as a list of numbers, in capitals, broken over lines, one within the
-//! other, or only a part of it. And it may hold secrets of others: ZATCA answers with a `secret` and a `binarySecurityToken`.
+//! An error page may repeat the request that it refuses, the token included, in many forms: escaped for JSON or HTML,
+//! percent-encoded, in Base64 after other text, as a list of numbers, in capitals, broken over lines, one form within
+//! another, or only in part. It may also contain secrets of others: ZATCA answers with a `secret` and a
+//! `binarySecurityToken`.
 //!
-//! So the whole text is looked at, once as it came and once more for each layer of escapes that can be taken off it; each
-//! time also for its letters and digits alone, for what stands between them may be a line's end, a tag or a separator. What
-//! is found in any of these is replaced where it stands in the text itself. A secret of ours is found by any twelve characters
-//! of it in a row, so that a part of it is found as well; those of others by the key that they follow or by their form.
+//! So the whole text is searched, once as it came and once for each layer of escapes that can be removed; each time
+//! also by its letters and digits alone, since line breaks, tags or separators may stand between them. What is found in
+//! any of these is replaced in the text itself. Our secrets are found by any twelve of their characters in a row, so
+//! that parts are found too; those of others by the key before them or by their form.
 //!
-//! JSON stays JSON: what is replaced stands within a text, and a number becomes another number.
+//! JSON stays JSON: a replacement is always within a string, and a number is replaced by a number.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -20,13 +21,14 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Shortest secret of ours that is looked for. A shorter one could be a part of any word: the answer must keep its meaning.
+/// Shortest secret of ours that is searched for. A shorter one could be part of any word, and replacing it would change
+/// the answer's meaning.
 pub const MIN_SECRET_BYTES: usize = 8;
 
-/// So many characters of a secret in a row are no coincidence.
+/// This many characters of a secret in a row are not a coincidence.
 const WINDOW: usize = 12;
 
-/// Layers of escapes that are taken off. More would be nobody's doing.
+/// How many layers of escapes are removed. No real server adds more.
 const MAX_LAYERS: usize = 5;
 
 /// Digits of a numbered entity. Zeros before the number are allowed, and nobody writes as many.
@@ -57,8 +59,8 @@ struct Found {
     goes_on: bool,
 }
 
-/// Whether a piece may begin with these three bytes. Every place of every answer is asked about, and hardly one of them
-/// has to be looked at further.
+/// Whether a piece may begin with these three bytes. This is asked for every position of every answer, and rules nearly
+/// all of them out.
 struct Beginnings(Box<[bool]>);
 
 impl Beginnings {
@@ -122,7 +124,7 @@ struct View {
 }
 
 impl Redactor {
-    /// Looks for these besides the secrets of others.
+    /// Searches for these secrets, besides those of others.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut redactor = Self::default();
         for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES) {
@@ -159,7 +161,7 @@ impl Redactor {
         }
     }
 
-    /// The text without secrets. What holds none comes back as it is.
+    /// The text without secrets; unchanged if it has none.
     pub fn redact(&self, text: Vec<u8>) -> Vec<u8> {
         let mut found = Vec::new();
         let mut view = View::of(&text);

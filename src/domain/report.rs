@@ -1,4 +1,4 @@
-//! What upstream's answer says of an activity, as it is written and as it is kept.
+//! The content of upstream's answer, as it is sent and as it is kept.
 //!
 //! `StatusBody` and `ErrorBody` are the documented JSON; [`Report`] is the part that the database keeps.
 //! Reading is strict where a conclusion depends on it: a wrong type or a key given twice makes the whole body
@@ -18,11 +18,11 @@ use super::rules::{self, KnownCodes, RuleError};
 use super::text;
 use super::time::Timestamp;
 
-/// How much of a check's text is looked through for errors. Those that were seen have a tenth of it at most.
+/// How much of a check's text is searched for errors. Real ones have a tenth of it at most.
 const MAX_SPLIT_BYTES: usize = 64 * 1024;
 
-/// Errors that are kept of a check, and entries that are kept of `ErrorList`. More say nothing that these don't, and what
-/// is made of each of them, rows and explanations, would let a short answer become very long.
+/// Most errors kept of a check, and most entries kept of `ErrorList`. More would say nothing new, and the rows and
+/// explanations made of each would turn a short answer into a very long one.
 const MAX_ERRORS: usize = 100;
 
 /// Bytes of all texts of a check's errors, and of all that is kept of `ErrorList`.
@@ -31,7 +31,7 @@ const MAX_ERRORS_BYTES: usize = 32 * 1024;
 /// Bytes of a single one of those texts.
 const MAX_TEXT_BYTES: usize = 4 * 1024;
 
-/// Bytes of a text that is one word where it says what is documented.
+/// Most bytes of a text that is documented to be one word.
 const MAX_WORD_BYTES: usize = 256;
 
 /// The six compliance checks, by upstream's own names, in the documented order.
@@ -212,7 +212,7 @@ pub struct Findings {
 }
 
 impl ListedError {
-    /// Its code is a rule, known or not. More specific ones in its message are listed behind a general one, or alone where
+    /// Its code is a rule, known or not. More specific codes in its message are listed after a general one, or alone if
     /// there is no code. More than one are named as long as there are fewer than `n_most`.
     fn settle(&mut self, catalogue: &Catalogue, n_most: usize) {
         let known = catalogue.codes();
@@ -258,7 +258,7 @@ impl ListedError {
 }
 
 impl Findings {
-    /// Settles what each error is: which rules the listed ones name, which cause each of them has, and whether it blocks.
+    /// Decides what each error is: which rules the listed ones name, which cause each has, and whether it blocks.
     pub fn settle(&mut self, catalogue: &Catalogue) {
         for check in &mut self.checks {
             for error in &mut check.errors {
@@ -280,7 +280,7 @@ impl Findings {
         in_checks.chain(self.errors.iter().flat_map(|listed| &listed.rules))
     }
 
-    /// What is known of each cause that is there and of its rule, once each, in the order of the errors.
+    /// The explanation of each cause in the findings and of its rule, once each, in the order of the errors.
     pub fn explained(&self, catalogue: &Catalogue) -> Vec<Explanation> {
         let mut seen = HashSet::new();
         self.each_error()
@@ -425,7 +425,7 @@ impl StatusBody {
         self.response_info.as_ref()?.0.response_meta_data.as_ref()?.0.pcsid_generated.as_deref()
     }
 
-    /// Parts the body into what is kept of any answer and what is kept of a final one.
+    /// Splits the body into what is kept of every answer and what is kept of a final one.
     ///
     /// A timestamp that can't be read is left out: it decides nothing.
     pub(super) fn into_parts(self, known: &KnownCodes) -> (Report, Findings) {
@@ -468,8 +468,8 @@ impl StatusBody {
     }
 }
 
-/// A JSON object and nothing else. Derived reading alone would as well take an array for it, by the order in
-/// which the fields are declared here, and conclude from what upstream never documented.
+/// A JSON object and nothing else. serde alone would also accept an array, in the order of the fields, and conclude
+/// from what upstream never documented.
 #[derive(Debug)]
 pub(super) struct Object<T>(pub(super) T);
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-/// How long the other side wants to be left alone; `None` where the header says nothing that can be understood.
+/// How long the other side asks us to wait; `None` if the header can't be understood.
 ///
-/// Never shortened, however long; a number too large to count is for ever.
+/// Never shortened, however long. A number too large to count means forever.
 ///
 /// `server_date` is the answer's own `Date` header: a date is counted from it where it can be read, so that a
 /// wrong clock here does not change the pause, and from `now` otherwise. A date in the past

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use super::activity::Vat;
 
-/// The credentials' VATs, turned round: each VAT to the credential that names it, every other VAT to the one
-/// that names none.
+/// From each VAT to the credential that names it, and from every other VAT to the credential that names none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Serving {
     by_vat: HashMap<Vat, String>,

@@ -95,7 +95,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(timestamp) => write!(f, "{timestamp:.3}"),
-            // A number out of a damaged database may have no RFC 3339 form; then it is the truth that is left.
+            // A damaged database may hold a number that is no valid time; it is shown as it is.
             Err(_) => write!(f, "{}ms", self.0),
         }
     }

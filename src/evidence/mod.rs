@@ -76,7 +76,7 @@ impl Bundle {
 
 fn content(material: &Material) -> Result<Value, serde_json::Error> {
     let History { activity, transitions, checks, errors, .. } = &material.history;
-    // What a receiver took, and when, is no evidence of what ClearTax said; nor is when it is asked again.
+    // Deliveries and the next poll say nothing about ClearTax's answer, so they are no evidence.
     let mut fields = serde_json::to_value(activity)?;
     if let Some(fields) = fields.as_object_mut() {
         fields.shift_remove("next_poll_at");

@@ -1,4 +1,4 @@
-//! What has the daemon done since its start? Counters and histograms, each named once.
+//! Counters and histograms of what the daemon has done since its start.
 
 use std::time::{Duration, Instant};
 
@@ -182,7 +182,7 @@ impl Monitor {
         );
     }
 
-    /// A series that is there from the start can be told from one that is missing, and grows by its first increment.
+    /// Creates every series with 0, so that it can be told from a missing one and its first increment shows.
     pub(super) fn preset(&self) {
         for verdict in Verdict::USABLE_LABELS.into_iter().chain(TransientKind::ALL.map(TransientKind::label))
         {

@@ -1,4 +1,4 @@
-//! What is scraped: the counters, and what is read at that moment of the database, the files and the process.
+//! Writes the metrics: the counters, and what is read at the scrape from the database, the files and the process.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Monitor {
         if let Some(overview) = overview {
             self.add_overview(&mut seen, overview, now);
         }
-        // These have the names that every program has them under.
+        // These have the same names for all programs, so they get no prefix.
         let mut process = Registry::default();
         if let Some(usage) = Usage::read() {
             self.add_usage(&mut process, usage);

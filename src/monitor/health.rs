@@ -1,4 +1,4 @@
-//! Is the daemon ready, and does it still move?
+//! Whether the daemon is ready, and whether its tasks still run.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,10 +13,11 @@ use crate::store::{Piece, StoreError};
 /// A task whose loop has not run for this long is stuck. Each runs once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 
-/// After so long it won't move any more, and only a new start helps: as long as the systemd unit's watchdog waits.
+/// A task that has not run for this long won't recover; only a restart helps. As long as the systemd unit's watchdog
+/// waits.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// Something is written every ten seconds. Where nothing was for this long, others keep the database.
+/// Something is written every ten seconds. If nothing was for this long, the database is locked by others.
 const UNWRITTEN_AFTER: Duration = Duration::from_secs(25);
 
 #[derive(Debug)]
@@ -112,8 +113,8 @@ impl Monitor {
         self.health().recorder_at = Instant::now();
     }
 
-    /// Whether poller and recorder have both run their loop since then. A poller that waits for a recorder that waits for
-    /// the disk counts as moving.
+    /// Whether poller and recorder have both run their loops since then. A poller that waits for a recorder that waits
+    /// for the disk counts as running.
     pub fn moved_since(&self, then: Instant) -> bool {
         let health = self.health();
         let polls = health.poller_at > then || health.n_pollers == 0 || !health.is_writable;

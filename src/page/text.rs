@@ -1,4 +1,4 @@
-//! Times and other people's texts, as a reader wants to see them.
+//! Times, codes and other people's texts, as pages show them.
 
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};

@@ -144,7 +144,7 @@ pub struct LogSettings {
 /// `log.format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For eyes.
+    /// For people.
     Text,
     /// One JSON object a line.
     Json,
@@ -186,7 +186,7 @@ impl Settings {
         explicit.map(Path::to_owned).or_else(from_variable).or_else(default)
     }
 
-    /// `log.format` alone, also of a configuration that can't be used otherwise: its problems are said in it.
+    /// `log.format` alone, even if the configuration is unusable: its problems are reported in this format.
     pub fn log_format(explicit: Option<&Path>) -> LogFormat {
         match Self::alone(explicit, "log", "format").as_deref() {
             Some("json") => LogFormat::Json,

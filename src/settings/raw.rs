@@ -1,4 +1,4 @@
-//! The settings as they are written: every key, its type and its default.
+//! The settings as users write them: every key, its type and its default.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -202,7 +202,7 @@ pub(super) fn our_variables(
 /// What the names of all environment variables begin with that are likely meant for us.
 const FAMILY: &str = "PCSID_WATCH";
 
-/// Entries that a list may have in the environment; more is a slip of the pen.
+/// Most entries of a list in the environment; a larger index is a typo.
 const MAX_ENTRIES: usize = 1_000;
 
 /// A variable that is likely meant for us and that nothing reads, as a warning. Kubernetes describes a service called
@@ -319,7 +319,8 @@ pub(super) fn read(
         return Err(SettingsError { problems });
     }
     let config = builder.build().map_err(|err| fail(syntax_problem(&origin, text, &err)))?;
-    // The crate turns any scalar into any other, `false` into 0 requests a minute say; JSON values do not.
+    // The `config` crate converts any scalar into any other, `false` into 0 requests a minute for example; JSON values
+    // don't.
     let values: Value = config.try_deserialize().map_err(|_| fail(format!("{origin}: can't be read")))?;
     for list in ["credentials", "webhooks"] {
         let entries = values.get(list).and_then(Value::as_array);
@@ -449,7 +450,7 @@ fn key_of(name: &str, template: &Value) -> Result<String, String> {
     Ok(key)
 }
 
-/// A syntax error, without the line it is on: that may hold a secret.
+/// A syntax error, without quoting its line, which may contain a secret.
 fn syntax_problem(origin: &str, text: &str, err: &config::ConfigError) -> String {
     let shown = err.to_string();
     let place = shown.lines().find_map(|line| line.trim().strip_prefix("TOML parse error at "));

@@ -1,4 +1,4 @@
-//! From raw values to settings that can be relied on. All problems are found at once.
+//! Checks the raw values and turns them into settings. All problems are found at once.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use crate::store::Address;
 use crate::transport::is_loopback;
 use crate::words::Zone;
 
-/// More requests at a time than any quota lets finish; a larger number is a slip of the pen.
+/// More requests at a time than any quota allows; a larger number is a typo.
 const MAX_IN_FLIGHT: u32 = 4_096;
 
 /// Largest file of rules; the program's own has a hundredth of it.
@@ -38,7 +38,7 @@ const MAX_REMINDERS: usize = 16;
 /// Shortest token for an API that other machines reach: a shorter one could be guessed.
 const MIN_PUBLIC_TOKEN_BYTES: usize = 16;
 
-/// Longest span that is a plan rather than a mistake: ten years.
+/// Longest accepted span, ten years: a longer one is a mistake.
 const LONGEST: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
 
 /// Collects problems, each with the key's full path.
@@ -543,8 +543,8 @@ fn log(raw: &RawSettings, problems: &mut Problems) -> LogSettings {
     LogSettings { format, level: raw.log.level.clone() }
 }
 
-/// A level, or several directives `target=level` with commas between them. A word that is no level would be taken
-/// for a target, and everything else be silenced.
+/// A level, or several directives `target=level` with commas between them. A word that is no level would count as a
+/// target, and everything else would be silenced.
 fn is_filter(text: &str) -> bool {
     text.split(',').map(str::trim).all(|directive| {
         let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);

@@ -1,7 +1,7 @@
 //! The proxy that requests go through, as the environment names it.
 //!
-//! The HTTP client reads the same variables by the same rules. It ignores one that it can't read, and goes without a proxy:
-//! so they are checked at the start.
+//! The HTTP client reads the same variables by the same rules, but ignores one that it can't parse and connects without
+//! a proxy. So they are checked at the start.
 
 use std::fmt;
 

@@ -18,13 +18,13 @@ pub use crate::transport::ClientError;
 /// Longest body that is read. The longest documented answer is far below it.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// What most bodies are shorter than. Only so many longer ones are read at the same time, and others wait for them, as long
-/// as their own time allows: however many requests are in flight, they hold little memory.
+/// Most bodies are shorter than this. Only a few longer ones are read at the same time; others wait within their own
+/// timeout, so that any number of requests in flight takes little memory.
 const LONG_BODY_BYTES: usize = 16 * 1024;
 const MAX_LONG_BODIES: usize = 16;
 
-/// How long an idle connection is kept: shorter than most servers' own patience, so that a request seldom
-/// meets one that is just being closed.
+/// How long an idle connection is kept. Shorter than most servers keep theirs, so that a request seldom meets one that
+/// is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-cleartax-auth-token");
@@ -67,15 +67,15 @@ impl Client {
         })
     }
 
-    /// Takes note that a request came to nothing: the next one does not go over the same connections.
+    /// Notes that a request failed: the next one uses a new connection.
     pub fn doubt(&self) {
         self.http.doubt();
     }
 
     /// Asks about an activity. Never fails: whatever goes wrong is an [`Answer`] as well.
     ///
-    /// Whatever the body holds of secrets, the token's first of all, has been taken out of it. Who has the answer holds on
-    /// to the permit until nothing of it is in memory any more but what was handed on.
+    /// Secrets in the body, the token above all, have been removed. The caller keeps the permit until the answer is no
+    /// longer in memory, apart from what was handed on.
     pub async fn pcsid_status(
         &self,
         vat: &Vat,
@@ -130,7 +130,7 @@ impl Client {
         };
         match body {
             Ok(body) => Answer::Reply { http_status, retry_after, body: token.redactor.redact(body) },
-            // These statuses have said it all: a hold or a pause must not depend on a body that is not read.
+            // These statuses are enough: a hold or a pause must not depend on a body that can't be read.
             Err(_) if matches!(http_status, 401 | 403 | 429 | 503) => {
                 Answer::Reply { http_status, retry_after, body: Vec::new() }
             }

@@ -1,4 +1,4 @@
-//! Everything that people read, in their language: messages, numbers, spans and times.
+//! All texts for people, in their language: messages, numbers, spans and times.
 //!
 //! The messages are in `en.ftl` and `ar.ftl`, in the syntax of Fluent. `build.rs` makes a method of [`Words`] of each
 //! message in the English file, so the compiler finds one that is missing, unused or given other arguments; a test
@@ -148,7 +148,7 @@ impl<'a> Said<'a> {
         let mut arguments = FluentArgs::new();
         for (nth, (name, argument)) in self.arguments.iter().enumerate() {
             let value = match argument {
-                // Its place among the arguments is all that the formatter needs to know of it.
+                // The formatter only needs to know its position among the arguments.
                 Arg::Number(number) => {
                     let options =
                         FluentNumberOptions { minimum_integer_digits: Some(nth), ..Default::default() };

@@ -1,9 +1,9 @@
-//! Sentences that the database keeps in English, said in another language.
+//! Translates sentences that the database stores in English.
 //!
-//! Reasons of transitions, last errors and holds are public text: views, events and logs have them in English. The
-//! messages whose keys begin with `stored-` have the same wording, so a stored sentence is matched with them piece by
-//! piece, and what stood in their places is put into the other language's message. A sentence that matches none is
-//! somebody else's or of a former version, and is shown as it is.
+//! Reasons of transitions, last errors and holds are public text, in English in views, events and logs. Messages whose
+//! keys begin with `stored-` have the same wording. A stored sentence is matched with them piece by piece, and the
+//! matched values are put into the other language's message. A sentence that matches none is somebody else's or of an
+//! older version, and is shown as it is.
 
 use std::sync::LazyLock;
 use std::time::Duration;

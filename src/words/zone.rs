@@ -1,4 +1,4 @@
-//! Times as people read them: on the clocks of one place.
+//! Times in the reader's time zone.
 
 use std::fmt;
 
@@ -44,7 +44,7 @@ impl Zone {
     fn local(&self, at: Timestamp, format: &str) -> String {
         match jiff::Timestamp::from_millisecond(at.as_millis()) {
             Ok(time) => time.to_zoned(self.zone.clone()).strftime(format).to_string(),
-            // A number out of a damaged database may be no time; then it is the truth that is left.
+            // A damaged database may hold a number that is no valid time; it is shown as it is.
             Err(_) => at.to_string(),
         }
     }

@@ -1,11 +1,11 @@
 //! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends, the
 //! renewer reminds of certificates that end, the pruner forgets.
 //!
-//! The recorder writes and nothing else: `outcomes` tells log and metrics of what it wrote, `heartbeat` says when the daemon is to
-//! note that it lives.
+//! The recorder only writes: `outcomes` logs and counts what it wrote, `heartbeat` decides when the daemon's sign of
+//! life is due.
 //!
-//! Each runs alone and owns its state. They meet in the database, and records go to the recorder over a bounded
-//! channel. What is claimed and not committed yet the store knows.
+//! Each task runs alone and owns its state. They communicate through the database, and send records to the recorder
+//! over a bounded channel. The store knows what is claimed and not committed yet.
 
 mod deliver;
 mod heartbeat;

@@ -1,4 +1,4 @@
-//! What a committed batch says to those who watch: lines of the log, and metrics. Nothing is said before it is certain.
+//! Logs and counts what a committed batch contains. Nothing is reported before it is committed.
 
 use std::collections::HashMap;
 

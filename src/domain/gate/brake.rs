@@ -1,4 +1,4 @@
-//! The outage brake: closes everything where upstream gives no usable answer to anyone, and lets probes through.
+//! The outage brake: closes everything if upstream gives no usable answer to anyone, and lets probes through.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use super::super::time::Timestamp;
 use super::hold::{ClosedGate, Moment, Passage};
 use super::{Notice, OUTAGE_AFTER, Outage, Settled, Ticket, Trouble};
 
-/// Probes of an outage that may be in flight together, so that one that hangs until its timeout does not keep the next
-/// one waiting. Where nothing was ever answered, as many go at once: most activities may hang by themselves, and a healthy
-/// one among them is found that much sooner.
+/// Most probes in flight during an outage, so that one that hangs until its timeout doesn't delay the next. If upstream
+/// has never answered, this many go at once: many activities may hang for reasons of their own, and a healthy one among
+/// them is found sooner.
 pub(super) const OUTAGE_PROBES: usize = 8;
 
 /// A failure that follows the last reported one within this is not reported again: single failures among
 /// many answers are no outage.
 const QUIET_AFTER_REPORT: Duration = Duration::from_secs(60);
 
-/// Longest wait between two probes of an upstream that is down. The result waits on the other side, so this
-/// does not grow as far as an activity's own interval.
+/// Longest wait between two probes of an upstream that is down. Shorter than an activity's own longest interval,
+/// because results wait to be fetched.
 const MAX_OUTAGE_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Failures in a row and what they led to.
 #[derive(Debug)]
 pub(super) struct Brake {
-    /// Of activities: what counts as silence goes by its intervals.
+    /// The initial interval of activities: what counts as silence depends on it.
     initial_interval: Duration,
     max_interval: Duration,
     n_failures: u32,
@@ -97,7 +97,7 @@ impl Brake {
         }
     }
 
-    /// Takes note of a probe that is sent. The next one may go an interval later, answered or not.
+    /// Notes that a probe is sent. The next one may go an interval later, answered or not.
     pub(super) fn probe(&mut self, now: Timestamp) {
         self.n_probing += 1;
         let backoff = self.probe_backoff();
@@ -117,7 +117,7 @@ impl Brake {
         self.began_at = None;
     }
 
-    /// Takes note of the result of a request.
+    /// Notes the result of a request.
     pub(super) fn settle(
         &mut self,
         ticket: &Ticket,
@@ -151,8 +151,8 @@ impl Brake {
         let moment = Moment { backoff: &backoff, now, luck };
         let is_row = self.n_failures >= OUTAGE_AFTER && self.is_silent(now);
         match &mut self.closed {
-            // Of those that went together the first one decides when the next ones go. Those that go one by one have
-            // decided that when they went.
+            // Of probes sent together, the first result decides when the next ones go. Probes sent one by one decided
+            // it when they were sent.
             Some(closed)
                 if ticket.probes.outage && self.last_answer_at.is_none() && closed.hold.probe_at <= now =>
             {
@@ -188,8 +188,8 @@ impl Brake {
         }
     }
 
-    /// Where others are answered every now and then, failures are the activities' own. So are those of activities that
-    /// failed before as well, until all others must have been asked for.
+    /// If other activities get answers now and then, failures are the activities' own. So are repeated failures of the
+    /// same activities, until all others must have been polled.
     fn is_silent(&self, now: Timestamp) -> bool {
         let silence = (self.initial_interval * 4).min(MAX_OUTAGE_PROBE_INTERVAL);
         let is_silent_for = |time| self.last_answer_at.is_none_or(|at| now.since(at) >= time);

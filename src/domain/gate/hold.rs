@@ -1,4 +1,4 @@
-//! One gate: open, or closed by a hold that lets a probe through an interval.
+//! One gate: open, or closed by a hold that lets one probe through per interval.
 
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ pub(super) struct ClosedGate {
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     pub(super) closed: Option<ClosedGate>,
-    /// When its last hold ended, and the interval that it had reached. Where upstream accepts and refuses by
-    /// turns, each hold goes on from there, so that probes and events become rare instead of a flutter.
+    /// When its last hold ended, and the interval that it had reached. If upstream accepts and refuses in turn, the
+    /// next hold continues from that interval, so that probes and events become rare.
     pub(super) relapse: Option<(Timestamp, Duration)>,
 }
 
@@ -90,7 +90,7 @@ pub(super) enum HoldStep {
     Ended { since: Timestamp },
 }
 
-/// When a hold is decided on, and what its next probe is reckoned by.
+/// The time of a decision, and what the next probe's time is calculated from.
 pub(super) struct Moment<'a> {
     pub(super) backoff: &'a Backoff,
     pub(super) now: Timestamp,

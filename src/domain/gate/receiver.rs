@@ -1,8 +1,8 @@
 //! The gate of one receiver of events: the same hold as a credential's, closed by failures in a row.
 //!
-//! While it is closed one event at a time goes as a probe, further and further apart, so that a receiver that is down
-//! costs little and a queue of events does not fall upon it when it is back. What a hold of upstream's side stores,
-//! this one does not: a restart finds out with its first try.
+//! While it is closed, one event at a time is sent as a probe, at growing intervals, so that a receiver that is down
+//! costs little and is not flooded when it is back. Unlike upstream's holds this one is not stored: a restart finds out
+//! with its first try.
 
 use std::time::Duration;
 
@@ -86,11 +86,11 @@ impl ReceiverGate {
         self.n_failures = if is_answered { 0 } else { n_failures.saturating_add(1) };
         let sign = match is_answered {
             true => GateAnswer::Passed,
-            // An open gate bears some.
+            // An open gate tolerates some failures.
             false if self.n_failures < DOWN_AFTER && !self.is_down() => GateAnswer::Silent,
             false => GateAnswer::Refused,
         };
-        // An answer to what was on its way opens it as well: the receiver is there.
+        // Any answer opens it, also one to a request from before it closed: the receiver is there.
         let is_probe = ticket.is_probe || is_answered;
         match (self.gate.settle(ticket.asked_at, is_probe, sign, "", &moment), is_answered) {
             (HoldStep::Began | HoldStep::Probed, _) => ReceiverStep::Down,

@@ -109,7 +109,7 @@ impl Device {
     fn walk(&mut self, parents: &mut Vec<String>, key: &str, value: &Value) {
         match value {
             Value::Null => {
-                // As good as left out, but its key may be a wrong one.
+                // An empty value counts as left out, but its key may still be wrong.
                 if recognise(parents, key).is_none() {
                     self.unknown.push(written(parents, key));
                 }
@@ -300,7 +300,7 @@ pub fn from_csv(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
     Ok(devices)
 }
 
-/// Reads what begins as JSON does as JSON, anything else as CSV.
+/// Reads a text that begins like JSON as JSON, and any other as CSV.
 ///
 /// # Errors
 /// As [`from_json`] and [`from_csv`], and where the text is too long or empty.
@@ -327,7 +327,7 @@ fn require_number(n_devices: usize) -> Result<(), Unreadable> {
     }
 }
 
-/// A file without a single key of ours is another file.
+/// Refuses a file without a single known key: it must be the wrong file.
 fn refuse_foreign(devices: &[Device]) -> Result<(), Unreadable> {
     match devices.iter().find(|device| device.is_foreign()) {
         Some(device) if devices.iter().all(Device::is_foreign) => {

@@ -1,4 +1,4 @@
-//! A schedule in memory that answers a look as the store does, for tests and the bench of detection lag.
+//! A schedule in memory that answers like the store, for tests and the bench of detection lag.
 
 use std::collections::{BTreeMap, BTreeSet};
 
