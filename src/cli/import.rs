@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(twice, ["line 3: the same VAT and device are on line 2 already"]);
         assert!(
             told("vat,until\n3,2031-01-02\n").unwrap_err()[0]
-                .contains("must have the columns vat and device_id")
+                .contains("must have the columns vat, device_id")
         );
     }
 
