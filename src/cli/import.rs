@@ -34,19 +34,21 @@ pub(super) async fn import(settings: &Settings, args: ImportArgs) -> CliResult {
     let name =
         if args.file.as_os_str() == "-" { "standard input".into() } else { args.file.display().to_string() };
     let bytes = read(&args.file).map_err(|err| CliError::unusable(format!("{name} can't be read: {err}")))?;
-    let (text, encoding) = decoded(&bytes);
+    let (text, encoding) = decoded(bytes);
     if let Some(encoding) = encoding {
         complain(&words.import_encoding(encoding, &name).to_string());
     }
     match args.certificates {
-        true => import_certificates(settings, &name, &text).await,
-        false => import_activities(settings, &name, &text).await,
+        true => import_certificates(settings, &name, text).await,
+        false => import_activities(settings, &name, text).await,
     }
 }
 
-async fn import_activities(settings: &Settings, name: &str, text: &str) -> CliResult {
+async fn import_activities(settings: &Settings, name: &str, text: String) -> CliResult {
     let words = Words::of(settings.language);
-    let file = parse(text, words).map_err(|problems| CliError::unusable(refusal(words, name, &problems)))?;
+    let file = parse(&text, words).map_err(|problems| CliError::unusable(refusal(words, name, &problems)))?;
+    // Only its rows are needed from here on, for as long as writing them takes.
+    drop(text);
     say_ignored(words, name, &file.ignored);
     let registrations: Vec<Registration> =
         file.rows.into_iter().map(|(_, registration)| registration).collect();
@@ -74,9 +76,9 @@ fn say_ignored(words: Words, name: &str, ignored: &[String]) {
     }
 }
 
-async fn import_certificates(settings: &Settings, name: &str, text: &str) -> CliResult {
+async fn import_certificates(settings: &Settings, name: &str, text: String) -> CliResult {
     let words = Words::of(settings.language);
-    let file = parse_certificates(text, settings.policy.renewal.valid_for(), words)
+    let file = parse_certificates(&text, settings.policy.renewal.valid_for(), words)
         .map_err(|problems| CliError::unusable(refusal(words, name, &problems)))?;
     say_ignored(words, name, &file.ignored);
     let certificates: Vec<ImportedCertificate> =
@@ -144,27 +146,41 @@ impl Progress {
     }
 }
 
+/// Longest file that is read. All of it is looked at before the first row is written, so it stands in memory.
+const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+
 fn read(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    if file.as_os_str() != "-" {
-        return std::fs::read(file);
+    if file.as_os_str() == "-" {
+        read_bounded(std::io::stdin().lock())
+    } else {
+        read_bounded(std::fs::File::open(file)?)
     }
+}
+
+fn read_bounded(input: impl Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut bytes)?;
+    input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(std::io::Error::other(format!(
+            "it is longer than {} MiB: divide it, each part with the header row",
+            MAX_FILE_BYTES / 1024 / 1024
+        )));
+    }
     Ok(bytes)
 }
 
 /// The text of a file, and its encoding unless it is UTF-8.
-fn decoded(bytes: &[u8]) -> (String, Option<&'static str>) {
-    if let Some((encoding, _)) = encoding_rs::Encoding::for_bom(bytes) {
-        let (text, ..) = encoding.decode(bytes);
+fn decoded(bytes: Vec<u8>) -> (String, Option<&'static str>) {
+    if let Some((encoding, _)) = encoding_rs::Encoding::for_bom(&bytes) {
+        let (text, ..) = encoding.decode(&bytes);
         let said = (encoding != encoding_rs::UTF_8).then(|| encoding.name());
         return (text.into_owned(), said);
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (text.to_owned(), None),
+    match String::from_utf8(bytes) {
+        Ok(text) => (text, None),
         // What Excel writes in Arabic locales. Every byte means something in it.
-        Err(_) => {
-            let (text, _) = encoding_rs::WINDOWS_1256.decode_without_bom_handling(bytes);
+        Err(err) => {
+            let (text, _) = encoding_rs::WINDOWS_1256.decode_without_bom_handling(err.as_bytes());
             (text.into_owned(), Some("Windows-1256"))
         }
     }
@@ -367,11 +383,20 @@ mod tests {
 
     const EN: Words = Words::of(Language::English);
 
+    #[test]
+    fn what_never_ends_is_refused() {
+        let endless = read_bounded(std::io::repeat(b'x')).unwrap_err();
+        assert_eq!(
+            endless.to_string(),
+            "it is longer than 256 MiB: divide it, each part with the header row"
+        );
+    }
+
     fn ids(text: &str) -> Result<Vec<String>, Vec<String>> {
         let ids = |file: Rows<Registration>| {
             file.rows.into_iter().map(|(_, one)| one.activity_id.to_string()).collect::<Vec<_>>()
         };
-        parse(&decoded(text.as_bytes()).0, EN).map(ids)
+        parse(&decoded(text.as_bytes().to_vec()).0, EN).map(ids)
     }
 
     #[test]
@@ -396,11 +421,11 @@ mod tests {
     fn other_encodings_are_recognised_and_said() {
         let text = "vat;activity_id;device_id\r\n3;a;صندوق\r\n";
         let (bytes, ..) = encoding_rs::WINDOWS_1256.encode(text);
-        assert_eq!(decoded(&bytes), (text.to_owned(), Some("Windows-1256")));
+        assert_eq!(decoded(bytes.to_vec()), (text.to_owned(), Some("Windows-1256")));
         let utf_16: Vec<u8> =
             [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-        assert_eq!(decoded(&utf_16), (text.to_owned(), Some("UTF-16LE")));
-        assert_eq!(decoded(text.as_bytes()), (text.to_owned(), None));
+        assert_eq!(decoded(utf_16.clone()), (text.to_owned(), Some("UTF-16LE")));
+        assert_eq!(decoded(text.as_bytes().to_vec()), (text.to_owned(), None));
     }
 
     #[test]
