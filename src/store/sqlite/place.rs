@@ -110,9 +110,14 @@ impl Place {
     fn has_known_header(&self) -> bool {
         let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
         // A failed read proves nothing: a disk may fail for a while without anything being overwritten.
-        let (Some(found), Ok(file)) = (header(&self.file), self.file.metadata()) else { return true };
+        let Ok(file) = self.file.metadata() else { return true };
         let n_bytes = file.len();
         let mut n_bytes_before = self.n_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was emptied has no header to read.
+        if n_bytes == 0 && *n_bytes_before > 0 {
+            return false;
+        }
+        let Some(found) = header(&self.file) else { return true };
         // Only `VACUUM`, which raises the cookie, makes a file shorter.
         let is_shorter = n_bytes < *n_bytes_before && cookies.len() < 2;
         if !is_shorter {
@@ -294,6 +299,10 @@ mod tests {
         assert!(unreadable.loss().is_none());
 
         std::fs::write(&path, page(9)).unwrap();
+        assert!(matches!(here.loss(), Some(StoreError::Overwritten { .. })));
+        std::fs::write(&path, page(7)).unwrap();
+        assert!(here.loss().is_none());
+        std::fs::write(&path, "").unwrap();
         assert!(matches!(here.loss(), Some(StoreError::Overwritten { .. })));
         std::fs::write(&path, page(7)).unwrap();
         assert!(here.loss().is_none());
