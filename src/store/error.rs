@@ -215,9 +215,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// A file that SQLite keeps beside the database was removed while the daemon ran.
+    /// A file that SQLite keeps beside the database was removed, replaced or cut while the daemon ran.
     #[error(
-        "`{}` was removed or replaced while the daemon ran; what it held has been written to the database as far as \
+        "`{}` was removed, replaced or cut while the daemon ran; what it held has been written to the database as far as \
          that goes: run `pcsid-watch db check`, then start again",
         path.display()
     )]

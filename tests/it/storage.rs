@@ -30,12 +30,29 @@ async fn a_wal_that_is_removed_or_replaced_beneath_the_daemon_ends_it_and_loses_
         }
         assert_eq!(daemon.exit_code().await, 1);
         let log = daemon.stderr();
-        assert!(log.contains("test.db-wal` was removed or replaced while the daemon ran"), "{log}");
+        assert!(log.contains("test.db-wal` was removed, replaced or cut while the daemon ran"), "{log}");
         // What was announced is there.
         assert!(setup.ok(&["db", "check"]).contains("is whole"));
         assert_eq!(setup.state("act-1").await, "FAILED");
         setup.start().await.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wal_that_is_emptied_beneath_the_daemon_ends_it() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let mut daemon = setup.start().await;
+    setup.reaches("act-1", "IN_PROGRESS").await;
+    // Cut by SQLite itself, as another program may have it do, it is left as it is.
+    setup.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    setup.add(VAT, &["act-2"]);
+    setup.reaches("act-2", "IN_PROGRESS").await;
+    std::fs::write(setup.path("test.db-wal"), "").unwrap();
+    assert_eq!(daemon.exit_code().await, 1);
+    let log = daemon.stderr();
+    assert!(log.contains("test.db-wal` was removed, replaced or cut while the daemon ran"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

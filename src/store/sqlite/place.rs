@@ -48,6 +48,7 @@ pub(super) struct Place {
     /// Schema cookies that SQLite itself has reported.
     cookies: Mutex<BTreeSet<u32>>,
     n_bytes_before: Mutex<u64>,
+    n_wal_bytes_before: Mutex<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,7 @@ impl Place {
                 (name, identity)
             }),
             n_bytes_before: Mutex::new(file.metadata().map_or(0, |file| file.len())),
+            n_wal_bytes_before: Mutex::new(0),
             file,
             marks: [before.mark, mark],
             cookies: Mutex::new([before.schema_cookie].into()),
@@ -105,6 +107,29 @@ impl Place {
         }
         let lost = self.beside.iter().find(|(name, was)| was.is_some() && is_another(name, *was));
         lost.map(|(name, _)| StoreError::JournalGone { path: name.clone() })
+    }
+
+    /// What happened to the WAL, if another program has cut it: it became shorter, or has lost its head and grown again, and
+    /// SQLite has frames in it that it no longer holds.
+    pub(super) async fn cut_wal(&self, writer: &SqlitePool) -> Option<StoreError> {
+        let (path, _) = &self.beside[0];
+        let n_bytes = || std::fs::metadata(path).map(|wal| wal.len()).ok();
+        let is_shorter = {
+            let mut before = self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = n_bytes()?;
+            std::mem::replace(&mut *before, now) > now
+        };
+        if !is_shorter && has_wal_head(path) {
+            return None;
+        }
+        // Says how many frames are in use, and writes nothing. SQLite forgets them before it cuts the file itself.
+        let (_, n_frames, _): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(writer).await.ok()?;
+        let n_frames = u64::try_from(n_frames).ok().filter(|n_frames| *n_frames > 0)?;
+        let n_page_bytes: u32 = sqlx::query_scalar("PRAGMA page_size").fetch_one(writer).await.ok()?;
+        let n_wanted = WAL_HEADER_BYTES + n_frames * (FRAME_HEADER_BYTES + u64::from(n_page_bytes));
+        let is_cut = n_bytes()? < n_wanted || !has_wal_head(path);
+        is_cut.then(|| StoreError::JournalGone { path: path.clone() })
     }
 
     fn has_known_header(&self) -> bool {
@@ -217,6 +242,15 @@ impl Newest {
     }
 }
 
+/// Whether a WAL begins as SQLite lets it begin. If that can't be read, it counts as if it did.
+fn has_wal_head(path: &Path) -> bool {
+    let mut head = [0; 4];
+    match File::open(path).and_then(|wal| wal.read_exact_at(&mut head, 0)) {
+        Ok(()) => matches!(u32::from_be_bytes(head), 0x377f_0682 | 0x377f_0683),
+        Err(err) => err.kind() != std::io::ErrorKind::UnexpectedEof,
+    }
+}
+
 /// SQLite's checksum over pairs of words, carried on.
 fn summed(sums: (u32, u32), bytes: &[u8], of_words: fn([u8; 4]) -> u32) -> (u32, u32) {
     let (pairs, _) = bytes.as_chunks::<8>();
@@ -273,6 +307,7 @@ mod tests {
             marks: [7, 8],
             cookies: Mutex::new([3].into()),
             n_bytes_before: Mutex::new(4096),
+            n_wal_bytes_before: Mutex::new(0),
         }
     }
 
