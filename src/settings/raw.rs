@@ -187,7 +187,7 @@ pub(super) fn our_variables(
     let mut problems = Vec::new();
     for (name, value) in all {
         let shown = name.to_string_lossy().into_owned();
-        if !shown.starts_with(FAMILY) {
+        if !shown.get(..FAMILY.len()).is_some_and(|start| start.eq_ignore_ascii_case(FAMILY)) {
             continue;
         }
         match (name.into_string(), value.into_string()) {
@@ -199,7 +199,7 @@ pub(super) fn our_variables(
     if problems.is_empty() { Ok(ours) } else { Err(SettingsError { problems }) }
 }
 
-/// What the names of all environment variables begin with that are likely meant for us.
+/// What the names of all environment variables begin with that are likely meant for us, in whatever case.
 const FAMILY: &str = "PCSID_WATCH";
 
 /// Most entries of a list in the environment; a larger index is a typo.
@@ -208,7 +208,10 @@ const MAX_ENTRIES: usize = 1_000;
 /// A variable that is likely meant for us and that nothing reads, as a warning. Kubernetes describes a service called
 /// `pcsid-watch` by variables of its own, which are no mistakes.
 fn unread(variable: &str, template: &Value) -> Option<String> {
-    let rest = variable.strip_prefix(FAMILY)?;
+    let Some(rest) = variable.strip_prefix(FAMILY) else {
+        let in_capitals = variable.to_ascii_uppercase();
+        return Some(format!("environment variable {variable} is not read: did you mean {in_capitals}?"));
+    };
     if variable == CONFIG_VARIABLE || rest.starts_with("__") {
         return None;
     }

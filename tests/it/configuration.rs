@@ -361,6 +361,7 @@ fn a_variable_that_nothing_reads_is_no_secret() {
         ("PCSID_WATCH_LOG__LEVEL", Some("did you mean PCSID_WATCH__LOG__LEVEL?")),
         ("PCSID_WATCH_UPSTREAM_BASE_URL", Some("did you mean PCSID_WATCH__UPSTREAM__BASE_URL?")),
         ("PCSID_WATCH_DATABASE", Some("two underscores")),
+        ("pcsid_watch__log__level", Some("did you mean PCSID_WATCH__LOG__LEVEL?")),
         // What Kubernetes says of a service of that name.
         ("PCSID_WATCH_SERVICE_HOST", None),
         ("PCSID_WATCH_PORT", None),
