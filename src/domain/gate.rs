@@ -109,6 +109,13 @@ pub enum Notice {
         /// The result of the last one.
         trouble: Trouble,
     },
+    /// It is still down, and the reason is of another kind than was said last.
+    OutageChanged {
+        /// Requests in a row that came to nothing usable.
+        n_failures: u32,
+        /// The result of the last one.
+        trouble: Trouble,
+    },
     /// Upstream gives usable answers again.
     Recovered {
         /// Requests that came to nothing usable.

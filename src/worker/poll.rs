@@ -500,6 +500,13 @@ fn log_notice(notice: &Notice) {
             trouble.cause,
             trouble.advice()
         ),
+        Notice::OutageChanged { n_failures, trouble } => tracing::warn!(
+            n_failures,
+            verdict = trouble.kind.label(),
+            "upstream is still down, for another reason than before: {}; {}",
+            trouble.cause,
+            trouble.advice()
+        ),
         Notice::Recovered { n_failures } => {
             tracing::info!(n_failures, "upstream recovered after {n_failures} tries");
         }

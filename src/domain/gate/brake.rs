@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::classify::{Observation, Verdict};
+use super::super::classify::{Observation, TransientKind, Verdict};
 use super::super::schedule::Backoff;
 use super::super::time::Timestamp;
 use super::hold::{ClosedGate, Moment, Passage};
@@ -34,9 +34,10 @@ pub(super) struct Brake {
     trouble: Option<Trouble>,
     closed: Option<ClosedGate>,
     last_answer_at: Option<Timestamp>,
-    /// When failures were last reported, and when an outage was.
+    /// When failures were last reported.
     reported_at: Option<Timestamp>,
-    began_at: Option<Timestamp>,
+    /// What was last said of an outage, and when.
+    told: Option<(TransientKind, Timestamp)>,
     /// Whether the present failures were reported, so that their end is as well.
     is_reported: bool,
     /// Probes in flight. They take no slot, so that those that hang keep nobody waiting once another has passed.
@@ -66,7 +67,7 @@ impl Brake {
             closed: None,
             last_answer_at: None,
             reported_at: None,
-            began_at: None,
+            told: None,
             is_reported: false,
             n_probing: 0,
         }
@@ -114,7 +115,7 @@ impl Brake {
         }
         self.last_answer_at = None;
         self.reported_at = None;
-        self.began_at = None;
+        self.told = self.told.map(|(kind, at)| (kind, at.shifted(delta_ms)));
     }
 
     /// Notes the result of a request.
@@ -146,6 +147,13 @@ impl Brake {
             self.reported_at = Some(now);
             self.is_reported = true;
             settled.notices.push(Notice::Unanswered { trouble: trouble.clone() });
+        }
+        if self.closed.is_some()
+            && self.told.is_some_and(|(told, at)| told != *kind && now.since(at) >= QUIET_AFTER_REPORT)
+        {
+            self.told = Some((*kind, now));
+            let n_failures = self.n_failures;
+            settled.notices.push(Notice::OutageChanged { n_failures, trouble: trouble.clone() });
         }
         let backoff = self.probe_backoff();
         let moment = Moment { backoff: &backoff, now, luck };
@@ -181,8 +189,8 @@ impl Brake {
     fn close(&mut self, trouble: Trouble, moment: &Moment<'_>, settled: &mut Settled) {
         let now = moment.now;
         self.closed = Some(ClosedGate::new(trouble.cause.clone(), self.initial_interval, moment));
-        if self.began_at.is_none_or(|at| now.since(at) >= QUIET_AFTER_REPORT) {
-            self.began_at = Some(now);
+        if self.told.is_none_or(|(_, at)| now.since(at) >= QUIET_AFTER_REPORT) {
+            self.told = Some((trouble.kind, now));
             self.is_reported = true;
             settled.notices.push(Notice::OutageBegan { n_failures: self.n_failures, trouble });
         }

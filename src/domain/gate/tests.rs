@@ -455,6 +455,20 @@ fn failures_in_a_row_close_everything_as_an_outage_silent_or_prompt_and_useless(
 }
 
 #[test]
+fn an_outage_that_goes_on_for_another_reason_says_so_once_a_minute_at_most() {
+    let mut world = down();
+    let page = transient(TransientKind::InvalidResponse);
+    world.wait(seconds(30));
+    assert_eq!(fail(&mut world, 1, &page), []);
+    world.wait(seconds(30));
+    let trouble = Trouble { kind: TransientKind::InvalidResponse, cause: "connection refused".to_owned() };
+    let changed = Notice::OutageChanged { n_failures: OUTAGE_AFTER + 2, trouble };
+    assert_eq!(fail(&mut world, 1, &page), [changed]);
+    world.wait(seconds(60));
+    assert_eq!(fail(&mut world, 1, &page), []);
+}
+
+#[test]
 fn answers_of_upstream_itself_are_no_sign_of_an_outage() {
     for verdict in [Verdict::Strike(Findings::default()), Verdict::InProgress(Report::default()), success()] {
         let mut world = World::new();
