@@ -273,7 +273,7 @@ async fn work(
             }
             Ok(SessionEnd::Lost(lost)) if lost.forbids_writing() => {
                 service::stopping();
-                shared.store.leave_overwritten();
+                shared.store.leave_as_it_is(&lost);
                 running.give_up(&lost).await;
                 return Err(lost.into());
             }

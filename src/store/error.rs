@@ -215,14 +215,24 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// A file that SQLite keeps beside the database was removed, replaced or cut while the daemon ran.
+    /// A file that SQLite keeps beside the database was removed or replaced while the daemon ran.
     #[error(
-        "`{}` was removed, replaced or cut while the daemon ran; what it held has been written to the database as far as \
+        "`{}` was removed or replaced while the daemon ran; what it held has been written to the database as far as \
          that goes: run `pcsid-watch db check`, then start again",
         path.display()
     )]
     JournalGone {
         /// The file beside the database.
+        path: PathBuf,
+    },
+    /// The WAL was cut while the daemon ran.
+    #[error(
+        "`{}` was emptied or cut while the daemon ran; nothing more was written to the database, and what that file alone \
+         held is lost: run `pcsid-watch db check`, then start again",
+        path.display()
+    )]
+    JournalCut {
+        /// The WAL.
         path: PathBuf,
     },
     /// The server can't be reached, or refuses this user.
@@ -454,7 +464,7 @@ impl StoreError {
 
     /// Whether the database is another one now, which nothing more may be written to.
     pub fn forbids_writing(&self) -> bool {
-        matches!(self, StoreError::Overwritten { .. })
+        matches!(self, StoreError::Overwritten { .. } | StoreError::JournalCut { .. })
     }
 
     /// Whether the configuration is to blame rather than the work.

@@ -332,10 +332,10 @@ impl Store {
         }
     }
 
-    /// Abandons a file that has been overwritten: nothing more is written to it.
-    pub fn leave_overwritten(&self) {
+    /// Abandons a file that was overwritten, or whose WAL was cut: nothing more is written to it.
+    pub fn leave_as_it_is(&self, lost: &StoreError) {
         match &self.backend {
-            Backend::Sqlite(store) => store.leave_overwritten(),
+            Backend::Sqlite(store) => store.leave_as_it_is(lost),
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => {}
         }

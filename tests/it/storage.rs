@@ -16,21 +16,24 @@ async fn a_database_taken_away_beneath_the_daemon_ends_it_with_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wal_that_is_removed_or_replaced_beneath_the_daemon_ends_it_and_loses_nothing() {
-    for is_replaced in [false, true] {
+    for put in ["nothing", "a copy", "an empty file"] {
         let upstream = Server::start(|_| Reply::failed()).await;
         let setup = Setup::new(&upstream.url(), "");
         setup.add(VAT, &["act-1"]);
         let mut daemon = setup.start().await;
         eventually("it is announced", || async { (!daemon.events().is_empty()).then_some(()) }).await;
-        match is_replaced {
-            true => std::fs::copy(setup.path("test.db-wal"), setup.path("wal"))
+        match put {
+            "a copy" => std::fs::copy(setup.path("test.db-wal"), setup.path("wal"))
                 .and_then(|_| std::fs::rename(setup.path("wal"), setup.path("test.db-wal")))
                 .unwrap(),
-            false => std::fs::remove_file(setup.path("test.db-wal")).unwrap(),
+            "an empty file" => std::fs::write(setup.path("wal"), "")
+                .and_then(|()| std::fs::rename(setup.path("wal"), setup.path("test.db-wal")))
+                .unwrap(),
+            _ => std::fs::remove_file(setup.path("test.db-wal")).unwrap(),
         }
         assert_eq!(daemon.exit_code().await, 1);
         let log = daemon.stderr();
-        assert!(log.contains("test.db-wal` was removed, replaced or cut while the daemon ran"), "{log}");
+        assert!(log.contains("test.db-wal` was removed or replaced while the daemon ran"), "{log}");
         // What was announced is there.
         assert!(setup.ok(&["db", "check"]).contains("is whole"));
         assert_eq!(setup.state("act-1").await, "FAILED");
@@ -39,7 +42,7 @@ async fn a_wal_that_is_removed_or_replaced_beneath_the_daemon_ends_it_and_loses_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wal_that_is_emptied_beneath_the_daemon_ends_it() {
+async fn a_wal_that_is_emptied_beneath_the_daemon_ends_it_and_damages_nothing() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup = Setup::new(&upstream.url(), "");
     setup.add(VAT, &["act-1"]);
@@ -52,7 +55,9 @@ async fn a_wal_that_is_emptied_beneath_the_daemon_ends_it() {
     std::fs::write(setup.path("test.db-wal"), "").unwrap();
     assert_eq!(daemon.exit_code().await, 1);
     let log = daemon.stderr();
-    assert!(log.contains("test.db-wal` was removed, replaced or cut while the daemon ran"), "{log}");
+    assert!(log.contains("test.db-wal` was emptied or cut while the daemon ran"), "{log}");
+    assert!(setup.ok(&["db", "check"]).contains("is whole"));
+    setup.start().await.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,10 +62,9 @@ impl Store {
     /// What happened to the file, if it is another one or gone.
     async fn loss(&self, version: Option<i64>) -> Option<StoreError> {
         let place = self.place.as_ref()?;
-        if let Some(cut) = place.cut_wal(&self.writer).await {
-            return Some(cut);
+        if place.loss().is_none() {
+            return place.cut_wal(&self.writer).await;
         }
-        place.loss()?;
         // The first check may have met SQLite in the middle of writing, or a commit of another process may explain it.
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         if self.data_version().await.is_ok_and(|found| version != Some(found)) {

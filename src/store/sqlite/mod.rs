@@ -108,10 +108,13 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// The connections stay open until the process ends, because closing the last one would write to the file. The
-    /// files beside it are renamed: they belong to the database that was overwritten.
-    pub fn leave_overwritten(&self) {
+    /// The connections stay open until the process ends, because closing the last one would write to the file. If that was
+    /// overwritten, the files beside it belong to the database that was there before, and are renamed.
+    pub fn leave_as_it_is(&self, lost: &StoreError) {
         std::mem::forget(self.clone());
+        if !matches!(lost, StoreError::Overwritten { .. }) {
+            return;
+        }
         for suffix in ["-wal", "-shm"] {
             let (from, to) =
                 (beside(&self.path, suffix), beside(&self.path, &format!("{suffix}.overwritten")));

@@ -31,6 +31,10 @@ const HEADER_BYTES: usize = 64;
 const WAL_HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
 
+/// What a WAL begins with, by the order of the bytes that its checksums are made of.
+const LITTLE_ENDIAN_WAL: u32 = 0x377f_0682;
+const BIG_ENDIAN_WAL: u32 = 0x377f_0683;
+
 /// How much of a WAL is read: four times what is left of one that a long reader made grow.
 const MOST_WAL_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -129,7 +133,7 @@ impl Place {
         let n_page_bytes: u32 = sqlx::query_scalar("PRAGMA page_size").fetch_one(writer).await.ok()?;
         let n_wanted = WAL_HEADER_BYTES + n_frames * (FRAME_HEADER_BYTES + u64::from(n_page_bytes));
         let is_cut = n_bytes()? < n_wanted || !has_wal_head(path);
-        is_cut.then(|| StoreError::JournalGone { path: path.clone() })
+        is_cut.then(|| StoreError::JournalCut { path: path.clone() })
     }
 
     fn has_known_header(&self) -> bool {
@@ -212,8 +216,8 @@ impl Newest {
             return newest;
         }
         let of_words = match number(&head, 0) {
-            Some(0x377f_0682) => u32::from_le_bytes,
-            Some(0x377f_0683) => u32::from_be_bytes,
+            Some(LITTLE_ENDIAN_WAL) => u32::from_le_bytes,
+            Some(BIG_ENDIAN_WAL) => u32::from_be_bytes,
             _ => return newest,
         };
         let Some(page_bytes @ 512..=65_536) = number(&head, 8) else { return newest };
@@ -246,7 +250,7 @@ impl Newest {
 fn has_wal_head(path: &Path) -> bool {
     let mut head = [0; 4];
     match File::open(path).and_then(|wal| wal.read_exact_at(&mut head, 0)) {
-        Ok(()) => matches!(u32::from_be_bytes(head), 0x377f_0682 | 0x377f_0683),
+        Ok(()) => matches!(u32::from_be_bytes(head), LITTLE_ENDIAN_WAL | BIG_ENDIAN_WAL),
         Err(err) => err.kind() != std::io::ErrorKind::UnexpectedEof,
     }
 }
