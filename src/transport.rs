@@ -18,10 +18,6 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::domain::retry_after::parse_retry_after;
 
-fn is_plain_loopback(url: &str) -> bool {
-    url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url))
-}
-
 /// How long connections are used before new ones replace them. A new one resolves the host's name again, so a changed
 /// address is followed within this time, even if the old one still answers.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
@@ -207,6 +203,10 @@ pub fn encoding(headers: &HeaderMap) -> Option<&'static str> {
         })
 }
 
+fn is_plain_loopback(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url))
+}
+
 /// Whether a URL's host is this machine.
 pub fn is_loopback(url: &url::Url) -> bool {
     match url.host() {
@@ -307,6 +307,23 @@ mod tests {
             let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(header))]);
             assert_eq!(encoding(&headers), expected, "{header}");
         }
+    }
+
+    #[tokio::test]
+    async fn roots_are_read_again_after_an_hour_and_not_with_each_client() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let clients = Renewing::new("http://elsewhere.test/", None, |builder| builder).unwrap();
+        let tls_of_next_client = |tls_age| {
+            let mut current = clients.current.lock().unwrap();
+            current.made_at -= RENEW_AFTER;
+            current.tls_made_at -= tls_age;
+            drop(current);
+            clients.client();
+            Arc::clone(&clients.current.lock().unwrap().tls)
+        };
+        let first = tls_of_next_client(Duration::ZERO);
+        assert!(Arc::ptr_eq(&first, &tls_of_next_client(RENEW_AFTER)));
+        assert!(!Arc::ptr_eq(&first, &tls_of_next_client(READ_ROOTS_AFTER)));
     }
 
     #[tokio::test]

@@ -34,7 +34,7 @@ const MAX_LAYERS: usize = 5;
 /// Digits of a numbered entity. Zeros before the number are allowed, and nobody writes as many.
 const MAX_ENTITY_DIGITS: usize = 16;
 
-/// Longest tag in front of an element's text.
+/// Longest tag that is passed over.
 const MAX_TAG_BYTES: usize = 512;
 
 /// Secrets of ours, ready to be looked for. It shows none of them.
@@ -184,8 +184,12 @@ impl Redactor {
             return;
         }
         let (bare, places) = view.letters_and_digits();
+        let mut ranges = self.bare.find(&bare).peekable();
+        if ranges.peek().is_none() {
+            return;
+        }
         let mut is_secret = vec![false; bare.len()];
-        for range in self.bare.find(&bare) {
+        for range in ranges {
             is_secret.get_mut(range).unwrap_or_default().fill(true);
         }
         let mut last: Option<(usize, Range<usize>)> = None;
