@@ -1,12 +1,13 @@
 //! Registering activities, and what an operator does to one by hand.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::error::StoreError;
 use super::read::Table;
 use super::schedule::Claimed;
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::lifecycle::IllegalChange;
+use crate::words::folded;
 
 /// The outcome of one registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,18 +18,52 @@ pub enum RegisterOutcome {
     Known,
 }
 
-/// The outcome of each of these, where `inserted` are the VATs and ids of those that were new.
-pub(super) fn outcomes(
-    registrations: &[Registration],
-    mut inserted: HashSet<(Box<str>, Box<str>)>,
-) -> impl Iterator<Item = RegisterOutcome> {
-    registrations.iter().map(move |registration| {
+/// An activity that was not known before.
+pub(super) struct Added {
+    /// The store's key of the activity.
+    pub(super) key: i64,
+    /// The store's key of its VAT.
+    pub(super) vat_key: i64,
+    pub(super) vat: String,
+    pub(super) activity_id: String,
+}
+
+/// As the statement that adds activities returns them.
+impl From<(i64, i64, String, String)> for Added {
+    fn from((key, vat_key, vat, activity_id): (i64, i64, String, String)) -> Self {
+        Self { key, vat_key, vat, activity_id }
+    }
+}
+
+/// The outcome of each of these registrations, of which the store has added some.
+pub(super) fn outcomes(registrations: &[Registration], added: &[Added]) -> Vec<RegisterOutcome> {
+    let mut new: HashSet<(&str, &str)> =
+        added.iter().map(|added| (added.vat.as_str(), added.activity_id.as_str())).collect();
+    let outcomes = registrations.iter().map(|registration| {
         // Taken out when first met: the same activity further down the list is known by then.
-        match inserted.remove(&(registration.vat.as_str().into(), registration.activity_id.as_str().into())) {
+        match new.remove(&(registration.vat.as_str(), registration.activity_id.as_str())) {
             true => RegisterOutcome::New,
             false => RegisterOutcome::Known,
         }
-    })
+    });
+    outcomes.collect()
+}
+
+/// What each new activity is searched in, with its key.
+pub(super) fn search_texts(registrations: &[Registration], added: &[Added]) -> Vec<(i64, String)> {
+    // An activity may be in the list twice; the first counts.
+    let mut first: HashMap<(&str, &str), &Registration> = HashMap::new();
+    for registration in registrations {
+        let key = (registration.vat.as_str(), registration.activity_id.as_str());
+        first.entry(key).or_insert(registration);
+    }
+    let texts = added.iter().filter_map(|added| {
+        let registration = first.get(&(added.vat.as_str(), added.activity_id.as_str()))?;
+        let device = registration.device_id.as_deref().unwrap_or_default();
+        let reference = registration.reference.as_deref().unwrap_or_default();
+        Some((added.key, folded(&[&*added.activity_id, device, reference, &*added.vat].join("\n"))))
+    });
+    texts.collect()
 }
 
 /// What names one activity: its id, and its VAT where the id alone is ambiguous.

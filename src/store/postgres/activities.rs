@@ -1,6 +1,6 @@
 //! Registering activities, and what an operator does to one by hand.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sqlx::PgConnection;
 
@@ -14,10 +14,11 @@ use crate::domain::decide;
 use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
-use crate::store::activities::{ActivityRef, Ordered, RegisterOutcome, Retried, outcomes, wrong_state};
+use crate::store::activities::{
+    ActivityRef, Added, Ordered, RegisterOutcome, Retried, outcomes, search_texts, wrong_state,
+};
 use crate::store::read::{ActivityView, Argument, Table};
 use crate::store::{Claimed, PollRecord};
-use crate::words::folded;
 
 /// Rows in one set-based statement; larger intakes take several within their one transaction.
 const REGISTER_CHUNK: usize = 10_000;
@@ -158,8 +159,8 @@ async fn insert(
     let mut all = Vec::with_capacity(registrations.len());
     for chunk in registrations.chunks(REGISTER_CHUNK) {
         insert_vats(connection, chunk, serving).await?;
-        let inserted = insert_activities(connection, chunk, initial_interval, now).await?;
-        all.extend(outcomes(chunk, inserted));
+        let added = insert_activities(connection, chunk, initial_interval, now).await?;
+        all.extend(outcomes(chunk, &added));
     }
     Ok(all)
 }
@@ -218,17 +219,17 @@ async fn insert_vats(
     Ok(())
 }
 
-/// Answers with those that are new.
+/// Returns those that were not known before.
 async fn insert_activities(
     connection: &mut PgConnection,
     registrations: &[Registration],
     initial_interval: std::time::Duration,
     now: Timestamp,
-) -> Result<HashSet<(Box<str>, Box<str>)>, StoreError> {
+) -> Result<Vec<Added>, StoreError> {
     let texts = |of: fn(&Registration) -> Option<&str>| {
         registrations.iter().map(|registration| optional_text(of(registration))).collect::<Vec<_>>()
     };
-    let inserted: Vec<(i64, i64, String)> = sqlx::query_as(
+    let added: Vec<(i64, i64, String, String)> = sqlx::query_as(
         "INSERT INTO activities
              (vat_id, activity_id, device_id, reference, state, registered_at, watched_from)
          SELECT v.id, j.activity_id, j.device_id, j.reference, $6, $5, $5
@@ -237,7 +238,7 @@ async fn insert_activities(
          JOIN vats v ON v.vat = j.vat
          ORDER BY j.nth
          ON CONFLICT (activity_id, vat_id) DO NOTHING
-         RETURNING id, vat_id, activity_id",
+         RETURNING id, vat_id, (SELECT vat FROM vats WHERE vats.id = activities.vat_id), activity_id",
     )
     .bind(registrations.iter().map(|registration| registration.vat.as_str()).collect::<Vec<_>>())
     .bind(registrations.iter().map(|registration| registration.activity_id.as_str()).collect::<Vec<_>>())
@@ -248,57 +249,20 @@ async fn insert_activities(
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::query("registering activities"))?;
-    let keys: Vec<i64> = inserted.iter().map(|(key, _, _)| *key).collect();
-    let named: Vec<(String, String)> = sqlx::query_as(
-        "WITH added AS (
-             INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms)
-             SELECT a.id, a.vat_id, $2, $3 FROM unnest($1::bigint[]) j JOIN activities a ON a.id = j
-             RETURNING id)
-         SELECT v.vat, a.activity_id FROM added JOIN activities a USING (id) JOIN vats v ON v.id = a.vat_id",
+    let added: Vec<Added> = added.into_iter().map(Added::from).collect();
+    sqlx::query(
+        "INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms)
+         SELECT j.id, j.vat_id, $3, $4 FROM unnest($1::bigint[], $2::bigint[]) AS j (id, vat_id)",
     )
-    .bind(&keys)
+    .bind(added.iter().map(|added| added.key).collect::<Vec<_>>())
+    .bind(added.iter().map(|added| added.vat_key).collect::<Vec<_>>())
     .bind(now.as_millis())
     .bind(millis(initial_interval))
-    .fetch_all(&mut *connection)
+    .execute(&mut *connection)
     .await
     .map_err(StoreError::query("scheduling activities"))?;
-    insert_search_texts(connection, registrations, &inserted, now).await?;
-    let vat_keys: HashSet<i64> = inserted.iter().map(|(_, vat_key, _)| *vat_key).collect();
-    refresh_due(connection, &vat_keys.into_iter().collect::<Vec<_>>()).await?;
-    Ok(named.into_iter().map(|(vat, id)| (vat.into(), id.into())).collect())
-}
-
-/// What new activities are searched in; `inserted` has their keys, their VATs' keys and their ids.
-async fn insert_search_texts(
-    connection: &mut PgConnection,
-    registrations: &[Registration],
-    inserted: &[(i64, i64, String)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    // A new activity's id may be in the batch for several VATs, and twice for one; the first counts.
-    let mut first: HashMap<(&str, &str), &Registration> = HashMap::new();
-    for registration in registrations {
-        let key = (registration.vat.as_str(), registration.activity_id.as_str());
-        first.entry(key).or_insert(registration);
-    }
-    let keys: HashSet<i64> = inserted.iter().map(|(_, vat_key, _)| *vat_key).collect();
-    let vats: Vec<(i64, String)> = sqlx::query_as("SELECT id, vat FROM vats WHERE id = ANY ($1::bigint[])")
-        .bind(keys.into_iter().collect::<Vec<_>>())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(StoreError::query("reading VATs"))?;
-    let vats: HashMap<i64, String> = vats.into_iter().collect();
-    let (keys, texts): (Vec<i64>, Vec<String>) = inserted
-        .iter()
-        .filter_map(|(key, vat_key, id)| {
-            let vat = vats.get(vat_key)?.as_str();
-            let named = first.get(&(vat, id.as_str()))?;
-            let (device, reference) = (named.device_id.as_deref(), named.reference.as_deref());
-            let line =
-                [id.as_str(), device.unwrap_or_default(), reference.unwrap_or_default(), vat].join("\n");
-            Some((*key, text(&folded(&line))))
-        })
-        .unzip();
+    let (keys, texts): (Vec<i64>, Vec<String>) =
+        search_texts(registrations, &added).into_iter().map(|(key, searched)| (key, text(&searched))).unzip();
     sqlx::query(
         "INSERT INTO search_texts (registered_at, activity, text)
          SELECT $3, j.activity, j.text FROM unnest($1::bigint[], $2::text[]) AS j (activity, text)",
@@ -306,8 +270,10 @@ async fn insert_search_texts(
     .bind(keys)
     .bind(texts)
     .bind(now.as_millis())
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(StoreError::query("writing what is searched in"))?;
-    Ok(())
+    let vat_keys: HashSet<i64> = added.iter().map(|added| added.vat_key).collect();
+    refresh_due(connection, &vat_keys.into_iter().collect::<Vec<_>>()).await?;
+    Ok(added)
 }

@@ -1,6 +1,6 @@
 //! Registering activities, and what an operator does to one by hand.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sqlx::SqliteConnection;
 
@@ -15,11 +15,12 @@ use crate::domain::decide;
 use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
-use crate::store::activities::{ActivityRef, Ordered, RegisterOutcome, Retried, outcomes, wrong_state};
+use crate::store::activities::{
+    ActivityRef, Added, Ordered, RegisterOutcome, Retried, outcomes, search_texts, wrong_state,
+};
 use crate::store::read::{ActivityView, Argument, Table};
 use crate::store::schedule::claimed;
 use crate::store::{Claimed, PollRecord};
-use crate::words::folded;
 
 /// Rows in one set-based statement; larger intakes take several within their one transaction.
 const REGISTER_CHUNK: usize = 10_000;
@@ -162,8 +163,8 @@ async fn insert(
     let mut all = Vec::with_capacity(registrations.len());
     for chunk in registrations.chunks(REGISTER_CHUNK) {
         insert_vats(connection, chunk, serving).await?;
-        let inserted = insert_activities(connection, chunk, initial_interval, now).await?;
-        all.extend(outcomes(chunk, inserted));
+        let added = insert_activities(connection, chunk, initial_interval, now).await?;
+        all.extend(outcomes(chunk, &added));
     }
     Ok(all)
 }
@@ -219,13 +220,13 @@ async fn insert_vats(
     Ok(())
 }
 
-/// Answers with those that are new.
+/// Returns those that were not known before.
 async fn insert_activities(
     connection: &mut SqliteConnection,
     registrations: &[Registration],
     initial_interval: std::time::Duration,
     now: Timestamp,
-) -> Result<HashSet<(Box<str>, Box<str>)>, StoreError> {
+) -> Result<Vec<Added>, StoreError> {
     let rows: Vec<_> = registrations
         .iter()
         .map(|registration| {
@@ -237,14 +238,14 @@ async fn insert_activities(
             )
         })
         .collect();
-    let inserted: Vec<(i64, i64, String)> = sqlx::query_as(
+    let added: Vec<(i64, i64, String, String)> = sqlx::query_as(
         "INSERT INTO activities
              (vat_id, activity_id, device_id, reference, state, registered_at, watched_from)
          SELECT v.id, j.value ->> 1, j.value ->> 2, j.value ->> 3, ?3, ?2, ?2
          FROM json_each(?1) j JOIN vats v ON v.vat = j.value ->> 0
          WHERE true ORDER BY j.key
          ON CONFLICT (activity_id, vat_id) DO NOTHING
-         RETURNING id, vat_id, activity_id",
+         RETURNING id, vat_id, (SELECT vat FROM vats WHERE vats.id = activities.vat_id), activity_id",
     )
     .bind(as_json(&rows)?)
     .bind(now.as_millis())
@@ -252,71 +253,27 @@ async fn insert_activities(
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::query("registering activities"))?;
-    let keys: Vec<i64> = inserted.iter().map(|(key, _, _)| *key).collect();
-    insert_search_texts(connection, registrations, &inserted, now).await?;
-    let named: Vec<(String, String)> = sqlx::query_as(
+    let added: Vec<Added> = added.into_iter().map(Added::from).collect();
+    sqlx::query(
         "INSERT INTO schedules (id, vat_id, next_poll_at, interval_ms)
-         SELECT a.id, a.vat_id, ?2, ?3 FROM json_each(?1) j JOIN activities a ON a.id = j.value
-         RETURNING (SELECT vat FROM vats WHERE vats.id = vat_id),
-                   (SELECT activity_id FROM activities WHERE activities.id = schedules.id)",
+         SELECT value ->> 0, value ->> 1, ?2, ?3 FROM json_each(?1)",
     )
-    .bind(as_json(&keys)?)
+    .bind(as_json(&added.iter().map(|added| (added.key, added.vat_key)).collect::<Vec<_>>())?)
     .bind(now.as_millis())
     .bind(millis(initial_interval))
-    .fetch_all(&mut *connection)
+    .execute(&mut *connection)
     .await
     .map_err(StoreError::query("scheduling activities"))?;
-    let vat_keys: HashSet<i64> = inserted.iter().map(|(_, vat_key, _)| *vat_key).collect();
-    refresh_due(connection, &as_json(&vat_keys.into_iter().collect::<Vec<_>>())?).await?;
-    Ok(named.into_iter().map(|(vat, id)| (vat.into(), id.into())).collect())
-}
-
-/// What new activities are searched in; `inserted` has their keys, their VATs' keys and their ids.
-async fn insert_search_texts(
-    connection: &mut SqliteConnection,
-    registrations: &[Registration],
-    inserted: &[(i64, i64, String)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    // A new activity's id may be in the batch for several VATs, and twice for one; the first counts.
-    let mut by_id: HashMap<&str, Vec<&Registration>> = HashMap::new();
-    for registration in registrations {
-        by_id.entry(registration.activity_id.as_str()).or_default().push(registration);
-    }
-    let vats: Vec<(i64, String)> =
-        sqlx::query_as("SELECT id, vat FROM vats WHERE id IN (SELECT value FROM json_each(?1))")
-            .bind(as_json(
-                &inserted
-                    .iter()
-                    .map(|(_, vat_id, _)| *vat_id)
-                    .collect::<HashSet<i64>>()
-                    .into_iter()
-                    .collect::<Vec<_>>(),
-            )?)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(StoreError::query("reading VATs"))?;
-    let vats: HashMap<i64, String> = vats.into_iter().collect();
-    let rows: Vec<(i64, String)> = inserted
-        .iter()
-        .filter_map(|(key, vat_id, id)| {
-            let vat = vats.get(vat_id)?;
-            let named =
-                by_id.get(id.as_str())?.iter().find(|registration| registration.vat.as_str() == vat)?;
-            let (device, reference) = (named.device_id.as_deref(), named.reference.as_deref());
-            let text =
-                [id.as_str(), device.unwrap_or_default(), reference.unwrap_or_default(), vat].join("\n");
-            Some((*key, folded(&text)))
-        })
-        .collect();
     sqlx::query(
         "INSERT INTO search_texts (registered_at, activity, text)
          SELECT ?2, value ->> 0, value ->> 1 FROM json_each(?1)",
     )
-    .bind(as_json(&rows)?)
+    .bind(as_json(&search_texts(registrations, &added))?)
     .bind(now.as_millis())
     .execute(&mut *connection)
     .await
     .map_err(StoreError::query("writing what is searched in"))?;
-    Ok(())
+    let vat_keys: HashSet<i64> = added.iter().map(|added| added.vat_key).collect();
+    refresh_due(connection, &as_json(&vat_keys.into_iter().collect::<Vec<_>>())?).await?;
+    Ok(added)
 }
