@@ -364,7 +364,7 @@ fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
 }
 
 fn in_progress() -> Observation {
-    Observation { http_status: Some(200), verdict: Verdict::InProgress(Report::default()), body: None }
+    Observation { http_status: Some(200), verdict: Verdict::InProgress(Report::default()), final_body: None }
 }
 
 fn first_interval(policy: &Policy) -> Duration {

@@ -188,7 +188,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         }
         Err(err) => return Err(err),
     };
-    let mut serving = Serving::start(&shared, listener, metrics_listener, prepared.http_token);
+    let mut servers = Servers::start(&shared, listener, metrics_listener, prepared.http_token);
     tracing::info!(
         database = %shared.store,
         upstream = %settings.upstream.base_url,
@@ -201,9 +201,9 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     service::ready();
     let ended = tokio::select! {
         ended = work(&shared, first, &shutdown) => ended,
-        ended = serving.ended() => Err(ended),
+        ended = servers.ended() => Err(ended),
     };
-    serving.stop().await;
+    servers.stop().await;
     if matches!(&ended, Err(DaemonError::Store(err)) if err.forbids_writing()) {
         return ended;
     }
@@ -302,13 +302,13 @@ fn say_lost(err: &StoreError) {
 }
 
 /// What runs regardless of the work that is held: the HTTP servers and the messages to the service manager.
-struct Serving {
-    servers: JoinSet<()>,
+struct Servers {
+    http: JoinSet<()>,
     watch: JoinSet<()>,
     stop: CancellationToken,
 }
 
-impl Serving {
+impl Servers {
     fn start(
         shared: &Shared<'_>,
         listener: Option<Listener>,
@@ -324,24 +324,24 @@ impl Serving {
         let parts =
             ApiParts { store: shared.store.clone(), clock, monitor, wakers: shared.wakers.clone(), token };
         let api = Api::new(shared.settings, parts);
-        let mut servers = JoinSet::new();
+        let mut http = JoinSet::new();
         if let Some(listener) = listener {
             tracing::info!(address = %listener.address, "the status page and the API are on http://{}/", listener.address);
             let (router, spare) = (api.router(), api.spare_router());
-            servers.spawn(api::serve(listener, Bounds::default(), router, spare, stop.clone()));
+            http.spawn(api::serve(listener, Bounds::default(), router, spare, stop.clone()));
         }
         if let Some(listener) = metrics_listener {
             tracing::info!(address = %listener.address, "probes and metrics are on http://{}/metrics", listener.address);
             let (router, spare) = (api.probe_router(), api.probe_router());
-            servers.spawn(api::serve(listener, Bounds::default(), router, spare, stop.clone()));
+            http.spawn(api::serve(listener, Bounds::default(), router, spare, stop.clone()));
         }
-        Self { servers, watch, stop }
+        Self { http, watch, stop }
     }
 
     /// Waits for one that ends unasked.
     async fn ended(&mut self) -> DaemonError {
         let (task, ended) = tokio::select! {
-            Some(ended) = self.servers.join_next() => ("HTTP server", ended),
+            Some(ended) = self.http.join_next() => ("HTTP server", ended),
             Some(ended) = self.watch.join_next() => ("service watch", ended),
             else => return std::future::pending().await,
         };

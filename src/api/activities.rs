@@ -51,13 +51,13 @@ pub(super) async fn register(
 ) -> Result<Response, Problem> {
     Parameters::new(query.as_deref()).finish()?;
     require_json(&headers)?;
-    let intake = api.crowd.read(body, super::MAX_BODY_BYTES).await?;
-    let response = match read(&intake.bytes)? {
+    let received = api.crowd.read(body, super::MAX_BODY_BYTES).await?;
+    let response = match read(&received.bytes)? {
         Intended::One(registration) => register_one(&api, *registration).await,
         Intended::Many(registrations) => register_many(&api, registrations).await,
     };
     // The parsed body takes as much memory as the body itself, so its share is kept until here.
-    drop(intake);
+    drop(received);
     response
 }
 
@@ -176,7 +176,12 @@ struct Registered<'a> {
 }
 
 async fn register_many(api: &Api, registrations: Vec<Registration>) -> Result<Response, Problem> {
-    let outcomes = store(api, &registrations).await?;
+    require_served(api, &registrations)?;
+    let turn = api.crowd.writer().await?;
+    let (now, interval) = (api.clock.now(), api.initial_interval);
+    let outcomes = api.intake.register(&registrations, &api.base_url, &api.serving, interval, now).await?;
+    drop(turn);
+    api.wakers.wake_all();
     let n_new = outcomes.iter().filter(|outcome| **outcome == RegisterOutcome::New).count();
     let items: Vec<Registered<'_>> = registrations
         .iter()
@@ -258,16 +263,6 @@ fn require_served(api: &Api, registrations: &[Registration]) -> Result<(), Probl
         Some(vat) => Err(Problem::unserved_vat(vat.as_str())),
         None => Ok(()),
     }
-}
-
-async fn store(api: &Api, registrations: &[Registration]) -> Result<Vec<RegisterOutcome>, Problem> {
-    require_served(api, registrations)?;
-    let _turn = api.crowd.writer().await?;
-    let now = api.clock.now();
-    let outcomes =
-        api.intake.register(registrations, &api.base_url, &api.serving, api.initial_interval, now).await?;
-    api.wakers.wake_all();
-    Ok(outcomes)
 }
 
 /// `GET /v1/activities`

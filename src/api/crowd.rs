@@ -30,8 +30,8 @@ const MAX_WRITERS: usize = 2;
 const MAX_HEAVY: usize = 2;
 
 /// Most KiB of request bodies, and of answers being sent, at the same time.
-const INTAKE_KIB: usize = 24 * 1024;
-const OUTPUT_KIB: usize = 32 * 1024;
+const BODIES_KIB: usize = 24 * 1024;
+const ANSWERS_KIB: usize = 32 * 1024;
 
 /// Answers up to this size are not counted: the socket's buffer takes them.
 const SMALL_ANSWER_BYTES: u64 = 16 * 1024;
@@ -48,8 +48,8 @@ pub(super) struct Crowd {
     readers: Arc<Semaphore>,
     writers: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
-    intake: Arc<Semaphore>,
-    output: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
 }
 
 impl Default for Crowd {
@@ -59,8 +59,8 @@ impl Default for Crowd {
             readers: room(MAX_READERS),
             writers: room(MAX_WRITERS),
             heavy: room(MAX_HEAVY),
-            intake: room(INTAKE_KIB),
-            output: room(OUTPUT_KIB),
+            bodies: room(BODIES_KIB),
+            answers: room(ANSWERS_KIB),
         }
     }
 }
@@ -89,7 +89,7 @@ pub(super) async fn orderly(State(api): State<Arc<Api>>, request: Request, next:
     if n_bytes <= SMALL_ANSWER_BYTES {
         return response;
     }
-    match room(&api.crowd.output, (n_bytes / 1024).min(OUTPUT_KIB as u64)).await {
+    match room(&api.crowd.answers, (n_bytes / 1024).min(ANSWERS_KIB as u64)).await {
         Ok(permit) => response.map(|body| Body::new(Counted { body, _permit: permit })),
         Err(problem) => problem.into_response(),
     }
@@ -123,7 +123,7 @@ impl http_body::Body for Counted {
 
 /// A request's body, with the memory reserved for it.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
+pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
     room: Option<OwnedSemaphorePermit>,
 }
@@ -140,41 +140,41 @@ impl Crowd {
     }
 
     /// Reads a body of at most `max_bytes`. All bodies together take bounded memory.
-    pub(super) async fn read(&self, mut body: Body, max_bytes: usize) -> Result<Intake, Problem> {
+    pub(super) async fn read(&self, mut body: Body, max_bytes: usize) -> Result<Received, Problem> {
         let too_large = || {
             Problem::too_large(format!("Nothing was changed. At most {} MiB are accepted.", max_bytes >> 20))
         };
         if body.size_hint().lower() > max_bytes as u64 {
             return Err(too_large());
         }
-        let mut intake = Intake::default();
+        let mut received = Received::default();
         let mut n_kib = 0;
         while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
         {
             let frame =
                 frame.map_err(|_| Problem::bad_body("Nothing was changed. The body is incomplete."))?;
             let Ok(chunk) = frame.into_data() else { continue };
-            if intake.bytes.len() + chunk.len() > max_bytes {
+            if received.bytes.len() + chunk.len() > max_bytes {
                 return Err(too_large());
             }
             // In steps, so that there is room for two long bodies at once.
-            let free = intake.bytes.capacity() - intake.bytes.len();
+            let free = received.bytes.capacity() - received.bytes.len();
             if chunk.len() > free {
-                let step = (intake.bytes.len() / 4).clamp(chunk.len(), chunk.len().max(STEP));
-                intake.bytes.reserve_exact(step);
+                let step = (received.bytes.len() / 4).clamp(chunk.len(), chunk.len().max(STEP));
+                received.bytes.reserve_exact(step);
             }
-            intake.bytes.extend_from_slice(&chunk);
+            received.bytes.extend_from_slice(&chunk);
             // It is charged for the memory allocated, not for the bytes that have arrived.
-            let needed = intake.bytes.capacity().div_ceil(1024);
+            let needed = received.bytes.capacity().div_ceil(1024);
             if needed > n_kib {
-                let more = room(&self.intake, (needed - n_kib) as u64).await?;
+                let more = room(&self.bodies, (needed - n_kib) as u64).await?;
                 n_kib = needed;
-                match &mut intake.room {
+                match &mut received.room {
                     Some(room) => room.merge(more),
                     room => *room = Some(more),
                 }
             }
         }
-        Ok(intake)
+        Ok(received)
     }
 }

@@ -23,7 +23,7 @@ use crate::monitor::Monitor;
 use crate::service;
 use crate::settings::{CredentialSettings, Settings};
 use crate::shutdown::Shutdown;
-use crate::store::{Happening, Member, Piece, Record, Store, StoreError, Wanted, Work};
+use crate::store::{Duties, Member, News, Piece, Record, Store, StoreError, Work};
 use crate::upstream::{Client, Tokens};
 use crate::wakers::Wakers;
 use crate::webhook::Sender;
@@ -98,11 +98,11 @@ impl<'a> Session<'a> {
     /// Where the database can't be used, now or ever.
     pub(super) async fn begin(shared: &'a Shared<'a>) -> Result<Self, DaemonError> {
         let settings = shared.settings;
-        let wanted = Wanted {
+        let duties = Duties {
             credentials: settings.credentials.iter().map(|credential| credential.name.clone()).collect(),
             sinks: settings.routes().into_iter().map(|route| route.sink).collect(),
         };
-        let member = shared.store.join(&wanted, &shared.clock).await?;
+        let member = shared.store.join(&duties, &shared.clock).await?;
         prepare(shared, member.work()).await?;
         let (recorder, handle) = Recorder::new(RecorderParts {
             work: member.work().clone(),
@@ -136,8 +136,8 @@ impl<'a> Session<'a> {
         loop {
             tokio::select! {
                 () = shutdown.stop.cancelled() => return Ok(SessionEnd::Stop),
-                () = self.member.wait() => for happening in self.member.act().await {
-                    if let Some(lost) = self.follow(happening, shutdown).await? {
+                () = self.member.wait() => for news in self.member.act().await {
+                    if let Some(lost) = self.follow(news, shutdown).await? {
                         return Ok(SessionEnd::Lost(lost));
                     }
                 },
@@ -158,23 +158,19 @@ impl<'a> Session<'a> {
     }
 
     /// Answers with why the database is lost, where it is.
-    async fn follow(
-        &mut self,
-        happening: Happening,
-        shutdown: &Shutdown,
-    ) -> Result<Option<StoreError>, DaemonError> {
-        match happening {
-            Happening::Changed => self.shared.wakers.wake_all(),
-            Happening::Events => self.shared.wakers.wake_sinks(),
-            Happening::Gained(piece) => {
+    async fn follow(&mut self, news: News, shutdown: &Shutdown) -> Result<Option<StoreError>, DaemonError> {
+        match news {
+            News::Changed => self.shared.wakers.wake_all(),
+            News::Events => self.shared.wakers.wake_sinks(),
+            News::Gained(piece) => {
                 self.shared.monitor.holds(&piece, true);
                 return self.take_up_when_it_can(&piece, shutdown).await;
             }
-            Happening::Asked(piece) => match self.running.get(&piece) {
+            News::Asked(piece) => match self.running.get(&piece) {
                 Some(running) => running.stop.cancel(),
                 None => return Ok(self.member.free(&piece).await.err()),
             },
-            Happening::Lost(lost) => return Ok(Some(lost)),
+            News::Lost(lost) => return Ok(Some(lost)),
         }
         Ok(None)
     }

@@ -389,13 +389,13 @@ fn words_of(text: &str) -> impl Iterator<Item = String> {
 
 impl Catalogue {
     /// The rules known when this program was built.
-    ///
-    /// # Errors
-    /// Where the file that the program was built with is wrong, which a test excludes.
-    pub fn builtin() -> Result<Arc<Self>, CatalogueError> {
-        static CATALOGUE: LazyLock<Result<Arc<Catalogue>, CatalogueError>> =
-            LazyLock::new(|| Catalogue::default().extended(BUILTIN).map(Arc::new));
-        CATALOGUE.clone()
+    #[expect(clippy::expect_used, reason = "the file is part of the program, and tests read it")]
+    pub fn builtin() -> Arc<Self> {
+        static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| {
+            let builtin = Catalogue::default().extended(BUILTIN);
+            Arc::new(builtin.expect("catalogue/rules.toml is a usable file of rules"))
+        });
+        Arc::clone(&CATALOGUE)
     }
 
     /// Adds the rules of a file; a rule of the same code or name replaces ours.

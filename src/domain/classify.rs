@@ -51,7 +51,7 @@ pub struct Observation {
     /// What it means.
     pub verdict: Verdict,
     /// The body as it came, where upstream said something final, cut to [`MAX_KEPT_BODY_BYTES`].
-    pub body: Option<FinalBody>,
+    pub final_body: Option<FinalBody>,
 }
 
 /// The body of a final answer, kept as evidence.
@@ -180,9 +180,9 @@ impl FinalBody {
 pub fn classify(answer: &Answer, known: &KnownCodes) -> Observation {
     let (http_status, retry_after, body) = match answer {
         Answer::NoReply { http_status, cause } => {
-            // A cause may quote what the other side sent, the names in its certificate say.
+            // A cause may quote what the other side sent, such as the names in its certificate.
             let verdict = transient(TransientKind::NoReply, text::beginning(cause, MAX_EXCERPT_CHARS));
-            return Observation { http_status: *http_status, verdict, body: None };
+            return Observation { http_status: *http_status, verdict, final_body: None };
         }
         Answer::Reply { http_status, retry_after, body } => (*http_status, *retry_after, body.as_slice()),
     };
@@ -220,8 +220,8 @@ pub fn classify(answer: &Answer, known: &KnownCodes) -> Observation {
         ),
         _ => transient(TransientKind::UnexpectedStatus, format!("HTTP {http_status}: {}", excerpt(body))),
     };
-    let body = FinalBody::of(&verdict, body);
-    Observation { http_status: Some(http_status), verdict, body }
+    let final_body = FinalBody::of(&verdict, body);
+    Observation { http_status: Some(http_status), verdict, final_body }
 }
 
 /// Why a body can't be trusted.

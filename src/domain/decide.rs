@@ -33,10 +33,10 @@ pub struct Policy {
 }
 
 /// What happened to an activity that was due.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Input<'a> {
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
     /// A request was made, with this result. If something holds the activity all the same, the request was a probe.
-    Observed(&'a Observation, Option<Withholding>),
+    Observed(Observation, Option<Withholding>),
     /// It was due but could not be polled, for this reason unless it is an outage. Only its age can change anything.
     Withheld(Option<Withholding>),
 }
@@ -98,6 +98,7 @@ struct Effect {
     error: Option<String>,
     report: Option<Report>,
     findings: Findings,
+    final_body: Option<FinalBody>,
     strikes: u32,
     /// Whether the interval grows. It stays where the trouble is the credential's or the VAT's.
     grows: bool,
@@ -107,15 +108,17 @@ struct Effect {
 ///
 /// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
 /// must not be concluded; one that is comes back unchanged and without a next poll.
-pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Policy, luck: f64) -> Decision {
+pub fn decide(now: Timestamp, activity: &Activity, input: Input, policy: &Policy, luck: f64) -> Decision {
     let (observation, withheld) = input.read(activity);
+    let polled = observation.is_some();
+    let http_status = observation.as_ref().and_then(|observation| observation.http_status);
     let mut effect = match observation {
         None => Effect::unchanged(activity),
         Some(observation) => Effect::of(observation, activity, policy),
     };
     let change = Change::of(&effect, now, activity, policy);
-    let schedule = Schedule::after(&change, observation.is_some(), effect.grows, now, activity, policy, luck);
-    let n_polls = activity.n_polls.saturating_add(u32::from(observation.is_some()));
+    let schedule = Schedule::after(&change, polled, effect.grows, now, activity, policy, luck);
+    let n_polls = activity.n_polls.saturating_add(u32::from(polled));
     let (explanations, next_step) = if change.concludes {
         effect.findings.settle(&policy.catalogue);
         let explanations = effect.findings.explained(&policy.catalogue);
@@ -142,22 +145,20 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
         state: change.state,
         next_poll_at: schedule.next_poll_at,
         interval: schedule.interval,
-        polled: observation.is_some(),
-        consecutive_errors: match (&effect.error, observation) {
-            (_, None) => activity.consecutive_errors,
-            (Some(_), Some(_)) => activity.consecutive_errors.saturating_add(1),
-            (None, Some(_)) => 0,
+        polled,
+        consecutive_errors: match (&effect.error, polled) {
+            (_, false) => activity.consecutive_errors,
+            (Some(_), true) => activity.consecutive_errors.saturating_add(1),
+            (None, true) => 0,
         },
         strikes: effect.strikes,
-        http_status: observation.and_then(|observation| observation.http_status),
+        http_status,
         error: effect.error,
         stalled_at: change.stalls.then_some(now),
         report: effect.report.filter(|report| *report != activity.report),
         explanations,
         next_step,
-        final_body: observation
-            .filter(|_| change.concludes && !change.expires)
-            .and_then(|observation| observation.body.clone()),
+        final_body: effect.final_body.filter(|_| change.concludes && !change.expires),
         findings: change.concludes.then_some(effect.findings),
         certificate,
         events,
@@ -174,9 +175,9 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input<'_>, policy: &Po
     }
 }
 
-impl<'a> Input<'a> {
+impl Input {
     /// The answer, if it counts, and why the activity can't be polled, if it can't.
-    fn read(self, activity: &Activity) -> (Option<&'a Observation>, Option<Withholding>) {
+    fn read(self, activity: &Activity) -> (Option<Observation>, Option<Withholding>) {
         match self {
             Input::Withheld(withheld) => (None, withheld),
             Input::Observed(observation, withheld) => {
@@ -335,41 +336,43 @@ impl Effect {
             error: None,
             report: None,
             findings: Findings::default(),
+            final_body: None,
             strikes: activity.strikes,
             grows: false,
         }
     }
 
     /// Upstream refused the id once more.
-    fn with_strike(self, findings: &Findings, activity: &Activity, policy: &Policy) -> Self {
+    fn with_strike(self, findings: Findings, activity: &Activity, policy: &Policy) -> Self {
         let strikes = activity.strikes.saturating_add(1);
-        let named = summary(findings);
+        let named = summary(&findings);
         let rejects = strikes >= policy.reject_after;
         Self {
             happening: if rejects { Happening::RefusedTooOften } else { Happening::Nothing },
             reason: format!("upstream refused the id {strikes} times in a row: {named}"),
             error: Some(format!("refused: {named}")),
-            findings: findings.clone(),
+            findings,
             strikes,
             ..self
         }
     }
 
-    fn of(observation: &Observation, activity: &Activity, policy: &Policy) -> Self {
+    fn of(observation: Observation, activity: &Activity, policy: &Policy) -> Self {
+        let Observation { verdict, final_body, .. } = observation;
         // Strikes count in a row: every other answer, and none at all, restarts the row.
-        let untouched = Self { strikes: 0, grows: true, ..Self::unchanged(activity) };
-        match &observation.verdict {
+        let untouched = Self { strikes: 0, grows: true, final_body, ..Self::unchanged(activity) };
+        match verdict {
             Verdict::InProgress(report) => Self {
                 happening: Happening::ReportedInProgress,
                 reason: "upstream reports IN_PROGRESS".to_owned(),
-                report: Some(report.clone()),
+                report: Some(report),
                 ..untouched
             },
             Verdict::Succeeded(report, findings) => Self {
                 happening: Happening::ReportedSucceeded,
                 reason: "upstream reports that the PCSID was generated".to_owned(),
-                report: Some(report.clone()),
-                findings: findings.clone(),
+                report: Some(report),
+                findings,
                 ..untouched
             },
             Verdict::Failed(report, findings) => Self {
@@ -378,8 +381,8 @@ impl Effect {
                     Some("SUCCEEDED") => "upstream reports SUCCEEDED, but no PCSID was generated".to_owned(),
                     _ => "upstream reports FAILED".to_owned(),
                 },
-                report: Some(report.clone()),
-                findings: findings.clone(),
+                report: Some(report),
+                findings,
                 ..untouched
             },
             Verdict::Strike(findings) => untouched.with_strike(findings, activity, policy),
@@ -395,7 +398,7 @@ impl Effect {
             },
             Verdict::Throttled { retry_after } => Self {
                 error: Some(match retry_after {
-                    Some(pause) => format!("throttled: upstream asks to wait {}", write_duration(*pause)),
+                    Some(pause) => format!("throttled: upstream asks to wait {}", write_duration(pause)),
                     None => "throttled: upstream asks to slow down".to_owned(),
                 }),
                 grows: false,
@@ -403,10 +406,8 @@ impl Effect {
             },
             Verdict::Transient { kind, detail, unknown_status } => Self {
                 error: Some(format!("{}: {detail}", kind.label())),
-                report: unknown_status.as_ref().map(|status| Report {
-                    upstream_status: Some(status.clone()),
-                    ..activity.report.clone()
-                }),
+                report: unknown_status
+                    .map(|status| Report { upstream_status: Some(status), ..activity.report.clone() }),
                 ..untouched
             },
         }

@@ -15,7 +15,7 @@ use super::activity::{Activity, State, Vat};
 use super::catalogue::{Explanation, Owner, Severity, Text};
 use super::certificate::{self, Certificate};
 use super::next_step::NextStep;
-use super::report::{CHECK_NAMES, Check, CheckOutcome, Explained, Findings, Report};
+use super::report::{CHECK_NAMES, Check, CheckOutcome, Explanations, Findings, Report};
 use super::rules::RuleError;
 use super::text::{json_bytes, with_escaped_marks};
 use super::time::Timestamp;
@@ -326,7 +326,7 @@ struct ExplainedData<'a> {
 }
 
 /// Puts findings into an event, with what is known of each error.
-struct Told<'a>(Explained<'a>);
+struct Told<'a>(Explanations<'a>);
 
 impl<'a> Told<'a> {
     fn explained(&self, error: &'a RuleError) -> ExplainedData<'a> {
@@ -413,7 +413,7 @@ impl<'a> Told<'a> {
 impl<'a> Standing<'a> {
     fn data(&self) -> ActivityData<'a> {
         let Standing { activity, report, findings, explanations, .. } = *self;
-        let told = Told(Explained::new(explanations));
+        let told = Told(Explanations::new(explanations));
         let (checks, checks_are_cut) = told.checks(findings);
         let (errors, n_errors_cut) = told.listed(findings);
         let error_count = errors.len() + n_errors_cut;
@@ -500,7 +500,7 @@ mod tests {
             strikes: 0,
             report: Report::default(),
         };
-        let catalogue = Catalogue::builtin().unwrap();
+        let catalogue = Catalogue::builtin();
         let mut findings = findings.clone();
         findings.settle(&catalogue);
         let explanations = findings.explained(&catalogue);
@@ -524,7 +524,7 @@ mod tests {
     fn no_answer_makes_a_payload_too_long_and_what_is_cut_says_so() {
         for (http_status, body) in swollen() {
             let answer = Answer::Reply { http_status, retry_after: None, body: body.clone().into_bytes() };
-            match classify(&answer, Catalogue::builtin().unwrap().codes()).verdict {
+            match classify(&answer, Catalogue::builtin().codes()).verdict {
                 Verdict::Failed(report, findings) | Verdict::Succeeded(report, findings) => {
                     let payload = payload(&findings, &report);
                     let is_cut = http_status == 500;

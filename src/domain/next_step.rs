@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::activity::State;
 use super::catalogue::{Explanation, Family, OtpOf, Owner, Severity, Text};
-use super::report::{CheckOutcome, Explained, Findings};
+use super::report::{CheckOutcome, Explanations, Findings};
 
 /// How many corrections a step names one by one.
 const MAX_CORRECTIONS: usize = 3;
@@ -391,7 +391,7 @@ struct Complaints<'a> {
 
 impl<'a> Complaints<'a> {
     fn of(findings: &'a Findings, explanations: &'a [Explanation]) -> Self {
-        let explained = Explained::new(explanations);
+        let explained = Explanations::new(explanations);
         let mut all: Vec<Complaint<'_>> = Vec::new();
         let mut places: HashMap<(&Option<String>, &Option<String>), usize> = HashMap::new();
         let in_checks = findings

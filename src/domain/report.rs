@@ -316,9 +316,9 @@ impl Findings {
 }
 
 /// What [`Findings::explained`] gave, to be looked up by the error that it explains.
-pub(super) struct Explained<'a>(HashMap<(Option<&'a str>, Option<&'a str>), &'a Explanation>);
+pub(super) struct Explanations<'a>(HashMap<(Option<&'a str>, Option<&'a str>), &'a Explanation>);
 
-impl<'a> Explained<'a> {
+impl<'a> Explanations<'a> {
     pub(super) fn new(explanations: &'a [Explanation]) -> Self {
         let keyed = explanations
             .iter()

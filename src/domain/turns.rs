@@ -87,7 +87,7 @@ pub struct Wanted {
     pub held_vats: Vec<Vat>,
 }
 
-/// What the schedule has of it. Nothing here is in flight.
+/// What the schedule has of it. Nothing here is claimed already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found<T> {
     /// The longest due first.

@@ -212,12 +212,12 @@ impl Monitor {
     }
 
     /// An answer came, or none did, after so long. `usable_at`: when it was, if it said in which state an activity is.
-    pub fn polled(&self, verdict: &Verdict, took: Duration, usable_at: Option<Timestamp>) {
+    pub fn polled(&self, verdict: &Verdict, took: Duration, now: Timestamp) {
         self.polls.get_or_create(&ByVerdict { verdict: verdict.label() }).inc();
         self.answers.get_or_create(&ByUse::new(verdict.is_usable())).inc();
         self.poll_duration.observe(took.as_secs_f64());
-        if usable_at.is_some() {
-            self.health().last_answer_at = usable_at;
+        if verdict.tells_where_it_stands() {
+            self.health().last_answer_at = Some(now);
         }
     }
 

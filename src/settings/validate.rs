@@ -481,15 +481,7 @@ fn listen_address(key: &str, text: &str, problems: &mut Problems) -> Option<Sock
 /// The rules that the program knows, and those of the user's file. The file is read here, so that a mistake in it is
 /// reported with all others.
 fn catalogue(file: Option<&str>, problems: &mut Problems) -> Arc<Catalogue> {
-    let builtin = match Catalogue::builtin() {
-        Ok(builtin) => builtin,
-        Err(err) => {
-            let defect =
-                format!("the rules within this program can't be read, which is a defect of it: {err}");
-            problems.add("catalogue.file", defect);
-            return Arc::default();
-        }
-    };
+    let builtin = Catalogue::builtin();
     let Some(file) = file else { return builtin };
     let is_plain = |found: &std::fs::Metadata| found.is_file() && found.len() <= MAX_CATALOGUE_BYTES;
     if std::fs::metadata(file).is_ok_and(|found| !is_plain(&found)) {

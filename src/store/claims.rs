@@ -1,19 +1,19 @@
-//! Rows in flight: claimed, and not recorded yet.
+//! Which rows are claimed: handed out, and not recorded or put back yet.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Keys of rows that must not be claimed now. A claim writes nothing, so this is all that keeps a row from
+/// Keys of rows that no other claim may hand out. A claim writes nothing, so this is all that keeps a row from
 /// being claimed twice; a process that is killed forgets it, and its rows are simply still due.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(super) struct Claims {
     keys: Mutex<HashSet<i64>>,
     released: Notify,
 }
 
-impl InFlight {
+impl Claims {
     /// A copy of the keys, for a claim to leave out.
     pub fn keys(&self) -> HashSet<i64> {
         self.lock().clone()
@@ -24,12 +24,12 @@ impl InFlight {
         self.lock().len()
     }
 
-    /// Adds a row; `false` if it is in flight already.
+    /// Adds a row; `false` if it is claimed already.
     pub fn insert(&self, key: i64) -> bool {
         self.lock().insert(key)
     }
 
-    /// Removes rows and, if any was there, wakes the task that waits in [`InFlight::released`].
+    /// Removes rows and, if any was there, wakes the task that waits in [`Claims::released`].
     pub fn release(&self, keys: impl IntoIterator<Item = i64>) {
         let mut held = self.lock();
         let n_held = held.len();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::StoreError;
-use crate::domain::activity::Vat;
+use super::schedule::stored_vat;
 use crate::domain::gate::{Hold, Scope};
 use crate::domain::time::Timestamp;
 
@@ -43,9 +43,7 @@ impl TryFrom<GateRow> for StoredGate {
             n_probes: u32::try_from(row.n_probes).unwrap_or(u32::MAX),
         });
         let scope = match row.is_vat {
-            true => {
-                Scope::Vat(Vat::parse(&row.name).map_err(|_| StoreError::damaged("vats.vat", &row.name))?)
-            }
+            true => Scope::Vat(stored_vat(row.name)?),
             false => Scope::Credential(row.name),
         };
         Ok(StoredGate { scope, hold, paused_until: row.paused_until.map(Timestamp::from_millis) })

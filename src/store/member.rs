@@ -26,16 +26,16 @@ pub enum Piece {
 
 /// What a daemon is configured to work on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub struct Duties {
     /// Names of the credentials.
     pub credentials: Vec<String>,
     /// Names of the sinks.
     pub sinks: Vec<String>,
 }
 
-/// What happens to a daemon's work.
+/// What a daemon has to act on: its work was given or taken, or others wrote.
 #[derive(Debug)]
-pub enum Happening {
+pub enum News {
     /// It holds this piece from now on.
     Gained(Piece),
     /// Another daemon shall have this piece: stop working on it, record what is under way, and free it.
@@ -60,8 +60,8 @@ enum Inner {
     /// One daemon holds all of it from the start.
     Sqlite {
         store: sqlite::Store,
-        /// Not told yet.
-        happened: VecDeque<Happening>,
+        /// Not returned yet.
+        news: VecDeque<News>,
         /// What changes with every commit of others; `None` before the first look.
         version: Option<i64>,
     },
@@ -72,7 +72,7 @@ enum Inner {
 impl Member {
     pub(super) async fn join(
         backend: &Backend,
-        wanted: &Wanted,
+        duties: &Duties,
         #[cfg_attr(
             not(feature = "postgres"),
             expect(unused_variables, reason = "a file has the machine's time")
@@ -84,13 +84,13 @@ impl Member {
                 work: Work::new(backend.clone()),
                 inner: Inner::Sqlite {
                     store: store.clone(),
-                    happened: wanted.in_one().map(Happening::Gained).collect(),
+                    news: duties.in_one().map(News::Gained).collect(),
                     version: None,
                 },
             }),
             #[cfg(feature = "postgres")]
             Backend::Postgres(store) => {
-                let membership = super::postgres::Membership::join(store, wanted, clock).await?;
+                let membership = super::postgres::Membership::join(store, duties, clock).await?;
                 let backend = Backend::Postgres(store.through(membership.session()));
                 Ok(Self { work: Work::new(backend), inner: Inner::Postgres(Box::new(membership)) })
             }
@@ -102,13 +102,12 @@ impl Member {
         &self.work
     }
 
-    /// Waits until something has happened, for [`Member::act`] to look into. Nothing is lost where the waiting is
-    /// given up.
+    /// Waits until there is something for [`Member::act`] to do. Dropping the future loses nothing.
     pub async fn wait(&mut self) {
         match &mut self.inner {
-            Inner::Sqlite { store, happened, version } => {
-                if happened.is_empty() {
-                    happened.push_back(store.next_change(version).await);
+            Inner::Sqlite { store, news, version } => {
+                if news.is_empty() {
+                    news.push_back(store.next_change(version).await);
                 }
             }
             #[cfg(feature = "postgres")]
@@ -116,10 +115,11 @@ impl Member {
         }
     }
 
-    /// Follows what has happened, and says what that means for the work. To be awaited to its end.
-    pub async fn act(&mut self) -> Vec<Happening> {
+    /// Takes part in what happened on the database (on a server: takes, asks for and gives pieces), and returns the news.
+    /// To be awaited to its end.
+    pub async fn act(&mut self) -> Vec<News> {
         match &mut self.inner {
-            Inner::Sqlite { happened, .. } => happened.drain(..).collect(),
+            Inner::Sqlite { news, .. } => news.drain(..).collect(),
             #[cfg(feature = "postgres")]
             Inner::Postgres(membership) => membership.act().await,
         }
@@ -160,7 +160,7 @@ impl Member {
     }
 }
 
-impl Wanted {
+impl Duties {
     /// One piece for each sink, one for the upkeep and one for all credentials together.
     fn in_one(&self) -> impl Iterator<Item = Piece> {
         let polling = Piece::Polling { credentials: self.credentials.clone(), has_unserved: true };
@@ -168,7 +168,7 @@ impl Wanted {
         [polling].into_iter().chain(sinks).chain([Piece::Upkeep])
     }
 
-    /// As [`Wanted::in_one`], with a piece for each credential.
+    /// As [`Duties::in_one`], with a piece for each credential.
     #[cfg(feature = "postgres")]
     pub(super) fn pieces(&self) -> Vec<Piece> {
         let polling = self

@@ -41,6 +41,7 @@
 mod activities;
 mod address;
 mod certificates;
+mod claims;
 mod deliveries;
 mod error;
 mod explanations;
@@ -48,7 +49,6 @@ mod failures;
 mod files;
 mod gates;
 mod history;
-mod in_flight;
 mod intake;
 mod line;
 mod lists;
@@ -90,7 +90,7 @@ pub use lists::{
     ActivityFilter, ActivityOrder, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus,
     EventFilter, EventPosition, OutboxRow, Slice, TimeRange, Total,
 };
-pub use member::{Happening, Member, Piece, Wanted};
+pub use member::{Duties, Member, News, Piece};
 pub use overview::{Blocked, Overview, Undelivered, Waiting};
 pub use read::{ActivityView, Cell, ReportView, Table};
 pub use record::{PollRecord, Record, Recorded};
@@ -252,8 +252,8 @@ impl Store {
     ///
     /// # Errors
     /// Where the database can't be used now; [`StoreError::is_absence`] tells whether that may pass.
-    pub async fn join(&self, wanted: &Wanted, clock: &Arc<Clock>) -> Result<Member, StoreError> {
-        Member::join(&self.backend, wanted, clock).await
+    pub async fn join(&self, duties: &Duties, clock: &Arc<Clock>) -> Result<Member, StoreError> {
+        Member::join(&self.backend, duties, clock).await
     }
 
     /// The time by which this database's work goes: a server's own, where it is one.

@@ -45,7 +45,7 @@ impl Candidate for Claimed {
 }
 
 #[derive(Deserialize)]
-struct ActivityRow {
+struct ClaimedRow {
     id: i64,
     vat_id: i64,
     vat: String,
@@ -72,10 +72,10 @@ struct ActivityRow {
     strikes: i64,
 }
 
-impl TryFrom<ActivityRow> for Claimed {
+impl TryFrom<ClaimedRow> for Claimed {
     type Error = StoreError;
 
-    fn try_from(row: ActivityRow) -> Result<Self, StoreError> {
+    fn try_from(row: ClaimedRow) -> Result<Self, StoreError> {
         let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
         let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(Claimed {
@@ -83,7 +83,7 @@ impl TryFrom<ActivityRow> for Claimed {
             vat_key: row.vat_id,
             revision: row.revision,
             activity: Activity {
-                vat: Vat::parse(&row.vat).map_err(|_| StoreError::damaged("vats.vat", &row.vat))?,
+                vat: stored_vat(row.vat)?,
                 activity_id: ActivityId::parse(&row.activity_id)
                     .map_err(|_| StoreError::damaged("activities.activity_id", &row.activity_id))?,
                 device_id: row.device_id,
@@ -117,7 +117,7 @@ pub(super) fn claimed(
     rows: Result<String, sqlx::Error>,
     operation: &'static str,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let rows: Vec<ActivityRow> = from_json("activities", rows.map_err(StoreError::query(operation))?)?;
+    let rows: Vec<ClaimedRow> = from_json("activities", rows.map_err(StoreError::query(operation))?)?;
     rows.into_iter().map(Claimed::try_from).collect()
 }
 

@@ -1,5 +1,7 @@
 //! The face for maintenance: checks, pruning, reminders, and the tie to one upstream.
 
+use std::time::Duration;
+
 use super::certificates::Reminded;
 use super::error::StoreError;
 use super::{Backend, on};
@@ -8,6 +10,12 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::certificate::Renewal;
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
+
+/// A jump of the clock ahead beyond this makes pruning pause; a machine that slept over a night or a weekend is below it.
+pub(super) const SUSPICIOUS_JUMP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long nothing is pruned after such a jump: time enough to notice a wrong clock.
+pub(super) const PRUNE_PAUSE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Looks after the database.
 #[derive(Debug, Clone)]

@@ -1,41 +1,41 @@
 //! The face of a daemon that holds work: claims, and records of their results.
 //!
-//! A claim writes nothing. What is claimed and not recorded yet is *out*: kept here in memory, and not handed out by
-//! another claim until it is recorded.
+//! A claim writes nothing. What is claimed and not recorded yet is known here alone, in memory ([`Claims`]), and is not
+//! handed out by another claim until it is recorded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use super::claims::Claims;
 use super::deliveries::{AT_ONCE, ClaimedDelivery};
 use super::error::StoreError;
 use super::gates::StoredGate;
-use super::in_flight::InFlight;
 use super::record::{Record, Recorded};
 use super::schedule::{Claimed, Sweep};
 use super::{Backend, TURN, Upkeep, on};
 use crate::domain::time::Timestamp;
 use crate::domain::turns::{Found, Wanted};
 
-/// Cheap to clone; all clones know of what is out.
+/// Cheap to clone; all clones know what is claimed.
 #[derive(Debug, Clone)]
 pub struct Work {
     backend: Backend,
-    /// What is out, for the schedule and for each sink.
-    out: Arc<Mutex<Out>>,
+    claims: Arc<Mutex<AllClaims>>,
 }
 
+/// What is claimed of the schedule by each poller, and of each sink.
 #[derive(Debug, Default)]
-struct Out {
-    polls: Vec<Weak<InFlight>>,
-    sinks: BTreeMap<String, Arc<InFlight>>,
+struct AllClaims {
+    polls: Vec<Weak<Claims>>,
+    sinks: BTreeMap<String, Arc<Claims>>,
 }
 
 /// The schedule of the activities of some credentials' VATs.
 #[derive(Debug, Clone)]
 pub struct Polls {
     backend: Backend,
-    out: Arc<InFlight>,
+    claims: Arc<Claims>,
     /// For a database that several daemons work on: what is this one's.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "a file has one daemon"))]
     mine: Arc<(Vec<String>, bool)>,
@@ -46,27 +46,27 @@ pub struct Polls {
 pub struct Deliveries {
     backend: Backend,
     sink: String,
-    out: Arc<InFlight>,
+    claims: Arc<Claims>,
 }
 
 impl Work {
     pub(super) fn new(backend: Backend) -> Self {
-        Self { backend, out: Arc::default() }
+        Self { backend, claims: Arc::default() }
     }
 
     /// The deliveries of a sink.
     pub fn deliveries(&self, sink: &str) -> Deliveries {
-        let out = Arc::clone(self.out().sinks.entry(sink.to_owned()).or_default());
-        Deliveries { backend: self.backend.clone(), sink: sink.to_owned(), out }
+        let claims = Arc::clone(self.claims().sinks.entry(sink.to_owned()).or_default());
+        Deliveries { backend: self.backend.clone(), sink: sink.to_owned(), claims }
     }
 
     /// The activities of these credentials' VATs, and of those that none serves if they are this daemon's.
     pub fn polls(&self, credentials: &[String], has_unserved: bool) -> Polls {
-        let out = Arc::new(InFlight::default());
-        let mut all = self.out();
+        let claims = Arc::new(Claims::default());
+        let mut all = self.claims();
         all.polls.retain(|polls| polls.strong_count() > 0);
-        all.polls.push(Arc::downgrade(&out));
-        Polls { backend: self.backend.clone(), out, mine: Arc::new((credentials.to_vec(), has_unserved)) }
+        all.polls.push(Arc::downgrade(&claims));
+        Polls { backend: self.backend.clone(), claims, mine: Arc::new((credentials.to_vec(), has_unserved)) }
     }
 
     /// Pruning, for the daemon that holds the upkeep.
@@ -74,24 +74,24 @@ impl Work {
         Upkeep(self.backend.clone())
     }
 
-    /// Writes all of these in one transaction, in their order where it matters. What they are about is no longer out
+    /// Writes all of these in one transaction, in their order where it matters. What they are about is no longer claimed
     /// afterwards.
     ///
     /// A decision counts only where its row is as it was when claimed: a cancel or retry in between wins.
     ///
     /// # Errors
-    /// After an error nothing was written and everything is still out; the same batch may be tried again.
+    /// After an error nothing was written and everything is still claimed; the same batch may be tried again.
     pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
         let recorded = on!(&self.backend, store => store.record(batch).await)?;
-        let out = self.out();
-        for polls in out.polls.iter().filter_map(Weak::upgrade) {
+        let claims = self.claims();
+        for polls in claims.polls.iter().filter_map(Weak::upgrade) {
             polls.release(batch.iter().filter_map(|record| match record {
                 Record::Poll(poll) => Some(poll.claimed.key),
                 _ => None,
             }));
         }
-        for (sink, out) in &out.sinks {
-            out.release(batch.iter().filter_map(|record| match record {
+        for (sink, of_sink) in &claims.sinks {
+            of_sink.release(batch.iter().filter_map(|record| match record {
                 Record::Delivery(delivery) if delivery.sink == *sink => Some(delivery.event_key),
                 _ => None,
             }));
@@ -115,8 +115,8 @@ impl Work {
         on!(&self.backend, store => store.last_requests().await)
     }
 
-    fn out(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    fn claims(&self) -> MutexGuard<'_, AllClaims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,13 +130,13 @@ impl Polls {
         }
     }
 
-    /// What the schedule has for each of these, in their order, without what is out.
+    /// What the schedule has for each of these, in their order, without what is claimed.
     pub async fn look(&self, wanted: &[Wanted], now: Timestamp) -> Result<Vec<Found<Claimed>>, StoreError> {
-        on!(&self.backend, store => store.look(wanted, self.out.keys(), now).await)
+        on!(&self.backend, store => store.look(wanted, self.claims.keys(), now).await)
     }
 
     /// Activities that are old enough to stall or expire but may not be polled: those of held VATs, of VATs that no
-    /// credential serves, and of `closed_credentials`, without what is out. Reads a bounded number from where `sweep`
+    /// credential serves, and of `closed_credentials`, without what is claimed. Reads a bounded number from where `sweep`
     /// stopped, and begins again after the last.
     pub async fn overdue(
         &self,
@@ -145,67 +145,67 @@ impl Polls {
         stalled_before: Timestamp,
         expired_before: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let out = self.out.keys();
+        let claimed = self.claims.keys();
         match &self.backend {
             Backend::Sqlite(store) => {
-                store.overdue(sweep, closed_credentials, stalled_before, expired_before, &out).await
+                store.overdue(sweep, closed_credentials, stalled_before, expired_before, &claimed).await
             }
             #[cfg(feature = "postgres")]
             Backend::Postgres(store) => {
                 let (credentials, has_unserved) = &*self.mine;
                 let before = (stalled_before, expired_before);
-                store.overdue(sweep, closed_credentials, before, &out, (credentials, *has_unserved)).await
+                store.overdue(sweep, closed_credentials, before, &claimed, (credentials, *has_unserved)).await
             }
         }
     }
 
-    /// Takes a found activity: it is out until it is recorded or put back. `false` if it was out already.
-    pub fn take_up(&self, claimed: &Claimed) -> bool {
-        self.out.insert(claimed.key)
+    /// Claims a found activity, until it is recorded or put back. `false` if it is claimed already.
+    pub fn claim(&self, claimed: &Claimed) -> bool {
+        self.claims.insert(claimed.key)
     }
 
-    /// Puts back what was taken and will not be recorded.
+    /// Puts back what was claimed and will not be recorded.
     pub fn put_back(&self, claimed: impl IntoIterator<Item = Claimed>) {
-        self.out.release(claimed.into_iter().map(|claimed| claimed.key));
+        self.claims.release(claimed.into_iter().map(|claimed| claimed.key));
     }
 
-    /// How many activities are out.
-    pub fn n_out(&self) -> usize {
-        self.out.len()
+    /// How many activities are claimed.
+    pub fn n_claimed(&self) -> usize {
+        self.claims.len()
     }
 
-    /// Waits until something that was out is let go. One waiter at a time; a release before the call counts.
+    /// Waits until something that was claimed is recorded or put back. One waiter at a time; a release before the call counts.
     pub async fn released(&self) {
-        self.out.released().await;
+        self.claims.released().await;
     }
 }
 
 impl Deliveries {
-    /// The sink's due deliveries, the longest due first, without what is out. From now on they are out.
+    /// The sink's due deliveries, the longest due first, without what is claimed. From now on they are claimed.
     pub async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let out = self.out.keys();
-        let claimed =
-            on!(&self.backend, store => store.claim_deliveries(&self.sink, now, limit, &out).await)?;
-        claimed.iter().for_each(|delivery| {
-            self.out.insert(delivery.event_key);
+        let claimed = self.claims.keys();
+        let due =
+            on!(&self.backend, store => store.claim_deliveries(&self.sink, now, limit, &claimed).await)?;
+        due.iter().for_each(|delivery| {
+            self.claims.insert(delivery.event_key);
         });
-        Ok(claimed)
+        Ok(due)
     }
 
     /// Puts back what was claimed and will not be recorded.
     pub fn put_back(&self, deliveries: impl IntoIterator<Item = ClaimedDelivery>) {
-        self.out.release(deliveries.into_iter().map(|delivery| delivery.event_key));
+        self.claims.release(deliveries.into_iter().map(|delivery| delivery.event_key));
     }
 
-    /// Waits until something that was out is let go. One waiter at a time; a release before the call counts.
+    /// Waits until something that was claimed is recorded or put back. One waiter at a time; a release before the call counts.
     pub async fn released(&self) {
-        self.out.released().await;
+        self.claims.released().await;
     }
 
-    /// When the next delivery is due, without what is out.
+    /// When the next delivery is due, without what is claimed.
     pub async fn next_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        let out = self.out.keys();
-        on!(&self.backend, store => store.next_delivery_at(&self.sink, &out).await)
+        let claimed = self.claims.keys();
+        on!(&self.backend, store => store.next_delivery_at(&self.sink, &claimed).await)
     }
 
     /// Marks deliveries as dead that have failed since before `tried_before`, even if they had few tries because the

@@ -14,8 +14,8 @@
 //!
 //! # Rules
 //!
-//! - A claim is a read. What is out is known to the store until its record is committed, so no look hands it out again, and a
-//!   killed poller leaves nothing to repair.
+//! - A claim is a read. The store knows what is claimed until its record is committed, so no look hands it out again, and
+//!   a killed poller leaves nothing to repair.
 //! - Everything is bounded: claimed activities that wait for a slot, requests in flight, records on their way (`QUEUE`), and
 //!   one place of turns for each credential.
 //! - When it asks again is not decided here: [`decide`] sets an activity's next poll, `Turns::wanted` the next look.
@@ -60,10 +60,10 @@ use crate::upstream::{Client, LongBody, Tokens};
 /// milliseconds, and requests go on meanwhile.
 const READY_LOW: usize = LOOK / 2;
 
-/// Activities that may be claimed, asked for and waiting for the recorder, besides those in flight. A conclusion takes some 10 KiB
-/// until it is committed, so it is these that the daemon's peak memory is made of; a commit of more of them is hardly
-/// cheaper for each.
-const MOST_OUT: usize = 512;
+/// Activities that may be claimed besides those whose request is in flight: they wait for a slot, or for the recorder.
+/// A conclusion takes some 10 KiB until it is committed, so the daemon's peak memory is made of these; a commit of more of
+/// them is hardly cheaper for each.
+const MOST_CLAIMED: usize = 512;
 
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -199,11 +199,11 @@ impl Poller {
     }
 
     fn is_full(&self) -> bool {
-        self.parts.gates.free_slots() == 0 || self.has_enough_out() || !self.parts.polls.is_held()
+        self.parts.gates.free_slots() == 0 || self.has_enough_claimed() || !self.parts.polls.is_held()
     }
 
-    fn has_enough_out(&self) -> bool {
-        self.parts.polls.n_out() >= MOST_OUT + self.requests.len()
+    fn has_enough_claimed(&self) -> bool {
+        self.parts.polls.n_claimed() >= MOST_CLAIMED + self.requests.len()
     }
 
     /// Puts requests on their way while there is room and something to ask for.
@@ -215,7 +215,7 @@ impl Poller {
     }
 
     fn may_look(&self) -> bool {
-        self.looking.is_none() && self.ready.len() <= READY_LOW && !self.has_enough_out()
+        self.looking.is_none() && self.ready.len() <= READY_LOW && !self.has_enough_claimed()
     }
 
     /// Begins to look for what is due, if it is time.
@@ -254,9 +254,9 @@ impl Poller {
                     // What the look has not seen it must not put off.
                     self.turns.look_again();
                 }
-                // Others may have taken an activity up during the look.
+                // A sweep may have claimed an activity during the look.
                 let polls = &self.parts.polls;
-                self.ready.extend(turns.into_iter().filter(|turn| polls.take_up(&turn.activity)));
+                self.ready.extend(turns.into_iter().filter(|turn| polls.claim(&turn.activity)));
                 // Whether there is more, and when, the turns know.
                 self.look_at = Instant::now();
             }
@@ -324,7 +324,7 @@ impl Poller {
         let Finished { claimed, ticket, observation, took, long_body } = finished;
         let now = self.parts.clock.now();
         let verdict = &observation.verdict;
-        self.parts.monitor.polled(verdict, took, verdict.tells_where_it_stands().then_some(now));
+        self.parts.monitor.polled(verdict, took, now);
         let settled = self.parts.gates.settle(&ticket, &observation, now, fastrand::f64());
         self.parts.monitor.outage_is(self.parts.gates.outage());
         if !settled.changes.is_empty() || !settled.notices.is_empty() {
@@ -337,24 +337,23 @@ impl Poller {
             self.parts.recorder.submit(Record::Gate(change)).await;
         }
         let withheld = self.parts.gates.withholding(&ticket.vat, Some(&ticket.credential));
-        let input = Input::Observed(&observation, withheld);
+        let label = verdict.label();
+        let input = Input::Observed(observation, withheld);
         let decision = decide(now, &claimed.activity, input, &self.parts.policy, fastrand::f64());
         tracing::debug!(
             activity_id = %claimed.activity.activity_id,
             vat = %claimed.activity.vat,
-            verdict = observation.verdict.label(),
+            verdict = label,
             error = decision.error.as_deref(),
             "polled"
         );
-        self.decided(claimed, now, decision).await;
+        self.record(claimed, now, decision).await;
         drop(long_body);
     }
 
-    async fn decided(&self, claimed: Claimed, now: Timestamp, decision: Decision) {
-        self.parts
-            .recorder
-            .submit(Record::Poll(Box::new(PollRecord { claimed, decided_at: now, decision })))
-            .await;
+    async fn record(&self, claimed: Claimed, decided_at: Timestamp, decision: Decision) {
+        let record = PollRecord { claimed, decided_at, decision };
+        self.parts.recorder.submit(Record::Poll(Box::new(record))).await;
     }
 
     /// Something may be due, or may be asked for, that was not.
@@ -451,10 +450,10 @@ impl Poller {
                 // Its gate has opened since: it has a turn of its own.
                 continue;
             }
-            self.parts.polls.take_up(&claimed);
+            self.parts.polls.claim(&claimed);
             let withheld = self.parts.gates.withholding(vat, credential);
             let decision = decide(now, &claimed.activity, Input::Withheld(withheld), policy, 0.5);
-            self.decided(claimed, now, decision).await;
+            self.record(claimed, now, decision).await;
         }
         self.swept = Swept { ended_at: Instant::now(), took: began_at.elapsed() };
     }

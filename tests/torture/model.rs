@@ -14,8 +14,8 @@ use pcsid_watch::domain::time::Timestamp;
 use pcsid_watch::domain::turns::Wanted;
 use pcsid_watch::settings::Settings;
 use pcsid_watch::store::{
-    ActivityFilter, ActivityRef, Address, Claimed, EventFilter, Member, PollRecord, Record, RegisterOutcome,
-    Store, StoreError, Wanted as WantedPieces, Work,
+    ActivityFilter, ActivityRef, Address, Claimed, Duties, EventFilter, Member, PollRecord, Record,
+    RegisterOutcome, Store, StoreError, Work,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -224,7 +224,7 @@ impl World {
     async fn claim(&mut self) -> HashMap<usize, Claimed> {
         let polls = self.work().await.polls(&[], true);
         for (claimed, _) in self.asked.values() {
-            polls.take_up(claimed);
+            polls.claim(claimed);
         }
         let half = ACTIVITIES.len();
         let wanted = Wanted {
@@ -248,7 +248,7 @@ impl World {
         let Some((claimed, version)) = self.asked.remove(&nth) else { return };
         let observation = classify(&says.answer(), self.policy.catalogue.codes());
         let decision =
-            decide(self.now, &claimed.activity, Input::Observed(&observation, None), &self.policy, 0.5);
+            decide(self.now, &claimed.activity, Input::Observed(observation, None), &self.policy, 0.5);
         let key = claimed.key;
         let poll = Record::Poll(Box::new(PollRecord { claimed, decided_at: self.now, decision }));
         let recorded = self.work().await.record(&[poll]).await.unwrap();
@@ -323,8 +323,8 @@ impl World {
 
 async fn open(address: &Address) -> (Store, Member) {
     let store = Store::open(address, Vec::new()).await.unwrap();
-    let wanted = WantedPieces { credentials: vec!["main".to_owned()], sinks: Vec::new() };
-    let member = store.join(&wanted, &Arc::new(Clock::default())).await.unwrap();
+    let duties = Duties { credentials: vec!["main".to_owned()], sinks: Vec::new() };
+    let member = store.join(&duties, &Arc::new(Clock::default())).await.unwrap();
     (store, member)
 }
 

@@ -24,7 +24,7 @@ fn verdict(http_status: u16, body: impl AsRef<[u8]>) -> Verdict {
 
 fn verdict_after(http_status: u16, retry_after: Option<Duration>, body: impl AsRef<[u8]>) -> Verdict {
     let answer = Answer::Reply { http_status, retry_after, body: body.as_ref().to_vec() };
-    let observation = classify(&answer, Catalogue::builtin().unwrap().codes());
+    let observation = classify(&answer, Catalogue::builtin().codes());
     assert_eq!(observation.http_status, Some(http_status));
     observation.verdict
 }
@@ -557,14 +557,13 @@ fn throttling_is_429_or_a_503_that_says_how_long() {
 fn no_reply_is_transient_and_says_why_on_one_short_line() {
     for http_status in [None, Some(200), Some(401)] {
         let answer = Answer::NoReply { http_status, cause: "connection reset".to_owned() };
-        let observation = classify(&answer, Catalogue::builtin().unwrap().codes());
+        let observation = classify(&answer, Catalogue::builtin().codes());
         assert_eq!(observation.http_status, http_status);
         assert_eq!(observation.verdict, transient(TransientKind::NoReply, "connection reset".to_owned()));
     }
     let cause = format!("not valid for names\r\n{}", "evil\u{1b}[2J.example, ".repeat(1_000));
     let Verdict::Transient { detail, .. } =
-        classify(&Answer::NoReply { http_status: None, cause }, Catalogue::builtin().unwrap().codes())
-            .verdict
+        classify(&Answer::NoReply { http_status: None, cause }, Catalogue::builtin().codes()).verdict
     else {
         panic!("not transient");
     };
@@ -734,7 +733,7 @@ proptest! {
 
     #[test]
     fn no_cause_of_silence_breaks_the_line(cause in any::<String>()) {
-        let Verdict::Transient { detail, .. } = classify(&Answer::NoReply { http_status: None, cause }, Catalogue::builtin().unwrap().codes()).verdict
+        let Verdict::Transient { detail, .. } = classify(&Answer::NoReply { http_status: None, cause }, Catalogue::builtin().codes()).verdict
         else {
             return Err(TestCaseError::fail("not transient"));
         };
@@ -767,7 +766,7 @@ fn half_a_surrogate_pair_and_a_byte_order_mark_decide_nothing() {
     // The text that is kept is upstream's own.
     let text = format!("\u{feff}{}", FAILED.replacen("FAILED", r"FAILED\ud800", 0));
     let answer = Answer::Reply { http_status: 500, retry_after: None, body: text.clone().into_bytes() };
-    assert_eq!(classify(&answer, Catalogue::builtin().unwrap().codes()).body.unwrap().text, text);
+    assert_eq!(classify(&answer, Catalogue::builtin().codes()).final_body.unwrap().text, text);
 }
 
 /// Bodies of 256 KiB that are meant to become something much larger.

@@ -32,7 +32,7 @@ fn policy() -> Policy {
         stalled_after: STALLED_AFTER,
         give_up_after: GIVE_UP_AFTER,
         reject_after: 3,
-        catalogue: Catalogue::builtin().unwrap(),
+        catalogue: Catalogue::builtin(),
         renewal: Renewal::default(),
     }
 }
@@ -60,19 +60,19 @@ fn activity(state: State) -> Activity {
 fn observe(http_status: u16, body: &str) -> Observation {
     classify(
         &Answer::Reply { http_status, retry_after: None, body: body.as_bytes().to_vec() },
-        Catalogue::builtin().unwrap().codes(),
+        Catalogue::builtin().codes(),
     )
 }
 
 fn silence() -> Observation {
     classify(
         &Answer::NoReply { http_status: None, cause: "connection refused".to_owned() },
-        Catalogue::builtin().unwrap().codes(),
+        Catalogue::builtin().codes(),
     )
 }
 
 fn decide_at(age: Duration, activity: &Activity, observation: &Observation) -> Decision {
-    decide(WATCHED_FROM + age, activity, Input::Observed(observation, None), &policy(), 0.5)
+    decide(WATCHED_FROM + age, activity, Input::Observed(observation.clone(), None), &policy(), 0.5)
 }
 
 fn withhold_at(age: Duration, activity: &Activity) -> Decision {
@@ -111,7 +111,7 @@ fn cases() -> Vec<Case> {
     let throttled = |seconds_to_wait: Option<u64>| Observation {
         http_status: Some(429),
         verdict: Verdict::Throttled { retry_after: seconds_to_wait.map(seconds) },
-        body: None,
+        final_body: None,
     };
     vec![
         case("in progress", observe(200, IN_PROGRESS), Some(State::InProgress), None, 0, true),
@@ -254,7 +254,8 @@ fn strikes_reject_only_in_a_row() {
     ] {
         let before = Activity { strikes: strikes_before, ..activity(State::InProgress) };
         let policy = Policy { reject_after, ..policy() };
-        let decision = decide(WATCHED_FROM + YOUNG, &before, Input::Observed(&refused, None), &policy, 0.5);
+        let input = Input::Observed(refused.clone(), None);
+        let decision = decide(WATCHED_FROM + YOUNG, &before, input, &policy, 0.5);
         assert_eq!((decision.state, decision.strikes), (expected_state, expected_strikes));
     }
     for case in cases().iter().filter(|case| case.name != "refused") {
@@ -657,7 +658,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         unknown_status: Some(status),
     });
     let made = prop_oneof![errors, throttled, unknown];
-    prop_oneof![known, made.prop_map(|verdict| Observation { http_status: None, verdict, body: None })]
+    prop_oneof![known, made.prop_map(|verdict| Observation { http_status: None, verdict, final_body: None })]
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
@@ -669,7 +670,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             stalled_after,
             give_up_after,
             reject_after,
-            catalogue: Catalogue::builtin().unwrap(),
+            catalogue: Catalogue::builtin(),
             renewal: Renewal::default(),
         },
     )
@@ -698,8 +699,8 @@ proptest! {
         age_ms in -300_000..300_000_i64, luck in any::<f64>(),
     ) {
         let now = WATCHED_FROM.shifted(age_ms);
-        let input = observation.as_ref().map_or(Input::Withheld(None), |observed| Input::Observed(observed, None));
-        let decision = decide(now, &before, input, &policy, luck);
+        let input = observation.clone().map_or(Input::Withheld(None), |observed| Input::Observed(observed, None));
+        let decision = decide(now, &before, input.clone(), &policy, luck);
         prop_assert_eq!(&decision, &decide(now, &before, input, &policy, luck), "it is pure");
 
         let n_conclusions = decision

@@ -87,7 +87,12 @@ impl World {
     }
 
     fn settle(&mut self, ticket: &Ticket, verdict: Verdict) -> Settled {
-        self.gates.settle(ticket, &Observation { http_status: None, verdict, body: None }, self.now, 0.5)
+        self.gates.settle(
+            ticket,
+            &Observation { http_status: None, verdict, final_body: None },
+            self.now,
+            0.5,
+        )
     }
 
     #[track_caller]

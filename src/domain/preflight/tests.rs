@@ -55,7 +55,7 @@ fn the_table_has_a_row_for_each_field_in_their_order_with_distinct_names() {
 
 #[test]
 fn every_rule_that_is_named_is_in_the_catalogue() {
-    let catalogue = Catalogue::builtin().unwrap();
+    let catalogue = Catalogue::builtin();
     let named = FIELDS.iter().flat_map(|spec| {
         let required = match spec.presence {
             Presence::Required(rule) => rule,

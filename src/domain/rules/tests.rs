@@ -8,7 +8,7 @@ use crate::domain::catalogue::{Catalogue, Severity};
 /// Splits with the built-in codes and compares; an empty rule stands for none.
 #[track_caller]
 fn check(text: &str, expected: &[(&str, &str)]) {
-    let found = split(text, Catalogue::builtin().unwrap().codes());
+    let found = split(text, Catalogue::builtin().codes());
     let found: Vec<_> = found
         .iter()
         .map(|error| (error.rule.as_deref().unwrap_or_default(), error.message.as_str()))
@@ -476,7 +476,7 @@ fn markup_parts_errors_and_is_not_shown() {
 #[test]
 fn each_error_knows_whether_it_blocks_where_the_text_says_so() {
     let severities = |text: &str| -> Vec<Option<Severity>> {
-        split(text, Catalogue::builtin().unwrap().codes()).into_iter().map(|error| error.severity).collect()
+        split(text, Catalogue::builtin().codes()).into_iter().map(|error| error.severity).collect()
     };
     let (error, warning) = (Some(Severity::Error), Some(Severity::Warning));
     for (text, expected) in [
@@ -517,7 +517,7 @@ fn other_codes_can_be_made_known() {
 
 #[test]
 fn every_builtin_code_is_found_at_the_head_and_as_a_value() {
-    for code in Catalogue::builtin().unwrap().codes().spellings() {
+    for code in Catalogue::builtin().codes().spellings() {
         let is_status = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
         if !is_status {
             check(&format!("{} : no", code.to_lowercase()), &[(code, "no")]);
@@ -558,7 +558,7 @@ fn hostile_texts_take_linear_time_and_space() {
     ] {
         let text = format!("{prefix}{}", pattern.repeat(LENGTH / pattern.len()));
         let started = Instant::now();
-        let errors = split(&text, Catalogue::builtin().unwrap().codes());
+        let errors = split(&text, Catalogue::builtin().codes());
         // A debug build on a busy machine needs well under a second; quadratic time would be minutes.
         assert!(started.elapsed() < Duration::from_secs(10), "{pattern:?} took {:?}", started.elapsed());
         let shown: usize = errors.iter().map(|error| error.message.len()).sum();
@@ -568,7 +568,7 @@ fn hostile_texts_take_linear_time_and_space() {
 
 /// What `split` promises for any text.
 fn keeps_promises(text: &str) -> Result<(), TestCaseError> {
-    let errors = split(text, Catalogue::builtin().unwrap().codes());
+    let errors = split(text, Catalogue::builtin().codes());
     let whole = text.trim_matches(super::view::is_space);
     prop_assert_eq!(errors.is_empty(), whole.is_empty());
     if errors.iter().all(|error| error.rule.is_none()) && !whole.is_empty() {
@@ -660,7 +660,7 @@ proptest! {
         separator in prop::sample::select(vec![",", ", ", "\n", "; ", "، "]),
     ) {
         let texts: Vec<String> = errors.iter().map(|(code, message)| format!("{code} : {message}")).collect();
-        let found = split(&texts.join(separator), Catalogue::builtin().unwrap().codes());
+        let found = split(&texts.join(separator), Catalogue::builtin().codes());
         let found: Vec<_> = found.into_iter().map(|error| (error.rule.unwrap_or_default(), error.message)).collect();
         let expected: Vec<_> = errors.into_iter().map(|(code, message)| (code.to_owned(), message)).collect();
         prop_assert_eq!(found, expected);

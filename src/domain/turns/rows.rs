@@ -26,7 +26,7 @@ impl Candidate for Row {
 /// Due times and keys.
 type Due = BTreeSet<(i64, usize)>;
 
-/// The activities of one credential that are not in flight.
+/// The activities of one credential that are not claimed.
 #[derive(Debug, Default)]
 pub struct Rows {
     by_vat: BTreeMap<i64, (Vat, Due)>,
@@ -42,7 +42,7 @@ impl Rows {
         self.change(row, |due| due.insert((row.due_at, row.key)));
     }
 
-    /// It is in flight from now on.
+    /// It is claimed from now on.
     pub fn remove(&mut self, row: &Row) {
         self.by_age.remove(&(row.due_at, row.vat_key, row.key));
         self.change(row, |due| due.remove(&(row.due_at, row.key)));

@@ -6,12 +6,7 @@ use super::error::StoreError;
 use super::schedule::refresh_all_due;
 use super::{Store, millis};
 use crate::domain::time::Timestamp;
-
-/// A jump ahead beyond this makes pruning pause, as on SQLite.
-const SUSPICIOUS_JUMP: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 60 * 60);
-
-/// How long nothing is pruned after the clock jumped ahead: time enough to notice a wrong one.
-const PRUNE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
+use crate::store::upkeep::{PRUNE_PAUSE, SUSPICIOUS_JUMP};
 
 /// If the last sign of life is this near to the time after a jump, another daemon has already moved the schedule.
 const FOLLOWED_MS: i64 = 30_000;

@@ -20,7 +20,7 @@ impl Store {
         sink: &str,
         now: Timestamp,
         limit: usize,
-        out: &HashSet<i64>,
+        claimed_keys: &HashSet<i64>,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         self.require_held()?;
         let rows: Vec<DeliveryRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
@@ -38,7 +38,7 @@ impl Store {
         .bind(sink)
         .bind(now.as_millis())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(out.iter().copied().collect::<Vec<_>>())
+        .bind(claimed_keys.iter().copied().collect::<Vec<_>>())
         .fetch_all(self.readers())
         .await
         .map_err(StoreError::query("claiming deliveries"))?;
@@ -58,7 +58,7 @@ impl Store {
     pub async fn next_delivery_at(
         &self,
         sink: &str,
-        out: &HashSet<i64>,
+        claimed_keys: &HashSet<i64>,
     ) -> Result<Option<Timestamp>, StoreError> {
         let next: Option<i64> = sqlx::query_scalar(
             "SELECT next_attempt_at FROM deliveries
@@ -66,7 +66,7 @@ impl Store {
              ORDER BY next_attempt_at, event LIMIT 1",
         )
         .bind(sink)
-        .bind(out.iter().copied().collect::<Vec<_>>())
+        .bind(claimed_keys.iter().copied().collect::<Vec<_>>())
         .fetch_optional(self.readers())
         .await
         .map_err(StoreError::query("looking for the next delivery"))?;

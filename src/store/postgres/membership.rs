@@ -22,7 +22,7 @@ use super::share::{Share, share};
 use super::{CHANNEL, LOCKS, Store};
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
-use crate::store::member::{Happening, Piece, Wanted};
+use crate::store::member::{Duties, News, Piece};
 
 /// How often a daemon gives a sign of life, and reads the others'.
 const TICK: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ pub struct Membership {
     is_leaving: bool,
     ticks: tokio::time::Interval,
     n_ticks: u32,
-    happened: VecDeque<Happening>,
+    news: VecDeque<News>,
     signal: Option<Signal>,
 }
 
@@ -87,7 +87,7 @@ impl Membership {
     ///
     /// # Errors
     /// Where the server can't be reached, or may not be used.
-    pub async fn join(store: &Store, wanted: &Wanted, clock: &Arc<Clock>) -> Result<Self, StoreError> {
+    pub async fn join(store: &Store, duties: &Duties, clock: &Arc<Clock>) -> Result<Self, StoreError> {
         let failed = StoreError::query;
         let mut writer = store.connect().await?;
         store.prepare(&mut writer).await?;
@@ -112,7 +112,7 @@ impl Membership {
         .map_err(failed("beginning a session"))?;
         clock.follow(Timestamp::from_millis(now) + began_at.elapsed() / 2);
 
-        let pieces = wanted.pieces();
+        let pieces = duties.pieces();
         let (kinds, names): (Vec<_>, Vec<_>) =
             pieces.iter().map(|piece| (piece.kind(), piece.name())).unzip();
         sqlx::query(
@@ -165,7 +165,7 @@ impl Membership {
             is_leaving: false,
             ticks,
             n_ticks: 0,
-            happened: VecDeque::new(),
+            news: VecDeque::new(),
             signal: None,
         };
         membership.tell(PIECES).await?;
@@ -179,7 +179,7 @@ impl Membership {
 
     /// Waits until something has happened.
     pub async fn wait(&mut self) {
-        if self.signal.is_some() || !self.happened.is_empty() {
+        if self.signal.is_some() || !self.news.is_empty() {
             return;
         }
         let signal = tokio::select! {
@@ -198,17 +198,17 @@ impl Membership {
     }
 
     /// Follows what has happened.
-    pub async fn act(&mut self) -> Vec<Happening> {
+    pub async fn act(&mut self) -> Vec<News> {
         let ticked = match self.signal.take() {
             Some(Signal::Tick) => self.tick().await,
             Some(Signal::Changed) => {
-                self.happened.push_back(Happening::Changed);
+                self.news.push_back(News::Changed);
                 Ok(())
             }
             // Events of this daemon are announced by its own recorder.
             Some(Signal::Events { backend_pid }) => {
                 if i64::from(backend_pid) != i64::from(self.session.backend_pid()) {
-                    self.happened.push_back(Happening::Events);
+                    self.news.push_back(News::Events);
                 }
                 Ok(())
             }
@@ -216,9 +216,9 @@ impl Membership {
             None => Ok(()),
         };
         if let Err(lost) = ticked {
-            self.happened.push_back(Happening::Lost(lost));
+            self.news.push_back(News::Lost(lost));
         }
-        self.happened.drain(..).collect()
+        self.news.drain(..).collect()
     }
 
     /// Writes a sign of life, checks the others', and takes or gives back pieces.
@@ -350,7 +350,7 @@ impl Membership {
             for key in give_back.into_iter().filter(|key| !self.asked.contains(key)).collect::<Vec<_>>() {
                 self.asked.insert(key);
                 if let Some(piece) = self.wanted.get(&key) {
-                    self.happened.push_back(Happening::Asked(piece.clone()));
+                    self.news.push_back(News::Asked(piece.clone()));
                 }
             }
             let mut n_more = n_more_shared;
@@ -363,7 +363,7 @@ impl Membership {
                     n_more -= usize::from(!is_exclusive);
                     self.held.insert(key);
                     if let Some(piece) = self.wanted.get(&key) {
-                        self.happened.push_back(Happening::Gained(piece.clone()));
+                        self.news.push_back(News::Gained(piece.clone()));
                     }
                 }
             }

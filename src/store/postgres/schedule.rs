@@ -35,12 +35,15 @@ impl Store {
     pub async fn look(
         &self,
         wanted: &[Wanted],
-        out: HashSet<i64>,
+        claimed_keys: HashSet<i64>,
         now: Timestamp,
     ) -> Result<Vec<Found<Claimed>>, StoreError> {
         self.require_held()?;
-        let mut look =
-            Look { readers: self.readers(), now: now.as_millis(), taken: out.into_iter().collect() };
+        let mut look = Look {
+            readers: self.readers(),
+            now: now.as_millis(),
+            claimed_keys: claimed_keys.into_iter().collect(),
+        };
         let mut all_found = Vec::with_capacity(wanted.len());
         for (wanted, (first, next)) in wanted.iter().zip(look.due_times(wanted).await?) {
             let is_due = first.is_some_and(|first| first <= look.now);
@@ -68,7 +71,7 @@ impl Store {
         sweep: &mut Sweep,
         closed_credentials: &[&str],
         (stalled_before, expired_before): (Timestamp, Timestamp),
-        out: &HashSet<i64>,
+        claimed_keys: &HashSet<i64>,
         (credentials, has_unserved): (&[String], bool),
     ) -> Result<Vec<Claimed>, StoreError> {
         self.require_held()?;
@@ -101,7 +104,7 @@ impl Store {
                 .bind(from_age)
                 .bind(from_id)
                 .bind(closed_credentials)
-                .bind(out.iter().copied().collect::<Vec<_>>())
+                .bind(claimed_keys.iter().copied().collect::<Vec<_>>())
                 .bind(credentials)
                 .bind(has_unserved)
                 .fetch_one(self.readers())
@@ -174,8 +177,8 @@ const DUE_VATS: &str = "SELECT id FROM vats
 struct Look<'a> {
     readers: &'a PgPool,
     now: i64,
-    /// What is out; what was claimed already is added.
-    taken: Vec<i64>,
+    /// What this look has found is added, so that it is found once.
+    claimed_keys: Vec<i64>,
 }
 
 impl Look<'_> {
@@ -196,9 +199,9 @@ impl Look<'_> {
         .map_err(StoreError::query(LOOKING))
     }
 
-    /// As on SQLite: the first VATs may have nothing but what is out, so as many more are read.
+    /// As on SQLite: all due activities of the first VATs may be claimed already, so as many more are read.
     async fn longest_due(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
-        let n_vats = wanted.n_longest_due + self.taken.len();
+        let n_vats = wanted.n_longest_due + self.claimed_keys.len();
         let of_each = wanted.n_longest_due.min((4 * LOOK_STEPS).div_ceil(n_vats));
         let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "SELECT coalesce(json_agg({ACTIVITY} ORDER BY s.next_poll_at, s.id), '[]')::text
@@ -213,7 +216,7 @@ impl Look<'_> {
         .bind(&*wanted.credential)
         .bind(self.now)
         .bind(as_i64(n_vats))
-        .bind(&self.taken)
+        .bind(&self.claimed_keys)
         .bind(as_i64(of_each))
         .bind(as_i64(wanted.n_longest_due))
         .fetch_one(self.readers)
@@ -234,7 +237,7 @@ impl Look<'_> {
         )))
         .bind(vats)
         .bind(self.now)
-        .bind(&self.taken)
+        .bind(&self.claimed_keys)
         .bind(as_i64(of_each))
         .fetch_one(self.readers)
         .await;
@@ -308,8 +311,8 @@ impl Look<'_> {
                  JOIN schedules s ON s.id = chosen.id {AND_THE_REST}"
             )))
             .bind(&*wanted.credential)
-            .bind(as_i64(PROBE_SAMPLE + self.taken.len()))
-            .bind(&self.taken)
+            .bind(as_i64(PROBE_SAMPLE + self.claimed_keys.len()))
+            .bind(&self.claimed_keys)
             .bind(as_i64(wanted.n_probes))
             .fetch_one(self.readers)
             .await;
@@ -330,7 +333,7 @@ impl Look<'_> {
                  {AND_THE_REST}"
             )))
             .bind(vats)
-            .bind(&self.taken)
+            .bind(&self.claimed_keys)
             .fetch_one(self.readers)
             .await;
             probes.extend(self.take(rows)?);
@@ -340,7 +343,7 @@ impl Look<'_> {
 
     fn take(&mut self, rows: Result<String, sqlx::Error>) -> Result<Vec<Claimed>, StoreError> {
         let claimed = claimed(rows, "claiming activities")?;
-        self.taken.extend(claimed.iter().map(|claimed| claimed.key));
+        self.claimed_keys.extend(claimed.iter().map(|claimed| claimed.key));
         Ok(claimed)
     }
 }

@@ -6,19 +6,7 @@ use super::error::StoreError;
 use super::schedule::refresh_all_due;
 use super::{Store, commit, millis};
 use crate::domain::time::Timestamp;
-use crate::store::Happening;
-
-/// A jump ahead beyond this makes pruning pause; a machine that slept over a night or a weekend is below it.
-const SUSPICIOUS_JUMP: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 60 * 60);
-
-/// How long nothing is pruned after the clock jumped ahead: time enough to notice a wrong one.
-const PRUNE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
-
-/// How often the file is checked for commits of other processes.
-const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
-
-/// How long to wait before it is confirmed that the file is another one.
-const LOOK_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
+use crate::store::upkeep::{PRUNE_PAUSE, SUSPICIOUS_JUMP};
 
 impl Store {
     pub async fn last_beat(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -27,55 +15,6 @@ impl Store {
             .await
             .map_err(StoreError::query("reading the heartbeat"))?;
         Ok(beat.map(Timestamp::from_millis))
-    }
-
-    /// Waits until another process, or another connection than the writer, has committed, or the file is gone.
-    /// `version` is what the last call left.
-    pub async fn next_change(&self, version: &mut Option<i64>) -> Happening {
-        loop {
-            if let Some(lost) = self.loss(*version).await {
-                return Happening::Lost(lost);
-            }
-            match self.data_version().await {
-                Ok(found) if *version == Some(found) => {}
-                Ok(found) => {
-                    *version = Some(found);
-                    if let Some(place) = &self.place {
-                        place.learn(&self.writer).await;
-                    }
-                    return Happening::Changed;
-                }
-                // A database in trouble is reported where it is written.
-                Err(err) => {
-                    tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be watched");
-                }
-            }
-            tokio::time::sleep(WATCH_EVERY).await;
-        }
-    }
-
-    /// What changes with every commit of others.
-    async fn data_version(&self) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await
-    }
-
-    /// What happened to the file, if it is another one or gone.
-    async fn loss(&self, version: Option<i64>) -> Option<StoreError> {
-        let place = self.place.as_ref()?;
-        if place.loss().is_none() {
-            return place.cut_wal(&self.writer).await;
-        }
-        // The first check may have met SQLite in the middle of writing, or a commit of another process may explain it.
-        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-        if self.data_version().await.is_ok_and(|found| version != Some(found)) {
-            place.learn(&self.writer).await;
-        }
-        let lost = place.loss()?;
-        if let StoreError::JournalGone { .. } = &lost {
-            // SQLite still has the file open that has lost its name.
-            let _ = sqlx::query("PRAGMA wal_checkpoint").execute(&self.writer).await;
-        }
-        Some(lost)
     }
 
     pub async fn pull_in(&self, now: Timestamp, horizon: std::time::Duration) -> Result<u64, StoreError> {
@@ -119,7 +58,8 @@ pub(super) async fn beat(connection: &mut SqliteConnection, now: Timestamp) -> R
 }
 
 /// Within a transaction: moves all that is planned, and all that ages count from, by `delta_ms`. What has
-/// happened keeps its time, and nothing gets beyond the last time that can be written. Rows get a new revision, so that no answer asked for before counts after.
+/// happened keeps its time, and nothing gets beyond the last time that can be written. Rows get a new revision, so that
+/// no answer to a request from before the jump counts after it.
 ///
 /// `now` is the time after the jump. What a command wrote under the new clock before the jump was noticed fits it
 /// already: a time that is nearer to the new now than to the old one stays.

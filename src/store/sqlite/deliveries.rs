@@ -19,15 +19,14 @@ use crate::store::schedule::from_json;
 type DeliveryRow = (i64, i64, String, i64, Option<i64>);
 
 impl Store {
-    /// The due deliveries of a sink, the longest due first, without those in `in_flight`.
+    /// The due deliveries of a sink, the longest due first, without those in `claimed_keys`.
     pub async fn claim_deliveries(
         &self,
         sink: &str,
         now: Timestamp,
         limit: usize,
-        in_flight: &HashSet<i64>,
+        claimed_keys: &HashSet<i64>,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let in_flight: Vec<_> = in_flight.iter().collect();
         // One row for all of them: each row is handed from thread to thread, which costs more than reading it. No JSON
         // has the character between payloads, however it is spaced.
         let (rows, payloads): (String, Option<String>) = sqlx::query_as(
@@ -48,7 +47,7 @@ impl Store {
         .bind(sink)
         .bind(now.as_millis())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(as_json(&in_flight)?)
+        .bind(as_json(&claimed_keys.iter().collect::<Vec<_>>())?)
         .fetch_one(&self.readers)
         .await
         .map_err(StoreError::query("claiming deliveries"))?;
@@ -74,13 +73,12 @@ impl Store {
         Ok(claimed.collect())
     }
 
-    /// When this sink's next delivery is due, without those in `in_flight`.
+    /// When this sink's next delivery is due, without those in `claimed_keys`.
     pub async fn next_delivery_at(
         &self,
         sink: &str,
-        in_flight: &HashSet<i64>,
+        claimed_keys: &HashSet<i64>,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let in_flight: Vec<_> = in_flight.iter().collect();
         let next: Option<i64> = sqlx::query_scalar(
             "SELECT next_attempt_at FROM deliveries
              WHERE sink = ?1 AND next_attempt_at IS NOT NULL
@@ -88,7 +86,7 @@ impl Store {
              ORDER BY next_attempt_at LIMIT 1",
         )
         .bind(sink)
-        .bind(as_json(&in_flight)?)
+        .bind(as_json(&claimed_keys.iter().collect::<Vec<_>>())?)
         .fetch_optional(&self.readers)
         .await
         .map_err(StoreError::query("looking for the next delivery"))?;

@@ -5,6 +5,7 @@
 
 mod activities;
 mod certificates;
+mod changes;
 mod clock;
 mod deliveries;
 mod events;

@@ -33,15 +33,15 @@ const VAT_PROBE_SAMPLE: usize = 1_000;
 const SWEEP_STEPS: i64 = 1_000;
 
 impl Store {
-    /// Nothing is written: only the daemon that holds the file's lock claims, and what it has in flight it knows.
+    /// Nothing is written: only the daemon that holds the file's lock claims, and it knows what it has claimed.
     pub async fn look(
         &self,
         wanted: &[Wanted],
-        in_flight: HashSet<i64>,
+        claimed_keys: HashSet<i64>,
         now: Timestamp,
     ) -> Result<Vec<Found<Claimed>>, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(StoreError::query(LOOKING))?;
-        let mut look = Look { connection: &mut connection, now: now.as_millis(), in_flight };
+        let mut look = Look { connection: &mut connection, now: now.as_millis(), claimed_keys };
         let mut all_found = Vec::with_capacity(wanted.len());
         for (wanted, (first, next)) in wanted.iter().zip(look.due_times(wanted).await?) {
             let is_due = first.is_some_and(|first| first <= look.now);
@@ -69,11 +69,10 @@ impl Store {
         closed_credentials: &[&str],
         stalled_before: Timestamp,
         expired_before: Timestamp,
-        in_flight: &HashSet<i64>,
+        claimed_keys: &HashSet<i64>,
     ) -> Result<Vec<Claimed>, StoreError> {
         let closed = as_json(closed_credentials)?;
-        let in_flight: Vec<_> = in_flight.iter().collect();
-        let in_flight = as_json(&in_flight)?;
+        let claimed_keys = as_json(&claimed_keys.iter().collect::<Vec<_>>())?;
         let mut overdue = Vec::new();
         for (is_stalled, before, swept_to) in [
             (false, stalled_before.max(expired_before), &mut sweep.not_stalled),
@@ -101,7 +100,7 @@ impl Store {
                 .bind(from_age)
                 .bind(from_id)
                 .bind(&closed)
-                .bind(&in_flight)
+                .bind(&claimed_keys)
                 .fetch_one(&self.readers)
                 .await
                 .map_err(StoreError::query("looking for overdue activities"))?;
@@ -152,8 +151,8 @@ const DUE_VATS: &str = "SELECT id FROM vats INDEXED BY vats_due
 struct Look<'a> {
     connection: &'a mut SqliteConnection,
     now: i64,
-    /// What was claimed already is added.
-    in_flight: HashSet<i64>,
+    /// What this look has found is added, so that it is found once.
+    claimed_keys: HashSet<i64>,
 }
 
 impl Look<'_> {
@@ -176,11 +175,11 @@ impl Look<'_> {
         from_json("vats.next_due_at", rows)
     }
 
-    /// The first VATs may have only activities in flight, since their rows change with the record; so that many more
-    /// VATs are read. The number read for each VAT is limited to keep a look short. If many VATs have many due
-    /// activities, a few of the longest due are passed over for others that are due nearly as long.
+    /// All due activities of the first VATs may be claimed already, so as many more VATs are read as there are claims. The
+    /// number read for each VAT is limited to keep a look short. If many VATs have many due activities, a few of the longest
+    /// due are passed over for others that are due nearly as long.
     async fn longest_due(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
-        let n_vats = wanted.n_longest_due + self.in_flight.len();
+        let n_vats = wanted.n_longest_due + self.claimed_keys.len();
         let of_each = wanted.n_longest_due.min((4 * LOOK_STEPS).div_ceil(n_vats));
         let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "SELECT json_group_array({ACTIVITY} ORDER BY s.next_poll_at, s.id)
@@ -195,7 +194,7 @@ impl Look<'_> {
         .bind(&*wanted.credential)
         .bind(self.now)
         .bind(as_i64(n_vats))
-        .bind(self.taken()?)
+        .bind(self.claimed_as_json()?)
         .bind(as_i64(of_each))
         .bind(as_i64(wanted.n_longest_due))
         .fetch_one(&mut *self.connection)
@@ -217,7 +216,7 @@ impl Look<'_> {
         )))
         .bind(as_json(&vats)?)
         .bind(self.now)
-        .bind(self.taken()?)
+        .bind(self.claimed_as_json()?)
         .bind(as_i64(of_each))
         .fetch_one(&mut *self.connection)
         .await;
@@ -294,8 +293,8 @@ impl Look<'_> {
                  {WITH_THEIR_ROWS} ON s.id = chosen.id {AND_THE_REST}"
             )))
             .bind(&*wanted.credential)
-            .bind(as_i64(PROBE_SAMPLE + self.in_flight.len()))
-            .bind(self.taken()?)
+            .bind(as_i64(PROBE_SAMPLE + self.claimed_keys.len()))
+            .bind(self.claimed_as_json()?)
             .bind(as_i64(wanted.n_probes))
             .fetch_one(&mut *self.connection)
             .await;
@@ -317,7 +316,7 @@ impl Look<'_> {
                  {AND_THE_REST}"
             )))
             .bind(as_json(&vats)?)
-            .bind(self.taken()?)
+            .bind(self.claimed_as_json()?)
             .fetch_one(&mut *self.connection)
             .await;
             probes.extend(self.take(rows)?);
@@ -325,13 +324,13 @@ impl Look<'_> {
         Ok(probes)
     }
 
-    fn taken(&self) -> Result<String, StoreError> {
-        as_json(&self.in_flight.iter().collect::<Vec<_>>())
+    fn claimed_as_json(&self) -> Result<String, StoreError> {
+        as_json(&self.claimed_keys.iter().collect::<Vec<_>>())
     }
 
     fn take(&mut self, rows: Result<String, sqlx::Error>) -> Result<Vec<Claimed>, StoreError> {
         let claimed = claimed(rows, "claiming activities")?;
-        self.in_flight.extend(claimed.iter().map(|claimed| claimed.key));
+        self.claimed_keys.extend(claimed.iter().map(|claimed| claimed.key));
         Ok(claimed)
     }
 }

@@ -1,0 +1,64 @@
+//! What other processes do to the file: they commit to it, or take it away.
+//!
+//! `place` says whether the file is still the one that was opened; here it is asked for that again and again.
+
+use super::Store;
+use super::error::StoreError;
+use crate::store::News;
+
+/// How often the file is checked for commits of other processes.
+const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// How long to wait before it is confirmed that the file is another one.
+const LOOK_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
+
+impl Store {
+    /// Waits until another process, or another connection than the writer, has committed, or the file is gone.
+    /// `version` is what the last call left.
+    pub async fn next_change(&self, version: &mut Option<i64>) -> News {
+        loop {
+            if let Some(lost) = self.loss(*version).await {
+                return News::Lost(lost);
+            }
+            match self.data_version().await {
+                Ok(found) if *version == Some(found) => {}
+                Ok(found) => {
+                    *version = Some(found);
+                    if let Some(place) = &self.place {
+                        place.learn(&self.writer).await;
+                    }
+                    return News::Changed;
+                }
+                // A database in trouble is reported where it is written.
+                Err(err) => {
+                    tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be watched");
+                }
+            }
+            tokio::time::sleep(WATCH_EVERY).await;
+        }
+    }
+
+    /// What changes with every commit of others.
+    async fn data_version(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer).await
+    }
+
+    /// What happened to the file, if it is another one or gone.
+    async fn loss(&self, version: Option<i64>) -> Option<StoreError> {
+        let place = self.place.as_ref()?;
+        if place.loss().is_none() {
+            return place.cut_wal(&self.writer).await;
+        }
+        // The first check may have met SQLite in the middle of writing, or a commit of another process may explain it.
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        if self.data_version().await.is_ok_and(|found| version != Some(found)) {
+            place.learn(&self.writer).await;
+        }
+        let lost = place.loss()?;
+        if let StoreError::JournalGone { .. } = &lost {
+            // SQLite still has the file open that has lost its name.
+            let _ = sqlx::query("PRAGMA wal_checkpoint").execute(&self.writer).await;
+        }
+        Some(lost)
+    }
+}
