@@ -21,9 +21,7 @@ use super::problem::{Mistake, Mistakes, Problem};
 use super::shape::{ActivityBody, HistoryBody};
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
 use crate::domain::catalogue::Language;
-use crate::store::{
-    ActivityFilter, ActivityRef, ActivityRow, History, RegisterOutcome, Slice, StoreError, Table,
-};
+use crate::store::{ActivityFilter, ActivityRef, ActivityRow, History, RegisterOutcome, Slice};
 use crate::words::Words;
 
 /// Most activities in one body.
@@ -137,7 +135,7 @@ async fn register_one(api: &Api, registration: Registration) -> Result<Response,
     require_served(api, std::slice::from_ref(&registration))?;
     let _turn = api.crowd.writer().await?;
     let now = api.clock.now();
-    let (outcome, row) = api
+    let (outcome, activity) = api
         .intake
         .register_one(&registration, &api.base_url, &api.serving, api.initial_interval, now)
         .await?;
@@ -148,8 +146,7 @@ async fn register_one(api: &Api, registration: Registration) -> Result<Response,
     };
     let location = format!("/v1/activities/{}?vat={}", registration.activity_id, registration.vat);
     let warnings = warnings(std::slice::from_ref(&registration));
-    let wanted = ActivityRef { activity_id: registration.activity_id, vat: Some(registration.vat) };
-    let added = Added { activity: one(row, &wanted)?, warnings };
+    let added = Added { activity: activity.into(), warnings };
     let mut response = (status, Json(added)).into_response();
     // Both ids are made of characters that a header may hold.
     if let Ok(location) = HeaderValue::from_str(&location) {
@@ -333,7 +330,7 @@ pub(super) async fn poll(
     RawQuery(query): RawQuery,
 ) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
-    Ok(Json(one(poll_now(&api, &wanted).await?, &wanted)?))
+    Ok(Json(poll_now(&api, &wanted).await?.into()))
 }
 
 /// `POST /v1/activities/{activity_id}/cancel`
@@ -343,7 +340,7 @@ pub(super) async fn cancel(
     RawQuery(query): RawQuery,
 ) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
-    Ok(Json(one(cancel_now(&api, &wanted).await?, &wanted)?))
+    Ok(Json(cancel_now(&api, &wanted).await?.into()))
 }
 
 /// `POST /v1/activities/{activity_id}/retry`
@@ -353,28 +350,28 @@ pub(super) async fn retry(
     RawQuery(query): RawQuery,
 ) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
-    Ok(Json(one(retry_now(&api, &wanted).await?, &wanted)?))
+    Ok(Json(retry_now(&api, &wanted).await?.into()))
 }
 
-pub(super) async fn poll_now(api: &Api, wanted: &ActivityRef) -> Result<Table, Problem> {
+pub(super) async fn poll_now(api: &Api, wanted: &ActivityRef) -> Result<ActivityRow, Problem> {
     let _turn = api.crowd.writer().await?;
-    let ordered = api.intake.poll_now(wanted, api.clock.now()).await?;
+    let activity = api.intake.poll_now(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
-    Ok(ordered.row)
+    Ok(activity)
 }
 
-pub(super) async fn cancel_now(api: &Api, wanted: &ActivityRef) -> Result<Table, Problem> {
+pub(super) async fn cancel_now(api: &Api, wanted: &ActivityRef) -> Result<ActivityRow, Problem> {
     let _turn = api.crowd.writer().await?;
-    let ordered = api.intake.cancel(wanted, api.clock.now()).await?;
+    let activity = api.intake.cancel(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
-    Ok(ordered.row)
+    Ok(activity)
 }
 
-pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<Table, Problem> {
+pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<ActivityRow, Problem> {
     let _turn = api.crowd.writer().await?;
     let retried = api.intake.retry(wanted, &api.base_url, api.initial_interval, api.clock.now()).await?;
     api.wakers.wake_all();
-    Ok(retried.row)
+    Ok(retried.activity)
 }
 
 /// The activity that a path names, with the parameter `vat` where given.
@@ -383,11 +380,6 @@ fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem
     let vat = parameters.vat()?;
     parameters.finish()?;
     Ok(ActivityRef { activity_id: ActivityId::parse(activity_id)?, vat })
-}
-
-/// The activity as `/v1` shows it, as the order left it rather than as it is by now.
-fn one(row: Table, wanted: &ActivityRef) -> Result<ActivityBody, Problem> {
-    Ok(StoreError::only(row.read("report_activities")?, wanted)?.into())
 }
 
 /// The activity with everything that belongs to it.

@@ -252,7 +252,7 @@ pub(super) async fn retry(settings: &Settings, args: ActivityArgs) -> CliResult 
         .await?;
     store.close().await;
     let words = Words::of(settings.language);
-    let (id, vat) = (activity.activity_id.as_str(), retried.vat.as_str());
+    let (id, vat) = (activity.activity_id.as_str(), retried.activity.vat.as_str());
     let from = state_word(words, retried.from);
     writeln!(std::io::stdout(), "{}", words.retry_done(from, id, vat))?;
     say_if_stopped(settings).await;

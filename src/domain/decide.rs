@@ -32,15 +32,6 @@ pub struct Policy {
     pub renewal: Renewal,
 }
 
-/// What happened to an activity that was due.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// A request was made, with this result. If something holds the activity all the same, the request was a probe.
-    Observed(Observation, Option<Withholding>),
-    /// It was due but could not be polled, for this reason unless it is an outage. Only its age can change anything.
-    Withheld(Option<Withholding>),
-}
-
 /// What to record about an activity. A plain value: nothing has happened yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
@@ -106,13 +97,26 @@ struct Effect {
 
 /// Decides what one answer, or one turn without a request, makes of an activity.
 ///
+/// `observed` is the result of a request; `None` where the activity was due but could not be polled, so that only its
+/// age can change anything. `withheld` is what holds it, unless it is an outage; if it was polled all the same, that was
+/// a probe.
+///
 /// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
 /// must not be concluded; one that is comes back unchanged and without a next poll.
-pub fn decide(now: Timestamp, activity: &Activity, input: Input, policy: &Policy, luck: f64) -> Decision {
-    let (observation, withheld) = input.read(activity);
-    let polled = observation.is_some();
-    let http_status = observation.as_ref().and_then(|observation| observation.http_status);
-    let mut effect = match observation {
+pub fn decide(
+    now: Timestamp,
+    activity: &Activity,
+    observed: Option<Observation>,
+    withheld: Option<Withholding>,
+    policy: &Policy,
+    luck: f64,
+) -> Decision {
+    let withheld = withheld.or_else(|| observed.as_ref().and_then(refusal));
+    // An answer for one that has concluded is ignored.
+    let observed = observed.filter(|_| !activity.state.is_concluded());
+    let polled = observed.is_some();
+    let http_status = observed.as_ref().and_then(|observation| observation.http_status);
+    let mut effect = match observed {
         None => Effect::unchanged(activity),
         Some(observation) => Effect::of(observation, activity, policy),
     };
@@ -175,21 +179,12 @@ pub fn decide(now: Timestamp, activity: &Activity, input: Input, policy: &Policy
     }
 }
 
-impl Input {
-    /// The answer, if it counts, and why the activity can't be polled, if it can't.
-    fn read(self, activity: &Activity) -> (Option<Observation>, Option<Withholding>) {
-        match self {
-            Input::Withheld(withheld) => (None, withheld),
-            Input::Observed(observation, withheld) => {
-                let refused = match observation.verdict {
-                    Verdict::Unauthorized => Some(Withholding::CredentialHeld),
-                    Verdict::Forbidden => Some(Withholding::VatHeld),
-                    _ => None,
-                };
-                // An answer for one that has concluded is ignored.
-                (Some(observation).filter(|_| !activity.state.is_concluded()), withheld.or(refused))
-            }
-        }
+/// What an answer that refuses the token or its user will hold.
+fn refusal(observation: &Observation) -> Option<Withholding> {
+    match observation.verdict {
+        Verdict::Unauthorized => Some(Withholding::CredentialHeld),
+        Verdict::Forbidden => Some(Withholding::VatHeld),
+        _ => None,
     }
 }
 

@@ -47,7 +47,7 @@ fn riyadh() -> &'static Zone {
 }
 
 fn builtin() -> &'static Catalogue {
-    static BUILTIN: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Catalogue::builtin());
+    static BUILTIN: LazyLock<Arc<Catalogue>> = LazyLock::new(Catalogue::builtin);
     &BUILTIN
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::StoreError;
+use super::history::ActivityRow;
 use super::read::Table;
 use super::schedule::Claimed;
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
@@ -75,24 +76,19 @@ pub struct ActivityRef {
     pub vat: Option<Vat>,
 }
 
-/// An activity that something was ordered for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ordered {
-    /// Its VAT.
-    pub vat: Vat,
-    /// Its row of `report_activities` as the order left it, whatever came after.
-    pub row: Table,
-}
-
 /// An activity that is watched again.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retried {
-    /// Its VAT.
-    pub vat: Vat,
     /// The state it was taken out of.
     pub from: State,
-    /// As in [`Ordered`].
-    pub row: Table,
+    /// As the retry left it.
+    pub activity: ActivityRow,
+}
+
+/// The activity in a table of `report_activities` that was read by VAT and id.
+pub(super) fn ordered(table: &Table, vat: &Vat, activity_id: &ActivityId) -> Result<ActivityRow, StoreError> {
+    let wanted = ActivityRef { activity_id: activity_id.clone(), vat: Some(vat.clone()) };
+    StoreError::only(table.read("report_activities")?, &wanted, |row: &ActivityRow| &row.vat)
 }
 
 pub(super) fn wrong_state(claimed: &Claimed) -> impl FnOnce(IllegalChange) -> StoreError {

@@ -395,15 +395,16 @@ impl StoreError {
     ///
     /// # Errors
     /// [`StoreError::UnknownActivity`] or [`StoreError::AmbiguousActivity`].
-    pub fn only(
-        mut found: Vec<super::ActivityRow>,
+    pub fn only<T>(
+        mut found: Vec<T>,
         wanted: &super::ActivityRef,
-    ) -> Result<super::ActivityRow, StoreError> {
+        vat_of: impl Fn(&T) -> &str,
+    ) -> Result<T, StoreError> {
         match (found.pop(), found.is_empty()) {
             (Some(activity), true) => Ok(activity),
             (None, _) => Err(StoreError::unknown(wanted)),
             (Some(last), false) => {
-                let vats = found.into_iter().chain([last]).map(|activity| activity.vat).collect();
+                let vats = found.iter().chain([&last]).map(|one| vat_of(one).to_owned()).collect();
                 Err(StoreError::AmbiguousActivity { activity_id: wanted.activity_id.to_string(), vats })
             }
         }
@@ -457,12 +458,12 @@ impl StoreError {
         }
     }
 
-    /// Whether the connection that held the work has ended.
+    /// Whether this daemon no longer holds the work: the connection that held it has ended, or the piece was given up.
     pub fn is_lost(&self) -> bool {
         matches!(self, StoreError::Lost { .. } | StoreError::NotHeld)
     }
 
-    /// Whether the database is another one now, which nothing more may be written to.
+    /// Whether nothing more may be written to the file: it is another database now, or lost a part of its WAL.
     pub fn forbids_writing(&self) -> bool {
         matches!(self, StoreError::Overwritten { .. } | StoreError::JournalCut { .. })
     }

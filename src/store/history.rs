@@ -205,7 +205,8 @@ pub struct History {
 
 /// See [`Reports::history`].
 pub(super) async fn history(reports: &Reports, wanted: &ActivityRef) -> Result<History, StoreError> {
-    whole(reports, StoreError::only(reports.activities_named(wanted).await?, wanted)?, wanted).await
+    whole(reports, StoreError::only(reports.activities_named(wanted).await?, wanted, |row| &row.vat)?, wanted)
+        .await
 }
 
 /// See [`Reports::histories`].

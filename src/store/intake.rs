@@ -1,10 +1,10 @@
 //! The face for orders: register, cancel, retry, poll now, redeliver, import.
 
-use super::activities::{ActivityRef, Ordered, RegisterOutcome, Retried};
+use super::activities::{ActivityRef, RegisterOutcome, Retried};
 use super::certificates::ImportedCertificates;
 use super::deliveries::{AT_ONCE, Redelivery};
 use super::error::StoreError;
-use super::read::Table;
+use super::history::ActivityRow;
 use super::{Backend, TURN, on};
 use crate::domain::activity::Registration;
 use crate::domain::certificate::ImportedCertificate;
@@ -33,7 +33,7 @@ impl Intake {
         on!(&self.0, store => store.register(registrations, base_url, serving, initial_interval, now).await)
     }
 
-    /// As [`Intake::register`], of one; with its row of `report_activities` as this left it, whatever came after.
+    /// As [`Intake::register`], of one; with the activity as this left it, whatever came after.
     ///
     /// # Errors
     /// As [`Intake::register`].
@@ -44,23 +44,23 @@ impl Intake {
         serving: &Serving,
         initial_interval: std::time::Duration,
         now: Timestamp,
-    ) -> Result<(RegisterOutcome, Table), StoreError> {
+    ) -> Result<(RegisterOutcome, ActivityRow), StoreError> {
         on!(&self.0, store => store.register_one(registration, base_url, serving, initial_interval, now).await)
     }
 
-    /// Makes an activity that is being watched due now.
+    /// Makes an activity that is being watched due now. Returns it as this left it, whatever came after.
     ///
     /// # Errors
     /// [`StoreError::WrongState`] where it is concluded.
-    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
+    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<ActivityRow, StoreError> {
         on!(&self.0, store => store.poll_now(activity, now).await)
     }
 
-    /// Stops watching an activity. An answer that is on its way no longer counts.
+    /// Stops watching an activity. An answer that is on its way no longer counts. Returns it as this left it.
     ///
     /// # Errors
     /// [`StoreError::WrongState`] where it is concluded.
-    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
+    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<ActivityRow, StoreError> {
         on!(&self.0, store => store.cancel(activity, now).await)
     }
 

@@ -70,7 +70,7 @@ mod work;
 use std::fmt;
 use std::sync::Arc;
 
-pub use activities::{ActivityRef, Ordered, RegisterOutcome, Retried};
+pub use activities::{ActivityRef, RegisterOutcome, Retried};
 pub use address::{Address, UnusableAddress};
 pub use certificates::{
     Ending, EndingCertificates, EndingCounts, ImportedCertificates, Reminded, WITHIN_DAYS,

@@ -46,7 +46,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::RecorderHandle;
 use crate::clock::Clock;
 use crate::domain::classify::{Observation, classify};
-use crate::domain::decide::{Decision, Input, Policy, decide};
+use crate::domain::decide::{Decision, Policy, decide};
 use crate::domain::gate::{Gates, LONG_PAUSE, Notice, Passage, Ticket};
 use crate::domain::serving::Serving;
 use crate::domain::time::{Timestamp, write_duration};
@@ -338,8 +338,8 @@ impl Poller {
         }
         let withheld = self.parts.gates.withholding(&ticket.vat, Some(&ticket.credential));
         let label = verdict.label();
-        let input = Input::Observed(observation, withheld);
-        let decision = decide(now, &claimed.activity, input, &self.parts.policy, fastrand::f64());
+        let (observed, luck) = (Some(observation), fastrand::f64());
+        let decision = decide(now, &claimed.activity, observed, withheld, &self.parts.policy, luck);
         tracing::debug!(
             activity_id = %claimed.activity.activity_id,
             vat = %claimed.activity.vat,
@@ -452,7 +452,7 @@ impl Poller {
             }
             self.parts.polls.claim(&claimed);
             let withheld = self.parts.gates.withholding(vat, credential);
-            let decision = decide(now, &claimed.activity, Input::Withheld(withheld), policy, 0.5);
+            let decision = decide(now, &claimed.activity, None, withheld, policy, 0.5);
             self.record(claimed, now, decision).await;
         }
         self.swept = Swept { ended_at: Instant::now(), took: began_at.elapsed() };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pcsid_watch::clock::Clock;
 use pcsid_watch::domain::activity::{Registration, State};
 use pcsid_watch::domain::classify::{Answer, classify};
-use pcsid_watch::domain::decide::{Input, Policy, decide};
+use pcsid_watch::domain::decide::{Policy, decide};
 use pcsid_watch::domain::time::Timestamp;
 use pcsid_watch::domain::turns::Wanted;
 use pcsid_watch::settings::Settings;
@@ -247,8 +247,7 @@ impl World {
     async fn answer(&mut self, nth: usize, says: Says) {
         let Some((claimed, version)) = self.asked.remove(&nth) else { return };
         let observation = classify(&says.answer(), self.policy.catalogue.codes());
-        let decision =
-            decide(self.now, &claimed.activity, Input::Observed(observation, None), &self.policy, 0.5);
+        let decision = decide(self.now, &claimed.activity, Some(observation), None, &self.policy, 0.5);
         let key = claimed.key;
         let poll = Record::Poll(Box::new(PollRecord { claimed, decided_at: self.now, decision }));
         let recorded = self.work().await.record(&[poll]).await.unwrap();

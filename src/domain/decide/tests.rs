@@ -72,11 +72,11 @@ fn silence() -> Observation {
 }
 
 fn decide_at(age: Duration, activity: &Activity, observation: &Observation) -> Decision {
-    decide(WATCHED_FROM + age, activity, Input::Observed(observation.clone(), None), &policy(), 0.5)
+    decide(WATCHED_FROM + age, activity, Some(observation.clone()), None, &policy(), 0.5)
 }
 
 fn withhold_at(age: Duration, activity: &Activity) -> Decision {
-    decide(WATCHED_FROM + age, activity, Input::Withheld(None), &policy(), 0.5)
+    decide(WATCHED_FROM + age, activity, None, None, &policy(), 0.5)
 }
 
 fn kinds(decision: &Decision) -> Vec<&'static str> {
@@ -254,8 +254,8 @@ fn strikes_reject_only_in_a_row() {
     ] {
         let before = Activity { strikes: strikes_before, ..activity(State::InProgress) };
         let policy = Policy { reject_after, ..policy() };
-        let input = Input::Observed(refused.clone(), None);
-        let decision = decide(WATCHED_FROM + YOUNG, &before, input, &policy, 0.5);
+        let refused = Some(refused.clone());
+        let decision = decide(WATCHED_FROM + YOUNG, &before, refused, None, &policy, 0.5);
         assert_eq!((decision.state, decision.strikes), (expected_state, expected_strikes));
     }
     for case in cases().iter().filter(|case| case.name != "refused") {
@@ -378,16 +378,15 @@ fn age_counts_from_watched_from_and_not_from_the_registration() {
     assert_eq!(decide_at(YOUNG, &before, &silence()).state, State::Pending);
     assert_eq!(withhold_at(YOUNG, &before).events, []);
     // A clock that comes before the beginning makes nobody old.
-    let early = decide(WATCHED_FROM - GIVE_UP_AFTER, &before, Input::Withheld(None), &policy(), 0.5);
+    let early = decide(WATCHED_FROM - GIVE_UP_AFTER, &before, None, None, &policy(), 0.5);
     assert_eq!((early.state, early.stalled_at), (State::Pending, None));
 }
 
 #[test]
 fn what_could_not_be_asked_for_says_why_when_it_stalls_and_expires() {
     let kind = |decision: &Decision| data(&decision.events[0])["next_step"]["kind"].clone();
-    let withheld = |age, why| {
-        decide(WATCHED_FROM + age, &activity(State::Pending), Input::Withheld(why), &policy(), 0.5)
-    };
+    let withheld =
+        |age, why| decide(WATCHED_FROM + age, &activity(State::Pending), None, why, &policy(), 0.5);
     for (why, expected) in [
         (Withholding::CredentialHeld, "replace-token"),
         (Withholding::VatHeld, "grant-admin"),
@@ -699,9 +698,8 @@ proptest! {
         age_ms in -300_000..300_000_i64, luck in any::<f64>(),
     ) {
         let now = WATCHED_FROM.shifted(age_ms);
-        let input = observation.clone().map_or(Input::Withheld(None), |observed| Input::Observed(observed, None));
-        let decision = decide(now, &before, input.clone(), &policy, luck);
-        prop_assert_eq!(&decision, &decide(now, &before, input, &policy, luck), "it is pure");
+        let decision = decide(now, &before, observation.clone(), None, &policy, luck);
+        prop_assert_eq!(&decision, &decide(now, &before, observation.clone(), None, &policy, luck), "it is pure");
 
         let n_conclusions = decision
             .events

@@ -15,9 +15,10 @@ use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 use crate::store::activities::{
-    ActivityRef, Added, Ordered, RegisterOutcome, Retried, outcomes, search_texts, wrong_state,
+    ActivityRef, Added, RegisterOutcome, Retried, ordered, outcomes, search_texts, wrong_state,
 };
-use crate::store::read::{ActivityView, Argument, Table};
+use crate::store::history::ActivityRow;
+use crate::store::read::{ActivityView, Argument};
 use crate::store::{Claimed, PollRecord};
 
 /// Rows in one set-based statement; larger intakes take several within their one transaction.
@@ -46,17 +47,17 @@ impl Store {
         serving: &Serving,
         initial_interval: std::time::Duration,
         now: Timestamp,
-    ) -> Result<(RegisterOutcome, Table), StoreError> {
+    ) -> Result<(RegisterOutcome, ActivityRow), StoreError> {
         let mut transaction = self.begin().await?;
         upstream::require(&mut transaction, base_url, now).await?;
         let one = std::slice::from_ref(registration);
         let outcomes = insert(&mut transaction, one, serving, initial_interval, now).await?;
-        let row = row(&mut transaction, &registration.vat, &registration.activity_id).await?;
+        let activity = read(&mut transaction, &registration.vat, &registration.activity_id).await?;
         commit_and_tell(transaction).await?;
-        Ok((outcomes.first().copied().unwrap_or(RegisterOutcome::Known), row))
+        Ok((outcomes.first().copied().unwrap_or(RegisterOutcome::Known), activity))
     }
 
-    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
+    pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<ActivityRow, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
         next_state(Some(claimed.activity.state), Happening::PollAsked).map_err(wrong_state(&claimed))?;
@@ -68,21 +69,21 @@ impl Store {
             .await
             .map_err(StoreError::query("making an activity due"))?;
         refresh_due(&mut transaction, &[claimed.vat_key]).await?;
-        let row = row(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
+        let activity = read(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
         commit_and_tell(transaction).await?;
-        Ok(Ordered { vat: claimed.activity.vat, row })
+        Ok(activity)
     }
 
-    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<Ordered, StoreError> {
+    pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<ActivityRow, StoreError> {
         let mut transaction = self.begin().await?;
         let claimed = find(&mut transaction, activity).await?;
         let decision = decide::cancel(now, &claimed.activity).map_err(wrong_state(&claimed))?;
         let (vat, activity_id) = (claimed.activity.vat.clone(), claimed.activity.activity_id.clone());
         let record = PollRecord { claimed, decided_at: now, decision };
         write_polls(&mut transaction, self.routes(), &[&record]).await?;
-        let row = row(&mut transaction, &vat, &activity_id).await?;
+        let activity = read(&mut transaction, &vat, &activity_id).await?;
         commit_and_tell(transaction).await?;
-        Ok(Ordered { vat, row })
+        Ok(activity)
     }
 
     pub async fn retry(
@@ -142,9 +143,9 @@ impl Store {
                 .await
                 .map_err(StoreError::query("clearing a former rejection"))?;
         }
-        let row = row(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
+        let activity = read(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
         commit_and_tell(transaction).await?;
-        Ok(Retried { vat: claimed.activity.vat, from, row })
+        Ok(Retried { from, activity })
     }
 }
 
@@ -165,15 +166,16 @@ async fn insert(
     Ok(all)
 }
 
-/// The activity's row of `report_activities`.
-async fn row(
+/// The activity as it is within the transaction.
+async fn read(
     connection: &mut PgConnection,
     vat: &Vat,
     activity_id: &ActivityId,
-) -> Result<Table, StoreError> {
+) -> Result<ActivityRow, StoreError> {
     let arguments = [Argument::Text(Some(activity_id.as_str())), Argument::Text(Some(vat.as_str()))];
     let statement = statement_of(ActivityView::Activity);
-    table_by(connection, "reading an activity", statement, &arguments).await
+    let table = table_by(connection, "reading an activity", statement, &arguments).await?;
+    ordered(&table, vat, activity_id)
 }
 
 /// The one activity that the reference names, locked against other writers by the writers' lock.
@@ -187,15 +189,8 @@ async fn find(connection: &mut PgConnection, wanted: &ActivityRef) -> Result<Cla
     .bind(wanted.vat.as_ref().map(Vat::as_str))
     .fetch_one(connection)
     .await;
-    let mut found = claimed(rows, "looking an activity up")?;
-    match (found.pop(), found.is_empty()) {
-        (Some(claimed), true) => Ok(claimed),
-        (Some(last), false) => Err(StoreError::AmbiguousActivity {
-            activity_id: wanted.activity_id.to_string(),
-            vats: found.iter().chain([&last]).map(|claimed| claimed.activity.vat.to_string()).collect(),
-        }),
-        (None, _) => Err(StoreError::unknown(wanted)),
-    }
+    let found = claimed(rows, "looking an activity up")?;
+    StoreError::only(found, wanted, |claimed| claimed.activity.vat.as_str())
 }
 
 async fn insert_vats(
