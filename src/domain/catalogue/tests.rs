@@ -17,7 +17,8 @@ fn the_builtin_rules_are_read_whole() {
 fn every_rule_is_told_in_both_languages_and_names_a_remedy_that_is_there() {
     let is_arabic = |text: &str| text.chars().any(|ch| ('\u{600}'..='\u{6ff}').contains(&ch));
     let is_clean = |text: &str| {
-        text == text.trim() && !text.chars().any(|ch| {
+        // A word with its article twice is a term that was replaced within a word.
+        text == text.trim() && !text.contains("الال") && !text.chars().any(|ch| {
             ch.is_control()
                 || matches!(ch, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         })
