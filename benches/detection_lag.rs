@@ -5,7 +5,7 @@
 //! scenarios whose title has all of them. It asserts nothing. The seed makes every run the same: hours are
 //! simulated in seconds.
 //!
-//! Backoff, quota and turns are the daemon's (`domain::schedule`, `domain::quota`, `domain::turns`), on a schedule in memory
+//! Backoff, quota and turns are the daemon's (`domain::backoff`, `domain::quota`, `domain::turns`), on a schedule in memory
 //! that answers as the store does. A request takes no time: what it takes is the same for all.
 
 #![expect(clippy::unwrap_used, reason = "in a bench a panic is the verdict")]
@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use pcsid_watch::domain::activity::Vat;
+use pcsid_watch::domain::backoff::Backoff;
 use pcsid_watch::domain::classify::{Observation, Verdict};
 use pcsid_watch::domain::gate::Gates;
 use pcsid_watch::domain::quota::Quota;
 use pcsid_watch::domain::report::Report;
-use pcsid_watch::domain::schedule::Backoff;
 use pcsid_watch::domain::serving::Serving;
 use pcsid_watch::domain::time::Timestamp;
 use pcsid_watch::domain::turns::{BY_AGE, Candidate, Found, LOOK_STEPS, Turns, Wanted};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::activity::{Activity, State};
+use super::backoff::Backoff;
 use super::catalogue::{Catalogue, Explanation};
 use super::certificate::{self, Certificate, Obtained, Renewal};
 use super::classify::{FinalBody, Observation, Verdict};
@@ -11,7 +12,6 @@ use super::event::{Event, EventKind, Standing};
 use super::lifecycle::{Happening, IllegalChange, next_state};
 use super::next_step::{NextStep, Withholding};
 use super::report::{Findings, Report};
-use super::schedule::Backoff;
 use super::text::one_line;
 use super::time::{Timestamp, write_duration};
 

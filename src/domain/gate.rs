@@ -45,11 +45,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::activity::Vat;
+use super::backoff::Backoff;
 use super::classify::{Observation, TransientKind, Verdict};
 use super::event::{Event, EventKind};
 use super::next_step::Withholding;
 use super::quota::Quota;
-use super::schedule::Backoff;
 use super::serving::Serving;
 use super::time::Timestamp;
 use super::turns::LOOK;

@@ -4,6 +4,7 @@
 //! uses no other module of the program.
 
 pub mod activity;
+pub mod backoff;
 pub mod catalogue;
 pub mod certificate;
 pub mod classify;
@@ -20,7 +21,6 @@ pub mod report;
 pub mod retry_after;
 pub mod routing;
 pub mod rules;
-pub mod schedule;
 pub mod serving;
 pub mod text;
 pub mod time;

@@ -16,11 +16,11 @@ use super::{
     UpstreamSettings, WebhookSettings,
 };
 use crate::domain::activity::Vat;
+use crate::domain::backoff::Backoff;
 use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::certificate::Renewal;
 use crate::domain::decide::Policy;
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
-use crate::domain::schedule::Backoff;
 use crate::domain::time::write_duration;
 use crate::store::Address;
 use crate::transport::is_loopback;

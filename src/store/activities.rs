@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::error::StoreError;
 use super::history::ActivityRow;
-use super::read::Table;
 use super::schedule::Claimed;
+use super::views::Table;
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::lifecycle::IllegalChange;
 use crate::words::folded;

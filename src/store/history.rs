@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::explanations::FormerAttempt;
 use super::lists::DeliveryStatus;
-use super::read::ActivityView;
+use super::views::ActivityView;
 use super::{ActivityRef, Reports};
 use crate::domain::activity::{State, Vat};
 use crate::domain::catalogue::{Language, Owner, Severity};

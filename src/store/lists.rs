@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::history::DeliveryRow;
-use super::read::{Argument, Cell, Table};
+use super::views::{Argument, Cell, Table};
 use crate::domain::activity::{State, Vat};
 use crate::domain::catalogue::Owner;
 use crate::domain::time::Timestamp;

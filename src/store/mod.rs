@@ -16,7 +16,7 @@
 //!
 //! The files here have the types that callers see, and what both databases share. `sqlite` and `postgres` have the
 //! statements, under the same names, one file for each family of tables. What a function promises is documented at its
-//! face, not again in each database. `history` has a struct for each view of one activity, `read` the views of
+//! face, not again in each database. `history` has a struct for each view of one activity, `views` the views of
 //! `report`, `lists` filters and cursors, `record` what the recorder writes, `schedule` what is claimed.
 //!
 //! # Rules
@@ -56,7 +56,6 @@ mod member;
 mod overview;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod read;
 mod record;
 mod reports;
 mod schedule;
@@ -65,6 +64,7 @@ mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
+mod views;
 mod work;
 
 use std::fmt;
@@ -92,7 +92,6 @@ pub use lists::{
 };
 pub use member::{Duties, Member, News, Piece};
 pub use overview::{Blocked, Overview, Undelivered, Waiting};
-pub use read::{ActivityView, Cell, ReportView, Table};
 pub use record::{PollRecord, Record, Recorded};
 pub use reports::Reports;
 pub use schedule::{Claimed, Sweep};
@@ -101,6 +100,7 @@ pub use statistics::{
     UnservedVats, VatChecks,
 };
 pub use upkeep::Upkeep;
+pub use views::{ActivityView, Cell, ReportView, Table};
 pub use work::{Deliveries, Polls, Work};
 
 use crate::clock::Clock;

@@ -11,8 +11,8 @@ use super::lists::{
     Total,
 };
 use super::overview::Overview;
-use super::read::{ActivityView, ReportView, Table};
 use super::statistics::Statistics;
+use super::views::{ActivityView, ReportView, Table};
 use super::{Backend, history, on};
 use crate::domain::activity::Vat;
 use crate::domain::preflight::{Device, Known};

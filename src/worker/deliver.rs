@@ -38,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::RecorderHandle;
 use crate::clock::Clock;
+use crate::domain::backoff::Backoff;
 use crate::domain::gate::{LONGEST_RECEIVER_PROBE, Passage, ReceiverGate, ReceiverStep, ReceiverTicket};
-use crate::domain::schedule::Backoff;
 use crate::domain::time::Timestamp;
 use crate::monitor::{Attempted, Monitor};
 use crate::store::{ClaimedDelivery, Deliveries, DeliveryOutcome, DeliveryRecord, Record};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::super::backoff::Backoff;
 use super::super::classify::{Observation, TransientKind, Verdict};
-use super::super::schedule::Backoff;
 use super::super::time::Timestamp;
 use super::hold::{ClosedGate, Moment, Passage};
 use super::{Notice, OUTAGE_AFTER, Outage, Settled, Ticket, Trouble};

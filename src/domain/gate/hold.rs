@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::super::backoff::Backoff;
 use super::super::classify::Verdict;
-use super::super::schedule::Backoff;
 use super::super::time::Timestamp;
 
 /// Why a gate is closed, and when it is tried next.

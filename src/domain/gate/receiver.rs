@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::super::schedule::Backoff;
+use super::super::backoff::Backoff;
 use super::super::time::Timestamp;
 use super::hold::{Gate, GateAnswer, HoldStep, Moment, Passage};
 

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::rows::{Row, Rows};
 use super::*;
+use crate::domain::backoff::Backoff;
 use crate::domain::classify::{Observation, Verdict};
 use crate::domain::quota::Quota;
-use crate::domain::schedule::Backoff;
 
 const START: Timestamp = Timestamp::from_millis(1_772_430_000_000);
 const MAIN: &str = "main";

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use sqlx::PgConnection;
 
 use super::error::StoreError;
-use super::read::{statement_of, table_by};
 use super::record::write_polls;
 use super::schedule::{ACTIVITY, claimed, refresh_due};
+use super::views::{statement_of, table_by};
 use super::{Store, commit_and_tell, millis, optional_text, text, upstream};
 use crate::domain::activity::{ActivityId, Registration, Vat};
 use crate::domain::decide;
@@ -18,7 +18,7 @@ use crate::store::activities::{
     ActivityRef, Added, RegisterOutcome, Retried, ordered, outcomes, search_texts, wrong_state,
 };
 use crate::store::history::ActivityRow;
-use crate::store::read::{ActivityView, Argument};
+use crate::store::views::{ActivityView, Argument};
 use crate::store::{Claimed, PollRecord};
 
 /// Rows in one set-based statement; larger intakes take several within their one transaction.

@@ -8,9 +8,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::error::StoreError;
-use super::read::cells;
+use super::views::cells;
 use super::{Store, lock_writing, text};
-use crate::store::read::{Argument, Cell};
+use crate::store::views::{Argument, Cell};
 use crate::store::{CopiedTable, sqlite};
 
 /// Rows that are read and written in one go.

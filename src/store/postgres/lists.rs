@@ -8,7 +8,7 @@ use crate::store::lists::{
     ActivityFilter, ActivityPosition, Conditions, DeliveryFilter, DeliveryPosition, EventFilter,
     EventPosition, MAX_COUNTED, MAX_SLICE_BYTES, Slice, Total, probing_limit,
 };
-use crate::store::read::{Argument, Table};
+use crate::store::views::{Argument, Table};
 
 /// A statement with one `?` for each argument, as PostgreSQL numbers them.
 fn numbered(statement: &str) -> String {

@@ -20,7 +20,6 @@ mod lists;
 mod membership;
 mod open;
 mod overview;
-mod read;
 mod record;
 mod schedule;
 mod session;
@@ -28,6 +27,7 @@ mod share;
 mod statistics;
 mod upkeep;
 mod upstream;
+mod views;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

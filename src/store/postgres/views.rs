@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::{PostgresAddress, Store};
 use crate::domain::activity::Vat;
 use crate::store::activities::ActivityRef;
-use crate::store::read::{ActivityView, Argument, Cell, ReportView, Table};
+use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table};
 
 /// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the latest
 /// is read, and [`ActivityView::is_latest_first`].

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use sqlx::SqliteConnection;
 
 use super::error::StoreError;
-use super::read::statement_of;
 use super::record::write_polls;
 use super::schedule::{ACTIVITY, refresh_due};
 use super::tallies::{count_state, uncount_conclusion};
+use super::views::statement_of;
 use super::{Store, as_json, commit, millis, upstream};
 use crate::domain::activity::{ActivityId, Registration, Vat};
 use crate::domain::decide;
@@ -19,8 +19,8 @@ use crate::store::activities::{
     ActivityRef, Added, RegisterOutcome, Retried, ordered, outcomes, search_texts, wrong_state,
 };
 use crate::store::history::ActivityRow;
-use crate::store::read::{ActivityView, Argument};
 use crate::store::schedule::claimed;
+use crate::store::views::{ActivityView, Argument};
 use crate::store::{Claimed, PollRecord};
 
 /// Rows in one set-based statement; larger intakes take several within their one transaction.

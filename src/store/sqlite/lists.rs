@@ -9,7 +9,7 @@ use crate::store::lists::{
     ActivityFilter, ActivityOrder, ActivityPosition, Conditions, DeliveryFilter, DeliveryPosition,
     EventFilter, EventPosition, MAX_COUNTED, MAX_LOOKED_UP, MAX_SLICE_BYTES, Slice, Total, probing_limit,
 };
-use crate::store::read::{Argument, Cell, Table};
+use crate::store::views::{Argument, Cell, Table};
 
 /// How the activities of a filter are found; SQLite's planner would choose worse.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -18,7 +18,6 @@ mod lock;
 mod open;
 mod overview;
 mod place;
-mod read;
 mod reading;
 mod record;
 mod rows;
@@ -27,6 +26,7 @@ mod statistics;
 mod tallies;
 mod upkeep;
 mod upstream;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use super::error::StoreError;
 use crate::domain::activity::Vat;
 use crate::domain::time::Timestamp;
 use crate::store::activities::ActivityRef;
-use crate::store::read::{ActivityView, Argument, Cell, ReportView, Table};
+use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table};
 
 /// Longest time that a search may take. On a million activities searches take a fraction of it.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
