@@ -339,7 +339,7 @@ fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
         };
         for turn in turns.plan(wanted.into_iter().map(look).collect(), &mut gates, at) {
             // Its slot is given back at once.
-            let ticket = gates.take(turn.activity.vat(), CREDENTIAL, at);
+            let ticket = gates.take(turn.activity.vat(), CREDENTIAL, true, at);
             gates.settle(&ticket, &in_progress(), at, 0.5);
             rows.remove(&turn.activity);
             outcome.n_requests += 1;

@@ -1,7 +1,7 @@
 //! The days on which certificates end, as an iCalendar feed (RFC 5545).
 //!
-//! Each current certificate is an all-day event on the day on which it ends by the configured clocks, with an alarm for each reminder.
-//! One that is superseded is no longer in the feed, so that it goes from subscribers' calendars.
+//! Each current certificate is an all-day event on the day on which it ends by the configured clocks, with an alarm for
+//! each reminder. One that is superseded is no longer in the feed, so that it goes from subscribers' calendars.
 
 use std::fmt::Write as _;
 use std::time::Duration;

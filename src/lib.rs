@@ -1,5 +1,5 @@
-//! Watches ZATCA device onboarding at ClearTax: polls what is pending, records every step in SQLite, announces
-//! each conclusion.
+//! Watches ZATCA device onboarding at ClearTax: polls what is pending, records every step in SQLite or PostgreSQL, announces
+//! each conclusion. `docs/ARCHITECTURE.md` follows an activity and an answer through these modules.
 //!
 //! # Code map
 //!
@@ -17,6 +17,8 @@
 //! | [`calendar`] | the days on which certificates end, as an iCalendar feed |
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
 //! | [`page`] | the web pages, from what the store reads |
+//! | [`words`] | every text for people in English and Arabic, with its numbers and times |
+//! | [`plain`], [`spreadsheet`] | serde's complaints in plain words; CSV files that are safe to open |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
 //! | [`service`] | what the service manager is told |
@@ -28,9 +30,10 @@
 //! - SQL is in `store` alone; outside it nobody knows which database it is. No transaction spans a network call.
 //! - A concluded activity is never polled, and its conclusion, checks, events and deliveries are one transaction.
 //! - An event's payload is made once; its id is derived from what it announces.
-//! - Only `clock` reads the wall clock. Only `upstream` and `webhook` open connections, and `health` one to
-//!   the daemon beside it.
-//! - Secrets are read by `settings::SecretSource` and go nowhere but into the headers and signatures made of them.
+//! - Only `clock` reads the wall clock. In the daemon only `upstream`, `webhook` and `store` open connections; the command
+//!   `health` opens one to the daemon on this machine.
+//! - Secrets are read by `settings::SecretSource`. They go into headers, signatures and the password of a server, and are
+//!   compared with answers to remove them there.
 
 #![forbid(unsafe_code)]
 

@@ -3,8 +3,8 @@
 //! Tasks report what they did once it is certain. What the database knows is not counted here as well, but read at the
 //! scrape.
 //!
-//! `health` answers whether the daemon is ready and alive, `counters` what it has done, `exposition` writes the metrics. A new
-//! counter is a field here, a name in `counters` (`register`), and a row in docs/http.md.
+//! `health` answers whether the daemon is ready and alive, `counters` what it has done, `exposition` writes the
+//! metrics. A new counter is a field here, a name in `counters` (`register`), and a row in docs/http.md.
 
 mod counters;
 mod exposition;

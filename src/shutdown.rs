@@ -1,4 +1,5 @@
-//! Signals: the first SIGTERM or SIGINT asks to stop, the second one hurries it; SIGHUP has a daemon read its tokens again.
+//! Signals: the first SIGTERM or SIGINT asks to stop, the second one hurries it; SIGHUP has a daemon read its tokens
+//! again.
 
 use std::sync::Arc;
 

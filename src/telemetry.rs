@@ -102,12 +102,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let (mut causes, mut next) = (Vec::new(), Some(value));
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
-        self.set(field, sentence(causes.into_iter()));
+        self.set(field, sentence(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -128,9 +123,9 @@ fn json_line(level: Level, message: &str, fields: Map<String, Value>) -> Value {
 }
 
 /// An error with its causes, each said once: some libraries repeat theirs in their own text.
-pub fn sentence(causes: impl Iterator<Item = String>) -> String {
+pub fn sentence(err: &(dyn Error + 'static)) -> String {
     let mut sentence = String::new();
-    for cause in causes {
+    for cause in std::iter::successors(Some(err), |&cause| cause.source()).map(ToString::to_string) {
         if sentence.is_empty() {
             sentence = cause;
         } else if !sentence.contains(&cause) {

@@ -54,8 +54,8 @@ impl std::fmt::Debug for Renewing {
 }
 
 impl Renewing {
-    /// A client that trusts, besides the system's roots, the certificates in `ca_file`: the file, and the key that names it.
-    /// `with` sets up what else there is to set up.
+    /// A client that trusts, besides the system's roots, the certificates in `ca_file`: the file, and the key that
+    /// names it. `with` sets up what else there is to set up.
     ///
     /// # Errors
     /// Where the file or the TLS set-up is not usable.
@@ -225,12 +225,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// What went wrong with a request, in an operator's words: the kind of failure and its innermost cause.
 pub fn explain(err: &reqwest::Error) -> String {
-    let mut chain = Vec::new();
-    let mut source = err.source();
-    while let Some(cause) = source {
-        chain.push(cause.to_string());
-        source = cause.source();
-    }
+    let chain: Vec<String> =
+        std::iter::successors(err.source(), |&cause| cause.source()).map(ToString::to_string).collect();
     let says = |part: &str| chain.iter().any(|cause| cause.contains(part));
     let is_tls = says("certificate") || says("tls") || says("TLS");
     // A failing proxy is named, so that the other side is not blamed.

@@ -52,7 +52,7 @@ use crate::wakers::Wakers;
 use crate::words::Zone;
 use problem::Problem;
 
-/// Longest body of a request that registers activities.
+/// Longest body of a request that registers activities or has registrations checked.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// Longest body of any other request: a form's.

@@ -93,8 +93,8 @@ async fn prune(settings: &Settings) -> CliResult {
     let jump = store.upkeep().last_beat().await?.and_then(|beat| clock::jump_since(beat, now));
     if jump.is_some() || !store.upkeep().may_prune(now).await? {
         return Err(CliError::failed(
-            "nothing was pruned, for the clock has jumped, and what looks old may be of yesterday: see that this \
-             machine's time is right; pruning goes on 30 days after a daemon has noticed",
+            "nothing was pruned, because the clock has jumped and what looks old may be of yesterday: check this \
+             machine's time; pruning goes on 30 days after a daemon has noticed the jump",
         ));
     }
     let before = now - settings.retention;

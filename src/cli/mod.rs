@@ -250,7 +250,7 @@ fn complain(sentence: &str) {
 }
 
 fn sentence(err: &anyhow::Error) -> String {
-    telemetry::harmless(&telemetry::sentence(err.chain().map(ToString::to_string)))
+    telemetry::harmless(&telemetry::sentence(err.as_ref()))
 }
 
 /// The format of a daemon's log, as far as it is known before the arguments are parsed.

@@ -22,7 +22,7 @@ pub struct Text {
     pub ar: String,
 }
 
-/// A language that explanations are told in.
+/// A language of the texts for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
     /// English.

@@ -16,7 +16,8 @@ const PCSID_ACTIVITY_TYPE: &str = "ZATCA_COMPLIANCE_INVOICE";
 /// How many characters of an unreadable body, or of why there was none, are kept for diagnosis.
 const MAX_EXCERPT_CHARS: usize = 200;
 
-/// How much of a final answer's body is kept as evidence: all that is read of one.
+/// How much of a final answer's body is kept as evidence: all that is read of one, unless removing secrets made it
+/// longer.
 pub const MAX_KEPT_BODY_BYTES: usize = 256 * 1024;
 
 /// How many characters of an unknown `Status` are kept.

@@ -1,4 +1,4 @@
-//! Events: one JSON object each, made once at the moment of the conclusion.
+//! Events: one JSON object each, made once, at the moment of what it announces.
 //!
 //! An event's id is derived from what it announces. So if the same thing is decided again, because a crash lost the
 //! commit for example, the id is the same.

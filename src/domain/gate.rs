@@ -218,8 +218,7 @@ pub struct Ticket {
     pub vat: Vat,
     /// The credential it is asked with.
     pub credential: String,
-    /// Whether the activity had no trouble before this request. One that has failed for long is no sign of an outage.
-    pub is_untroubled: bool,
+    is_untroubled: bool,
     token_generation: u64,
     asked_at: Timestamp,
     probes: Probes,
@@ -353,7 +352,7 @@ impl Gates {
 
     /// Puts back a gate that an earlier run stored. One of a credential that is no longer configured is ignored.
     ///
-    /// A hold is probed at once, for the restart may have brought another token; a pause is kept to the end.
+    /// A hold is probed at once, because the restart may have brought another token; a pause is kept to the end.
     pub fn restore(
         &mut self,
         scope: Scope,
@@ -481,8 +480,9 @@ impl Gates {
     }
 
     /// Takes permission for one request. The caller has checked that the passage is not closed and that slots and quota
-    /// are left.
-    pub fn take(&mut self, vat: &Vat, credential: &str, now: Timestamp) -> Ticket {
+    /// are left. `is_untroubled`: whether the activity had no trouble before; one that has failed for long is no sign of
+    /// an outage.
+    pub fn take(&mut self, vat: &Vat, credential: &str, is_untroubled: bool, now: Timestamp) -> Ticket {
         let mark = |closed: Option<&mut ClosedGate>| match closed {
             Some(closed) => {
                 closed.is_probing = true;
@@ -509,7 +509,7 @@ impl Gates {
         Ticket {
             vat: vat.clone(),
             credential: credential.to_owned(),
-            is_untroubled: true,
+            is_untroubled,
             token_generation,
             asked_at: now,
             probes,

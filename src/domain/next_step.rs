@@ -51,8 +51,8 @@ impl NextStep {
         Self { kind, owner: None, text: Text::new(en, ar) }
     }
 
-    /// What to do after an activity entered a state with these findings, which are settled and explained; `None` if there is
-    /// nothing to do. `withheld` is why the activity could not be polled, if it could not.
+    /// What to do after an activity entered a state with these findings, which are settled and explained; `None` if
+    /// there is nothing to do. `withheld` is why the activity could not be polled, if it could not.
     pub fn on_conclusion(
         state: State,
         findings: &Findings,
@@ -83,8 +83,8 @@ impl NextStep {
 
     /// What to do while an activity waits; `None` where nothing is.
     ///
-    /// The view `report_activities` names one of [`NextStep::standing`] for each row in the same order; a test holds it against
-    /// this for every combination.
+    /// The view `report_activities` names one of [`NextStep::standing`] for each row in the same order; a test holds it
+    /// against this for every combination.
     pub fn while_waiting(withheld: Option<Withholding>, has_stalled: bool) -> Option<Self> {
         withheld.map(Self::while_withheld).or_else(|| has_stalled.then(Self::while_stalled))
     }

@@ -1,19 +1,20 @@
 //! Who is asked next: a pure plan.
 //!
-//! One look at the schedule has three steps. [`Turns::wanted`] says what to read for each credential, from its quota and
-//! its gates. The store reads that, a bounded number of rows however many are stored ([`Found`]). [`Turns::plan`] puts
-//! what was found in order and remembers whose turn is next.
+//! One look at the schedule has three steps. [`Turns::wanted`] says what to read for each credential, from its quota
+//! and its gates. The store reads that, a bounded number of rows however many are stored ([`Found`]). [`Turns::plan`]
+//! puts what was found in order and remembers whose turn is next.
 //!
 //! The rules:
 //!
 //! - **Credentials take turns**: the first activity of each, then the second of each, and so on.
 //! - **Half by age, half by turns.** Where the quota is short, every other request of a credential goes to the activity
-//!   that has been due for longest, whichever its VAT. The other requests go to VATs in turn, by a cursor over their keys:
-//!   no VAT gets a second turn in a round before every VAT with something due has had its first. A VAT that got a request by
-//!   age passes its next turn on. Where the quota allows a whole look's worth, all requests go by turns, and nobody waits
-//!   long.
-//! - **Probes come first, and are few.** What a closed gate lets through is asked before anything else. Held VATs together
-//!   get at most one request in [`PROBE_SHARE`], so that many of them don't take the quota from those that work.
+//!   that has been due for longest, whichever its VAT. The other requests go to VATs in turn, by a cursor over their
+//!   keys: no VAT gets a second turn in a round before every VAT with something due has had its first. A VAT that got a
+//!   request by age passes its next turn on. Where the quota allows a whole look's worth, all requests go by turns, and
+//!   nobody waits long.
+//! - **Probes come first, and are few.** What a closed gate lets through is asked before anything else. Held VATs
+//!   together get at most one request in [`PROBE_SHARE`], so that many of them don't take the quota from those that
+//!   work.
 //! - **A held VAT or credential takes no turn.** The store leaves it out without reading it.
 //!
 //! Half by age alone would let one VAT with thousands of activities keep others waiting for hours, half by turns alone

@@ -17,8 +17,8 @@ use crate::words::{Said, Words, Zone};
 
 const CSS: &str = include_str!("evidence.css");
 
-/// The page of a bundle in a reader's language, with times on a reader's clocks. The machine-readable bundle stands at its
-/// end, in UTC.
+/// The page of a bundle in a reader's language, with times on a reader's clocks. The machine-readable bundle stands at
+/// its end, in UTC.
 pub fn render(bundle: &Bundle, words: Words, zone: &Zone) -> Markup {
     let sheet = Sheet { words, zone };
     let history = &bundle.material.history;

@@ -1,8 +1,9 @@
 //! All that a ClearTax ticket or an auditor needs of an activity, in one file whose content can be checked.
 //!
-//! The bundle is `{format, made_at, made_by, sha256, content}`. `sha256` is that of `content` in its canonical form, the
-//! one of RFC 8785: keys sorted, no white space, UTF-8. The same activity gives the same content and the same hash, until
-//! it changes. No token or secret can be in it: none is in the database.
+//! The bundle is `{format, made_at, made_by, sha256, content}`. `sha256` is that of `content` in its canonical form,
+//! the one of RFC 8785: keys sorted, no white space, UTF-8. The same activity gives the same content and the same hash,
+//! until it changes. Our token is not in it; secrets in the answer were removed before it was stored, as far as
+//! `domain::redact` finds them.
 
 mod html;
 

@@ -211,7 +211,7 @@ impl Monitor {
         }
     }
 
-    /// An answer came, or none did, after so long. `usable_at`: when it was, if it said in which state an activity is.
+    /// An answer came, or none did, after so long. `now` is noted if it says in which state an activity is.
     pub fn polled(&self, verdict: &Verdict, took: Duration, now: Timestamp) {
         self.polls.get_or_create(&ByVerdict { verdict: verdict.label() }).inc();
         self.answers.get_or_create(&ByUse::new(verdict.is_usable())).inc();

@@ -17,8 +17,8 @@ use crate::process::Usage;
 use crate::store::{Blocked, Footprint, Overview, Piece, WITHIN_DAYS};
 
 impl Monitor {
-    /// All metrics in the OpenMetrics text format, those of the process first. `overview`: what the database knows; `footprints`: what the
-    /// file system says. The series of one that can't be asked are missing.
+    /// All metrics in the OpenMetrics text format, those of the process first. `overview`: what the database knows;
+    /// `footprints`: what the file system says. The series of one that can't be asked are missing.
     ///
     /// # Errors
     /// Where the text could not be formatted, which the library alone knows a reason for.

@@ -1,7 +1,6 @@
 //! Whether the daemon is ready, and whether its tasks still run.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use super::Monitor;
 use crate::domain::gate::Outage;
 use crate::domain::time::Timestamp;
 use crate::store::{Piece, StoreError};
+use crate::telemetry::sentence;
 
 /// A task whose loop has not run for this long is stuck. Each runs once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
@@ -79,13 +79,7 @@ impl Monitor {
         let mut health = self.health();
         health.held.clear();
         health.n_pollers = 0;
-        let mut text = cause.to_string();
-        let mut source = std::error::Error::source(cause);
-        while let Some(cause) = source {
-            let _ = write!(text, ": {cause}");
-            source = cause.source();
-        }
-        health.lost = Some(text);
+        health.lost = Some(sentence(cause));
     }
 
     /// The database is reached.

@@ -10,6 +10,9 @@ use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::lifecycle::IllegalChange;
 use crate::words::folded;
 
+/// Rows in one set-based statement; larger intakes take several within their one transaction.
+pub(super) const REGISTER_CHUNK: usize = 10_000;
+
 /// The outcome of one registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegisterOutcome {

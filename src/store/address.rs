@@ -54,7 +54,7 @@ impl Address {
             }
             None => Err(unusable("it must begin with sqlite:// or postgres://")),
             Some(path) if path.is_empty() || path.contains(":memory:") => {
-                Err(unusable("it must name a file, for the database has to outlive the process"))
+                Err(unusable("it must name a file, because the database has to outlive the process"))
             }
             Some(path) if path.contains('?') => {
                 Err(unusable("it must name a file and nothing else; parameters after `?` are not supported"))

@@ -88,7 +88,8 @@ pub struct EndingCertificates {
 
 pub(super) type EndingRow = (String, Option<String>, Option<String>, i64, i64, Option<i64>);
 
-/// Key, VAT, device, activity; obtained, ends, noted; the distance of the latest reminder, and whether the end was announced.
+/// Key, VAT, device, activity; obtained, ends, noted; the distance of the latest reminder, and whether the end was
+/// announced.
 pub(super) type DueRow = (i64, String, Option<String>, Option<String>, i64, i64, i64, Option<i64>, bool);
 
 pub(super) fn certificate(row: DueRow) -> Certificate {

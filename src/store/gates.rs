@@ -18,34 +18,27 @@ pub struct StoredGate {
     pub paused_until: Option<Timestamp>,
 }
 
-pub(super) struct GateRow {
-    pub(super) is_vat: bool,
-    pub(super) name: String,
-    pub(super) held_since: Option<i64>,
-    pub(super) held_reason: Option<String>,
-    pub(super) probe_at: Option<i64>,
-    pub(super) probe_interval_ms: Option<i64>,
-    pub(super) n_probes: i64,
-    pub(super) paused_until: Option<i64>,
-}
+/// Whether it is a VAT's, whose it is; since when and why it is held; the next probe, the interval after it, probes
+/// made; and until when it is paused.
+pub(super) type GateRow =
+    (bool, String, Option<i64>, Option<String>, Option<i64>, Option<i64>, i64, Option<i64>);
 
-impl TryFrom<GateRow> for StoredGate {
-    type Error = StoreError;
-
-    fn try_from(row: GateRow) -> Result<Self, StoreError> {
-        let hold = row.held_since.map(|since| Hold {
-            reason: row.held_reason.unwrap_or_default(),
+/// From a row of the gates that are not simply open.
+pub(super) fn stored_gate(row: GateRow) -> Result<StoredGate, StoreError> {
+    let (is_vat, name, since, reason, probe_at, interval_ms, n_probes, paused_until) = row;
+    let hold = match (since, reason, probe_at, interval_ms.map(u64::try_from)) {
+        (None, ..) => None,
+        (Some(since), Some(reason), Some(probe_at), Some(Ok(interval_ms))) => Some(Hold {
+            reason,
             since: Timestamp::from_millis(since),
-            probe_at: Timestamp::from_millis(row.probe_at.unwrap_or(since)),
-            interval: Duration::from_millis(
-                row.probe_interval_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
-            ),
-            n_probes: u32::try_from(row.n_probes).unwrap_or(u32::MAX),
-        });
-        let scope = match row.is_vat {
-            true => Scope::Vat(stored_vat(row.name)?),
-            false => Scope::Credential(row.name),
-        };
-        Ok(StoredGate { scope, hold, paused_until: row.paused_until.map(Timestamp::from_millis) })
-    }
+            probe_at: Timestamp::from_millis(probe_at),
+            interval: Duration::from_millis(interval_ms),
+            n_probes: u32::try_from(n_probes).unwrap_or(u32::MAX),
+        }),
+        _ => {
+            return Err(StoreError::damaged("held_since", format!("a hold of {name} without all its parts")));
+        }
+    };
+    let scope = if is_vat { Scope::Vat(stored_vat(name)?) } else { Scope::Credential(name) };
+    Ok(StoredGate { scope, hold, paused_until: paused_until.map(Timestamp::from_millis) })
 }

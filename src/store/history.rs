@@ -1,9 +1,9 @@
-//! All that is known of an activity: what `show` prints, `GET /v1/activities/{id}` answers, the activity's page is drawn from
-//! and the evidence is made of.
+//! All that is known of an activity: what `show` prints, `GET /v1/activities/{id}` answers, the activity's page is
+//! drawn from and the evidence is made of.
 //!
-//! Each type is a row of a public view, its fields the columns in their order; serialised it is what `--format json` prints.
-//! A value that a field can't hold is [`StoreError::Damaged`], never an empty text. Columns that a newer program added are
-//! passed over, so that two versions may run side by side.
+//! Each type is a row of a public view, its fields the columns in their order; serialised it is what `--format json`
+//! prints. A value that a field can't hold is [`StoreError::Damaged`], never an empty text. Columns that a newer
+//! program added are passed over, so that two versions may run side by side.
 
 use serde::{Deserialize, Serialize};
 

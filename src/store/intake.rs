@@ -95,8 +95,8 @@ impl Intake {
         }
     }
 
-    /// Takes over certificates that were obtained elsewhere: all of them or, on an error, none. A device whose certificate
-    /// was obtained later keeps that one.
+    /// Takes over certificates that were obtained elsewhere: all of them or, on an error, none. A device whose
+    /// certificate was obtained later keeps that one.
     ///
     /// # Errors
     /// [`StoreError::OtherUpstream`] where this database belongs to another upstream than `base_url`.

@@ -98,8 +98,8 @@ impl Total {
 /// Which activities to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ActivityFilter {
-    /// Only with all of these parts, separated by white space, in id, `device_id`, `reference` or VAT; letters and digits
-    /// count as [`crate::words::folded`] writes them.
+    /// Only with all of these parts, separated by white space, in id, `device_id`, `reference` or VAT; letters and
+    /// digits count as [`crate::words::folded`] writes them.
     pub search: Option<String>,
     /// Only failures that this owner must act on.
     pub owner: Option<Owner>,
@@ -126,8 +126,8 @@ pub struct ActivityFilter {
 }
 
 impl ActivityFilter {
-    /// Whether it may have to read every activity. One of states, a VAT or the order of ends alone is found by an index that
-    /// has the wanted order.
+    /// Whether it may have to read every activity. One of states, a VAT or the order of ends alone is found by an index
+    /// that has the wanted order.
     pub(super) fn is_expensive(&self) -> bool {
         let Self { states, vat, order, after, limit, .. } = self.clone();
         let is_by_end = order.is_by_end();

@@ -115,8 +115,8 @@ impl Member {
         }
     }
 
-    /// Takes part in what happened on the database (on a server: takes, asks for and gives pieces), and returns the news.
-    /// To be awaited to its end.
+    /// Takes part in what happened on the database (on a server: takes, asks for and gives pieces), and returns the
+    /// news. To be awaited to its end.
     pub async fn act(&mut self) -> Vec<News> {
         match &mut self.inner {
             Inner::Sqlite { news, .. } => news.drain(..).collect(),

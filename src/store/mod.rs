@@ -320,7 +320,7 @@ impl Store {
     /// Closes all connections after reading.
     ///
     /// # Errors
-    /// Where what was read may not fit together, for somebody has written meanwhile.
+    /// Where what was read may not fit together, because another process has written meanwhile.
     pub async fn end_reading(&self) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(store) => store.end_reading().await,

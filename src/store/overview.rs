@@ -58,12 +58,12 @@ pub struct Undelivered {
     pub pending: u64,
     /// How many were given up.
     pub dead: u64,
-    /// Since when the oldest that is still tried is; one that was ordered again since then.
+    /// Since when the oldest of those still tried has been tried: since the event, or since it was ordered again.
     pub tried_since: Option<Timestamp>,
 }
 
-/// How many of a sink's oldest pending deliveries are looked at for the one that has been tried for longest: one that was
-/// ordered again is an old event, but has not been tried for long.
+/// How many of a sink's oldest pending deliveries are looked at for the one that has been tried for longest: one that
+/// was ordered again is an old event, but has not been tried for long.
 pub(super) const N_OLDEST: i64 = 1_000;
 
 impl Overview {

@@ -38,7 +38,8 @@ pub enum Record {
 }
 
 impl Record {
-    /// About how many bytes it takes in memory: nearly all of them are texts that upstream wrote, and what is made of them.
+    /// About how many bytes it takes in memory: nearly all of them are texts that upstream wrote, and what is made of
+    /// them.
     pub fn weight(&self) -> usize {
         const FIXED: usize = 1_024;
         let Record::Poll(poll) = self else { return FIXED };

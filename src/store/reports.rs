@@ -92,8 +92,8 @@ impl Reports {
     /// each is read; of those that can grow without end, the latest.
     ///
     /// # Errors
-    /// [`StoreError::UnknownActivity`] if there is none, [`StoreError::AmbiguousActivity`] if there are several and no VAT is
-    /// named.
+    /// [`StoreError::UnknownActivity`] if there is none, [`StoreError::AmbiguousActivity`] if there are several and no
+    /// VAT is named.
     pub async fn history(&self, wanted: &ActivityRef) -> Result<History, StoreError> {
         history::history(self, wanted).await
     }

@@ -11,6 +11,15 @@ use crate::domain::report::Report;
 use crate::domain::time::Timestamp;
 use crate::domain::turns::Candidate;
 
+/// VATs, and activities of each, that a probe of a credential is chosen from.
+pub(super) const PROBE_SAMPLE: usize = 64;
+
+/// Activities of a held VAT that its probe is chosen from.
+pub(super) const VAT_PROBE_SAMPLE: usize = 1_000;
+
+/// Activities that one sweep reads.
+pub(super) const SWEEP_STEPS: i64 = 1_000;
+
 /// A VAT as the database holds it: validated when it came in.
 pub(super) fn stored_vat(text: String) -> Result<Vat, StoreError> {
     Vat::parse(&text).map_err(|_| StoreError::damaged("vats.vat", text))

@@ -174,21 +174,12 @@ pub struct UnservedVats {
     pub n_more: u64,
 }
 
-pub(super) struct LatestRow {
-    pub(super) vat: String,
-    pub(super) activity_id: String,
-    pub(super) device_id: Option<String>,
-    pub(super) reference: Option<String>,
-    pub(super) state: String,
-    pub(super) registered_at: i64,
-    pub(super) concluded_at: i64,
-    pub(super) reason: Option<String>,
-    /// A JSON array.
-    pub(super) rules: String,
-}
+/// VAT, id, device, reference, state; registered, concluded; reason, and rules as a JSON array.
+pub(super) type LatestRow =
+    (String, String, Option<String>, Option<String>, String, i64, i64, Option<String>, String);
 
-/// The days that are shown, each with the hour in which it begins, and the one after the last. The tally's hours are whole
-/// ones of UTC, so in a zone that is half an hour off a day's first half hour counts for the day before.
+/// The days that are shown, each with the hour in which it begins, and the one after the last. The tally's hours are
+/// whole ones of UTC, so in a zone that is half an hour off a day's first half hour counts for the day before.
 pub(super) fn day_hours(now: Timestamp, zone: &Zone) -> Vec<(Date, i64)> {
     let today = zone.date(now);
     (-(N_DAYS - 1)..=1)
@@ -267,20 +258,22 @@ pub(super) fn latest_conclusions(rows: Vec<LatestRow>) -> Result<Vec<Conclusion>
     const N_FIRST_RULES: usize = 3;
     rows.into_iter()
         .map(|row| {
-            let mut rules: Vec<String> = from_json("check_errors.rule", row.rules)?;
+            let (vat, activity_id, device_id, reference, label, registered_at, concluded_at, reason, rules) =
+                row;
+            let mut rules: Vec<String> = from_json("check_errors.rule", rules)?;
             let n_more_rules = rules.len().saturating_sub(N_FIRST_RULES) as u64;
             rules.truncate(N_FIRST_RULES);
             Ok(Conclusion {
-                vat: row.vat,
-                activity_id: row.activity_id,
-                device_id: row.device_id,
-                reference: row.reference,
-                state: state("activities.state", row.state)?,
-                registered_at: Timestamp::from_millis(row.registered_at),
-                concluded_at: Timestamp::from_millis(row.concluded_at),
+                vat,
+                activity_id,
+                device_id,
+                reference,
+                state: state("activities.state", label)?,
+                registered_at: Timestamp::from_millis(registered_at),
+                concluded_at: Timestamp::from_millis(concluded_at),
                 rules,
                 n_more_rules,
-                reason: row.reason,
+                reason,
             })
         })
         .collect()

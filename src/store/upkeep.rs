@@ -11,11 +11,15 @@ use crate::domain::certificate::Renewal;
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 
-/// A jump of the clock ahead beyond this makes pruning pause; a machine that slept over a night or a weekend is below it.
+/// A jump of the clock ahead beyond this makes pruning pause; a machine that slept over a night or a weekend is below
+/// it.
 pub(super) const SUSPICIOUS_JUMP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long nothing is pruned after such a jump: time enough to notice a wrong clock.
 pub(super) const PRUNE_PAUSE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Activities removed in one transaction, so that none holds other writers up for long.
+pub(super) const PRUNE_BATCH: i64 = 500;
 
 /// Looks after the database.
 #[derive(Debug, Clone)]

@@ -136,8 +136,8 @@ impl Polls {
     }
 
     /// Activities that are old enough to stall or expire but may not be polled: those of held VATs, of VATs that no
-    /// credential serves, and of `closed_credentials`, without what is claimed. Reads a bounded number from where `sweep`
-    /// stopped, and begins again after the last.
+    /// credential serves, and of `closed_credentials`, without what is claimed. Reads a bounded number from where
+    /// `sweep` stopped, and begins again after the last.
     pub async fn overdue(
         &self,
         sweep: &mut Sweep,
@@ -174,7 +174,8 @@ impl Polls {
         self.claims.len()
     }
 
-    /// Waits until something that was claimed is recorded or put back. One waiter at a time; a release before the call counts.
+    /// Waits until something that was claimed is recorded or put back. One waiter at a time; a release before the call
+    /// counts.
     pub async fn released(&self) {
         self.claims.released().await;
     }
@@ -197,7 +198,8 @@ impl Deliveries {
         self.claims.release(deliveries.into_iter().map(|delivery| delivery.event_key));
     }
 
-    /// Waits until something that was claimed is recorded or put back. One waiter at a time; a release before the call counts.
+    /// Waits until something that was claimed is recorded or put back. One waiter at a time; a release before the call
+    /// counts.
     pub async fn released(&self) {
         self.claims.released().await;
     }

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use super::token::Token;
 use crate::domain::activity::{ActivityId, Vat};
-use crate::domain::classify::Answer;
+use crate::domain::classify::{Answer, MAX_KEPT_BODY_BYTES};
 use crate::settings::UpstreamSettings;
 use crate::transport::{Renewing, ask_for_plain_body, encoding, explain, retry_after};
 
 pub use crate::transport::ClientError;
 
-/// Longest body that is read. The longest documented answer is far below it.
-pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Longest body that is read: as much as is kept of a final one. The longest documented answer is far below it.
+const MAX_BODY_BYTES: usize = MAX_KEPT_BODY_BYTES;
 
 /// Most bodies are shorter than this. Only a few longer ones are read at the same time; others wait within their own
 /// timeout, so that any number of requests in flight takes little memory.

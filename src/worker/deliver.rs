@@ -1,30 +1,30 @@
 //! The dispatchers: one for each sink, so that a slow or dead one delays no other.
 //!
-//! A dispatcher claims the due deliveries of its sink from the outbox, sends each event's stored text, and hands the result to
-//! the recorder, which writes it. Its neighbours are the poller, whose conclusions put deliveries into the outbox and wake
-//! it, and the recorder, for which it waits as the poller does.
+//! A dispatcher claims the due deliveries of its sink from the outbox, sends each event's stored text, and hands the
+//! result to the recorder, which writes it. Its neighbours are the poller, whose conclusions put deliveries into the
+//! outbox and wake it, and the recorder, for which it waits as the poller does.
 //!
 //! # Rules
 //!
-//! - At least once: an event is marked as delivered after the receiver took it, so a crash in between sends it again, under
-//!   the same id and with the same bytes.
-//! - Retries live in the row (due time, interval, first try), so a restart changes nothing. What follows a failure is decided by
-//!   `what_follows`: again later, never before the receiver's `Retry-After`, or dead after `retry_for`.
-//! - A receiver that is down is a closed gate ([`ReceiverGate`], a pure part of `domain::gate`): one event at a time goes as a
-//!   probe. The rest waits without being read or written, and goes when a probe is accepted.
+//! - At least once: an event is marked as delivered after the receiver took it, so a crash in between sends it again,
+//!   under the same id and with the same bytes.
+//! - Retries live in the row (due time, interval, first try), so a restart changes nothing. What follows a failure is
+//!   decided by `what_follows`: again later, never before the receiver's `Retry-After`, or dead after `retry_for`.
+//! - A receiver that is down is a closed gate ([`ReceiverGate`], a pure part of `domain::gate`): one event at a time
+//!   goes as a probe. The rest waits without being read or written, and goes when a probe is accepted.
 //! - Events whose time is over while the gate is closed are given up in pieces, without a request each.
 //! - One claim has a bounded number of events and of bytes.
 //!
 //! # Rejected
 //!
-//! One queue for all sinks: the slowest would set the pace. Events in order of a VAT: a receiver must be able to
-//! do without, as retries change the order anyway. Exactly once: no sender can do it alone, since it may be killed after the
-//! receiver took an event and before that is recorded.
+//! One queue for all sinks: the slowest would set the pace. Events in order of a VAT: a receiver must be able to do
+//! without, as retries change the order anyway. Exactly once: no sender can do it alone, since it may be killed after
+//! the receiver took an event and before that is recorded.
 //!
 //! # What can go wrong
 //!
-//! A receiver answers 2xx and loses the event: redelivered by hand only. A line of the log is written by half when the process
-//! is killed: the next start writes it again, whole.
+//! A receiver answers 2xx and loses the event: redelivered by hand only. A line of the log is written by half when the
+//! process is killed: the next start writes it again, whole.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

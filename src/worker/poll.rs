@@ -1,37 +1,38 @@
 //! The poller: asks upstream for what is due, as far as gates, quota and slots allow.
 //!
-//! A thin shell around two pure parts: [`Turns`] says who is next, [`Gates`] who may be asked for. One task owns both, so no
-//! lock is needed. Its loop has four steps:
+//! A thin shell around two pure parts: [`Turns`] says who is next, [`Gates`] who may be asked for. One task owns both,
+//! so no lock is needed. Its loop has four steps:
 //!
-//! 1. **Look.** [`Turns::wanted`] says what to read, [`Polls::look`] reads it, [`Turns::plan`] puts it in order. A look takes
-//!    milliseconds and runs beside the loop: requests go on with what the last one found.
-//! 2. **Send.** Each claimed activity gets a [`Ticket`] and a task with one bounded request. Its gate is checked once more, since
-//!    it may have closed after the claim.
-//! 3. **Settle.** An answer goes through `classify` (what does it mean?), [`Gates::settle`] (for its credential, its VAT and
-//!    upstream as a whole?), [`decide`] (for the activity?) and then to the recorder.
+//! 1. **Look.** [`Turns::wanted`] says what to read, [`Polls::look`] reads it, [`Turns::plan`] puts it in order. A look
+//!    takes milliseconds and runs beside the loop: requests go on with what the last one found.
+//! 2. **Send.** Each claimed activity gets a [`Ticket`] and a task with one bounded request. Its gate is checked once
+//!    more, since it may have closed after the claim.
+//! 3. **Settle.** An answer goes through `classify` (what does it mean?), [`Gates::settle`] (for its credential, its
+//!    VAT and upstream as a whole?), [`decide`] (for the activity?) and then to the recorder.
 //! 4. **Tick**, once a second: tokens that changed on disk, a wall clock that jumped, and the *sweep*, which lets
 //!    activities stall and expire that a closed gate keeps from having a turn.
 //!
 //! # Rules
 //!
-//! - A claim is a read. The store knows what is claimed until its record is committed, so no look hands it out again, and
-//!   a killed poller leaves nothing to repair.
-//! - Everything is bounded: claimed activities that wait for a slot, requests in flight, records on their way (`QUEUE`), and
-//!   one place of turns for each credential.
+//! - A claim is a read. The store knows what is claimed until its record is committed, so no look hands it out again,
+//!   and a killed poller leaves nothing to repair.
+//! - Everything is bounded: claimed activities that wait for a slot, requests in flight, records on their way
+//!   (`QUEUE`), and one place of turns for each credential.
 //! - When it asks again is not decided here: [`decide`] sets an activity's next poll, `Turns::wanted` the next look.
 //! - What changes while a look is under way asks for another look, and the outdated one may not put anything off.
 //!
 //! # Rejected
 //!
-//! A timer for each activity: it grows with what is stored, and a restart forgets it. Several pollers for one credential: they
-//! would have to share its quota and gates. Waiting for the record before the next request: a commit costs as long as
-//! hundreds of requests.
+//! A timer for each activity: it grows with what is stored, and a restart forgets it. Several pollers for one
+//! credential: they would have to share its quota and gates. Waiting for the record before the next request: a commit
+//! costs as long as hundreds of requests.
 //!
 //! # What can go wrong
 //!
-//! The database can't be read: polling waits, logs it once, and tries again each second. The recorder can't write: its queue
-//! fills, then nothing more is claimed. A request's task panics: the daemon ends, since going on would lose the activity
-//! until the next start. While stopping, answers that come too late are dropped; their activities are still due.
+//! The database can't be read: polling waits, logs it once, and tries again each second. The recorder can't write: its
+//! queue fills, then nothing more is claimed. A request's task panics: the daemon ends, since going on would lose the
+//! activity until the next start. While stopping, answers that come too late are dropped; their activities are still
+//! due.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -61,8 +62,8 @@ use crate::upstream::{Client, LongBody, Tokens};
 const READY_LOW: usize = LOOK / 2;
 
 /// Activities that may be claimed besides those whose request is in flight: they wait for a slot, or for the recorder.
-/// A conclusion takes some 10 KiB until it is committed, so the daemon's peak memory is made of these; a commit of more of
-/// them is hardly cheaper for each.
+/// A conclusion takes some 10 KiB until it is committed, so the daemon's peak memory is made of these; a commit of more
+/// of them is hardly cheaper for each.
 const MOST_CLAIMED: usize = 512;
 
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
@@ -282,8 +283,8 @@ impl Poller {
             self.parts.polls.put_back([claimed]);
             return;
         };
-        let mut ticket = self.parts.gates.take(vat, &credential, now);
-        ticket.is_untroubled = claimed.activity.consecutive_errors == 0;
+        let is_untroubled = claimed.activity.consecutive_errors == 0;
+        let ticket = self.parts.gates.take(vat, &credential, is_untroubled, now);
         self.note_request(&credential, now).await;
         let client = self.parts.client.clone();
         let catalogue = Arc::clone(&self.parts.policy.catalogue);

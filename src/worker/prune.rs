@@ -1,7 +1,8 @@
 //! The pruner: removes what concluded longer ago than it is to be kept.
 //!
-//! In small pieces with pauses between them, each a transaction of its own beside the recorder's, so that no poll waits for it. It
-//! does nothing until the clock has been steady for a while: a clock that is years ahead would make everything old.
+//! In small pieces with pauses between them, each a transaction of its own beside the recorder's, so that no poll waits
+//! for it. It does nothing until the clock has been steady for a while: a clock that is years ahead would make
+//! everything old.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,29 @@
-//! The recorder: writes what polls and deliveries come to. What arrives during a commit is the next batch.
+//! The recorder: the one task that writes the outcomes of polls and deliveries, changes of gates, jumps of the clock and
+//! the heartbeat.
+//!
+//! Poller and dispatchers hand it [`Record`]s by a [`RecorderHandle`] and go on without waiting for the commit. What
+//! arrives during one commit is the next batch, so a busy daemon writes many records with one flush of the disk, and a
+//! quiet one waits for nothing.
+//!
+//! # Rules
+//!
+//! - Records are written in the order in which they were handed over; a batch is one transaction, or a few if it is
+//!   long.
+//! - Nothing is logged, counted or announced before it is committed ([`outcomes`]).
+//! - What upstream said is not dropped because a disk is full or a database is locked: the batch is tried until it can
+//!   be written. The queue is bounded, so that poller and dispatchers then wait.
+//! - [`RecorderHandle::flush`] returns once all that was handed over before is committed. Stopping and handing a piece
+//!   over wait for it.
+//!
+//! # Rejected
+//!
+//! A transaction for each answer: each flush of the disk costs as much as hundreds of answers. A commit by a timer:
+//! what arrives alone would wait for it.
+//!
+//! # What can go wrong
+//!
+//! A record that can't be written at all, a defect: the others of its batch are, and its row stays claimed until a
+//! restart. A connection that is lost with its locks: the batch is dropped, and its rows are still due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +50,8 @@ const MAX_BATCH: usize = 1_024;
 /// Bytes of records in one transaction: each statement has all of its rows as one text, and the database a copy of it.
 const MAX_BATCH_BYTES: usize = 4 * 1_024 * 1_024;
 
-/// Shortest time from the beginning of a commit of [`BUSY_BATCH`] records to that of the next. Records share pages, and a
-/// page written once for many costs less than one written often.
+/// Shortest time from the beginning of a commit of [`BUSY_BATCH`] records to that of the next. Records share pages, and
+/// a page written once for many costs less than one written often.
 const BUSY_COMMITS_EVERY: Duration = Duration::from_millis(5);
 
 /// Records in one commit from which on the next may wait. An answer that comes alone never does.

@@ -83,7 +83,7 @@ impl World {
     #[track_caller]
     fn take(&mut self, vat_text: &str) -> Ticket {
         assert!(self.is_open(vat_text), "{vat_text} is closed");
-        self.gates.take(&vat(vat_text), MAIN, self.now)
+        self.gates.take(&vat(vat_text), MAIN, true, self.now)
     }
 
     fn settle(&mut self, ticket: &Ticket, verdict: Verdict) -> Settled {
@@ -305,7 +305,7 @@ fn a_new_token_is_probed_at_once_for_its_credential_and_its_vats() {
 #[test]
 fn a_new_token_of_one_credential_probes_no_vat_of_another() {
     let mut world = World::new();
-    let ticket = world.gates.take(&vat("OTHER"), OTHER, world.now);
+    let ticket = world.gates.take(&vat("OTHER"), OTHER, true, world.now);
     world.settle(&ticket, Verdict::Forbidden);
     let passage = |world: &World| world.gates.passage(&vat("OTHER"), OTHER, world.now);
     world.gates.token_changed(MAIN, world.now, &serving());

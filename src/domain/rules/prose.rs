@@ -622,7 +622,8 @@ impl View {
 
     /// The end of a text without the headings (`… warnings :`) that introduce the next one.
     ///
-    /// At the end of all there is nothing to introduce, so a line there is a heading only where it could be nothing else.
+    /// At the end of all there is nothing to introduce, so a line there is a heading only where it could be nothing
+    /// else.
     fn without_heading(&self, text: Range<usize>, is_last: bool) -> usize {
         let mut end = text.end;
         loop {

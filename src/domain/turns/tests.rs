@@ -72,7 +72,7 @@ impl World {
     /// A held VAT leaves the schedule's order; it is found only by its name.
     fn hold(&mut self, vat_key: i64) {
         let (credential, vat) = (self.serving.credential_of(&vat(vat_key)).unwrap().to_owned(), vat(vat_key));
-        let ticket = self.gates.take(&vat, &credential, self.now);
+        let ticket = self.gates.take(&vat, &credential, true, self.now);
         let forbidden = Observation { http_status: None, verdict: Verdict::Forbidden, final_body: None };
         self.gates.settle(&ticket, &forbidden, self.now, 0.5);
     }
@@ -94,7 +94,7 @@ impl World {
         });
         let turns = self.turns.plan(looked.collect(), &mut self.gates, self.now);
         for turn in &turns {
-            self.gates.take(turn.activity.vat(), &turn.credential, self.now);
+            self.gates.take(turn.activity.vat(), &turn.credential, true, self.now);
             self.rows.get_mut(&*turn.credential).unwrap().remove(&turn.activity);
         }
         turns
@@ -260,7 +260,7 @@ fn what_has_been_held_since_it_was_read_takes_no_turn() {
 #[test]
 fn a_held_credential_takes_no_turn_and_is_probed_with_one_activity() {
     let mut world = World::new(&[("a", &[1]), ("b", &[2])], 0);
-    let ticket = world.gates.take(&vat(1), "a", world.now);
+    let ticket = world.gates.take(&vat(1), "a", true, world.now);
     let refused = Observation { http_status: None, verdict: Verdict::Unauthorized, final_body: None };
     world.gates.settle(&ticket, &refused, world.now, 0.5);
     // None of them is due yet.
@@ -333,7 +333,7 @@ fn an_upstream_that_was_never_reached_is_probed_by_several_activities_at_once() 
         unknown_status: None,
     };
     for _ in 0..crate::domain::gate::OUTAGE_AFTER {
-        let ticket = world.gates.take(&vat(1), MAIN, world.now);
+        let ticket = world.gates.take(&vat(1), MAIN, true, world.now);
         let silent = Observation { http_status: None, verdict: no_reply.clone(), final_body: None };
         world.gates.settle(&ticket, &silent, world.now, 0.5);
     }

@@ -15,14 +15,12 @@ use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 use crate::store::activities::{
-    ActivityRef, Added, RegisterOutcome, Retried, ordered, outcomes, search_texts, wrong_state,
+    ActivityRef, Added, REGISTER_CHUNK, RegisterOutcome, Retried, ordered, outcomes, search_texts,
+    wrong_state,
 };
 use crate::store::history::ActivityRow;
 use crate::store::views::{ActivityView, Argument};
 use crate::store::{Claimed, PollRecord};
-
-/// Rows in one set-based statement; larger intakes take several within their one transaction.
-const REGISTER_CHUNK: usize = 10_000;
 
 impl Store {
     pub async fn register(

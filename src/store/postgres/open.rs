@@ -36,8 +36,8 @@ pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a statement's connection is waited for.
 const ACQUIRE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connections of a daemon for claims, and for people. With those for searches and signs of life, and the two of its session,
-/// it has at most ten.
+/// Connections of a daemon for claims, and for people. With those for searches and signs of life, and the two of its
+/// session, it has at most ten.
 const READERS: u32 = 2;
 const PEOPLE: u32 = 3;
 
@@ -169,6 +169,25 @@ impl Store {
             .map_err(unlocking)?;
         migrated?;
         self.require_rights(connection).await
+    }
+
+    /// Whether a daemon is connected to the database; where that can't be found out, one counts as connected.
+    pub async fn is_served(address: &PostgresAddress) -> bool {
+        let asking = async {
+            let mut connection = Self::new(address, Vec::new())?.connect().await?;
+            // Another role's sessions are seen without their beginning.
+            let is_served = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM replicas r JOIN pg_stat_activity a ON a.pid = r.backend_pid
+                                  AND coalesce(a.backend_start = r.backend_start, true))",
+            )
+            .fetch_one(&mut connection)
+            .await
+            .map_err(StoreError::query("asking for daemons"));
+            // It has done its work.
+            let _ = connection.close().await;
+            is_served
+        };
+        asking.await.unwrap_or(true)
     }
 
     /// Connects as a daemon does, and says what is there. Nothing is created.

@@ -1,4 +1,5 @@
-//! What is due: a claim is a read, and the row is the schedule. See SQLite's for the plan; the statements answer the same.
+//! What is due: a claim is a read, and the row is the schedule. See SQLite's for the plan; the statements answer the
+//! same.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,9 @@ use crate::domain::activity::Vat;
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 use crate::domain::turns::{Found, LOOK_STEPS, Wanted};
-use crate::store::schedule::{Claimed, Sweep, from_json, stored_vat};
+use crate::store::schedule::{
+    Claimed, PROBE_SAMPLE, SWEEP_STEPS, Sweep, VAT_PROBE_SAMPLE, from_json, stored_vat,
+};
 
 pub(super) use crate::store::schedule::claimed;
 
@@ -19,15 +22,6 @@ pub(super) const ACTIVITY: &str = "json_build_array(a.id, a.vat_id, v.vat, a.act
     a.state, a.round, a.registered_at, a.watched_from, a.stalled_at, a.upstream_status, a.pcsid_generated, a.total_count,
     a.success_count, a.failure_count, a.upstream_created_at, a.upstream_updated_at, a.upstream_completed_at,
     s.revision, s.interval_ms, s.poll_count, s.consecutive_errors, s.strikes)";
-
-/// VATs, and activities of each, that a probe of a credential is chosen from.
-const PROBE_SAMPLE: usize = 64;
-
-/// Activities of a held VAT that its probe is chosen from.
-const VAT_PROBE_SAMPLE: usize = 1_000;
-
-/// Activities that one sweep reads.
-const SWEEP_STEPS: i64 = 1_000;
 
 const LOOKING: &str = "looking for what is due";
 

@@ -1,9 +1,6 @@
 //! What the status page plots. All of it is read from tallies and short ends of indices, so that it costs the
 //! same however many activities there are.
 
-use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Row};
-
 use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::State;
@@ -18,22 +15,6 @@ use crate::store::statistics::{
     latest_conclusions, unserved_vats,
 };
 use crate::words::Zone;
-
-impl FromRow<'_, PgRow> for LatestRow {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            vat: row.try_get("vat")?,
-            activity_id: row.try_get("activity_id")?,
-            device_id: row.try_get("device_id")?,
-            reference: row.try_get("reference")?,
-            state: row.try_get("state")?,
-            registered_at: row.try_get("registered_at")?,
-            concluded_at: row.try_get("concluded_at")?,
-            reason: row.try_get("reason")?,
-            rules: row.try_get("rules")?,
-        })
-    }
-}
 
 impl Store {
     pub async fn statistics(&self, now: Timestamp, zone: &Zone) -> Result<Statistics, StoreError> {

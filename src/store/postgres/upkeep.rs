@@ -4,9 +4,7 @@ use super::error::StoreError;
 use super::{Store, commit};
 use crate::domain::report::CheckOutcome;
 use crate::domain::time::Timestamp;
-
-/// Activities removed in one transaction, so that none holds other writers up for long.
-const PRUNE_BATCH: i64 = 500;
+use crate::store::upkeep::PRUNE_BATCH;
 
 /// Each tally, and two queries that must give the same rows: what is kept, and what there is. `{passed}` stands for the
 /// outcome of a passed check.

@@ -1,18 +1,16 @@
 //! What people look at: the public views, read as tables.
 
 use sqlx::postgres::PgRow;
-use sqlx::{
-    AssertSqlSafe, Column, Connection, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo, ValueRef,
-};
+use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
 
+use super::Store;
 use super::error::StoreError;
-use super::{PostgresAddress, Store};
 use crate::domain::activity::Vat;
 use crate::store::activities::ActivityRef;
 use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table};
 
-/// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the latest
-/// is read, and [`ActivityView::is_latest_first`].
+/// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the
+/// latest is read, and [`ActivityView::is_latest_first`].
 pub(super) const fn statement_of(view: ActivityView) -> &'static str {
     match view {
         ActivityView::Activity => {
@@ -120,25 +118,6 @@ const fn report_statement(report: ReportView) -> &'static str {
 }
 
 impl Store {
-    /// Whether a daemon is connected to the database; where that can't be found out, one counts as connected.
-    pub async fn is_served(address: &PostgresAddress) -> bool {
-        let asking = async {
-            let mut connection = Self::new(address, Vec::new())?.connect().await?;
-            // Another role's sessions are seen without their beginning.
-            let is_served = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM replicas r JOIN pg_stat_activity a ON a.pid = r.backend_pid
-                                  AND coalesce(a.backend_start = r.backend_start, true))",
-            )
-            .fetch_one(&mut connection)
-            .await
-            .map_err(StoreError::query("asking for daemons"));
-            // It has done its work.
-            let _ = connection.close().await;
-            is_served
-        };
-        asking.await.unwrap_or(true)
-    }
-
     pub async fn rows_of(&self, view: ActivityView, activity: &ActivityRef) -> Result<Table, StoreError> {
         let arguments = [
             Argument::Text(Some(activity.activity_id.as_str())),
@@ -182,8 +161,8 @@ impl Store {
         table_by(&mut connection, operation, statement, arguments).await
     }
 
-    /// As [`Store::table`], for what a reader chose freely: it has to wait for its turn, and the server ends it after some
-    /// seconds.
+    /// As [`Store::table`], for what a reader chose freely: it has to wait for its turn, and the server ends it after
+    /// some seconds.
     ///
     /// # Errors
     /// [`StoreError::TooSlow`] if it was ended, [`StoreError::Crowded`] if too many search.

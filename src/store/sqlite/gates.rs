@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::error::StoreError;
 use super::events::write_events;
@@ -11,27 +10,12 @@ use super::{Store, millis};
 use crate::domain::gate::{GateChange, Scope};
 use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
-use crate::store::gates::{GateRow, StoredGate};
-
-impl FromRow<'_, SqliteRow> for GateRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            is_vat: row.try_get("is_vat")?,
-            name: row.try_get("name")?,
-            held_since: row.try_get("held_since")?,
-            held_reason: row.try_get("held_reason")?,
-            probe_at: row.try_get("probe_at")?,
-            probe_interval_ms: row.try_get("probe_interval_ms")?,
-            n_probes: row.try_get("n_probes")?,
-            paused_until: row.try_get("paused_until")?,
-        })
-    }
-}
+use crate::store::gates::{GateRow, StoredGate, stored_gate};
 
 impl Store {
     pub async fn gates(&self) -> Result<Vec<StoredGate>, StoreError> {
         let rows: Vec<GateRow> = sqlx::query_as(
-            "SELECT false AS is_vat, name, held_since, held_reason, probe_at, probe_interval_ms, n_probes, paused_until
+            "SELECT false, name, held_since, held_reason, probe_at, probe_interval_ms, n_probes, paused_until
              FROM credentials WHERE held_since IS NOT NULL OR paused_until IS NOT NULL
              UNION ALL
              SELECT true, vat, held_since, held_reason, probe_at, probe_interval_ms, n_probes, NULL
@@ -40,7 +24,7 @@ impl Store {
         .fetch_all(&self.readers)
         .await
         .map_err(StoreError::query("reading holds"))?;
-        rows.into_iter().map(StoredGate::try_from).collect()
+        rows.into_iter().map(stored_gate).collect()
     }
 
     pub async fn last_requests(&self) -> Result<HashMap<String, Timestamp>, StoreError> {

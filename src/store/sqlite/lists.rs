@@ -197,7 +197,8 @@ impl Store {
             let text = conditions.text;
             Ok(format!("SELECT a.id, a.{column} AS at_ms FROM {from} {text} ORDER BY {order} LIMIT ?"))
         };
-        // One state's activities are in the wanted order in its index, so each state is read by itself and the results merged.
+        // One state's activities are in the wanted order in its index, so each state is read by itself and the results
+        // merged.
         let keys = match filter.states.as_slice() {
             [] => one(None)?,
             [state] => one(Some(*state))?,

@@ -1,9 +1,9 @@
 //! The lock on a database: one daemon a database, and no migration under a running daemon.
 //!
-//! It is a `flock` on the database file itself: nobody can remove it apart from the database, every name of the file leads to it,
-//! and a command that root runs leaves nothing behind that the daemon could not open. SQLite's own locks are of another
-//! kind (`fcntl`), which this one does not meet; but the kernel drops those when *any* descriptor of the file is closed
-//! in their process. So a lock is taken before SQLite opens the file and let go after it has closed it.
+//! It is a `flock` on the database file itself: nobody can remove it apart from the database, every name of the file
+//! leads to it, and a command that root runs leaves nothing behind that the daemon could not open. SQLite's own locks
+//! are of another kind (`fcntl`), which this one does not meet; but the kernel drops those when *any* descriptor of the
+//! file is closed in their process. So a lock is taken before SQLite opens the file and let go after it has closed it.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
@@ -56,7 +56,8 @@ impl DatabaseLock {
         self.file.try_clone()
     }
 
-    /// Whether somebody holds the lock of this database right now. It is taken for a moment to find out, where it is free.
+    /// Whether somebody holds the lock of this database right now. It is taken for a moment to find out, where it is
+    /// free.
     pub(super) fn is_held(database: &Path) -> bool {
         let Ok(file) = File::open(database) else { return false };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))

@@ -109,8 +109,8 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// The connections stay open until the process ends, because closing the last one would write to the file. If that was
-    /// overwritten, the files beside it belong to the database that was there before, and are renamed.
+    /// The connections stay open until the process ends, because closing the last one would write to the file. If that
+    /// was overwritten, the files beside it belong to the database that was there before, and are renamed.
     pub fn leave_as_it_is(&self, lost: &StoreError) {
         std::mem::forget(self.clone());
         if !matches!(lost, StoreError::Overwritten { .. }) {

@@ -22,8 +22,8 @@ use super::{beside, reading};
 use crate::domain::routing::Route;
 use crate::store::Access;
 
-/// The files of `migrations/`, as `sqlx::migrate!` would embed them. That macro would have a second sqlx be compiled, for
-/// the compiler itself.
+/// The files of `migrations/`, as `sqlx::migrate!` would embed them. That macro would have a second sqlx be compiled,
+/// for the compiler itself.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let migration = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
@@ -49,8 +49,8 @@ const APPLICATION_ID: i64 = 0x5043_5357;
 /// one that takes longer is reported, and the daemon tries again.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is left of a WAL that a long-lived reader made grow, once it is restarted. Well above what it comes to otherwise,
-/// so that it is not cut and extended all the time.
+/// What is left of a WAL that a long-lived reader made grow, once it is restarted. Well above what it comes to
+/// otherwise, so that it is not cut and extended all the time.
 const WAL_SIZE_LIMIT: &str = "16777216";
 
 /// How long a command waits for another process that is creating or migrating the file.

@@ -29,8 +29,8 @@ pub(super) struct State {
     has_wal: bool,
 }
 
-/// Makes sure that this user may write a database. SQLite would open it all the same, and put files of this user beside it
-/// that keep the daemon out.
+/// Makes sure that this user may write a database. SQLite would open it all the same, and put files of this user beside
+/// it that keep the daemon out.
 ///
 /// # Errors
 /// What keeps it from that.

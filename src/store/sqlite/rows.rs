@@ -1,7 +1,7 @@
 //! Set-based statements whose rows are bound.
 //!
-//! For what every poll or conclusion writes. Rows that come as JSON text are parsed twice, as a whole and each by itself,
-//! which costs more than writing them.
+//! For what every poll or conclusion writes. Rows that come as JSON text are parsed twice, as a whole and each by
+//! itself, which costs more than writing them.
 
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
@@ -9,7 +9,8 @@ use sqlx::{Arguments as _, AssertSqlSafe, Encode, Sqlite, SqliteConnection, Type
 
 use super::error::StoreError;
 
-/// Rows of one statement. A prepared statement takes memory for each of its rows, and there is one for each power of two.
+/// Rows of one statement. A prepared statement takes memory for each of its rows, and there is one for each power of
+/// two.
 const MAX_ROWS: usize = 128;
 
 /// A row that is being bound, column by column.
@@ -31,8 +32,8 @@ impl Row {
 
 /// Executes `statement`, which reads its rows from `j` with these columns. Answers with how many rows it changed.
 ///
-/// The number of rows is one of a few, so that few statements are prepared again and again: what `bind` makes of `None` must
-/// match nothing, nor be inserted.
+/// The number of rows is one of a few, so that few statements are prepared again and again: what `bind` makes of `None`
+/// must match nothing, nor be inserted.
 pub(super) async fn with_rows<'a, T>(
     connection: &mut SqliteConnection,
     columns: &'static str,
@@ -62,8 +63,8 @@ pub(super) async fn with_rows<'a, T>(
     Ok(n_changed)
 }
 
-/// How many of these rows the next statement takes, and how many it has places for: a power of two, of which at most a quarter
-/// stays empty. An empty place costs about as much as a row, a few of them less than another statement.
+/// How many of these rows the next statement takes, and how many it has places for: a power of two, of which at most a
+/// quarter stays empty. An empty place costs about as much as a row, a few of them less than another statement.
 fn fitting(n_rows: usize) -> (usize, usize) {
     let n_rows = n_rows.min(MAX_ROWS);
     let n_places = n_rows.next_power_of_two();

@@ -14,7 +14,9 @@ use crate::domain::activity::Vat;
 use crate::domain::serving::Serving;
 use crate::domain::time::Timestamp;
 use crate::domain::turns::{Found, LOOK_STEPS, Wanted};
-use crate::store::schedule::{Claimed, Sweep, claimed, from_json, stored_vat};
+use crate::store::schedule::{
+    Claimed, PROBE_SAMPLE, SWEEP_STEPS, Sweep, VAT_PROBE_SAMPLE, claimed, from_json, stored_vat,
+};
 
 /// An activity as a JSON array, from `activities a`, `vats v` and `schedules s`. Claims are read as one text:
 /// two dozen columns a row cost three times as much when each comes as a value of its own.
@@ -22,15 +24,6 @@ pub(super) const ACTIVITY: &str = "json_array(a.id, a.vat_id, v.vat, a.activity_
     a.round, a.registered_at, a.watched_from, a.stalled_at, a.upstream_status, a.pcsid_generated, a.total_count,
     a.success_count, a.failure_count, a.upstream_created_at, a.upstream_updated_at, a.upstream_completed_at,
     s.revision, s.interval_ms, s.poll_count, s.consecutive_errors, s.strikes)";
-
-/// VATs, and activities of each, that a probe of a credential is chosen from.
-const PROBE_SAMPLE: usize = 64;
-
-/// Activities of a held VAT that its probe is chosen from.
-const VAT_PROBE_SAMPLE: usize = 1_000;
-
-/// Activities that one sweep reads.
-const SWEEP_STEPS: i64 = 1_000;
 
 impl Store {
     /// Nothing is written: only the daemon that holds the file's lock claims, and it knows what it has claimed.
@@ -175,9 +168,9 @@ impl Look<'_> {
         from_json("vats.next_due_at", rows)
     }
 
-    /// All due activities of the first VATs may be claimed already, so as many more VATs are read as there are claims. The
-    /// number read for each VAT is limited to keep a look short. If many VATs have many due activities, a few of the longest
-    /// due are passed over for others that are due nearly as long.
+    /// All due activities of the first VATs may be claimed already, so as many more VATs are read as there are claims.
+    /// The number read for each VAT is limited to keep a look short. If many VATs have many due activities, a few of
+    /// the longest due are passed over for others that are due nearly as long.
     async fn longest_due(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
         let n_vats = wanted.n_longest_due + self.claimed_keys.len();
         let of_each = wanted.n_longest_due.min((4 * LOOK_STEPS).div_ceil(n_vats));

@@ -1,9 +1,6 @@
 //! What the status page plots. All of it is read from tallies and short ends of indices, so that it costs the
 //! same however many activities there are.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row};
-
 use super::error::StoreError;
 use super::{Store, as_json};
 use crate::domain::activity::State;
@@ -148,22 +145,6 @@ impl Store {
         .await
         .map_err(StoreError::query("looking for VATs without a credential"))?;
         Ok(unserved_vats(rows))
-    }
-}
-
-impl FromRow<'_, SqliteRow> for LatestRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            vat: row.try_get("vat")?,
-            activity_id: row.try_get("activity_id")?,
-            device_id: row.try_get("device_id")?,
-            reference: row.try_get("reference")?,
-            state: row.try_get("state")?,
-            registered_at: row.try_get("registered_at")?,
-            concluded_at: row.try_get("concluded_at")?,
-            reason: row.try_get("reason")?,
-            rules: row.try_get("rules")?,
-        })
     }
 }
 

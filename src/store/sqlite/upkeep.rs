@@ -3,9 +3,7 @@
 use super::error::StoreError;
 use super::{Store, as_json, commit};
 use crate::domain::time::Timestamp;
-
-/// Activities removed in one transaction, so that none holds other writers up for long.
-const PRUNE_BATCH: i64 = 500;
+use crate::store::upkeep::PRUNE_BATCH;
 
 impl Store {
     pub async fn problems(&self) -> Result<Vec<String>, StoreError> {

@@ -16,8 +16,8 @@ use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table};
 /// Longest time that a search may take. On a million activities searches take a fraction of it.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the latest
-/// is read, and [`ActivityView::is_latest_first`].
+/// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the
+/// latest is read, and [`ActivityView::is_latest_first`].
 pub(super) const fn statement_of(view: ActivityView) -> &'static str {
     match view {
             ActivityView::Activity => {
@@ -181,8 +181,8 @@ impl Store {
         Self::table_by(&mut connection, operation, statement, arguments).await
     }
 
-    /// As [`Store::table`], for what a reader chose freely: it has to wait for its turn, and the database is interrupted after
-    /// [`LONGEST_SEARCH`].
+    /// As [`Store::table`], for what a reader chose freely: it has to wait for its turn, and the database is
+    /// interrupted after [`LONGEST_SEARCH`].
     ///
     /// # Errors
     /// [`StoreError::TooSlow`] if it was ended, [`StoreError::Crowded`] if too many search.
