@@ -166,13 +166,19 @@ async fn a_command_killed_at_any_boundary_has_done_all_or_nothing() {
     for (nth_command, (name, arguments, usually)) in COMMANDS.into_iter().enumerate() {
         let n_tries = asked_for().map_or(usually, |n| usize::try_from(n).unwrap());
         let luck = Luck::of("a_command_killed_at_any_boundary_has_done_all_or_nothing", 0, n_tries as u64);
+        let prepared = Setup::new("http://127.0.0.1:9", "");
+        for (_, arguments, _) in &COMMANDS[..nth_command] {
+            prepared.ok(arguments);
+        }
+        let is_there = nth_command > 0;
         let before = || {
             let setup = Setup::new("http://127.0.0.1:9", "");
-            for (_, arguments, _) in &COMMANDS[..nth_command] {
-                setup.ok(arguments);
+            if is_there {
+                std::fs::copy(prepared.database(), setup.database()).unwrap();
             }
             setup
         };
+        let untouched = if is_there { look(&prepared).await } else { Vec::new() };
         let setup = before();
         setup.ok(arguments);
         let wanted = look(&setup).await;
@@ -182,23 +188,19 @@ async fn a_command_killed_at_any_boundary_has_done_all_or_nothing() {
             let mut n_killed = 0;
             for nth in places(&luck, name, n_calls, n_tries) {
                 let setup = before();
-                let untouched = match nth_command {
-                    0 => None,
-                    _ => Some(look(&setup).await),
-                };
                 let output = strace::killed_at(setup.command(arguments), calls, nth).output().unwrap();
                 n_killed += usize::from(output.status.signal() == Some(9));
                 // The next command finds a whole database, with all of it or nothing.
                 let what = format!("{name}, {calls} {nth}");
                 let listed = setup.run(&["list"]);
-                if untouched.is_none() && listed.stderr.contains("does not exist") {
+                if !is_there && listed.stderr.contains("does not exist") {
                     setup.ok(arguments);
                     assert_eq!(look(&setup).await, wanted, "{what}");
                     continue;
                 }
                 assert_eq!(listed.code, 0, "{what}: {}", listed.stderr);
                 let found = look(&setup).await;
-                let is_nothing = untouched.as_ref().map_or(found.is_empty(), |before| *before == found);
+                let is_nothing = found == untouched;
                 assert!(is_nothing || found == wanted, "{what}: {found:?}, neither nothing nor {wanted:?}");
                 assert_whole(&setup).await;
                 if is_nothing {

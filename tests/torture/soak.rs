@@ -31,7 +31,7 @@ struct Peak {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_and_open_files_stay_flat_over_much_work() {
-    let n_batches = cycles(150);
+    let n_batches = cycles(90);
     let polls = Mutex::new(HashMap::<String, u32>::new());
     let n_asked = AtomicU64::new(0);
     let upstream = Server::start(move |seen| {
