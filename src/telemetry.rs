@@ -9,9 +9,10 @@ use std::io::{IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -150,12 +151,47 @@ pub fn complain(format: LogFormat, sentence: &str) {
         let _ = done.send(());
     });
     if writing.is_ok() {
-        let _ = is_written.recv_timeout(COMPLAINT_PATIENCE);
+        let mut patience = Patience::new();
+        while let Err(RecvTimeoutError::Timeout) = is_written.recv_timeout(LOOK_EVERY) {
+            if patience.is_over() {
+                break;
+            }
+        }
     }
 }
 
-/// How long a reader of stderr may take for the last line. One that does not read must not keep the program from ending.
-const COMPLAINT_PATIENCE: Duration = Duration::from_millis(300);
+/// How long the last lines are waited for where nobody reads them, and where a busy machine has not got round to it.
+const UNREAD: Duration = Duration::from_millis(300);
+const UNWRITTEN: Duration = Duration::from_secs(2);
+
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Waits for last lines: a reader that does not read must not keep the program from ending.
+struct Patience {
+    began_at: Instant,
+    unread_since: Option<Instant>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { began_at: Instant::now(), unread_since: None }
+    }
+
+    fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        if takes_lines() {
+            self.unread_since = None;
+        }
+        now - *self.unread_since.get_or_insert(now) >= UNREAD || now - self.began_at >= UNWRITTEN
+    }
+}
+
+/// Whether stderr takes a line at once. A pipe that nobody reads is full sooner or later.
+fn takes_lines() -> bool {
+    let stderr = std::io::stderr();
+    let mut looked_at = [PollFd::new(&stderr, PollFlags::OUT)];
+    poll(&mut looked_at, Some(&Timespec::default())).is_ok_and(|n_ready| n_ready > 0)
+}
 
 /// In one write, so that no other line gets in between.
 fn write_line(line: &Value) -> std::io::Result<()> {
@@ -172,9 +208,6 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 4_096;
-
-/// How long the last lines are waited for at the end.
-const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Hands lines to the thread that writes them.
 #[derive(Clone)]
@@ -230,9 +263,9 @@ pub struct LogGuard(Option<Lines>);
 impl Drop for LogGuard {
     fn drop(&mut self) {
         let Some(lines) = &self.0 else { return };
-        let deadline = Instant::now() + PATIENCE;
-        while lines.n_waiting.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(2));
+        let mut patience = Patience::new();
+        while lines.n_waiting.load(Ordering::Acquire) > 0 && !patience.is_over() {
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 }
