@@ -139,6 +139,7 @@ impl Ledger {
         world.calm();
         let mut daemon = setup.start().await;
         let deadline = Instant::now() + PATIENCE;
+        let mut asked_for = HashMap::<String, u64>::new();
         loop {
             let watched = "SELECT count(*) FROM report_activities WHERE state IN ('PENDING', 'IN_PROGRESS')";
             let open = setup
@@ -149,8 +150,11 @@ impl Ledger {
             }
             // An operator who does not wait for the third try, nor for one that nobody will make.
             for delivery in &open {
-                if delivery[1] == "dead" || delivery[2].as_u64().unwrap() >= 2 {
-                    setup.ok(&["deliveries", "redeliver", delivery[0].as_str().unwrap()]);
+                let (event, n_tries) = (delivery[0].as_str().unwrap(), delivery[2].as_u64().unwrap());
+                let is_asked_for = asked_for.insert(event.to_owned(), n_tries) == Some(n_tries);
+                if delivery[1] == "dead" || n_tries >= 2 && !is_asked_for {
+                    // The receiver is a task of this process, and answers meanwhile.
+                    tokio::task::block_in_place(|| setup.ok(&["deliveries", "redeliver", event]));
                 }
             }
             let log = daemon.stderr();
@@ -396,7 +400,7 @@ async fn stored_events(setup: &Setup) -> Events {
 
 /// The database finds nothing wrong, and the counts kept by triggers are those that the migration would count now.
 pub async fn assert_whole(setup: &Setup) {
-    assert!(setup.ok(&["db", "check"]).contains("whole"));
+    assert!(tokio::task::block_in_place(|| setup.ok(&["db", "check"])).contains("whole"));
     if setup.is_on_server() {
         return;
     }
