@@ -123,13 +123,9 @@ pub fn decide(
     let change = Change::of(&effect, now, activity, policy);
     let schedule = Schedule::after(&change, polled, effect.grows, now, activity, policy, luck);
     let n_polls = activity.n_polls.saturating_add(u32::from(polled));
-    let (explanations, next_step) = if change.concludes {
-        effect.findings.settle(&policy.catalogue);
-        let explanations = effect.findings.explained(&policy.catalogue);
-        let next_step = NextStep::on_conclusion(change.state, &effect.findings, &explanations, withheld);
-        (explanations, next_step)
-    } else {
-        (Vec::new(), None)
+    let (explanations, next_step) = match change.concludes {
+        true => explained(&mut effect.findings, change.state, withheld, &policy.catalogue),
+        false => (Vec::new(), None),
     };
     let report = effect.report.as_ref().unwrap_or(&activity.report);
     let standing = Standing {
@@ -166,17 +162,21 @@ pub fn decide(
         findings: change.concludes.then_some(effect.findings),
         certificate,
         events,
-        transition: (change.state != activity.state).then_some(Transition {
-            from: activity.state,
-            to: change.state,
-            reason: match change.expires {
-                true => {
-                    format!("not concluded {} after watching began", write_duration(policy.give_up_after))
-                }
-                false => effect.reason,
-            },
-        }),
+        transition: change.transition(activity.state, effect.reason, policy),
     }
+}
+
+/// Settles what came with a conclusion: what each of its errors means, and what to do next.
+fn explained(
+    findings: &mut Findings,
+    state: State,
+    withheld: Option<Withholding>,
+    catalogue: &Catalogue,
+) -> (Vec<Explanation>, Option<NextStep>) {
+    findings.settle(catalogue);
+    let explanations = findings.explained(catalogue);
+    let next_step = NextStep::on_conclusion(state, findings, &explanations, withheld);
+    (explanations, next_step)
 }
 
 /// What an answer that refuses the token or its user will hold.
@@ -213,6 +213,15 @@ impl Change {
             expires: expired.is_some(),
             stalls: !state.is_concluded() && activity.stalled_at.is_none() && age >= policy.stalled_after,
         }
+    }
+
+    /// The change from a state, if it is one; `reason` is what the answer says of it.
+    fn transition(&self, from: State, reason: String, policy: &Policy) -> Option<Transition> {
+        let reason = match self.expires {
+            true => format!("not concluded {} after watching began", write_duration(policy.give_up_after)),
+            false => reason,
+        };
+        (self.state != from).then_some(Transition { from, to: self.state, reason })
     }
 }
 

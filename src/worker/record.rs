@@ -7,8 +7,7 @@
 //!
 //! # Rules
 //!
-//! - Records are written in the order in which they were handed over; a batch is one transaction, or a few if it is
-//!   long.
+//! - Records are written in their order where it matters; a batch is one transaction, or a few if it is long.
 //! - Nothing is logged, counted or announced before it is committed ([`outcomes`]).
 //! - What upstream said is not dropped because a disk is full or a database is locked: the batch is tried until it can
 //!   be written. The queue is bounded, so that poller and dispatchers then wait.
@@ -17,8 +16,8 @@
 //!
 //! # Rejected
 //!
-//! A transaction for each answer: each flush of the disk costs as much as hundreds of answers. A commit by a timer:
-//! what arrives alone would wait for it.
+//! A transaction for each answer: a commit takes as long as hundreds of requests. A commit by a timer: what arrives
+//! alone would wait for it.
 //!
 //! # What can go wrong
 //!

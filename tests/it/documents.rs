@@ -103,6 +103,23 @@ async fn the_walk_through_of_the_readme_works_as_shown() {
 }
 
 #[test]
+fn the_explanation_that_is_shown_is_what_is_printed() {
+    let page = document("docs/explanations.md");
+    let shown = commands(blocks(&page, "console")[0]).remove(0);
+    let arguments = shown.command.strip_prefix("pcsid-watch ").unwrap().split(' ');
+    let ran = program().args(arguments).env("COLUMNS", "100").output().unwrap();
+    let printed = String::from_utf8(ran.stdout).unwrap();
+    assert_eq!(printed.trim_end(), shown.output.join("\n"));
+}
+
+#[test]
+fn the_number_of_rules_is_the_one_that_is_told() {
+    let n_rules = document("src/domain/catalogue/rules.toml").matches("\n[[rules]]\n").count();
+    let told = format!("The program knows {n_rules} codes");
+    assert!(document("docs/explanations.md").contains(&told), "{told}");
+}
+
+#[test]
 fn the_picture_of_the_demo_is_what_it_prints() {
     // Ports, times, counts and, with them, widths differ; nothing else does.
     let shape = |line: &str| -> String {
