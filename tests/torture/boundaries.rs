@@ -37,7 +37,8 @@ async fn a_daemon_killed_at_any_boundary_goes_on_where_it_was() {
         let n_tries = asked_for().map_or(usually, |n| usize::try_from(n).unwrap());
         let luck = Luck::of("a_daemon_killed_at_any_boundary_goes_on_where_it_was", 0, n_tries as u64);
         let began_at = std::time::Instant::now();
-        let n_calls = Scene::begin(luck.seed).await.count(calls).await;
+        let first = Scene::first(luck.seed).await;
+        let n_calls = first.again().await.count(calls).await;
         if n_calls == 0 {
             continue;
         }
@@ -48,8 +49,8 @@ async fn a_daemon_killed_at_any_boundary_goes_on_where_it_was() {
             if trying.len() == AT_ONCE {
                 n_killed += trying.join_next().await.unwrap().unwrap();
             }
-            let (nth, seed) = (*nth, luck.seed);
-            trying.spawn(async move { Scene::begin(seed).await.killed_at(calls, nth).await });
+            let (nth, scene) = (*nth, first.again().await);
+            trying.spawn(async move { scene.killed_at(calls, nth).await });
         }
         while let Some(killed) = trying.join_next().await {
             n_killed += killed.unwrap();
@@ -86,22 +87,33 @@ struct Scene {
 }
 
 impl Scene {
-    async fn begin(seed: u64) -> Self {
+    /// The first, with its activities added.
+    async fn first(seed: u64) -> Self {
+        let mut scene = Self::empty(seed, Ledger::default()).await;
+        for state in ["SUCCEEDED", "FAILED", "REJECTED"] {
+            let mut ids = (0..).map(|n| (VATS[n % 2].to_owned(), format!("act-{n}")));
+            let key: Key = ids.find(|key| Truth::of(seed, key).state == state).unwrap();
+            let order = Order::Add(vec![key]);
+            let child = scene.ledger.give(&scene.setup, &order);
+            scene.ledger.note(&order, ended(child, None).await);
+            scene.n_activities += 1;
+        }
+        scene
+    }
+
+    async fn empty(seed: u64, ledger: Ledger) -> Self {
         let world = World::start(seed).await;
         world.calm();
         let setup = world.setup().variable("TOKIO_WORKER_THREADS", "1");
-        let mut ledger = Ledger::default();
-        let mut keys = Vec::new();
-        for state in ["SUCCEEDED", "FAILED", "REJECTED"] {
-            let mut ids = (0..).map(|n| (VATS[n % 2].to_owned(), format!("act-{n}")));
-            keys.push(ids.find(|key: &Key| Truth::of(seed, key).state == state).unwrap());
-        }
-        for key in &keys {
-            let order = Order::Add(vec![key.clone()]);
-            let child = ledger.give(&setup, &order);
-            ledger.note(&order, ended(child, None).await);
-        }
-        Self { seed, world, setup, ledger, n_activities: keys.len() }
+        Self { seed, world, setup, ledger, n_activities: 0 }
+    }
+
+    /// The same once more, in a world of its own.
+    async fn again(&self) -> Self {
+        let scene = Self::empty(self.seed, self.ledger.clone()).await;
+        std::fs::copy(self.setup.database(), scene.setup.database()).unwrap();
+        tokio::task::block_in_place(|| scene.setup.ok(&["db", "adopt"]));
+        Self { n_activities: self.n_activities, ..scene }
     }
 
     /// Runs the daemon until all is announced and it has stopped, or until it is killed.

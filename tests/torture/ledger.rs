@@ -33,7 +33,7 @@ struct Tries {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     added: BTreeMap<Key, Tries>,
     /// In the order of the orders.
