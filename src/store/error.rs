@@ -500,11 +500,19 @@ fn for_sink(sink: &Option<String>) -> String {
     sink.as_ref().map_or_else(String::new, |sink| format!(" for webhook {sink}"))
 }
 
-/// SQLite's primary result code: extended ones keep it in their low byte. `None`: it is not SQLite's.
-fn primary_code(err: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+/// SQLite's result code. `None`: it is not SQLite's.
+fn extended_code(err: &dyn sqlx::error::DatabaseError) -> Option<i32> {
     use sqlx::error::DatabaseError as _;
-    err.try_downcast_ref::<sqlx::sqlite::SqliteError>()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+    err.try_downcast_ref::<sqlx::sqlite::SqliteError>()?.code()?.parse().ok()
 }
+
+/// The low byte of it.
+fn primary_code(err: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+    extended_code(err).map(|code| code & 0xff)
+}
+
+/// The `-shm` file can't be made as long as it must be.
+const NO_ROOM_FOR_SHM: i32 = 4_874;
 
 /// What keeps a file from being opened.
 fn open_hint(source: &sqlx::Error) -> &'static str {
@@ -543,6 +551,9 @@ fn io_hint(err: &std::io::Error) -> &'static str {
 /// What to do about the SQLite results that an operator can do something about.
 fn hint(source: &sqlx::Error) -> &'static str {
     match source.as_database_error().and_then(primary_code) {
+        Some(10) if source.as_database_error().and_then(extended_code) == Some(NO_ROOM_FOR_SHM) => {
+            ": the disk is full, or reports an error"
+        }
         Some(5 | 6) => ": another process keeps it locked",
         Some(8) => ": the file is read-only, or one beside it under the same name with -wal or -shm",
         Some(10) => ": the disk reports an error",

@@ -135,6 +135,57 @@ async fn a_full_disk_stops_announcements_and_nothing_else_until_there_is_room_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_a_disk_that_is_full_leaves_nothing_behind_and_works_once_there_is_room() {
+    let upstream = Turning::start().await;
+    let setup = Setup::new(&upstream.server.url(), "");
+    let volume = setup.path("volume");
+    let Some(disk) = SmallDisk::mount(&volume, "64k") else {
+        println!("not tried: this user may not mount");
+        return;
+    };
+    let setup = setup.variable("PCSID_WATCH__DATABASE__URL", "sqlite://volume/watch.db");
+    let left = || -> Vec<String> {
+        let names = std::fs::read_dir(&volume).unwrap();
+        names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    // From no room at all to nearly enough: the last write that fails is another one each time.
+    for n_kib in (64..).step_by(24) {
+        disk.resize(&format!("{n_kib}k"));
+        let ran = setup.run(&["add", "--vat", VAT, "act-1"]);
+        if ran.code == 0 {
+            break;
+        }
+        assert!(ran.code == 1 && ran.stderr.contains("the disk is full"), "{n_kib}: {}", ran.stderr);
+        if left().iter().any(|name| name == "watch.db") {
+            // It was made, and there is no room to work.
+            break;
+        }
+        assert_eq!(left(), Vec::<String>::new(), "{n_kib}");
+    }
+    disk.resize("16m");
+    setup.add(VAT, &["act-1"]);
+    assert!(setup.ok(&["db", "check"]).contains("is whole"));
+
+    // Copied before it is migrated.
+    let database = volume.join("watch.db");
+    let older = "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+    let Ok(status) = Command::new("sqlite3").arg(&database).arg(older).status() else {
+        println!("not tried: there is no sqlite3");
+        return;
+    };
+    assert!(status.success());
+    let n_kib = std::fs::metadata(&database).unwrap().len() / 1_024;
+    // No room for the copy; or for the copy, and the migration fails (it has been made).
+    for (room, cause) in [(100, "the disk is full"), (16 * 1_024, "")] {
+        disk.resize(&format!("{}k", n_kib + room));
+        let ran = setup.run(&["run"]);
+        assert!(ran.code == 1 && ran.stderr.contains(cause), "{room}: {}", ran.stderr);
+        let copies: Vec<_> = left().into_iter().filter(|name| name.contains("before-migration")).collect();
+        assert_eq!(copies, Vec::<String>::new(), "{room}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fails_for_a_while_delays_and_loses_nothing() {
     if !strace::is_usable() {
         return;

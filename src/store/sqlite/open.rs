@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -280,7 +280,12 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     clear();
     let named = async {
         handle.set_len(0).map_err(failed)?;
-        run_migrations(&making, path, &MIGRATIONS).await?;
+        let mut connection = migrated(&making, path, &MIGRATIONS).await?;
+        // Closing does this too, but passes over a disk that is full: the file would get its name without what the WAL holds.
+        let folded = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
+        let closed = connection.close().await;
+        folded.map_err(|source| migration_failed(path, MigrateError::Execute(source)))?;
+        closed.map_err(StoreError::query("closing after migration"))?;
         handle.sync_all().map_err(failed)?;
         name_without_replacing(&making, path).map_err(failed)?;
         flush_folder_of(path).map_err(failed)
@@ -304,39 +309,61 @@ async fn migrate(path: &Path, migrations: &Migrator) -> Result<bool, StoreError>
         Schema::Missing => None,
         Schema::Older(version) => Some(version),
     };
-    if let Some(version) = older.filter(|version| *version > 0) {
-        let now = crate::clock::wall_now().as_millis() / 1_000;
-        let copy = beside(path, &format!(".before-migration-from-{version}-{now}"));
-        let made = OpenOptions::new().write(true).create_new(true).open(&copy);
-        give_to_owner_of(path, &made.map_err(|source| StoreError::Copy { path: copy.clone(), source })?);
-        let mut connection = write_options(path)
-            .connect()
-            .await
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        sqlx::query("VACUUM INTO ?1")
-            .bind(copy.to_string_lossy().into_owned())
-            .execute(&mut connection)
-            .await
-            .map_err(StoreError::query("copying the file before its migration"))?;
-        connection.close().await.map_err(StoreError::query("copying the file before its migration"))?;
+    let Some(version) = older.filter(|version| *version > 0) else {
+        run_migrations(path, migrations).await?;
+        return Ok(older.is_none());
+    };
+    let now = crate::clock::wall_now().as_millis() / 1_000;
+    let copy = beside(path, &format!(".before-migration-from-{version}-{now}"));
+    let made = OpenOptions::new().write(true).create_new(true).open(&copy);
+    give_to_owner_of(path, &made.map_err(|source| StoreError::Copy { path: copy.clone(), source })?);
+    let migrated = match copy_before_migration(path, &copy).await {
+        Ok(()) => run_migrations(path, migrations).await,
+        failed => failed,
+    };
+    // While the database is as it was, the copy is of no use. A start that is tried again and again would fill the disk.
+    if migrated.is_err() && matches!(schema_of(path).await, Ok(Schema::Older(now)) if now == version) {
+        let _ = std::fs::remove_file(&copy);
     }
-    run_migrations(path, path, migrations).await?;
-    Ok(older.is_none())
+    migrated.map(|()| false)
 }
 
-/// Migrates this file, which is called `name` where it fails.
-async fn run_migrations(path: &Path, name: &Path, migrations: &Migrator) -> Result<(), StoreError> {
+async fn copy_before_migration(path: &Path, copy: &Path) -> Result<(), StoreError> {
+    let failed = || StoreError::query("copying the file before its migration");
+    let mut connection = write_options(path)
+        .connect()
+        .await
+        .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let statement = sqlx::query("VACUUM INTO ?1").bind(copy.to_string_lossy().into_owned());
+    let copied = statement.execute(&mut connection).await;
+    let closed = connection.close().await;
+    copied.map_err(failed())?;
+    closed.map_err(failed())
+}
+
+async fn run_migrations(path: &Path, migrations: &Migrator) -> Result<(), StoreError> {
+    let connection = migrated(path, path, migrations).await?;
+    connection.close().await.map_err(StoreError::query("closing after migration"))
+}
+
+/// Migrates this file, which is called `name` where it fails. Answers with the connection.
+async fn migrated(path: &Path, name: &Path, migrations: &Migrator) -> Result<SqliteConnection, StoreError> {
     let mut connection = write_options(path)
         .connect()
         .await
         .map_err(|source| StoreError::Open { path: name.to_owned(), source })?;
-    let migrated = migrations.run_direct(None, &mut connection, false).await;
-    let closed = connection.close().await;
-    migrated.map_err(|source| StoreError::Migrate {
-        database: name.display().to_string(),
-        source: Box::new(source),
-    })?;
-    closed.map_err(StoreError::query("closing after migration"))
+    match migrations.run_direct(None, &mut connection, false).await {
+        Ok(()) => Ok(connection),
+        Err(source) => {
+            // It failed already; how it is closed does not matter.
+            let _ = connection.close().await;
+            Err(migration_failed(name, source))
+        }
+    }
+}
+
+fn migration_failed(name: &Path, source: MigrateError) -> StoreError {
+    StoreError::Migrate { database: name.display().to_string(), source: Box::new(source) }
 }
 
 fn write_options(path: &Path) -> SqliteConnectOptions {
@@ -456,7 +483,7 @@ mod tests {
     async fn before(version: i64, path: &Path) -> SqliteConnection {
         let older = MIGRATIONS.iter().filter(|one| one.version < version).cloned().collect();
         std::fs::File::create_new(path).unwrap();
-        run_migrations(path, path, &Migrator::with_migrations(older)).await.unwrap();
+        run_migrations(path, &Migrator::with_migrations(older)).await.unwrap();
         write_options(path).connect().await.unwrap()
     }
 
