@@ -215,6 +215,16 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The database was emptied while the daemon ran.
+    #[error(
+        "database `{}` was emptied (0 bytes) while the daemon ran; nothing more was written to it, and what stood beside it \
+         is `{}-wal.overwritten` now: restore a backup, or remove the file to begin a new database, then start again",
+        path.display(), path.display()
+    )]
+    Emptied {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that SQLite keeps beside the database was removed or replaced while the daemon ran.
     #[error(
         "`{}` was removed or replaced while the daemon ran; what it held has been written to the database as far as \
@@ -465,7 +475,10 @@ impl StoreError {
 
     /// Whether nothing more may be written to the file: it is another database now, or lost a part of its WAL.
     pub fn forbids_writing(&self) -> bool {
-        matches!(self, StoreError::Overwritten { .. } | StoreError::JournalCut { .. })
+        matches!(
+            self,
+            StoreError::Overwritten { .. } | StoreError::Emptied { .. } | StoreError::JournalCut { .. }
+        )
     }
 
     /// Whether the configuration is to blame rather than the work.

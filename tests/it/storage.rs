@@ -99,6 +99,29 @@ async fn a_backup_copied_over_the_running_daemons_file_is_noticed_and_left_as_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_older_state_of_the_file_copied_over_it_in_the_same_run_is_noticed() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let mut daemon = setup.start().await;
+    setup.reaches("act-1", "IN_PROGRESS").await;
+    let older = std::fs::read(setup.database()).unwrap();
+    eventually("the file is another one after a checkpoint", || async {
+        setup.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        (std::fs::read(setup.database()).unwrap()[60..64] != older[60..64]).then_some(())
+    })
+    .await;
+    // The daemon has looked at it meanwhile.
+    let n_seen = upstream.n_seen();
+    eventually("it polls on", || async { (upstream.n_seen() > n_seen + 2).then_some(()) }).await;
+    assert_eq!(std::fs::metadata(setup.database()).unwrap().len(), older.len() as u64);
+    std::fs::write(setup.database(), &older).unwrap();
+    assert_eq!(daemon.exit_code().await, 1);
+    assert!(daemon.stderr().contains("was overwritten while the daemon ran"), "{}", daemon.stderr());
+    assert!(std::fs::read(setup.database()).unwrap() == older, "nothing more was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restore_beside_the_wal_of_what_it_replaced_is_refused_untouched() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup = Setup::new(&upstream.url(), "");

@@ -5,18 +5,21 @@
 //! finds.
 //!
 //! Names are compared by device and inode. A file that was overwritten keeps both, so its header is compared as well. Each
-//! daemon puts a number of its own into it (`user_version`) at its start. No copy that was made before has that number,
-//! and one by `db backup` has none. A copy by another SQLite client has another schema cookie, which in the file itself
-//! only a commit changes that was noticed before.
+//! daemon puts a number of its own into it (`user_version`) at its start, and a higher one every second in which it writes.
+//! So the header's number never falls: a copy of the file has a lower one than the file after the next checkpoint, a copy from
+//! before the start has another one, and one by `db backup` has none. A copy by another SQLite client has another schema
+//! cookie, which in the file itself only a commit changes that was noticed before.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
 use super::{beside, identity};
@@ -35,6 +38,9 @@ const FRAME_HEADER_BYTES: u64 = 24;
 const LITTLE_ENDIAN_WAL: u32 = 0x377f_0682;
 const BIG_ENDIAN_WAL: u32 = 0x377f_0683;
 
+/// How often a daemon that writes puts a new number into the header.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
 /// How much of a WAL is read: four times what is left of one that a long reader made grow.
 const MOST_WAL_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -47,12 +53,47 @@ pub(super) struct Place {
     beside: [(PathBuf, Option<(u64, u64)>); 2],
     /// The descriptor that the lock is held by: closing another one would drop SQLite's locks.
     file: File,
-    /// What the header may have where a daemon's number is: the one before and this daemon's.
-    marks: [u32; 2],
+    /// What the header may have where a daemon's number is.
+    marks: Mutex<Marks>,
     /// Schema cookies that SQLite itself has reported.
     cookies: Mutex<BTreeSet<u32>>,
     n_bytes_before: Mutex<u64>,
     n_wal_bytes_before: Mutex<u64>,
+    /// Whether the WAL was found to be cut.
+    is_cut: AtomicBool,
+}
+
+/// The numbers that a daemon puts into the header.
+#[derive(Debug)]
+struct Marks {
+    /// The one of the daemon before, until one of ours has reached the file.
+    former: Option<u32>,
+    /// The one that was found in the file last, or our first.
+    found: u32,
+    /// The one that was written last. It reaches the file with a checkpoint.
+    written: u32,
+    written_at: Instant,
+}
+
+impl Marks {
+    /// The first number leaves room for one a second for thirty years.
+    fn after(former: u32) -> Self {
+        let first = fastrand::u32(1..=i32::MAX as u32 / 2);
+        Self { former: Some(former), found: first, written: first, written_at: Instant::now() }
+    }
+
+    /// Whether the file may have this number.
+    fn takes(&mut self, found: u32) -> bool {
+        if self.former == Some(found) {
+            return true;
+        }
+        let is_ours = (self.found..=self.written).contains(&found);
+        if is_ours {
+            self.former = None;
+            self.found = found;
+        }
+        is_ours
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +107,9 @@ impl Place {
     /// Marks a database that `writer` has opened and whose lock is held by `file`.
     pub(super) async fn mark(path: &Path, file: File, writer: &SqlitePool) -> Self {
         let before = header(&file).unwrap_or(Header { mark: 0, schema_cookie: 0, n_pages: 0 });
-        let mark = fastrand::u32(1..=i32::MAX as u32);
+        let marks = Marks::after(before.mark);
         let marked = async {
-            sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {mark}"))).execute(writer).await?;
+            sqlx::query(marking(marks.written)).execute(writer).await?;
             sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await
         };
         if let Err(err) = marked.await {
@@ -86,11 +127,27 @@ impl Place {
             n_bytes_before: Mutex::new(file.metadata().map_or(0, |file| file.len())),
             n_wal_bytes_before: Mutex::new(0),
             file,
-            marks: [before.mark, mark],
+            marks: Mutex::new(marks),
+            is_cut: AtomicBool::new(false),
             cookies: Mutex::new([before.schema_cookie].into()),
         };
         place.learn(writer).await;
         place
+    }
+
+    /// Within a transaction: puts a higher number into the header, once a second.
+    pub(super) async fn mark_again(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let mark = {
+            let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+            if marks.written_at.elapsed() < MARK_EVERY {
+                return Ok(());
+            }
+            marks.written_at = Instant::now();
+            marks.written = marks.written.saturating_add(1).min(i32::MAX as u32);
+            marks.written
+        };
+        let marked = sqlx::query(marking(mark)).persistent(false).execute(connection).await;
+        marked.map(|_| ()).map_err(StoreError::query("marking the database"))
     }
 
     /// After another process committed: reads what the file's header may hold from now on.
@@ -106,8 +163,10 @@ impl Place {
         if is_another(&self.path, self.database) {
             return Some(StoreError::Gone { path });
         }
-        if !self.has_known_header() {
-            return Some(StoreError::Overwritten { path });
+        match self.has_known_header() {
+            KnownHeader::Yes => {}
+            KnownHeader::No => return Some(StoreError::Overwritten { path }),
+            KnownHeader::Empty => return Some(StoreError::Emptied { path }),
         }
         let lost = self.beside.iter().find(|(name, was)| was.is_some() && is_another(name, *was));
         lost.map(|(name, _)| StoreError::JournalGone { path: name.clone() })
@@ -117,10 +176,13 @@ impl Place {
     /// SQLite has frames in it that it no longer holds.
     pub(super) async fn cut_wal(&self, writer: &SqlitePool) -> Option<StoreError> {
         let (path, _) = &self.beside[0];
+        if self.is_cut.load(Ordering::Relaxed) {
+            return Some(StoreError::JournalCut { path: path.clone() });
+        }
         let n_bytes = || std::fs::metadata(path).map(|wal| wal.len()).ok();
+        let now = n_bytes()?;
         let is_shorter = {
             let mut before = self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = n_bytes()?;
             std::mem::replace(&mut *before, now) > now
         };
         if !is_shorter && has_wal_head(path) {
@@ -133,27 +195,54 @@ impl Place {
         let n_page_bytes: u32 = sqlx::query_scalar("PRAGMA page_size").fetch_one(writer).await.ok()?;
         let n_wanted = WAL_HEADER_BYTES + n_frames * (FRAME_HEADER_BYTES + u64::from(n_page_bytes));
         let is_cut = n_bytes()? < n_wanted || !has_wal_head(path);
+        self.is_cut.store(is_cut, Ordering::Relaxed);
         is_cut.then(|| StoreError::JournalCut { path: path.clone() })
     }
 
-    fn has_known_header(&self) -> bool {
+    /// Whether the WAL may have been cut since it was looked at last.
+    pub(super) fn is_wal_shorter(&self) -> bool {
+        let now = std::fs::metadata(&self.beside[0].0).map_or(0, |wal| wal.len());
+        let mut before = self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_shorter = now < *before || self.is_cut.load(Ordering::Relaxed);
+        *before = now.max(*before);
+        is_shorter
+    }
+
+    fn has_known_header(&self) -> KnownHeader {
         let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
         // A failed read proves nothing: a disk may fail for a while without anything being overwritten.
-        let Ok(file) = self.file.metadata() else { return true };
+        let Ok(file) = self.file.metadata() else { return KnownHeader::Yes };
         let n_bytes = file.len();
         let mut n_bytes_before = self.n_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
         // One that was emptied has no header to read.
         if n_bytes == 0 && *n_bytes_before > 0 {
-            return false;
+            return KnownHeader::Empty;
         }
-        let Some(found) = header(&self.file) else { return true };
+        let Some(found) = header(&self.file) else { return KnownHeader::Yes };
         // Only `VACUUM`, which raises the cookie, makes a file shorter.
         let is_shorter = n_bytes < *n_bytes_before && cookies.len() < 2;
         if !is_shorter {
             *n_bytes_before = n_bytes;
         }
-        !is_shorter && self.marks.contains(&found.mark) && cookies.contains(&found.schema_cookie)
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        match !is_shorter && marks.takes(found.mark) && cookies.contains(&found.schema_cookie) {
+            true => KnownHeader::Yes,
+            false => KnownHeader::No,
+        }
     }
+}
+
+/// Whether a database has the header of the one that was opened, as far as it can be read.
+enum KnownHeader {
+    Yes,
+    No,
+    /// It has no bytes any more.
+    Empty,
+}
+
+/// The statement that puts a daemon's number into the header.
+fn marking(mark: u32) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!("PRAGMA user_version = {mark}"))
 }
 
 /// Whether the file of this name is another one than before, or gone. If that can't be checked, it counts as the same.
@@ -308,7 +397,8 @@ mod tests {
             database: identity(path),
             beside: ["-wal", "-shm"].map(|suffix| (beside(path, suffix), identity(&beside(path, suffix)))),
             file,
-            marks: [7, 8],
+            marks: Mutex::new(Marks { former: Some(7), found: 8, written: 10, written_at: Instant::now() }),
+            is_cut: AtomicBool::new(false),
             cookies: Mutex::new([3].into()),
             n_bytes_before: Mutex::new(4096),
             n_wal_bytes_before: Mutex::new(0),
@@ -327,7 +417,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("watch.db");
         let wal = beside(&path, "-wal");
-        std::fs::write(&path, page(8)).unwrap();
+        std::fs::write(&path, page(7)).unwrap();
         std::fs::write(&wal, "frames").unwrap();
         let open = || File::open(&path).unwrap();
         let here = place(&path, open());
@@ -337,13 +427,16 @@ mod tests {
         let unreadable = place(&path, File::open(folder.path()).unwrap());
         assert!(unreadable.loss().is_none());
 
-        std::fs::write(&path, page(9)).unwrap();
-        assert!(matches!(here.loss(), Some(StoreError::Overwritten { .. })));
-        std::fs::write(&path, page(7)).unwrap();
-        assert!(here.loss().is_none());
+        // What the daemon wrote last may be in it, and nothing that it has written before what was found once.
+        for (mark, is_known) in [(7, true), (11, false), (9, true), (8, false), (7, false), (10, true)] {
+            std::fs::write(&path, page(mark)).unwrap();
+            let loss = here.loss();
+            assert_eq!(loss.is_none(), is_known, "{mark}: {loss:?}");
+            assert!(matches!(loss, None | Some(StoreError::Overwritten { .. })));
+        }
         std::fs::write(&path, "").unwrap();
-        assert!(matches!(here.loss(), Some(StoreError::Overwritten { .. })));
-        std::fs::write(&path, page(7)).unwrap();
+        assert!(matches!(here.loss(), Some(StoreError::Emptied { .. })));
+        std::fs::write(&path, page(10)).unwrap();
         assert!(here.loss().is_none());
         std::fs::remove_file(&wal).unwrap();
         assert!(matches!(here.loss(), Some(StoreError::JournalGone { .. })));

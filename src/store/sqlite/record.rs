@@ -29,7 +29,8 @@ const CHUNK: usize = 1_024;
 impl Store {
     pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
         let recorded = self.try_record(batch).await;
-        if recorded.is_err() {
+        // Closing the last connection to a database that is lost would write to it.
+        if recorded.as_ref().is_err_and(|err| !err.forbids_writing()) {
             self.renew_writer().await;
         }
         recorded
@@ -69,6 +70,9 @@ impl Store {
         }
         recorded.add(write_polls(&mut transaction, &self.routes, &polls).await?);
         write_deliveries(&mut transaction, &deliveries).await?;
+        if let Some(place) = &self.place {
+            place.mark_again(&mut transaction).await?;
+        }
         commit(transaction).await?;
         Ok(recorded)
     }
