@@ -62,7 +62,14 @@ pub struct FinalBody {
     pub text: String,
     /// Whether its end was cut off.
     pub is_cut: bool,
+    /// Whether it had bytes that are not UTF-8. Replacement characters (U+FFFD) stand in their place.
+    pub is_repaired: bool,
 }
+
+/// What gzip begins with.
+const GZIP: &[u8] = b"\x1f\x8b";
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What an answer means for the activity it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,9 +178,13 @@ impl FinalBody {
         if !matches!(verdict, Verdict::Succeeded(..) | Verdict::Failed(..) | Verdict::Strike(_)) {
             return None;
         }
-        let text = std::str::from_utf8(body).ok()?;
+        let text = String::from_utf8_lossy(body);
         let kept = &text[..text.floor_char_boundary(MAX_KEPT_BODY_BYTES)];
-        Some(Self { text: kept.to_owned(), is_cut: kept.len() < text.len() })
+        Some(Self {
+            text: kept.to_owned(),
+            is_cut: kept.len() < text.len(),
+            is_repaired: matches!(text, Cow::Owned(_)),
+        })
     }
 }
 
@@ -238,6 +249,12 @@ impl Unusable {
     fn into_transient(self, kind: TransientKind, body: &[u8]) -> Verdict {
         let (detail, unknown_status) = match self {
             Unusable::NotUtf8 => ("the body is not UTF-8".to_owned(), None),
+            Unusable::NotJson(_) if body.starts_with(GZIP) => {
+                ("the body is compressed (gzip)".to_owned(), None)
+            }
+            Unusable::NotJson(err) if !err.is_data() && std::str::from_utf8(body).is_err() => {
+                ("the body is not UTF-8".to_owned(), None)
+            }
             // The error's own text may quote a body's value at any length; its place in the body is enough.
             Unusable::NotJson(err) if err.is_data() => {
                 (format!("a field has a wrong type or stands twice, near column {}", err.column()), None)
@@ -266,13 +283,35 @@ fn transient(kind: TransientKind, detail: String) -> Verdict {
     Verdict::Transient { kind, detail, unknown_status: None }
 }
 
-/// The text of a body as JSON is read: without a byte order mark, and with the replacement character for each unpaired
-/// surrogate, which JSON may contain and text may not. Neither affects a decision.
-///
-/// JSON is UTF-8 throughout, but the parser doesn't check texts that it skips.
+/// The text of a body as JSON is read: without a byte order mark, and with the replacement character for what JSON may
+/// contain and text may not, unpaired surrogates, and for bytes that are not UTF-8. Neither affects a decision, unless it
+/// stands in a key: then nobody can tell which field that was.
 fn readable(body: &[u8]) -> Option<Cow<'_, str>> {
-    let text = std::str::from_utf8(body).ok()?;
-    Some(without_lone_surrogates(text.strip_prefix('\u{feff}').unwrap_or(text)))
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    match String::from_utf8_lossy(body) {
+        Cow::Borrowed(text) => Some(without_lone_surrogates(text)),
+        Cow::Owned(text) if has_damaged_key(&text) => None,
+        Cow::Owned(text) => Some(Cow::Owned(without_lone_surrogates(&text).into_owned())),
+    }
+}
+
+/// Whether a key of a JSON text has a replacement character.
+fn has_damaged_key(text: &str) -> bool {
+    let (mut is_inside, mut is_damaged) = (false, false);
+    for piece in text.split('"') {
+        if is_inside {
+            is_damaged |= piece.contains(char::REPLACEMENT_CHARACTER);
+            let n_backslashes = piece.bytes().rev().take_while(|byte| *byte == b'\\').count();
+            // A quotation mark that is escaped ends no text.
+            is_inside = n_backslashes % 2 == 1;
+        } else {
+            if is_damaged && piece.trim_start().starts_with(':') {
+                return true;
+            }
+            (is_inside, is_damaged) = (true, false);
+        }
+    }
+    false
 }
 
 fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
@@ -310,9 +349,14 @@ fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
     Cow::Owned(repaired)
 }
 
-fn read_status(body: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {
-    let text = readable(body).ok_or(Unusable::NotUtf8)?;
+fn read_status(bytes: &[u8], known: &KnownCodes) -> Result<Verdict, Unusable> {
+    let text = readable(bytes).ok_or(Unusable::NotUtf8)?;
     let Object(body): Object<StatusBody> = serde_json::from_str(&text).map_err(Unusable::NotJson)?;
+    let decisive = [body.activity_type.as_deref(), body.status.as_deref(), body.pcsid_generated()];
+    let is_damaged = |value: &str| value.contains(char::REPLACEMENT_CHARACTER);
+    if decisive.into_iter().flatten().any(is_damaged) && std::str::from_utf8(bytes).is_err() {
+        return Err(Unusable::NotUtf8);
+    }
     if let Some(other) = body.activity_type.as_deref().filter(|kind| *kind != PCSID_ACTIVITY_TYPE) {
         return Err(Unusable::OtherActivityType(other.to_owned()));
     }

@@ -131,7 +131,10 @@ impl Client {
         match body {
             Ok(body) => Answer::Reply { http_status, retry_after, body: token.redactor.redact(body) },
             // These statuses are enough: a hold or a pause must not depend on a body that can't be read.
-            Err(_) if matches!(http_status, 401 | 403 | 429 | 503) => {
+            Err(_)
+                if matches!(http_status, 401 | 403 | 429)
+                    || (http_status == 503 && retry_after.is_some()) =>
+            {
                 Answer::Reply { http_status, retry_after, body: Vec::new() }
             }
             Err(cause) => Answer::NoReply { http_status: Some(http_status), cause },

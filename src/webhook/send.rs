@@ -13,7 +13,7 @@ use crate::clock;
 use crate::domain::redact::Redactor;
 use crate::domain::text;
 use crate::settings::{SecretError, SecretSource, WebhookSettings};
-use crate::transport::{ClientError, Renewing, ask_for_plain_body, explain, retry_after};
+use crate::transport::{ClientError, Renewing, ask_for_plain_body, encoding, explain, retry_after};
 
 /// How much of a receiver's answer is read; a shorter part is kept where it refused.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
@@ -232,6 +232,9 @@ fn attempt(http_status: u16, not_before: Option<Duration>, answer: String) -> At
 /// The first characters of an answer on one line. The status has decided already, so a body that breaks or
 /// never ends changes nothing.
 async fn beginning(mut response: reqwest::Response) -> String {
+    if let Some(encoding) = encoding(response.headers()) {
+        return format!("(a body that is encoded, {encoding}, though that was not asked for)");
+    }
     let mut body = Vec::new();
     let deadline = Instant::now() + ANSWER_PATIENCE;
     while body.len() < MAX_ANSWER_BYTES {

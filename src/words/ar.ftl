@@ -617,6 +617,7 @@ stored-invalid-response = رد غير صالح: { $detail }
 stored-unexpected-status = رمز حالة غير متوقع: { $detail }
 stored-body-starts = { $detail }؛ يبدأ النص بـ { $excerpt }
 stored-not-utf8 = النص ليس بترميز UTF-8
+stored-gzip = النص مضغوط (gzip)
 stored-wrong-type = حقل نوعه خاطئ أو مكرر قرب العمود { $column }
 stored-empty-body = النص فارغ
 stored-not-json = النص ليس JSON

@@ -509,6 +509,7 @@ stored-invalid-response = invalid_response: { $detail }
 stored-unexpected-status = unexpected_status: { $detail }
 stored-body-starts = { $detail }; body starts { $excerpt }
 stored-not-utf8 = the body is not UTF-8
+stored-gzip = the body is compressed (gzip)
 stored-wrong-type = a field has a wrong type or stands twice, near column { $column }
 stored-empty-body = the body is empty
 stored-not-json = the body is not JSON

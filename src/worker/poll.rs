@@ -338,6 +338,14 @@ impl Poller {
             self.parts.recorder.submit(Record::Gate(change)).await;
         }
         let withheld = self.parts.gates.withholding(&ticket.vat, Some(&ticket.credential));
+        if observation.final_body.as_ref().is_some_and(|body| body.is_repaired) {
+            tracing::warn!(
+                activity_id = %claimed.activity.activity_id,
+                vat = %claimed.activity.vat,
+                "the answer for activity {} has bytes that are not UTF-8; U+FFFD stands for them in what is kept of it",
+                claimed.activity.activity_id
+            );
+        }
         let label = verdict.label();
         let (observed, luck) = (Some(observation), fastrand::f64());
         let decision = decide(now, &claimed.activity, observed, withheld, &self.parts.policy, luck);

@@ -29,6 +29,13 @@ fn verdict_after(http_status: u16, retry_after: Option<Duration>, body: impl AsR
     observation.verdict
 }
 
+/// What is kept of a body that concludes.
+#[track_caller]
+fn kept(http_status: u16, body: impl AsRef<[u8]>) -> FinalBody {
+    let answer = Answer::Reply { http_status, retry_after: None, body: body.as_ref().to_vec() };
+    classify(&answer, Catalogue::builtin().codes()).final_body.unwrap()
+}
+
 #[track_caller]
 fn check(http_status: u16, body: impl AsRef<[u8]>, expected: &str) {
     let verdict = verdict(http_status, body.as_ref());
@@ -197,16 +204,41 @@ fn a_body_cut_short_anywhere_is_never_trusted() {
 }
 
 #[test]
-fn bytes_that_are_no_utf8_are_never_trusted() {
-    for (body, place) in [(FAILED, "Two"), (FAILED, "ErrorSource"), (SUCCEEDED, "GENERATED"), (REFUSED, "No")]
-    {
-        let at = body.find(place).unwrap();
-        for junk in [&b"\xff"[..], b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf"] {
-            check_untrusted([&body.as_bytes()[..at], junk, &body.as_bytes()[at..]].concat());
+fn bytes_that_are_no_utf8_decide_nothing_and_are_replaced_in_what_is_kept() {
+    let with_junk =
+        |body: &str, at: usize, junk: &[u8]| [&body.as_bytes()[..at], junk, &body.as_bytes()[at..]].concat();
+    for junk in [&b"\xff"[..], b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xc7\xe1\xd1\xde\xe3"] {
+        // In a message, or a value that nobody reads.
+        for (http_status, body, place, expected) in [
+            (200, FAILED, "Two", "failed"),
+            (500, FAILED, "Two", "failed"),
+            (400, REFUSED, "No", "refused"),
+            (200, "{\"Status\":\"SUCCEEDED\",\"Note\":\"x\"}", "x", "succeeded"),
+        ] {
+            let damaged = with_junk(body, body.find(place).unwrap(), junk);
+            check(http_status, &damaged, expected);
+            let kept = kept(http_status, &damaged);
+            assert!(kept.is_repaired && kept.text.contains(char::REPLACEMENT_CHARACTER), "{kept:?}");
         }
+        // In a value that decides, in a key, or outside of texts.
+        for (body, place) in [
+            (SUCCEEDED, "GENERATED"),
+            (SUCCEEDED, "SUCCEEDED"),
+            (FAILED, "ZATCA_COMPLIANCE"),
+            (FAILED, "ErrorSource"),
+            (SUCCEEDED, "PcsidGenerated"),
+            (FAILED, "{"),
+        ] {
+            let damaged = with_junk(body, body.find(place).unwrap(), junk);
+            check(200, &damaged, "invalid_response");
+            check(500, &damaged, "server_error");
+        }
+        check_untrusted(with_junk(REFUSED, REFUSED.find("ErrorList").unwrap(), junk));
+        let escaped = b"{\"Status\":\"SUCCEEDED\",\"a\\\\\\\"".to_vec();
+        check_untrusted([&escaped, junk, b"\" : 1}"].concat());
     }
-    // Not even where the value is one that nobody reads.
-    check_untrusted(b"{\"Status\":\"SUCCEEDED\",\"Note\":\"\xff\",\"ErrorList\":[{}]}");
+    assert!(!kept(200, FAILED).is_repaired);
+    check(200, b"\x1f\x8b\x08\x00 compressed", "invalid_response");
     let utf16: Vec<u8> = SUCCEEDED.encode_utf16().flat_map(u16::to_le_bytes).collect();
     check_untrusted(utf16);
 }
