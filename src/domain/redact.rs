@@ -28,6 +28,9 @@ pub const MIN_SECRET_BYTES: usize = 8;
 /// This many characters of a secret in a row are not a coincidence.
 const WINDOW: usize = 12;
 
+/// Of a writing that servers seldom use, only every fourth piece is looked for.
+const RARE_STEP: usize = 4;
+
 /// How many layers of escapes are removed. No real server adds more.
 const MAX_LAYERS: usize = 5;
 
@@ -93,8 +96,8 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Pieces {
-    fn add(&mut self, writing: &[u8]) {
-        for piece in writing.windows(writing.len().clamp(1, WINDOW)) {
+    fn add(&mut self, writing: &[u8], step: usize) {
+        for piece in writing.windows(writing.len().clamp(1, WINDOW)).step_by(step) {
             self.by_length.entry(piece.len()).or_default().insert(piece.into());
             if let Some(bytes) = piece.first_chunk() {
                 self.beginnings.note(*bytes);
@@ -135,13 +138,20 @@ impl Redactor {
             {
                 redactor.add(secret.iter().map(write).collect::<String>().as_bytes());
             }
-            for n_before in 0..3 {
-                let bytes = [&[0; 3][..n_before], secret].concat();
-                // Characters that are made of the secret alone, whatever stands before and behind it.
-                let begin = [0, 2, 3][n_before];
-                let end = bytes.len() / 3 * 4 + [0, 1, 2][bytes.len() % 3];
-                for encoded in [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
-                    redactor.add(encoded.as_bytes().get(begin..end).unwrap_or_default());
+            for encoded in in_base64(secret) {
+                redactor.add(&encoded);
+                in_base64(&encoded).iter().for_each(|twice| redactor.add_rare(twice));
+            }
+            // As programs for Windows and Java write texts.
+            let wide: Vec<u8> = secret.iter().flat_map(|byte| [0, *byte]).collect();
+            redactor.add_rare(wide.iter().map(|byte| format!("{byte:02x}")).collect::<String>().as_bytes());
+            in_base64(&wide).iter().for_each(|encoded| redactor.add_rare(encoded));
+            for escaped in [
+                in_percent(secret, |byte| format!("%{byte:02X}")),
+                in_percent(secret, |byte| format!("%{byte:02x}")),
+            ] {
+                if escaped != secret {
+                    in_base64(&escaped).iter().for_each(|encoded| redactor.add_rare(encoded));
                 }
             }
         }
@@ -149,15 +159,25 @@ impl Redactor {
     }
 
     fn add(&mut self, writing: &[u8]) {
+        self.add_each(writing, 1);
+    }
+
+    /// One that servers seldom use. So that it costs little, fewer of its pieces are looked for: some characters more have
+    /// to stand in a row, and a few at its ends may stay.
+    fn add_rare(&mut self, writing: &[u8]) {
+        self.add_each(writing, RARE_STEP);
+    }
+
+    fn add_each(&mut self, writing: &[u8], step: usize) {
         if writing.len() < MIN_SECRET_BYTES {
             return;
         }
         let writing = writing.to_ascii_lowercase();
-        self.written.add(&writing);
+        self.written.add(&writing, step);
         let bare: Vec<u8> = writing.into_iter().filter(u8::is_ascii_alphanumeric).collect();
         // Fewer letters may be the end of one word and the beginning of the next.
         if bare.len() >= WINDOW {
-            self.bare.add(&bare);
+            self.bare.add(&bare, step);
         }
     }
 
@@ -212,6 +232,29 @@ impl Redactor {
             last = Some((at, range));
         }
     }
+}
+
+/// Characters of Base64 that are made of these bytes alone, whatever stands before and behind them.
+fn in_base64(bytes: &[u8]) -> HashSet<Vec<u8>> {
+    let mut writings = HashSet::new();
+    for n_before in 0..3 {
+        let bytes = [&[0; 3][..n_before], bytes].concat();
+        let begin = [0, 2, 3][n_before];
+        let end = bytes.len() / 3 * 4 + [0, 1, 2][bytes.len() % 3];
+        for encoded in [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
+            writings.insert(encoded.as_bytes().get(begin..end).unwrap_or_default().to_vec());
+        }
+    }
+    writings
+}
+
+/// Percent-encoded as a value in a URL is.
+fn in_percent(bytes: &[u8], write: fn(u8) -> String) -> Vec<u8> {
+    let is_kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    bytes
+        .iter()
+        .flat_map(|byte| if is_kept(*byte) { vec![*byte] } else { write(*byte).into_bytes() })
+        .collect()
 }
 
 impl View {
@@ -680,6 +723,50 @@ mod tests {
                 assert!(shown.len() - left <= "before <> after <>.".len() + 2 * 70, "{written}: {shown}");
                 for piece in secret.as_bytes().windows(8) {
                     assert!(!shown.contains(std::str::from_utf8(piece).unwrap()), "{written}: {shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn writings_within_writings_go_but_for_a_few_characters_at_their_ends() {
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let percent = |text: &str, upper: bool| {
+            let written = in_percent(
+                text.as_bytes(),
+                if upper { |b| format!("%{b:02X}") } else { |b| format!("%{b:02x}") },
+            );
+            String::from_utf8(written).unwrap()
+        };
+        for secret in [TOKEN, "tok/EN+secretret=Zx99", "1.23456789abcdef"] {
+            for before in ["", "x", "xy", "x-cleartax-auth-token: "] {
+                let text = format!("{before}{secret}");
+                let twice: Vec<String> = ["", "=", "=="]
+                    .iter()
+                    .map(|padding| {
+                        STANDARD_NO_PAD.encode(format!("{before}{}{padding}", STANDARD_NO_PAD.encode(&text)))
+                    })
+                    .collect();
+                let written = [
+                    STANDARD_NO_PAD.encode(percent(&text, true)),
+                    URL_SAFE_NO_PAD.encode(percent(&text, false)),
+                    STANDARD_NO_PAD.encode(wide(&text)),
+                    hex(&wide(&text)),
+                    hex(&text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>()),
+                    URL_SAFE_NO_PAD.encode(URL_SAFE_NO_PAD.encode(&text)),
+                ];
+                for written in written.iter().chain(&twice) {
+                    let shown = redacted(secret, &format!("<{written}>"));
+                    let kept = shown.split(REDACTED).last().unwrap();
+                    assert!(
+                        shown.contains(REDACTED) && kept.len() < 14,
+                        "{before}{secret}: {written}: {shown}"
+                    );
+                    assert!(
+                        !before.is_empty() || shown.len() < REDACTED.len() + 24,
+                        "{secret}: {written}: {shown}"
+                    );
                 }
             }
         }
