@@ -5,18 +5,19 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::patience::Patient;
 
@@ -33,11 +34,14 @@ pub struct Bounds {
     pub n_connections: usize,
     /// How long a client may take to send a request's head, or to begin the next one.
     pub head_patience: Duration,
+    /// How long a connection serves one request after the other. A client may send its requests without reading the answers,
+    /// and would hold it for as long as the sockets' buffers and other timeouts last.
+    pub age: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { n_connections: 256, head_patience: Duration::from_secs(10) }
+        Self { n_connections: 256, head_patience: Duration::from_secs(10), age: Duration::from_secs(20) }
     }
 }
 
@@ -46,6 +50,9 @@ const BUFFER: usize = 64 * 1024;
 
 /// How long requests that are under way may take once the daemon stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the last request of a connection may take: a body is waited for, and an answer is read, for a minute at most.
+const LAST_REQUEST: Duration = Duration::from_secs(130);
 
 /// Pause after a connection could not be accepted, for want of file descriptors say.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
@@ -116,7 +123,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(bounds.n_connections));
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     let mut spares: VecDeque<AbortHandle> = VecDeque::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.head_patience).max_buf_size(BUFFER);
@@ -138,9 +145,16 @@ pub async fn serve(
         // Errors of a connection are the client's; nothing follows from them here.
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                let _ = connection.await;
+            let stop = stop.clone();
+            connections.spawn(async move {
+                let mut connection = pin!(connection);
+                tokio::select! {
+                    _ = connection.as_mut() => return,
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(bounds.age) => {}
+                }
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(LAST_REQUEST, connection).await;
                 drop(permit);
             });
         } else {
@@ -155,5 +169,40 @@ pub async fn serve(
     }
     drop(listener);
     // A request that is not done by then is cut off with the process.
-    let _ = tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await;
+    connections.close();
+    let _ = tokio::time::timeout(STOP_PATIENCE, connections.wait()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_ends_however_many_requests_follow_each_other() {
+        let listener = Listener::of(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
+        let address = listener.address;
+        let router = || Router::new().route("/", axum::routing::get(|| async { "here" }));
+        let bounds = Bounds { age: Duration::from_millis(50), ..Bounds::default() };
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, bounds, router(), router(), stop.clone()));
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut answers = Vec::new();
+        let ended = async {
+            let mut buffer = [0; 1024];
+            loop {
+                // Writing to a connection that has just been closed fails; it has ended all the same.
+                let _ = client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await;
+                match client.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => answers.extend_from_slice(&buffer[..n]),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+        assert!(answers.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answers));
+        stop.cancel();
+        server.await.unwrap();
+    }
 }

@@ -46,7 +46,8 @@ const MAX_VAT_BYTES: usize = 32;
 const MAX_ACTIVITY_ID_BYTES: usize = 64;
 
 /// More than any daemon has in flight. An idle one is kept for longer than a client's pool keeps it.
-const BOUNDS: Bounds = Bounds { n_connections: 512, head_patience: Duration::from_secs(100) };
+const BOUNDS: Bounds =
+    Bounds { n_connections: 512, head_patience: Duration::from_secs(100), age: Duration::from_secs(3_600) };
 
 /// How long a request that is never answered is held. No client waits for so long.
 const NEVER: Duration = Duration::from_secs(600);
