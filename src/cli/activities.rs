@@ -1,5 +1,6 @@
 //! `add`, `list`, `poll`, `cancel`, `retry`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
@@ -97,7 +98,9 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
         .iter()
         .map(|id| Registration::parse(&args.vat, id, args.device_id.as_deref(), args.reference.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
-    let outcomes = register(settings, &registrations, |_| {}).await?;
+    let vats = registrations.iter().map(|registration| registration.vat.clone()).collect();
+    let chunks = registrations.chunks(CHUNK).map(<[Registration]>::to_vec);
+    let outcomes = register(settings, &vats, chunks, |_| {}).await?;
     let words = Words::of(settings.language);
     {
         let mut out = std::io::stdout().lock();
@@ -116,18 +119,16 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
 /// Rows that are registered in one transaction. Between two of them the daemon has its turn.
 pub(super) const CHUNK: usize = 1_000;
 
-/// Registers all, in chunks, and says after each how many are done. A VAT that no credential serves is refused before
+/// Registers all of these chunks, and says after each how many are done. `vats`: all that stand in them. A VAT that no credential serves is refused before
 /// anything is written: its activities would never be polled.
 pub(super) async fn register(
     settings: &Settings,
-    registrations: &[Registration],
+    vats: &BTreeSet<Vat>,
+    chunks: impl Iterator<Item = Vec<Registration>>,
     mut progress: impl FnMut(usize),
 ) -> Result<Vec<RegisterOutcome>, CliError> {
     let serving = settings.serving();
-    let mut vats: Vec<&Vat> = registrations.iter().map(|registration| &registration.vat).collect();
-    vats.sort();
-    vats.dedup();
-    for vat in &vats {
+    for vat in vats {
         if serving.credential_of(vat).is_none() {
             return Err(CliError::unusable(format!(
                 "VAT {vat} is served by no credential in {}: name it in the `vats` of one of [[credentials]], or \
@@ -137,17 +138,18 @@ pub(super) async fn register(
         }
     }
     let store = open(settings).await?;
-    let mut outcomes = Vec::with_capacity(registrations.len());
+    let mut outcomes = Vec::new();
+    let mut chunks = chunks.peekable();
     // An empty file has a chunk as well, so that the database belongs to its upstream from then on.
-    let chunks = registrations.chunks(CHUNK).chain(registrations.is_empty().then_some(registrations));
-    for (nth, chunk) in chunks.enumerate() {
+    let empty = chunks.peek().is_none().then(Vec::new);
+    for (nth, chunk) in empty.into_iter().chain(chunks).enumerate() {
         if nth > 0 {
             tokio::time::sleep(TURN).await;
         }
         let registered = store
             .intake()
             .register(
-                chunk,
+                &chunk,
                 &settings.upstream.base_url,
                 &serving,
                 settings.policy.backoff.initial_interval(),

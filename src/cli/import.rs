@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::activities::{CHUNK, register, say_if_stopped};
 use super::{CliError, CliResult, complain, open};
-use crate::domain::activity::Registration;
+use crate::domain::activity::{Registration, Vat};
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::lines::Lines;
 use crate::domain::text::with_ascii_digits;
@@ -33,7 +33,13 @@ pub(super) async fn import(settings: &Settings, args: ImportArgs) -> CliResult {
     let words = Words::of(settings.language);
     let name =
         if args.file.as_os_str() == "-" { "standard input".into() } else { args.file.display().to_string() };
-    let bytes = read(&args.file).map_err(|err| CliError::unusable(format!("{name} can't be read: {err}")))?;
+    let bytes = match read(&args.file, MAX_FILE_BYTES) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            return Err(CliError::unusable(words.import_too_long(&name, MAX_FILE_BYTES >> 20).to_string()));
+        }
+        Err(err) => return Err(CliError::unusable(format!("{name} can't be read: {err}"))),
+    };
     let (text, encoding) = decoded(bytes);
     if let Some(encoding) = encoding {
         complain(&words.import_encoding(encoding, &name).to_string());
@@ -46,14 +52,19 @@ pub(super) async fn import(settings: &Settings, args: ImportArgs) -> CliResult {
 
 async fn import_activities(settings: &Settings, name: &str, text: String) -> CliResult {
     let words = Words::of(settings.language);
-    let file = parse(&text, words).map_err(|problems| CliError::unusable(refusal(words, name, &problems)))?;
-    // Only its rows are needed from here on, for as long as writing them takes.
-    drop(text);
-    say_ignored(words, name, &file.ignored);
-    let registrations: Vec<Registration> =
-        file.rows.into_iter().map(|(_, registration)| registration).collect();
-    let mut progress = Progress::new(words, registrations.len());
-    let registered = register(settings, &registrations, |n_done| progress.is_at(n_done)).await;
+    let refused = |problems: Problems| CliError::unusable(refusal(words, name, &problems));
+    // The file is read twice, so that its rows never stand in memory all at once.
+    let checked = check(&text, words).map_err(refused)?;
+    say_ignored(words, name, &checked.ignored);
+    let mut progress = Progress::new(words, checked.n_rows);
+    let mut reader =
+        Reader::new(&text, &ACTIVITIES, words).map_err(|problem| refused(Problems::of(problem)))?;
+    let chunks = std::iter::from_fn(|| {
+        let rows = std::iter::from_fn(|| reader.next(registration)).filter_map(Result::ok);
+        let chunk: Vec<Registration> = rows.take(CHUNK).map(|(_, registration)| registration).collect();
+        (!chunk.is_empty()).then_some(chunk)
+    });
+    let registered = register(settings, &checked.vats, chunks, |n_done| progress.is_at(n_done)).await;
     progress.ends();
     let outcomes = match registered {
         Ok(outcomes) => outcomes,
@@ -149,24 +160,19 @@ impl Progress {
 /// Longest file that is read. All of it is looked at before the first row is written, so it stands in memory.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-fn read(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
+/// The bytes of a file; `None` where it has more than these.
+fn read(file: &std::path::Path, max_bytes: u64) -> std::io::Result<Option<Vec<u8>>> {
     if file.as_os_str() == "-" {
-        read_bounded(std::io::stdin().lock())
+        read_bounded(std::io::stdin().lock(), max_bytes)
     } else {
-        read_bounded(std::fs::File::open(file)?)
+        read_bounded(std::fs::File::open(file)?, max_bytes)
     }
 }
 
-fn read_bounded(input: impl Read) -> std::io::Result<Vec<u8>> {
+fn read_bounded(input: impl Read, max_bytes: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(std::io::Error::other(format!(
-            "it is longer than {} MiB: divide it, each part with the header row",
-            MAX_FILE_BYTES / 1024 / 1024
-        )));
-    }
-    Ok(bytes)
+    input.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
 }
 
 /// The text of a file, and its encoding unless it is UTF-8.
@@ -186,13 +192,42 @@ fn decoded(bytes: Vec<u8>) -> (String, Option<&'static str>) {
     }
 }
 
-fn refusal(words: Words, name: &str, problems: &[String]) -> String {
+fn refusal(words: Words, name: &str, problems: &Problems) -> String {
     let mut text = words.import_refused(name).to_string();
-    for problem in problems {
+    let more = (problems.n_more > 0).then(|| words.and_more(problems.n_more).to_string());
+    for problem in problems.first.iter().chain(&more) {
         text.push_str("\n  ");
         text.push_str(problem);
     }
     text
+}
+
+/// How many bad rows are named. The next ones have much the same wrong with them.
+const MAX_NAMED: usize = 100;
+
+/// What is wrong with a file: the first rows that are bad, and how many more there are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Problems {
+    first: Vec<String>,
+    n_more: u64,
+}
+
+impl Problems {
+    fn of(problem: String) -> Self {
+        Self { first: vec![problem], n_more: 0 }
+    }
+
+    fn add(&mut self, problem: String) {
+        if self.first.len() < MAX_NAMED {
+            self.first.push(problem);
+        } else {
+            self.n_more += 1;
+        }
+    }
+
+    fn or<T>(self, good: T) -> Result<T, Self> {
+        if self.first.is_empty() { Ok(good) } else { Err(self) }
+    }
 }
 
 /// The columns of one kind of file, each with its headings, our own name first.
@@ -204,12 +239,12 @@ struct Columns {
     rule: fn(Words) -> Said<'static>,
 }
 
-const VAT: (&str, &[&str]) = ("vat", &["vat", "vat number", "الرقم الضريبي"]);
+const VAT_COLUMN: (&str, &[&str]) = ("vat", &["vat", "vat number", "الرقم الضريبي"]);
 const DEVICE: (&str, &[&str]) = ("device_id", &["device id", "device", "الجهاز"]);
 
 const ACTIVITIES: Columns = Columns {
     known: [
-        VAT,
+        VAT_COLUMN,
         ("activity_id", &["activity id", "PcsidGenerationActivityId", "معرّف النشاط"]),
         DEVICE,
         ("reference", &["reference", "ref", "المرجع"]),
@@ -220,7 +255,7 @@ const ACTIVITIES: Columns = Columns {
 
 const CERTIFICATES: Columns = Columns {
     known: [
-        VAT,
+        VAT_COLUMN,
         DEVICE,
         ("obtained_at", &["obtained at", "صدرت في"]),
         ("expires_at", &["expires at", "تنتهي في"]),
@@ -272,75 +307,121 @@ fn at_line(words: Words, line: u64, problem: &str) -> String {
     words.import_line(line.to_string(), problem.to_owned()).to_string()
 }
 
-fn parse(text: &str, words: Words) -> Result<Rows<Registration>, Vec<String>> {
-    parse_rows(text, &ACTIVITIES, words, |[vat, activity_id, device_id, reference]| {
-        let [vat, activity_id] = [vat, activity_id].map(|text| with_ascii_digits(text.unwrap_or_default()));
-        Registration::parse(&vat, &activity_id, device_id, reference).map_err(|err| err.to_string())
-    })
+fn registration([vat, activity_id, device_id, reference]: [Option<&str>; 4]) -> Result<Registration, String> {
+    let [vat, activity_id] = [vat, activity_id].map(|text| with_ascii_digits(text.unwrap_or_default()));
+    Registration::parse(&vat, &activity_id, device_id, reference).map_err(|err| err.to_string())
+}
+
+/// What is known of a file of activities once all its rows are found good.
+#[derive(Debug, Default)]
+struct Checked {
+    n_rows: usize,
+    vats: BTreeSet<Vat>,
+    ignored: Vec<String>,
+}
+
+/// Reads every row once; all bad ones are found.
+fn check(text: &str, words: Words) -> Result<Checked, Problems> {
+    let mut reader = Reader::new(text, &ACTIVITIES, words).map_err(Problems::of)?;
+    let mut checked = Checked { ignored: std::mem::take(&mut reader.ignored), ..Checked::default() };
+    let mut problems = Problems::default();
+    while let Some(row) = reader.next(registration) {
+        match row {
+            Ok((_, registration)) => {
+                checked.n_rows += 1;
+                // Few VATs have many rows.
+                if !checked.vats.contains(&registration.vat) {
+                    checked.vats.insert(registration.vat);
+                }
+            }
+            Err(problem) => problems.add(problem),
+        }
+    }
+    problems.or(checked)
 }
 
 fn parse_certificates(
     text: &str,
     valid_for: Duration,
     words: Words,
-) -> Result<Rows<ImportedCertificate>, Vec<String>> {
-    let file = parse_rows(text, &CERTIFICATES, words, |[vat, device_id, obtained_at, expires_at]| {
+) -> Result<Rows<ImportedCertificate>, Problems> {
+    let row = |[vat, device_id, obtained_at, expires_at]: [Option<&str>; 4]| {
         let [vat, obtained_at, expires_at] =
             [vat, obtained_at, expires_at].map(|text| with_ascii_digits(text.unwrap_or_default()));
         ImportedCertificate::parse(&vat, device_id.unwrap_or_default(), &obtained_at, &expires_at, valid_for)
-    })?;
+    };
+    let mut reader = Reader::new(text, &CERTIFICATES, words).map_err(Problems::of)?;
+    let ignored = std::mem::take(&mut reader.ignored);
+    let (mut rows, mut problems) = (Vec::new(), Problems::default());
+    while let Some(row) = reader.next(row) {
+        match row {
+            Ok(row) => rows.push(row),
+            Err(problem) => problems.add(problem),
+        }
+    }
+    let file = problems.or(Rows { rows, ignored })?;
     let mut first_lines: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     for (line, row) in &file.rows {
         if let Some(first) = first_lines.insert((row.vat.as_str(), &row.device_id), *line) {
-            problems.push(at_line(words, *line, &words.import_device_twice(first.to_string()).to_string()));
+            problems.add(at_line(words, *line, &words.import_device_twice(first.to_string()).to_string()));
         }
     }
-    if problems.is_empty() { Ok(file) } else { Err(problems) }
+    problems.or(file)
 }
 
-/// Reads every row; all bad ones are named.
-fn parse_rows<T>(
-    text: &str,
-    columns: &Columns,
+/// Reads the rows of a file one after the other.
+struct Reader<'a> {
+    csv: csv::Reader<&'a [u8]>,
+    record: csv::StringRecord,
+    lines: Lines<'a>,
+    positions: [Option<usize>; 4],
+    n_columns: usize,
+    /// The headings of columns that are none of ours.
+    ignored: Vec<String>,
     words: Words,
-    row: impl Fn([Option<&str>; 4]) -> Result<T, String>,
-) -> Result<Rows<T>, Vec<String>> {
-    let bytes = text.as_bytes();
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .flexible(true)
-        .delimiter(delimiter(text))
-        .from_reader(bytes);
-    let header = reader.headers().map_err(|err| vec![at_line(words, 1, &err.to_string())])?.clone();
-    let (positions, ignored) =
-        columns.positions(&header, words).map_err(|problem| vec![at_line(words, 1, &problem)])?;
-    let (mut rows, mut problems) = (Vec::new(), Vec::new());
-    let mut record = csv::StringRecord::new();
-    let mut lines = Lines::new(bytes);
-    loop {
-        match reader.read_record(&mut record) {
-            Ok(false) => break,
-            Ok(true) => {
-                let line = record.position().map_or(0, |position| lines.at(position.byte()));
+    is_over: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str, columns: &Columns, words: Words) -> Result<Self, String> {
+        let bytes = text.as_bytes();
+        let mut csv = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .flexible(true)
+            .delimiter(delimiter(text))
+            .from_reader(bytes);
+        let header = csv.headers().map_err(|err| at_line(words, 1, &err.to_string()))?;
+        let n_columns = header.len();
+        let (positions, ignored) =
+            columns.positions(header, words).map_err(|problem| at_line(words, 1, &problem))?;
+        let (record, lines) = (csv::StringRecord::new(), Lines::new(bytes));
+        Ok(Self { csv, record, lines, positions, n_columns, ignored, words, is_over: false })
+    }
+
+    /// The next row with the line that it begins on, or what is wrong with it; `None` at the end.
+    fn next<T>(
+        &mut self,
+        row: impl Fn([Option<&str>; 4]) -> Result<T, String>,
+    ) -> Option<Result<(u64, T), String>> {
+        loop {
+            match self.csv.read_record(&mut self.record) {
+                _ if self.is_over => return None,
+                Ok(false) => return None,
                 // Spreadsheets often end with empty rows.
-                if record.iter().all(str::is_empty) {
-                    continue;
+                Ok(true) if self.record.iter().all(str::is_empty) => {}
+                Ok(true) => break,
+                Err(err) => {
+                    self.is_over = true;
+                    return Some(Err(err.to_string()));
                 }
-                match fields(&record, positions, header.len(), words)
-                    .and_then(|fields| said(row(fields), fields, words))
-                {
-                    Ok(row) => rows.push((line, row)),
-                    Err(problem) => problems.push(at_line(words, line, &problem)),
-                }
-            }
-            Err(err) => {
-                problems.push(err.to_string());
-                break;
             }
         }
+        let line = self.record.position().map_or(0, |position| self.lines.at(position.byte()));
+        let read = fields(&self.record, self.positions, self.n_columns, self.words)
+            .and_then(|fields| said(row(fields), fields, self.words));
+        Some(read.map(|row| (line, row)).map_err(|problem| at_line(self.words, line, &problem)))
     }
-    if problems.is_empty() { Ok(Rows { rows, ignored }) } else { Err(problems) }
 }
 
 /// What is wrong with a row, in the reader's language, with a hint if a spreadsheet has damaged a value.
@@ -384,19 +465,39 @@ mod tests {
     const EN: Words = Words::of(Language::English);
 
     #[test]
-    fn what_never_ends_is_refused() {
-        let endless = read_bounded(std::io::repeat(b'x')).unwrap_err();
-        assert_eq!(
-            endless.to_string(),
-            "it is longer than 256 MiB: divide it, each part with the header row"
-        );
+    fn what_is_too_long_or_never_ends_is_refused() {
+        assert_eq!(read_bounded(&b"12345"[..], 5).unwrap().as_deref(), Some(&b"12345"[..]));
+        assert_eq!(read_bounded(&b"123456"[..], 5).unwrap(), None);
+        assert_eq!(read_bounded(std::io::repeat(b'x'), 5).unwrap(), None);
+        for language in Language::ALL {
+            assert!(Words::of(language).import_too_long("a.csv", 256).to_string().contains("256"));
+        }
+    }
+
+    #[test]
+    fn of_many_bad_rows_the_first_are_named_and_the_rest_is_counted() {
+        let text = format!("vat,activity_id\n{}", "3,/\n".repeat(250));
+        let problems = check(&text, EN).unwrap_err();
+        assert_eq!((problems.first.len(), problems.n_more), (100, 150));
+        let said = refusal(EN, "a.csv", &problems);
+        assert!(said.contains("line 101: ") && !said.contains("line 102: "), "{said}");
+        assert!(said.ends_with("\n  and 150 more"), "{said}");
+        assert!(!refusal(EN, "a.csv", &Problems::of("x".to_owned())).contains("more"));
+    }
+
+    fn parse(text: &str) -> Result<Vec<Registration>, Vec<String>> {
+        let checked = check(text, EN).map_err(|problems| problems.first)?;
+        let mut reader = Reader::new(text, &ACTIVITIES, EN).unwrap();
+        let rows: Vec<_> =
+            std::iter::from_fn(|| reader.next(registration)).map(|row| row.unwrap().1).collect();
+        assert_eq!(rows.len(), checked.n_rows);
+        Ok(rows)
     }
 
     fn ids(text: &str) -> Result<Vec<String>, Vec<String>> {
-        let ids = |file: Rows<Registration>| {
-            file.rows.into_iter().map(|(_, one)| one.activity_id.to_string()).collect::<Vec<_>>()
-        };
-        parse(&decoded(text.as_bytes().to_vec()).0, EN).map(ids)
+        let ids =
+            |rows: Vec<Registration>| rows.iter().map(|one| one.activity_id.to_string()).collect::<Vec<_>>();
+        parse(&decoded(text.as_bytes().to_vec()).0).map(ids)
     }
 
     #[test]
@@ -404,8 +505,7 @@ mod tests {
         let bom_and_crlf = "\u{feff}vat,activity_id\r\n310122393500003,a\r\n310122393500003,b\r\n";
         assert_eq!(ids(bom_and_crlf), Ok(vec!["a".into(), "b".into()]));
         let quoted = "activity_id,reference,vat\n\"a\",\"طلب ٧, \"\"عاجل\"\"\",3\n";
-        let parsed = parse(quoted, EN).unwrap();
-        assert_eq!(parsed.rows[0].1.reference.as_deref(), Some("طلب ٧, \"عاجل\""));
+        assert_eq!(parse(quoted).unwrap()[0].reference.as_deref(), Some("طلب ٧, \"عاجل\""));
         assert_eq!(ids("vat,activity_id\n"), Ok(vec![]));
         for text in [
             "VAT;Activity ID\n3;a\n;\n",
@@ -430,9 +530,9 @@ mod tests {
 
     #[test]
     fn columns_that_are_none_of_ours_are_ignored_and_named() {
-        let file = parse("vat,Branch,activity_id,\n3,Riyadh,a,\n", EN).unwrap();
+        let file = check("vat,Branch,activity_id,\n3,Riyadh,a,\n", EN).unwrap();
         assert_eq!(file.ignored, ["Branch"]);
-        assert_eq!(file.rows.len(), 1);
+        assert_eq!(file.n_rows, 1);
     }
 
     #[test]
@@ -451,7 +551,7 @@ mod tests {
     fn certificates_have_one_time_at_least_and_each_device_once() {
         let valid_for = Duration::from_secs(86_400);
         let told = |text: &str| {
-            let file = parse_certificates(text, valid_for, EN)?;
+            let file = parse_certificates(text, valid_for, EN).map_err(|problems| problems.first)?;
             Ok::<_, Vec<String>>(file.rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
         };
         let rows = told(
