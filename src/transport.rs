@@ -258,8 +258,21 @@ pub fn explain(err: &reqwest::Error) -> String {
     } else {
         "the connection broke before an answer"
     };
-    match chain.last() {
-        Some(innermost) => format!("{kind}: {innermost}"),
+    // What the library says of these two only programmers understand.
+    let certificate = if says("CaUsedAsEndEntity") {
+        Some(
+            "the server shows the certificate of an authority (CA:TRUE) as its own; it needs one that is not \
+             (CaUsedAsEndEntity)",
+        )
+    } else if says("UnknownIssuer") {
+        Some(
+            "no authority that is trusted here has signed the server's certificate; a ca_file can name one (UnknownIssuer)",
+        )
+    } else {
+        None
+    };
+    match certificate.or(chain.last().map(String::as_str)) {
+        Some(cause) => format!("{kind}: {cause}"),
         None => kind.to_owned(),
     }
 }
