@@ -469,7 +469,7 @@ mod tests {
         assert_eq!(read_bounded(&b"12345"[..], 5).unwrap().as_deref(), Some(&b"12345"[..]));
         assert_eq!(read_bounded(&b"123456"[..], 5).unwrap(), None);
         assert_eq!(read_bounded(std::io::repeat(b'x'), 5).unwrap(), None);
-        for language in Language::ALL {
+        for language in [Language::English, Language::Arabic] {
             assert!(Words::of(language).import_too_long("a.csv", 256).to_string().contains("256"));
         }
     }

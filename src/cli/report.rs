@@ -10,7 +10,7 @@ use super::{CliResult, open_existing};
 use crate::domain::catalogue::Language;
 use crate::domain::time::parse_duration;
 use crate::settings::Settings;
-use crate::store::{Access, ReportView};
+use crate::store::{Access, ReportView, Slice};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -66,7 +66,20 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ReportName::Renewals => ReportView::Renewals { now: store.now().await?, within: args.within },
         ReportName::Replicas => ReportView::Replicas,
     };
-    let (table, has_more) = store.reports().report(report, args.format.limit(args.limit)).await?;
+    let limit = args.format.limit(args.limit);
+    let reports = store.reports();
+    let slices = if limit.is_none() { reports.report_slices(report).await? } else { None };
+    if let Some(slices) = slices {
+        let slice = async |after: Option<usize>| {
+            let nth = after.map_or(0, |nth| nth + 1);
+            let keys = slices.get(nth).map_or("[]", String::as_str);
+            let table = reports.report_slice(report, keys).await?;
+            Ok(Slice { table, last: Some(nth), has_more: nth + 1 < slices.len() })
+        };
+        output::print_all(args.format, slice).await?;
+        return Ok(store.end_reading().await?);
+    }
+    let (table, has_more) = reports.report(report, limit).await?;
     store.end_reading().await?;
     let shown: &[&str] = match (report, settings.language) {
         (ReportView::Rules, Language::English) => {

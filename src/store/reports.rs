@@ -39,6 +39,23 @@ impl Reports {
         on!(&self.0, store => store.report(report, limit).await)
     }
 
+    /// The slices of a report that may have any number of rows, each as the keys of a thousand of them; `None`: this one has
+    /// few.
+    ///
+    /// # Errors
+    /// Where the database can't be read.
+    pub async fn report_slices(&self, report: ReportView) -> Result<Option<Vec<String>>, StoreError> {
+        on!(&self.0, store => store.report_slices(report).await)
+    }
+
+    /// The rows of a slice that are still in the report; `[]` has none, but its columns.
+    ///
+    /// # Errors
+    /// Where the database can't be read.
+    pub async fn report_slice(&self, report: ReportView, keys: &str) -> Result<Table, StoreError> {
+        on!(&self.0, store => store.report_slice(report, keys).await)
+    }
+
     /// How many activities match a filter, ignoring its limit and position.
     ///
     /// # Errors

@@ -53,6 +53,15 @@ impl Table {
         self.rows.iter().map(object).collect()
     }
 
+    /// The texts of a table of one column.
+    pub(super) fn into_texts(self) -> Vec<String> {
+        let text = |cell| match cell {
+            Cell::Text(text) => Some(text),
+            _ => None,
+        };
+        self.rows.into_iter().flatten().filter_map(text).collect()
+    }
+
     /// The rows of `view` as values of a type whose fields are its columns.
     ///
     /// # Errors
@@ -133,6 +142,24 @@ pub enum ReportView {
     },
     /// The daemons on the database, where there may be several.
     Replicas,
+}
+
+/// What the keys of a report are read with.
+pub(super) fn keys_arguments(report: ReportView) -> Vec<Argument<'static>> {
+    match report {
+        ReportView::Overdue { watched_from } => vec![Argument::Integer(watched_from.as_millis())],
+        ReportView::Renewals { now, within } => vec![Argument::Integer((now + within).as_millis())],
+        _ => Vec::new(),
+    }
+}
+
+/// What a slice of a report is read with.
+pub(super) fn slice_arguments(report: ReportView, keys: &str) -> Vec<Argument<'_>> {
+    let keys = Argument::Text(Some(keys));
+    match report {
+        ReportView::Renewals { now, .. } => vec![Argument::Integer(now.as_millis()), keys],
+        _ => vec![keys],
+    }
 }
 
 /// A parameter of a statement.

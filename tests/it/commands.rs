@@ -109,6 +109,30 @@ async fn an_import_reads_standard_input() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_reports_are_the_same_in_slices_as_in_one_piece() {
+    // More than a slice has.
+    const N: usize = 1_100;
+    let setup = Setup::new(NOWHERE, "").variable("PCSID_WATCH__SCHEDULE__STALLED_AFTER", "1ms");
+    let rows = |row: &dyn Fn(usize) -> String| (0..N).map(row).collect::<String>();
+    let activities = rows(&|n| format!("{VAT},act-{n},till {}\n", n % 1_050));
+    std::fs::write(setup.path("a.csv"), format!("vat,activity_id,device_id\n{activities}")).unwrap();
+    setup.ok(&["import", "a.csv"]);
+    let certificates = rows(&|n| format!("{VAT},till {n},2031-01-{:02}\n", n % 28 + 1));
+    std::fs::write(setup.path("c.csv"), format!("vat,device_id,expires_at\n{certificates}")).unwrap();
+    setup.ok(&["import", "--certificates", "c.csv"]);
+    for (name, n_rows) in [("overdue", N), ("devices", 1_050), ("renewals", N)] {
+        for format in ["json", "csv"] {
+            let report = ["report", name, "--within", "5000d", "--format", format];
+            let sliced = setup.ok(&report);
+            let whole = setup.ok(&[&report[..], &["--limit", "5000"]].concat());
+            assert!(sliced == whole, "{name} {format}: {sliced:.2000}\n{whole:.2000}");
+            let n_lines = sliced.lines().filter(|line| format == "csv" || line.starts_with("  {")).count();
+            assert_eq!(n_lines, n_rows + usize::from(format == "csv"), "{name} {format}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn long_lists_come_whole_and_many_dead_deliveries_are_sent_again() {
     // Lists are read a thousand rows at a time, and dead deliveries are made due two thousand at a time.
     const N: usize = 1_100;

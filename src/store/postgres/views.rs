@@ -7,7 +7,7 @@ use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::Vat;
 use crate::store::activities::ActivityRef;
-use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table};
+use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table, keys_arguments, slice_arguments};
 
 /// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the
 /// latest is read, and [`ActivityView::is_latest_first`].
@@ -50,6 +50,66 @@ pub(super) const fn statement_of(view: ActivityView) -> &'static str {
              JOIN attempts t ON t.event = e.seq
              WHERE a.activity_id = $1 AND ($2::text IS NULL OR v.vat = $2)
              ORDER BY v.vat DESC, t.event DESC, t.sink DESC, t.seq DESC LIMIT 1000"
+        }
+    }
+}
+
+/// For a report that may have any number of rows: the keys of its rows, a JSON array for each slice.
+const fn keys_statement(report: ReportView) -> Option<&'static str> {
+    Some(match report {
+        ReportView::Devices => {
+            "SELECT json_agg(json_build_array(vat_id, device_id))::text FROM (
+                 SELECT d.vat_id, d.device_id, (row_number() OVER
+                     (ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id) - 1) / 1000 AS slice
+                 FROM tally_devices d JOIN vats v ON v.id = d.vat_id) k
+             GROUP BY slice ORDER BY slice"
+        }
+        ReportView::Overdue { .. } => {
+            "SELECT json_agg(id)::text FROM (
+                 SELECT id, (row_number() OVER (ORDER BY watched_from, id) - 1) / 1000 AS slice
+                 FROM activities WHERE concluded_at IS NULL AND watched_from <= $1) k
+             GROUP BY slice ORDER BY slice"
+        }
+        ReportView::Renewals { .. } => {
+            "SELECT json_agg(id)::text FROM (
+                 SELECT id, (row_number() OVER (ORDER BY expires_at, vat, device_id NULLS FIRST,
+                                                activity_id NULLS FIRST) - 1) / 1000 AS slice
+                 FROM certificates WHERE superseded_by IS NULL AND expires_at <= $1) k
+             GROUP BY slice ORDER BY slice"
+        }
+        _ => return None,
+    })
+}
+
+/// The rows of such a slice; the last parameter has its keys.
+const fn slice_statement(report: ReportView) -> &'static str {
+    match report {
+        ReportView::Devices => {
+            "SELECT r.* FROM jsonb_array_elements(($1::text)::jsonb) j
+             JOIN vats v ON v.id = (j.value ->> 0)::bigint
+             JOIN report_devices r ON r.vat = v.vat AND r.device_id = j.value ->> 1
+             ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
+        }
+        ReportView::Renewals { .. } => {
+            "SELECT vat, device_id, activity_id, pcsid_watch_time(obtained_at) AS obtained_at,
+                    pcsid_watch_time(expires_at) AS expires_at,
+                    (expires_at - $1) / 86400000 AS days_left,
+                    CASE WHEN expires_at <= $1 THEN 'expired' ELSE 'ending' END AS standing,
+                    pcsid_watch_time(reminded_at) AS reminded_at
+             FROM jsonb_array_elements_text(($2::text)::jsonb) j
+             JOIN certificates c ON c.id = j.value::bigint
+             WHERE superseded_by IS NULL
+             ORDER BY c.expires_at, vat, device_id NULLS FIRST, activity_id NULLS FIRST"
+        }
+        _ => {
+            "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
+                    r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
+             FROM jsonb_array_elements_text(($1::text)::jsonb) j
+             JOIN activities k ON k.id = j.value::bigint
+             JOIN vats v ON v.id = k.vat_id
+             JOIN report_activities r ON r.vat = v.vat AND r.activity_id = k.activity_id
+             WHERE k.concluded_at IS NULL
+             ORDER BY k.watched_from, k.id"
         }
     }
 }
@@ -128,6 +188,15 @@ impl Store {
             table.rows.reverse();
         }
         Ok(table)
+    }
+
+    pub async fn report_slices(&self, report: ReportView) -> Result<Option<Vec<String>>, StoreError> {
+        let Some(statement) = keys_statement(report) else { return Ok(None) };
+        Ok(Some(self.table("reading a report", statement, &keys_arguments(report)).await?.into_texts()))
+    }
+
+    pub async fn report_slice(&self, report: ReportView, keys: &str) -> Result<Table, StoreError> {
+        self.table("reading a report", slice_statement(report), &slice_arguments(report, keys)).await
     }
 
     pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {

@@ -11,7 +11,7 @@ use super::error::StoreError;
 use crate::domain::activity::Vat;
 use crate::domain::time::Timestamp;
 use crate::store::activities::ActivityRef;
-use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table};
+use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table, keys_arguments, slice_arguments};
 
 /// Longest time that a search may take. On a million activities searches take a fraction of it.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
@@ -60,6 +60,64 @@ pub(super) const fn statement_of(view: ActivityView) -> &'static str {
                  ORDER BY v.vat DESC, t.event DESC, t.sink DESC, t.seq DESC LIMIT 1000"
             }
         }
+}
+
+/// For a report that may have any number of rows: the keys of its rows, a JSON array for each slice.
+const fn keys_statement(report: ReportView) -> Option<&'static str> {
+    Some(match report {
+        ReportView::Devices => {
+            "SELECT json_group_array(json_array(vat_id, device_id)) FROM (
+                 SELECT d.vat_id, d.device_id, (row_number() OVER
+                     (ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id) - 1) / 1000 AS slice
+                 FROM tally_devices d JOIN vats v ON v.id = d.vat_id)
+             GROUP BY slice ORDER BY slice"
+        }
+        ReportView::Overdue { .. } => {
+            "SELECT json_group_array(id) FROM (
+                 SELECT id, (row_number() OVER (ORDER BY watched_from, id) - 1) / 1000 AS slice
+                 FROM activities WHERE concluded_at IS NULL AND watched_from <= ?1)
+             GROUP BY slice ORDER BY slice"
+        }
+        ReportView::Renewals { .. } => {
+            "SELECT json_group_array(id) FROM (
+                 SELECT id, (row_number() OVER (ORDER BY expires_at, vat, device_id, activity_id) - 1) / 1000 AS slice
+                 FROM certificates WHERE superseded_by IS NULL AND expires_at <= ?1)
+             GROUP BY slice ORDER BY slice"
+        }
+        _ => return None,
+    })
+}
+
+/// The rows of such a slice; the last parameter has its keys.
+const fn slice_statement(report: ReportView) -> &'static str {
+    match report {
+        ReportView::Devices => {
+            "SELECT r.* FROM json_each(?1) j
+             CROSS JOIN vats v ON v.id = j.value ->> 0
+             CROSS JOIN report_devices r ON r.vat = v.vat AND r.device_id = j.value ->> 1
+             ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
+        }
+        ReportView::Renewals { .. } => {
+            "SELECT vat, device_id, activity_id,
+                        strftime('%Y-%m-%dT%H:%M:%fZ', obtained_at / 1000.0, 'unixepoch') AS obtained_at,
+                        strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch') AS expires_at,
+                        (expires_at - ?1) / 86400000 AS days_left,
+                        CASE WHEN expires_at <= ?1 THEN 'expired' ELSE 'ending' END AS standing,
+                        strftime('%Y-%m-%dT%H:%M:%fZ', reminded_at / 1000.0, 'unixepoch') AS reminded_at
+                 FROM certificates WHERE superseded_by IS NULL AND id IN (SELECT value FROM json_each(?2))
+                 ORDER BY certificates.expires_at, vat, device_id, activity_id"
+        }
+        _ => {
+            "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
+                    r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
+             FROM json_each(?1) j
+             CROSS JOIN activities a ON a.id = j.value
+             CROSS JOIN vats v ON v.id = a.vat_id
+             CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
+             WHERE a.concluded_at IS NULL
+             ORDER BY a.watched_from, a.id"
+        }
+    }
 }
 
 const fn report_statement(report: ReportView) -> &'static str {
@@ -144,6 +202,15 @@ impl Store {
         let has_more = table.rows.len() > limit;
         table.rows.truncate(limit);
         Ok((table, has_more))
+    }
+
+    pub async fn report_slices(&self, report: ReportView) -> Result<Option<Vec<String>>, StoreError> {
+        let Some(statement) = keys_statement(report) else { return Ok(None) };
+        Ok(Some(self.table("reading a report", statement, &keys_arguments(report)).await?.into_texts()))
+    }
+
+    pub async fn report_slice(&self, report: ReportView, keys: &str) -> Result<Table, StoreError> {
+        self.table("reading a report", slice_statement(report), &slice_arguments(report, keys)).await
     }
 
     /// Walks both halves of the index by age, so that it costs what it prints.
