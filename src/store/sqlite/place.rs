@@ -176,27 +176,34 @@ impl Place {
     /// SQLite has frames in it that it no longer holds.
     pub(super) async fn cut_wal(&self, writer: &SqlitePool) -> Option<StoreError> {
         let (path, _) = &self.beside[0];
-        if self.is_cut.load(Ordering::Relaxed) {
-            return Some(StoreError::JournalCut { path: path.clone() });
-        }
-        let n_bytes = || std::fs::metadata(path).map(|wal| wal.len()).ok();
-        let now = n_bytes()?;
-        let is_shorter = {
-            let mut before = self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *before, now) > now
+        let before = || self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = std::fs::metadata(path).ok()?.len();
+        let is_cut = if self.is_cut.load(Ordering::Relaxed) {
+            true
+        } else if now >= *before() && has_wal_head(path) {
+            false
+        } else {
+            match n_bytes_in_use(writer).await {
+                Ok(n_bytes) => {
+                    let now = std::fs::metadata(path).ok()?.len();
+                    n_bytes > 0 && (now < n_bytes || !has_wal_head(path))
+                }
+                Err(err) => {
+                    // Another one may pass. This one comes of what SQLite no longer finds in it.
+                    let code = err.as_database_error().and_then(|err| err.code());
+                    if !code.is_some_and(|code| matches!(&*code, "11" | "26")) {
+                        return None;
+                    }
+                    true
+                }
+            }
         };
-        if !is_shorter && has_wal_head(path) {
+        if !is_cut {
+            *before() = now;
             return None;
         }
-        // Says how many frames are in use, and writes nothing. SQLite forgets them before it cuts the file itself.
-        let (_, n_frames, _): (i64, i64, i64) =
-            sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(writer).await.ok()?;
-        let n_frames = u64::try_from(n_frames).ok().filter(|n_frames| *n_frames > 0)?;
-        let n_page_bytes: u32 = sqlx::query_scalar("PRAGMA page_size").fetch_one(writer).await.ok()?;
-        let n_wanted = WAL_HEADER_BYTES + n_frames * (FRAME_HEADER_BYTES + u64::from(n_page_bytes));
-        let is_cut = n_bytes()? < n_wanted || !has_wal_head(path);
-        self.is_cut.store(is_cut, Ordering::Relaxed);
-        is_cut.then(|| StoreError::JournalCut { path: path.clone() })
+        self.is_cut.store(true, Ordering::Relaxed);
+        Some(StoreError::JournalCut { path: path.clone() })
     }
 
     /// Whether the WAL may have been cut since it was looked at last.
@@ -238,6 +245,18 @@ enum KnownHeader {
     No,
     /// It has no bytes any more.
     Empty,
+}
+
+/// How long a WAL is at least, by the frames of it that are in use: SQLite says how many, and writes nothing. It forgets
+/// them before it cuts the file itself.
+async fn n_bytes_in_use(writer: &SqlitePool) -> Result<u64, sqlx::Error> {
+    let (_, n_frames, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(writer).await?;
+    let n_page_bytes: u32 = sqlx::query_scalar("PRAGMA page_size").fetch_one(writer).await?;
+    Ok(match u64::try_from(n_frames) {
+        Ok(n_frames @ 1..) => WAL_HEADER_BYTES + n_frames * (FRAME_HEADER_BYTES + u64::from(n_page_bytes)),
+        _ => 0,
+    })
 }
 
 /// The statement that puts a daemon's number into the header.
