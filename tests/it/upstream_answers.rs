@@ -76,6 +76,12 @@ fn untrusted() -> Vec<(&'static str, Reply, &'static str)> {
             "no_reply: the answer's body is encoded (gzip)",
         ),
         (
+            "gzip-503",
+            Reply::new(503, gzip_bomb()).with_header("content-encoding", "gzip"),
+            "no_reply: the answer's body is encoded (gzip)",
+        ),
+        ("gzip-unsaid", Reply::new(200, gzip_bomb()), "invalid_response: the body is compressed (gzip)"),
+        (
             "too-long",
             Reply::new(200, status("SUCCEEDED", &" ".repeat(300_000))),
             "no_reply: the answer's body is longer than 256 KiB",

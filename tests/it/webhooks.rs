@@ -52,6 +52,21 @@ async fn a_conclusion_reaches_the_receiver_signed_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_is_encoded_is_named_and_not_repeated() {
+    let upstream = Server::start(|_| Reply::failed()).await;
+    let refusal = || Reply::new(500, [0x1f, 0x8b, 8, 0, 7]).with_header("content-encoding", "gzip");
+    let receiver = Server::start(move |_| refusal()).await;
+    let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    let refused =
+        "json_array(last_error) AS r FROM report_deliveries WHERE sink = 'erp' AND last_error IS NOT NULL";
+    let said = eventually("it is refused", || async { setup.rows(refused).await.pop() }).await;
+    assert_eq!(said, json!(["HTTP 500: (a body that is encoded, gzip, though that was not asked for)"]));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_accepts_and_then_dawdles_has_the_event() {
     let upstream = Server::start(|_| Reply::succeeded()).await;
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n".to_vec();
