@@ -108,7 +108,8 @@ impl DaemonError {
             | DaemonError::TooFewDescriptors { .. }
             | DaemonError::HttpToken(_) => true,
             DaemonError::Store(err) => err.is_configuration(),
-            DaemonError::Listen(_) | DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
+            DaemonError::Listen(err) => err.is_configuration(),
+            DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
         }
     }
 }

@@ -67,6 +67,14 @@ pub struct ListenError {
     source: std::io::Error,
 }
 
+impl ListenError {
+    /// Whether the configuration is to blame. An address that is taken, or not there yet, may be free later; a port that
+    /// this user may not have stays so.
+    pub fn is_configuration(&self) -> bool {
+        self.source.kind() == std::io::ErrorKind::PermissionDenied
+    }
+}
+
 /// What keeps an address from being listened on, and what to do.
 fn why(err: &std::io::Error) -> &'static str {
     match err.kind() {
@@ -178,6 +186,16 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[test]
+    fn only_what_does_not_pass_is_the_configurations_fault() {
+        use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+        for (kind, expected) in [(AddrInUse, false), (AddrNotAvailable, false), (PermissionDenied, true)] {
+            let address = "127.0.0.1:80".parse().unwrap();
+            let err = ListenError { key: "http.listen", address, source: kind.into() };
+            assert_eq!(err.is_configuration(), expected, "{err}");
+        }
+    }
 
     #[tokio::test]
     async fn a_connection_ends_however_many_requests_follow_each_other() {
