@@ -59,7 +59,7 @@ pub(super) async fn register(
     response
 }
 
-/// The registrations in a body, and what is wrong with it.
+/// What a body asks for: one registration, or an array of them.
 enum Intended {
     One(Box<Registration>),
     Many(Vec<Registration>),

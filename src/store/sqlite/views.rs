@@ -40,16 +40,16 @@ pub(super) const fn statement_of(view: ActivityView) -> &'static str {
                  ORDER BY vat, position LIMIT 1000"
             }
             ActivityView::Events => {
-                "SELECT event_id, type, vat, activity_id, occurred_at FROM report_events
+                "SELECT event_id, type, occurred_at FROM report_events
                  WHERE activity_id = ?1 AND (?2 IS NULL OR vat = ?2) ORDER BY vat DESC, occurred_at DESC, event_id DESC LIMIT 1000"
             }
             ActivityView::Deliveries => {
-                "SELECT e.vat, e.activity_id, e.type, d.* FROM report_events e JOIN report_deliveries d USING (event_id)
+                "SELECT e.type, d.* FROM report_events e JOIN report_deliveries d USING (event_id)
                  WHERE e.activity_id = ?1 AND (?2 IS NULL OR e.vat = ?2)
                  ORDER BY e.vat DESC, e.occurred_at DESC, d.sink DESC LIMIT 1000"
             }
             ActivityView::Attempts => {
-                "SELECT v.vat, a.activity_id, e.event_id, t.sink, t.seq,
+                "SELECT e.event_id, t.sink, t.seq,
                         strftime('%Y-%m-%dT%H:%M:%fZ', t.attempted_at / 1000.0, 'unixepoch') AS attempted_at,
                         t.duration_ms, t.http_status, t.error
                  FROM activities a
