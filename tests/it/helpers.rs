@@ -36,7 +36,8 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condit
             return value;
         }
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        // Many a condition opens the database anew.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
