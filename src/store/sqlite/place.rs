@@ -66,10 +66,12 @@ pub(super) struct Place {
 /// The numbers that a daemon puts into the header.
 #[derive(Debug)]
 struct Marks {
-    /// The one of the daemon before, until one of ours has reached the file.
+    /// The one of the daemon before. `None`: its WAL held a later one, and another process may just be moving that into the
+    /// file.
     former: Option<u32>,
-    /// The one that was found in the file last, or our first.
-    found: u32,
+    first: u32,
+    /// The one that was found in the file last; `None` until one of ours has reached it.
+    found: Option<u32>,
     /// The one that was written last. It reaches the file with a checkpoint.
     written: u32,
     written_at: Instant,
@@ -77,22 +79,18 @@ struct Marks {
 
 impl Marks {
     /// The first number leaves room for one a second for thirty years.
-    fn after(former: u32) -> Self {
+    fn after(former: Option<u32>) -> Self {
         let first = fastrand::u32(1..=i32::MAX as u32 / 2);
-        Self { former: Some(former), found: first, written: first, written_at: Instant::now() }
+        Self { former, first, found: None, written: first, written_at: Instant::now() }
     }
 
     /// Whether the file may have this number.
-    fn takes(&mut self, found: u32) -> bool {
-        if self.former == Some(found) {
-            return true;
-        }
-        let is_ours = (self.found..=self.written).contains(&found);
+    fn takes(&mut self, mark: u32) -> bool {
+        let is_ours = (self.found.unwrap_or(self.first)..=self.written).contains(&mark);
         if is_ours {
-            self.former = None;
-            self.found = found;
+            self.found = Some(mark);
         }
-        is_ours
+        is_ours || self.found.is_none() && self.former.is_none_or(|former| former == mark)
     }
 }
 
@@ -107,7 +105,9 @@ impl Place {
     /// Marks a database that `writer` has opened and whose lock is held by `file`.
     pub(super) async fn mark(path: &Path, file: File, writer: &SqlitePool) -> Self {
         let before = header(&file).unwrap_or(Header { mark: 0, schema_cookie: 0, n_pages: 0 });
-        let marks = Marks::after(before.mark);
+        let newest = sqlx::query_scalar::<_, u32>("PRAGMA user_version").fetch_one(writer).await;
+        let is_only_one = newest.is_ok_and(|newest| newest == before.mark);
+        let mut marks = Marks::after(is_only_one.then_some(before.mark));
         let marked = async {
             sqlx::query(marking(marks.written)).execute(writer).await?;
             sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await
@@ -116,6 +116,8 @@ impl Place {
             // The disk may be full, for example. The daemon handles that when it writes.
             tracing::debug!(error = &err as &dyn std::error::Error, "the database could not be marked");
         }
+        // From now on no earlier one is taken, if it has arrived.
+        let _ = header(&file).is_some_and(|header| marks.takes(header.mark));
         let place = Self {
             path: path.to_owned(),
             database: identity(path),
@@ -408,6 +410,9 @@ fn unescaped(place: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+
     use super::*;
 
     fn place(path: &Path, file: File) -> Place {
@@ -416,7 +421,13 @@ mod tests {
             database: identity(path),
             beside: ["-wal", "-shm"].map(|suffix| (beside(path, suffix), identity(&beside(path, suffix)))),
             file,
-            marks: Mutex::new(Marks { former: Some(7), found: 8, written: 10, written_at: Instant::now() }),
+            marks: Mutex::new(Marks {
+                former: Some(7),
+                first: 8,
+                found: None,
+                written: 10,
+                written_at: Instant::now(),
+            }),
             is_cut: AtomicBool::new(false),
             cookies: Mutex::new([3].into()),
             n_bytes_before: Mutex::new(4096),
@@ -461,5 +472,38 @@ mod tests {
         assert!(matches!(here.loss(), Some(StoreError::JournalGone { .. })));
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(here.loss(), Some(StoreError::Gone { .. })));
+    }
+    #[tokio::test]
+    async fn a_number_that_a_killed_daemon_left_in_its_wal_is_no_loss_until_ours_has_arrived() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("watch.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(Duration::from_millis(10));
+        // It never closes, so its numbers stay in the WAL.
+        let mut killed = options.connect().await.unwrap();
+        let mut reader = options.connect().await.unwrap();
+        for statement in ["CREATE TABLE t (x)", "PRAGMA user_version = 5", "PRAGMA wal_checkpoint(TRUNCATE)"]
+        {
+            sqlx::query(statement).execute(&mut killed).await.unwrap();
+        }
+        sqlx::query("PRAGMA user_version = 6").execute(&mut killed).await.unwrap();
+        // Keeps ours from the file.
+        sqlx::raw_sql("BEGIN; SELECT * FROM t").execute(&mut reader).await.unwrap();
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        let place = Place::mark(&path, File::open(&path).unwrap(), &writer).await;
+        let file = File::options().write(true).open(&path).unwrap();
+        let overwrite = |mark: u32| file.write_all_at(&mark.to_be_bytes(), MARK_AT as u64).unwrap();
+        assert!(place.loss().is_none());
+        overwrite(6);
+        assert!(place.loss().is_none());
+
+        sqlx::query("ROLLBACK").execute(&mut reader).await.unwrap();
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&writer).await.unwrap();
+        assert!(place.loss().is_none());
+        overwrite(6);
+        assert!(matches!(place.loss(), Some(StoreError::Overwritten { .. })));
     }
 }
