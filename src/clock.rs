@@ -1,7 +1,7 @@
 //! The daemon's clock: the wall clock as it was at the start, carried on by the monotonic one.
 //!
 //! It never jumps by itself. If the wall clock does, [`Clock::jump`] says by how much, and the poller moves the
-//! schedule before it adopts the new time, so that a wrong clock neither expires nor delays anything. It never goes
+//! schedule before the clock jumps along, so that a wrong clock neither expires nor delays anything. It never goes
 //! back either: if the true time is behind by less than a jump, it runs slower until they meet. With a server as
 //! database the time is the server's ([`Clock::follow`]), so that all daemons agree.
 
@@ -114,9 +114,10 @@ impl Clock {
         self.anchor().approach(now);
     }
 
-    /// Takes the wall clock's time for the truth.
-    pub fn adopt_wall(&self) {
-        *self.anchor() = Anchor::at(wall_now());
+    /// Jumps by so much, as the schedule has. If the wall clock has jumped again meanwhile, that is the next jump.
+    pub fn jump_along(&self, delta_ms: i64) {
+        let mut anchor = self.anchor();
+        *anchor = Anchor::at(anchor.after(anchor.instant.elapsed()).shifted(delta_ms));
     }
 }
 
@@ -183,5 +184,13 @@ mod tests {
     #[test]
     fn a_steady_wall_clock_is_no_jump() {
         assert_eq!(Clock::default().jump(), None);
+    }
+    #[test]
+    fn a_jump_that_was_not_followed_is_the_next_one() {
+        let clock = Clock::default();
+        clock.jump_along(-100_000);
+        assert!(clock.jump().is_some_and(|delta| (100_000..110_000).contains(&delta)));
+        clock.jump_along(100_000);
+        assert_eq!(clock.jump(), None);
     }
 }

@@ -427,7 +427,7 @@ impl Poller {
             wake.notify_one();
         });
         self.parts.gates.shift(delta_ms);
-        self.parts.clock.adopt_wall();
+        self.parts.clock.jump_along(delta_ms);
         self.look_again();
     }
 
