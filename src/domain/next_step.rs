@@ -191,7 +191,7 @@ impl NextStep {
             "ClearTax does not know this id as a PCSID activity of this VAT. Compare the id and the VAT with what \
              ClearTax answered when the device was registered: if they were wrong, add the right ones; if they \
              were right, open a ClearTax ticket, and retry the activity once they have fixed it.",
-            "لا تعرف ClearTax هذا المعرّف نشاطًا لإصدار شهادة PCSID لهذا الرقم الضريبي. قارن المعرّف والرقم الضريبي بما \
+            "لا تجد ClearTax لهذا الرقم الضريبي نشاطًا بهذا المعرّف لإصدار شهادة PCSID. قارن المعرّف والرقم الضريبي بما \
              أجابت به ClearTax عند تسجيل الجهاز: إن كان أحدهما خاطئًا فأضف الصحيح، وإن كانا صحيحين فافتح تذكرة لدى \
              ClearTax ثم أعد متابعة النشاط بعد المعالجة.",
         )
