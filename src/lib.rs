@@ -1,5 +1,5 @@
-//! Watches ZATCA device onboarding at ClearTax: polls what is pending, records every step in SQLite or PostgreSQL, announces
-//! each conclusion. `docs/ARCHITECTURE.md` follows an activity and an answer through these modules.
+//! Watches ZATCA device onboarding at ClearTax: polls what is pending, records every step in SQLite or PostgreSQL,
+//! announces each conclusion. `docs/ARCHITECTURE.md` follows an activity and an answer through these modules.
 //!
 //! # Code map
 //!
@@ -30,10 +30,10 @@
 //! - SQL is in `store` alone; outside it nobody knows which database it is. No transaction spans a network call.
 //! - A concluded activity is never polled, and its conclusion, checks, events and deliveries are one transaction.
 //! - An event's payload is made once; its id is derived from what it announces.
-//! - Only `clock` reads the wall clock. In the daemon only `upstream`, `webhook` and `store` open connections; the command
-//!   `health` opens one to the daemon on this machine.
-//! - Secrets are read by `settings::SecretSource`. They go into headers, signatures and the password of a server, and are
-//!   compared with answers to remove them there.
+//! - Only `clock` reads the wall clock. In the daemon only `upstream`, `webhook` and `store` open connections; the
+//!   command `health` opens one to the daemon on this machine.
+//! - Secrets are read by `settings::SecretSource`. They go into headers, signatures and the password of a server, and
+//!   are compared with answers to remove them there.
 
 #![forbid(unsafe_code)]
 

@@ -2,8 +2,8 @@
 
 /// A complaint such as ``invalid type: string "x", expected u32`` as `` `x` is not usable: it must be a whole number``.
 ///
-/// `shows_value`: whether the value may be quoted. One that stands where a section or a list belongs never is: it may be
-/// a secret that slipped into another key.
+/// `shows_value`: whether the value may be quoted. One that stands where a section or a list belongs never is: it may
+/// be a secret that slipped into another key.
 pub fn complaint(text: &str, shows_value: bool) -> String {
     if let Some(field) = quoted_after(text, "missing field `") {
         return format!("`{field}` is missing");

@@ -247,8 +247,8 @@ impl Write for Lines {
     }
 }
 
-/// A line without marks that change the order of what follows them: somebody else may have written a part of it. Control
-/// characters have been escaped already.
+/// A line without marks that change the order of what follows them: somebody else may have written a part of it.
+/// Control characters have been escaped already.
 pub fn harmless(text: &str) -> String {
     text.replace(is_direction_mark, "\u{fffd}")
 }

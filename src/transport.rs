@@ -189,8 +189,8 @@ pub fn ask_for_plain_body(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// How a body is encoded, where it is, though that was not asked for. What is no known name may be anything, a secret of
-/// ours included, and is not repeated.
+/// How a body is encoded, where it is, though that was not asked for. What is no known name may be anything, a secret
+/// of ours included, and is not repeated.
 pub fn encoding(headers: &HeaderMap) -> Option<&'static str> {
     const KNOWN: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
     let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unreadable"));

@@ -34,8 +34,8 @@ pub struct Bounds {
     pub n_connections: usize,
     /// How long a client may take to send a request's head, or to begin the next one.
     pub head_patience: Duration,
-    /// How long a connection serves one request after the other. A client may send its requests without reading the answers,
-    /// and would hold it for as long as the sockets' buffers and other timeouts last.
+    /// How long a connection serves one request after the other. A client may send its requests without reading the
+    /// answers, and would hold it for as long as the sockets' buffers and other timeouts last.
     pub age: Duration,
 }
 
@@ -51,7 +51,8 @@ const BUFFER: usize = 64 * 1024;
 /// How long requests that are under way may take once the daemon stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long the last request of a connection may take: a body is waited for, and an answer is read, for a minute at most.
+/// How long the last request of a connection may take: a body is waited for, and an answer is read, for a minute at
+/// most.
 const LAST_REQUEST: Duration = Duration::from_secs(130);
 
 /// Pause after a connection could not be accepted, for want of file descriptors say.
@@ -68,8 +69,8 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    /// Whether the configuration is to blame. An address that is taken, or not there yet, may be free later; a port that
-    /// this user may not have stays so.
+    /// Whether the configuration is to blame. An address that is taken, or not there yet, may be free later; a port
+    /// that this user may not have stays so.
     pub fn is_configuration(&self) -> bool {
         self.source.kind() == std::io::ErrorKind::PermissionDenied
     }

@@ -119,8 +119,8 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
 /// Rows that are registered in one transaction. Between two of them the daemon has its turn.
 pub(super) const CHUNK: usize = 1_000;
 
-/// Registers all of these chunks, and says after each how many are done. `vats`: all that stand in them. A VAT that no credential serves is refused before
-/// anything is written: its activities would never be polled.
+/// Registers all of these chunks, and says after each how many are done. `vats`: all that stand in them. A VAT that no
+/// credential serves is refused before anything is written: its activities would never be polled.
 pub(super) async fn register(
     settings: &Settings,
     vats: &BTreeSet<Vat>,

@@ -24,7 +24,8 @@ use crate::words::{Said, Words, folded};
 pub(super) struct ImportArgs {
     /// CSV file with a header row (`-`: standard input)
     file: PathBuf,
-    /// The file has certificates that devices have already, with the columns vat, device_id and obtained_at or expires_at
+    /// The file has certificates that devices have already, with the columns vat, device_id and obtained_at or
+    /// expires_at
     #[arg(long)]
     certificates: bool,
 }

@@ -34,8 +34,8 @@ impl Format {
     }
 }
 
-/// Prints a table in the format asked for. For people it has only the columns in `shown` (empty: all), leaves out columns
-/// without any value, and says so if there are more rows than these.
+/// Prints a table in the format asked for. For people it has only the columns in `shown` (empty: all), leaves out
+/// columns without any value, and says so if there are more rows than these.
 pub(super) fn print(
     table: &Table,
     format: Format,
@@ -63,8 +63,8 @@ pub(super) fn print(
 /// How many rows [`print_all`] reads and prints at a time.
 pub(super) const SLICE: u32 = 1_000;
 
-/// Prints all of a list for a program, slice by slice, so that memory doesn't grow with the list. `next` reads the slice
-/// after a position; `None` is the beginning.
+/// Prints all of a list for a program, slice by slice, so that memory doesn't grow with the list. `next` reads the
+/// slice after a position; `None` is the beginning.
 ///
 /// # Errors
 /// Those of `next`, and what keeps standard output from being written.

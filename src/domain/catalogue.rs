@@ -627,8 +627,8 @@ impl Catalogue {
         }
     }
 
-    /// The rules that share the longest beginning with a code: whole parts between hyphens or underscores, two at least,
-    /// or its family's one.
+    /// The rules that share the longest beginning with a code: whole parts between hyphens or underscores, two at
+    /// least, or its family's one.
     fn relatives(&self, code: &str) -> Vec<&Rule> {
         let upper = code.to_ascii_uppercase();
         let ends: Vec<usize> = upper.match_indices(['-', '_']).map(|(at, _)| at + 1).collect();

@@ -183,8 +183,8 @@ pub fn obtained_at(completed_at: Option<Timestamp>, concluded_at: Timestamp) -> 
 
 /// What is due for a certificate now.
 ///
-/// Each reminder and the end are due once. A certificate that had ended before this program knew of it gets no reminder,
-/// only the announcement of its end.
+/// Each reminder and the end are due once. A certificate that had ended before this program knew of it gets no
+/// reminder, only the announcement of its end.
 pub fn due(certificate: &Certificate, now: Timestamp, renewal: &Renewal) -> Due {
     if certificate.is_end_announced {
         return Due::default();

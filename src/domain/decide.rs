@@ -98,8 +98,8 @@ struct Effect {
 /// Decides what one answer, or one turn without a request, makes of an activity.
 ///
 /// `observed` is the result of a request; `None` where the activity was due but could not be polled, so that only its
-/// age can change anything. `withheld` is what holds it, unless it is an outage; if it was polled all the same, that was
-/// a probe.
+/// age can change anything. `withheld` is what holds it, unless it is an outage; if it was polled all the same, that
+/// was a probe.
 ///
 /// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
 /// must not be concluded; one that is comes back unchanged and without a next poll.

@@ -18,10 +18,11 @@
 //!
 //! # How a request passes
 //!
-//! [`Gates::passage`] says whether a VAT may be asked for with a credential; [`Gates::take`] takes the permission, as a [`Ticket`]
-//! that remembers whether it was a probe and with which token it was asked; [`Gates::settle`] gives it back with the answer, and
-//! answers with what to store ([`GateChange`]), announce and log. An answer to a question that was asked before a gate closed
-//! changes nothing but the count of failures, and one with a token that was replaced meanwhile nothing at all.
+//! [`Gates::passage`] says whether a VAT may be asked for with a credential; [`Gates::take`] takes the permission, as a
+//! [`Ticket`] that remembers whether it was a probe and with which token it was asked; [`Gates::settle`] gives it back
+//! with the answer, and answers with what to store ([`GateChange`]), announce and log. An answer to a question that was
+//! asked before a gate closed changes nothing but the count of failures, and one with a token that was replaced
+//! meanwhile nothing at all.
 //!
 //! # Rejected
 //!
@@ -480,8 +481,8 @@ impl Gates {
     }
 
     /// Takes permission for one request. The caller has checked that the passage is not closed and that slots and quota
-    /// are left. `is_untroubled`: whether the activity had no trouble before; one that has failed for long is no sign of
-    /// an outage.
+    /// are left. `is_untroubled`: whether the activity had no trouble before; one that has failed for long is no sign
+    /// of an outage.
     pub fn take(&mut self, vat: &Vat, credential: &str, is_untroubled: bool, now: Timestamp) -> Ticket {
         let mark = |closed: Option<&mut ClosedGate>| match closed {
             Some(closed) => {

@@ -108,8 +108,8 @@ pub const fn next_state(state: Option<State>, happening: Happening) -> Result<St
 mod tests {
     use super::*;
 
-    /// A line for each state, a column for what happens, in the order of `Happening::ALL`: the letter of the next state,
-    /// `·` where it can't happen.
+    /// A line for each state, a column for what happens, in the order of `Happening::ALL`: the letter of the next
+    /// state, `·` where it can't happen.
     const TABLE: &str = "
         -  P · · · · · · · · ·
         P  · I S F R P E P C ·

@@ -40,10 +40,12 @@ use super::time::Timestamp;
 /// cost of a look is shared.
 pub const LOOK: usize = 256;
 
-/// VATs that the store reads for the turns of one look. Where more of them are due, it walks over so many by their keys.
+/// VATs that the store reads for the turns of one look. Where more of them are due, it walks over so many by their
+/// keys.
 pub const LOOK_STEPS: usize = 1_024;
 
-/// Of so many requests of a credential one goes to the activity that has been due for longest, where the quota is short.
+/// Of so many requests of a credential one goes to the activity that has been due for longest, where the quota is
+/// short.
 pub const BY_AGE: u64 = 2;
 
 /// Of so many requests of a credential at most one probes a held VAT, while others are due.
@@ -93,8 +95,8 @@ pub struct Wanted {
 pub struct Found<T> {
     /// The longest due first.
     pub longest_due: Vec<T>,
-    /// In the order of the VATs' turns. Where fewer VATs are due than activities are wanted, equally many of each: a few
-    /// more than wanted in all, of which the last are left out.
+    /// In the order of the VATs' turns. Where fewer VATs are due than activities are wanted, equally many of each: a
+    /// few more than wanted in all, of which the last are left out.
     pub in_turn: Vec<T>,
     /// The key of the last VAT that was read for the turns, where reading stopped before all VATs had been seen.
     pub stopped_at: Option<i64>,
@@ -162,8 +164,8 @@ impl Lane {
 }
 
 impl Turns {
-    /// For these credentials, with a look at once. Where the quota is short, one request in `by_age` goes to the longest
-    /// due: [`BY_AGE`] for the daemon, others for the bench that compares.
+    /// For these credentials, with a look at once. Where the quota is short, one request in `by_age` goes to the
+    /// longest due: [`BY_AGE`] for the daemon, others for the bench that compares.
     pub fn new(credentials: impl IntoIterator<Item = String>, by_age: u64) -> Self {
         let lane =
             || Lane { after: 0, passing: BTreeSet::new(), n_asked: 0, look_at: AT_ONCE, probe_at: AT_ONCE };

@@ -110,8 +110,8 @@ pub fn hash(content: &Value) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The canonical form. Our keys are ASCII and our numbers whole, for which sorting by bytes and writing as usual is what
-/// RFC 8785 asks for.
+/// The canonical form. Our keys are ASCII and our numbers whole, for which sorting by bytes and writing as usual is
+/// what RFC 8785 asks for.
 pub fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {

@@ -3,8 +3,8 @@
 //! Everything is drawn in a box of [`WIDTH`] by [`HEIGHT`] that the page scales. Text in it is larger on a
 //! phone, where the box is small, so there is more room left for it than a wide page needs.
 //!
-//! Geometry is worked out from left to right. Where the reader's language runs the other way, what is drawn is mirrored:
-//! time and magnitude run with the reading direction.
+//! Geometry is worked out from left to right. Where the reader's language runs the other way, what is drawn is
+//! mirrored: time and magnitude run with the reading direction.
 
 use std::time::Duration;
 

@@ -79,7 +79,8 @@ pub(crate) fn theirs(text: &str) -> Markup {
     html! { bdi dir="auto" { (visible(text)) } }
 }
 
-/// The same for a text of several lines: a box of its own, whose lines begin and end where its own direction wants them.
+/// The same for a text of several lines: a box of its own, whose lines begin and end where its own direction wants
+/// them.
 pub(crate) fn their_lines(text: &str) -> Markup {
     html! { bdi.lines dir="auto" { (visible(text)) } }
 }

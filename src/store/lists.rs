@@ -226,8 +226,8 @@ impl EventFilter {
         conditions
     }
 
-    /// Its slice of a table whose last two columns are the event's key and how many events were found. If those are more
-    /// than the rows, the rest did not fit into [`MAX_SLICE_BYTES`].
+    /// Its slice of a table whose last two columns are the event's key and how many events were found. If those are
+    /// more than the rows, the rest did not fit into [`MAX_SLICE_BYTES`].
     pub(super) fn slice(&self, table: Table) -> Slice<EventPosition> {
         let n_found = table.rows.first().and_then(|row| row.last());
         let is_cut = matches!(n_found, Some(Cell::Integer(n)) if usize::try_from(*n).is_ok_and(|n| n > table.rows.len()));

@@ -26,15 +26,16 @@
 //!   [`StoreError::Damaged`]); `# Errors` names only what else can go wrong.
 //! - A decision or delivery is written only if its row still has the revision that it was claimed with.
 //! - A batch is a few statements, whatever its size.
-//! - A stored value that this program never writes is [`StoreError::Damaged`], named by its column, and never replaced by a
-//!   default.
+//! - A stored value that this program never writes is [`StoreError::Damaged`], named by its column, and never replaced
+//!   by a default.
 //! - What people read has connections of its own, and free searches have a time limit.
 //!
 //! # Rejected
 //!
-//! An ORM or a generic repository: the statements are the point, and the two dialects differ where it matters (`json_each`
-//! and `unnest`, triggers by row and by statement). A trait for the two databases: `on!` calls the same method of either, with
-//! neither boxed futures nor a second list of signatures. sqlx's macros: docs/DESIGN.md says why.
+//! An ORM or a generic repository: the statements are the point, and the two dialects differ where it matters
+//! (`json_each` and `unnest`, triggers by row and by statement). A trait for the two databases: `on!` calls the same
+//! method of either, with neither boxed futures nor a second list of signatures. sqlx's macros: docs/DESIGN.md says
+//! why.
 //!
 //! Only the module of each database knows which one it is: paths, locks, journals.
 

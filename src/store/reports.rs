@@ -39,8 +39,8 @@ impl Reports {
         on!(&self.0, store => store.report(report, limit).await)
     }
 
-    /// The slices of a report that may have any number of rows, each as the keys of a thousand of them; `None`: this one has
-    /// few.
+    /// The slices of a report that may have any number of rows, each as the keys of a thousand of them; `None`: this
+    /// one has few.
     ///
     /// # Errors
     /// Where the database can't be read.

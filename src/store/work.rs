@@ -74,8 +74,8 @@ impl Work {
         Upkeep(self.backend.clone())
     }
 
-    /// Writes all of these in one transaction, in their order where it matters. What they are about is no longer claimed
-    /// afterwards.
+    /// Writes all of these in one transaction, in their order where it matters. What they are about is no longer
+    /// claimed afterwards.
     ///
     /// A decision counts only where its row is as it was when claimed: a cancel or retry in between wins.
     ///

@@ -36,8 +36,8 @@ pub(super) fn format_number<M>(value: &FluentValue<'_>, _: &M) -> Option<String>
     }
 }
 
-/// A small number with the same plural form: the library for them takes Arabic's "few" and "many" for a matter of the whole
-/// number, where it is one of the last two digits, and it can't take numbers as large as ours.
+/// A small number with the same plural form: the library for them takes Arabic's "few" and "many" for a matter of the
+/// whole number, where it is one of the last two digits, and it can't take numbers as large as ours.
 pub(super) fn of_same_plural(n: u64) -> f64 {
     let small = match (n, n % 100) {
         (0..=100, _) => n,

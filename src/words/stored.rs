@@ -31,8 +31,8 @@ enum Piece {
 
 static SENTENCES: LazyLock<Vec<Template>> = LazyLock::new(|| templates(&[STORED]));
 
-/// What a command or a page may complain of. Apart from what is stored: these are short, and what others wrote could look
-/// like one.
+/// What a command or a page may complain of. Apart from what is stored: these are short, and what others wrote could
+/// look like one.
 static COMPLAINABLE: LazyLock<Vec<Template>> = LazyLock::new(|| templates(&[STORED, COMPLAINTS]));
 
 fn templates(keys: &[&[&'static str]]) -> Vec<Template> {

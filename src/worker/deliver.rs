@@ -60,8 +60,8 @@ const RETRY_JITTER: f64 = 0.2;
 /// Longest wait without a look at the outbox; also how often a webhook's secret is read again.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Writes events to standard output, one JSON object a line. There is one, and it writes all that is ready in one piece:
-/// each piece costs a thread's turn, whatever it holds.
+/// Writes events to standard output, one JSON object a line. There is one, and it writes all that is ready in one
+/// piece: each piece costs a thread's turn, whatever it holds.
 #[derive(Debug, Default)]
 pub struct LogSink;
 

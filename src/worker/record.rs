@@ -1,5 +1,5 @@
-//! The recorder: the one task that writes the outcomes of polls and deliveries, changes of gates, jumps of the clock and
-//! the heartbeat.
+//! The recorder: the one task that writes the outcomes of polls and deliveries, changes of gates, jumps of the clock
+//! and the heartbeat.
 //!
 //! Poller and dispatchers hand it [`Record`]s by a [`RecorderHandle`] and go on without waiting for the commit. What
 //! arrives during one commit is the next batch, so a busy daemon writes many records with one flush of the disk, and a

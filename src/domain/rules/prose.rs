@@ -257,8 +257,8 @@ impl Splitter<'_> {
         }
     }
 
-    /// Whether the segment's last code is only given again. `X : [X]-text` repeats the code; `[X]-text,[X]-text` are two
-    /// errors.
+    /// Whether the segment's last code is only given again. `X : [X]-text` repeats the code; `[X]-text,[X]-text` are
+    /// two errors.
     fn repeats(&mut self, code: &Occurrence, gap: &Range<usize>) -> bool {
         let breaks = code.before == Before::Break;
         let is_unbracketed = self.segment.look.is_some_and(|look| look.bracket.is_none());

@@ -108,8 +108,8 @@ pub async fn copy(from: &sqlite::Store, to: &Store) -> Result<Vec<CopiedTable>, 
         .collect())
 }
 
-/// The tables of both sides, those that others refer to first. Tables or columns that only the source has would be lost,
-/// and are refused.
+/// The tables of both sides, those that others refer to first. Tables or columns that only the source has would be
+/// lost, and are refused.
 async fn tables(from: &sqlite::Store, connection: &mut PgConnection) -> Result<Vec<Table>, StoreError> {
     let failed = StoreError::query;
     let rows: Vec<(String, String, String, i64)> = sqlx::query_as(

@@ -1,5 +1,5 @@
-//! Connecting, and whether what is found there may be used: refused by one sentence where not, created or migrated where
-//! it may.
+//! Connecting, and whether what is found there may be used: refused by one sentence where not, created or migrated
+//! where it may.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +64,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a database that is there, for a command. Nothing is created or migrated, and a standby will do for reading.
+    /// Opens a database that is there, for a command. Nothing is created or migrated, and a standby will do for
+    /// reading.
     pub async fn open_existing(
         address: &PostgresAddress,
         routes: Vec<Route>,

@@ -109,8 +109,8 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// The connections stay open until the process ends, because closing the last one would write to the file. If that was
-    /// overwritten or emptied, the files beside it belong to the database that was there before, and are renamed.
+    /// The connections stay open until the process ends, because closing the last one would write to the file. If that
+    /// was overwritten or emptied, the files beside it belong to the database that was there before, and are renamed.
     pub fn leave_as_it_is(&self, lost: &StoreError) {
         std::mem::forget(self.clone());
         if !matches!(lost, StoreError::Overwritten { .. } | StoreError::Emptied { .. }) {
@@ -129,8 +129,8 @@ impl Store {
         }
     }
 
-    /// Begins to write, unless the WAL was cut: a commit may have SQLite copy it to the file, and with it what it no longer
-    /// holds.
+    /// Begins to write, unless the WAL was cut: a commit may have SQLite copy it to the file, and with it what it no
+    /// longer holds.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         if let Some(place) = &self.place
             && place.is_wal_shorter()

@@ -123,7 +123,8 @@ impl Store {
     }
 }
 
-/// A file with hard links, or mounted by itself, would have a WAL for each of its names, and lose what the others write.
+/// A file with hard links, or mounted by itself, would have a WAL for each of its names, and lose what the others
+/// write.
 fn refuse_several_names(path: &Path) -> Result<(), StoreError> {
     if place::is_mounted_alone(path) {
         return Err(StoreError::MountedAlone { path: path.to_owned() });
@@ -281,7 +282,8 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     let named = async {
         handle.set_len(0).map_err(failed)?;
         let mut connection = migrated(&making, path, &MIGRATIONS).await?;
-        // Closing does this too, but passes over a disk that is full: the file would get its name without what the WAL holds.
+        // Closing does this too, but passes over a disk that is full: the file would get its name without what the WAL
+        // holds.
         let folded = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
         let closed = connection.close().await;
         folded.map_err(|source| migration_failed(path, MigrateError::Execute(source)))?;
@@ -321,7 +323,8 @@ async fn migrate(path: &Path, migrations: &Migrator) -> Result<bool, StoreError>
         Ok(()) => run_migrations(path, migrations).await,
         failed => failed,
     };
-    // While the database is as it was, the copy is of no use. A start that is tried again and again would fill the disk.
+    // While the database is as it was, the copy is of no use. A start that is tried again and again would fill the
+    // disk.
     if migrated.is_err() && matches!(schema_of(path).await, Ok(Schema::Older(now)) if now == version) {
         let _ = std::fs::remove_file(&copy);
     }

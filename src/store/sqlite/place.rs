@@ -4,11 +4,11 @@
 //! it. SQLite doesn't notice: it goes on with files that have no name any more, and mixes its cached pages with what it
 //! finds.
 //!
-//! Names are compared by device and inode. A file that was overwritten keeps both, so its header is compared as well. Each
-//! daemon puts a number of its own into it (`user_version`) at its start, and a higher one every second in which it writes.
-//! So the header's number never falls: a copy of the file has a lower one than the file after the next checkpoint, a copy from
-//! before the start has another one, and one by `db backup` has none. A copy by another SQLite client has another schema
-//! cookie, which in the file itself only a commit changes that was noticed before.
+//! Names are compared by device and inode. A file that was overwritten keeps both, so its header is compared as well.
+//! Each daemon puts a number of its own into it (`user_version`) at its start, and a higher one every second in which
+//! it writes. So the header's number never falls: a copy of the file has a lower one than the file after the next
+//! checkpoint, a copy from before the start has another one, and one by `db backup` has none. A copy by another SQLite
+//! client has another schema cookie, which in the file itself only a commit changes that was noticed before.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -66,8 +66,8 @@ pub(super) struct Place {
 /// The numbers that a daemon puts into the header.
 #[derive(Debug)]
 struct Marks {
-    /// The one of the daemon before. `None`: its WAL held a later one, and another process may just be moving that into the
-    /// file.
+    /// The one of the daemon before. `None`: its WAL held a later one, and another process may just be moving that into
+    /// the file.
     former: Option<u32>,
     first: u32,
     /// The one that was found in the file last; `None` until one of ours has reached it.
@@ -174,8 +174,8 @@ impl Place {
         lost.map(|(name, _)| StoreError::JournalGone { path: name.clone() })
     }
 
-    /// What happened to the WAL, if another program has cut it: it became shorter, or has lost its head and grown again, and
-    /// SQLite has frames in it that it no longer holds.
+    /// What happened to the WAL, if another program has cut it: it became shorter, or has lost its head and grown
+    /// again, and SQLite has frames in it that it no longer holds.
     pub(super) async fn cut_wal(&self, writer: &SqlitePool) -> Option<StoreError> {
         let (path, _) = &self.beside[0];
         let before = || self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,8 +249,8 @@ enum KnownHeader {
     Empty,
 }
 
-/// How long a WAL is at least, by the frames of it that are in use: SQLite says how many, and writes nothing. It forgets
-/// them before it cuts the file itself.
+/// How long a WAL is at least, by the frames of it that are in use: SQLite says how many, and writes nothing. It
+/// forgets them before it cuts the file itself.
 async fn n_bytes_in_use(writer: &SqlitePool) -> Result<u64, sqlx::Error> {
     let (_, n_frames, _): (i64, i64, i64) =
         sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(writer).await?;
@@ -294,8 +294,8 @@ fn looks_stale(path: &Path) -> bool {
     let (Ok(()), Some(of_file)) = (database.read_exact_at(&mut modes, 18), header(&database)) else {
         return false;
     };
-    // Copies by `VACUUM INTO`, as `db backup` makes them, are not in WAL mode; a database that has a WAL is. In other copies
-    // SQLite begins to count schemas again, and without its first page a WAL has a database as long as it was.
+    // Copies by `VACUUM INTO`, as `db backup` makes them, are not in WAL mode; a database that has a WAL is. In other
+    // copies SQLite begins to count schemas again, and without its first page a WAL has a database as long as it was.
     let newest = Newest::of(&wal);
     match (modes, newest.schema_cookie, newest.n_pages) {
         // Nothing in it was committed, and SQLite will make nothing of it.
@@ -316,8 +316,8 @@ struct Newest {
 }
 
 impl Newest {
-    /// Reads frames as SQLite's recovery does: up to the first one whose checksum is wrong, as one has that a power cut has
-    /// left behind.
+    /// Reads frames as SQLite's recovery does: up to the first one whose checksum is wrong, as one has that a power cut
+    /// has left behind.
     fn of(wal: &File) -> Self {
         let mut newest = Self::default();
         let mut reader = BufReader::with_capacity(256 * 1024, wal.take(MOST_WAL_BYTES));
