@@ -158,7 +158,11 @@ async fn bodies_full_of_nothing_cost_little() {
                 assert!(detail.contains("activities are too many for one request"), "{detail}");
                 n_refused += 1;
             }
-            503 => assert!(problem["type"].as_str().unwrap().ends_with(":busy"), "{problem}"),
+            503 => {
+                // On a busy machine its arrival alone may take too long.
+                let kind = problem["type"].as_str().unwrap();
+                assert!(kind.ends_with(":busy") || kind.ends_with(":timed-out"), "{problem}");
+            }
             _ => panic!("{status}: {problem}"),
         }
     }
