@@ -10,7 +10,7 @@ use super::{CliResult, open_existing};
 use crate::domain::catalogue::Language;
 use crate::domain::time::parse_duration;
 use crate::settings::Settings;
-use crate::store::{Access, ReportView, Slice};
+use crate::store::{Access, ReportView, Slice, Table};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -68,12 +68,14 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
     };
     let limit = args.format.limit(args.limit);
     let reports = store.reports();
-    let slices = if limit.is_none() { reports.report_slices(report).await? } else { None };
-    if let Some(slices) = slices {
+    if args.format != Format::Table {
+        let slices = reports.report_slices(report, limit).await?;
         let slice = async |after: Option<usize>| {
             let nth = after.map_or(0, |nth| nth + 1);
-            let keys = slices.get(nth).map_or("[]", String::as_str);
-            let table = reports.report_slice(report, keys).await?;
+            let table = match slices.get(nth) {
+                Some(slice) => reports.report_slice(report, slice).await?,
+                None => Table::default(),
+            };
             Ok(Slice { table, last: Some(nth), has_more: nth + 1 < slices.len() })
         };
         output::print_all(args.format, slice).await?;

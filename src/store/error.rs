@@ -435,12 +435,13 @@ impl StoreError {
         matches!(self, StoreError::Crowded | StoreError::Query { source: sqlx::Error::PoolTimedOut, .. })
     }
 
-    /// Whether the database was interrupted in its work.
+    /// Whether a statement was ended because it took too long.
     pub fn is_interruption(&self) -> bool {
-        match self {
-            StoreError::Query { source, .. } => source.as_database_error().and_then(primary_code) == Some(9),
-            _ => false,
-        }
+        let StoreError::Query { source, .. } = self else { return false };
+        source.as_database_error().is_some_and(|err| match primary_code(err) {
+            Some(code) => code == 9,
+            None => err.code().is_some_and(|code| code == "57014"),
+        })
     }
 
     /// Whether waiting may help: a lock, a full disk, the connection. A row that violates a constraint stays wrong.

@@ -101,7 +101,7 @@ pub use statistics::{
     UnservedVats, VatChecks,
 };
 pub use upkeep::Upkeep;
-pub use views::{ActivityView, Cell, ReportView, Table};
+pub use views::{ActivityView, Cell, ReportSlice, ReportView, Table};
 pub use work::{Deliveries, Polls, Work};
 
 use crate::clock::Clock;

@@ -12,7 +12,7 @@ use super::lists::{
 };
 use super::overview::Overview;
 use super::statistics::Statistics;
-use super::views::{ActivityView, ReportView, Table};
+use super::views::{ActivityView, ReportSlice, ReportView, Table};
 use super::{Backend, history, on};
 use crate::domain::activity::Vat;
 use crate::domain::preflight::{Device, Known};
@@ -36,24 +36,32 @@ impl Reports {
 
     /// A report of the command line, at most `limit` rows of it; and whether there are more.
     pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
-        on!(&self.0, store => store.report(report, limit).await)
+        let mut whole = Table::default();
+        for slice in self.report_slices(report, limit.map(|limit| limit.saturating_add(1))).await? {
+            let Table { columns, rows } = self.report_slice(report, &slice).await?;
+            whole.columns = columns;
+            whole.rows.extend(rows);
+        }
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let has_more = whole.rows.len() > limit;
+        whole.rows.truncate(limit);
+        Ok((whole, has_more))
     }
 
-    /// The slices of a report that may have any number of rows, each as the keys of a thousand of them; `None`: this
-    /// one has few.
-    ///
-    /// # Errors
-    /// Where the database can't be read.
-    pub async fn report_slices(&self, report: ReportView) -> Result<Option<Vec<String>>, StoreError> {
-        on!(&self.0, store => store.report_slices(report).await)
+    /// What to read of a report of at most `limit` rows, one slice after another: at least one slice. A report that may
+    /// have any number of rows has a slice for each thousand, so that nobody needs to hold it whole.
+    pub async fn report_slices(
+        &self,
+        report: ReportView,
+        limit: Option<u32>,
+    ) -> Result<Vec<ReportSlice>, StoreError> {
+        let at_most = limit.map_or(i64::MAX, i64::from);
+        on!(&self.0, store => store.report_slices(report, at_most).await)
     }
 
-    /// The rows of a slice that are still in the report; `[]` has none, but its columns.
-    ///
-    /// # Errors
-    /// Where the database can't be read.
-    pub async fn report_slice(&self, report: ReportView, keys: &str) -> Result<Table, StoreError> {
-        on!(&self.0, store => store.report_slice(report, keys).await)
+    /// The rows of a slice that are still in the report.
+    pub async fn report_slice(&self, report: ReportView, slice: &ReportSlice) -> Result<Table, StoreError> {
+        on!(&self.0, store => store.report_slice(report, slice).await)
     }
 
     /// How many activities match a filter, ignoring its limit and position.

@@ -144,21 +144,59 @@ pub enum ReportView {
     Replicas,
 }
 
+/// How many rows of a report are read at once.
+pub(super) const ROWS_OF_SLICE: usize = 1_000;
+
+/// A part of a report that is read at once: the last parameter of [`ReportStatements::rows`].
+#[derive(Debug, Clone)]
+pub struct ReportSlice(Argument<'static>);
+
+impl ReportSlice {
+    /// At most so many rows of a report that has few.
+    pub(super) fn first(at_most: i64) -> Self {
+        Self(Argument::Integer(at_most))
+    }
+
+    /// A slice for each of these JSON arrays of keys; at least one, which has the columns where there are no rows.
+    pub(super) fn of_keys(mut keys: Vec<String>) -> Vec<Self> {
+        if keys.is_empty() {
+            keys.push("[]".to_owned());
+        }
+        keys.into_iter().map(|keys| Self(Argument::Owned(Some(keys)))).collect()
+    }
+}
+
+/// How a report is read.
+pub(super) struct ReportStatements {
+    /// The keys of its rows in the report's order, at most as many as the last parameter says. `None`: it has few rows.
+    pub keys: Option<&'static str>,
+    /// Its rows. The last parameter has their keys as a JSON array; of a report without keys, it is a limit.
+    pub rows: &'static str,
+}
+
+impl ReportStatements {
+    /// Of a report that has few rows.
+    pub(super) const fn few(rows: &'static str) -> Self {
+        Self { keys: None, rows }
+    }
+}
+
 /// What the keys of a report are read with.
-pub(super) fn keys_arguments(report: ReportView) -> Vec<Argument<'static>> {
+pub(super) fn keys_arguments(report: ReportView, at_most: i64) -> Vec<Argument<'static>> {
+    let at_most = Argument::Integer(at_most);
     match report {
-        ReportView::Overdue { watched_from } => vec![Argument::Integer(watched_from.as_millis())],
-        ReportView::Renewals { now, within } => vec![Argument::Integer((now + within).as_millis())],
-        _ => Vec::new(),
+        ReportView::Overdue { watched_from } => vec![Argument::Integer(watched_from.as_millis()), at_most],
+        ReportView::Renewals { now, within } => vec![Argument::Integer((now + within).as_millis()), at_most],
+        _ => vec![at_most],
     }
 }
 
 /// What a slice of a report is read with.
-pub(super) fn slice_arguments(report: ReportView, keys: &str) -> Vec<Argument<'_>> {
-    let keys = Argument::Text(Some(keys));
+pub(super) fn slice_arguments(report: ReportView, slice: &ReportSlice) -> Vec<Argument<'static>> {
+    let slice = slice.0.clone();
     match report {
-        ReportView::Renewals { now, .. } => vec![Argument::Integer(now.as_millis()), keys],
-        _ => vec![keys],
+        ReportView::Renewals { now, .. } => vec![Argument::Integer(now.as_millis()), slice],
+        _ => vec![slice],
     }
 }
 

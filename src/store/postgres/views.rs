@@ -7,10 +7,13 @@ use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::Vat;
 use crate::store::activities::ActivityRef;
-use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table, keys_arguments, slice_arguments};
+use crate::store::views::{
+    ActivityView, Argument, Cell, ROWS_OF_SLICE, ReportSlice, ReportStatements, ReportView, Table,
+    keys_arguments, slice_arguments,
+};
 
-/// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the
-/// latest is read, and [`ActivityView::is_latest_first`].
+/// Parameters: activity id, VAT or null. Each is bounded; of rows that can grow without end the latest are read, and
+/// come first ([`ActivityView::is_latest_first`]).
 pub(super) const fn statement_of(view: ActivityView) -> &'static str {
     match view {
         ActivityView::Activity => {
@@ -54,102 +57,71 @@ pub(super) const fn statement_of(view: ActivityView) -> &'static str {
     }
 }
 
-/// For a report that may have any number of rows: the keys of its rows, a JSON array for each slice.
-const fn keys_statement(report: ReportView) -> Option<&'static str> {
-    Some(match report {
-        ReportView::Devices => {
-            "SELECT json_agg(json_build_array(vat_id, device_id))::text FROM (
-                 SELECT d.vat_id, d.device_id, (row_number() OVER
-                     (ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id) - 1) / 1000 AS slice
-                 FROM tally_devices d JOIN vats v ON v.id = d.vat_id) k
-             GROUP BY slice ORDER BY slice"
-        }
-        ReportView::Overdue { .. } => {
-            "SELECT json_agg(id)::text FROM (
-                 SELECT id, (row_number() OVER (ORDER BY watched_from, id) - 1) / 1000 AS slice
-                 FROM activities WHERE concluded_at IS NULL AND watched_from <= $1) k
-             GROUP BY slice ORDER BY slice"
-        }
-        ReportView::Renewals { .. } => {
-            "SELECT json_agg(id)::text FROM (
-                 SELECT id, (row_number() OVER (ORDER BY expires_at, vat, device_id NULLS FIRST,
-                                                activity_id NULLS FIRST) - 1) / 1000 AS slice
-                 FROM certificates WHERE superseded_by IS NULL AND expires_at <= $1) k
-             GROUP BY slice ORDER BY slice"
-        }
-        _ => return None,
-    })
-}
-
-/// The rows of such a slice; the last parameter has its keys.
-const fn slice_statement(report: ReportView) -> &'static str {
+const fn report_statements(report: ReportView) -> ReportStatements {
     match report {
-        ReportView::Devices => {
-            "SELECT r.* FROM jsonb_array_elements(($1::text)::jsonb) j
-             JOIN vats v ON v.id = (j.value ->> 0)::bigint
-             JOIN report_devices r ON r.vat = v.vat AND r.device_id = j.value ->> 1
-             ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
-        }
-        ReportView::Renewals { .. } => {
-            "SELECT vat, device_id, activity_id, pcsid_watch_time(obtained_at) AS obtained_at,
-                    pcsid_watch_time(expires_at) AS expires_at,
-                    (expires_at - $1) / 86400000 AS days_left,
-                    CASE WHEN expires_at <= $1 THEN 'expired' ELSE 'ending' END AS standing,
-                    pcsid_watch_time(reminded_at) AS reminded_at
-             FROM jsonb_array_elements_text(($2::text)::jsonb) j
-             JOIN certificates c ON c.id = j.value::bigint
-             WHERE superseded_by IS NULL
-             ORDER BY c.expires_at, vat, device_id NULLS FIRST, activity_id NULLS FIRST"
-        }
-        _ => {
-            "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
-                    r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
-             FROM jsonb_array_elements_text(($1::text)::jsonb) j
-             JOIN activities k ON k.id = j.value::bigint
-             JOIN vats v ON v.id = k.vat_id
-             JOIN report_activities r ON r.vat = v.vat AND r.activity_id = k.activity_id
-             WHERE k.concluded_at IS NULL
-             ORDER BY k.watched_from, k.id"
-        }
-    }
-}
-
-const fn report_statement(report: ReportView) -> &'static str {
-    match report {
-        ReportView::Summary => "SELECT * FROM report_vats ORDER BY vat",
-        ReportView::Checks => {
+        ReportView::Summary => ReportStatements::few("SELECT * FROM report_vats ORDER BY vat LIMIT $1"),
+        ReportView::Checks => ReportStatements::few(
             "SELECT * FROM report_vat_checks
-             ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
+             ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name) LIMIT $1",
+        ),
+        ReportView::Rules => {
+            ReportStatements::few("SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name LIMIT $1")
         }
-        ReportView::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
-        ReportView::Devices => {
-            // Which are the first is read from the tally; the view looks up a good deal for each.
-            "SELECT r.* FROM (
-                 SELECT v.vat, d.device_id FROM tally_devices d JOIN vats v ON v.id = d.vat_id
-                 ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id LIMIT $1) k
-             JOIN report_devices r ON r.vat = k.vat AND r.device_id = k.device_id
-             ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
-        }
-        ReportView::Overdue { .. } => {
-            "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
-                    r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
-             FROM (SELECT id, vat_id, activity_id, watched_from FROM activities
-                   WHERE concluded_at IS NULL AND watched_from <= $1 ORDER BY watched_from, id) k
-             JOIN vats v ON v.id = k.vat_id
-             JOIN report_activities r ON r.vat = v.vat AND r.activity_id = k.activity_id
-             ORDER BY k.watched_from, k.id"
-        }
-        ReportView::Renewals { .. } => {
-            "SELECT vat, device_id, activity_id, pcsid_watch_time(obtained_at) AS obtained_at,
-                    pcsid_watch_time(expires_at) AS expires_at,
-                    -- Whole days; negative once it has ended.
-                    (expires_at - $1) / 86400000 AS days_left,
-                    CASE WHEN expires_at <= $1 THEN 'expired' ELSE 'ending' END AS standing,
-                    pcsid_watch_time(reminded_at) AS reminded_at
-             FROM certificates c WHERE superseded_by IS NULL AND c.expires_at <= $2
-             ORDER BY c.expires_at, vat, device_id NULLS FIRST, activity_id NULLS FIRST"
-        }
-        ReportView::Replicas => {
+        ReportView::Devices => ReportStatements {
+            // From the tally: the view reads several other rows for each device.
+            keys: Some(
+                "SELECT json_build_array(d.vat_id, d.device_id) AS key
+                 FROM tally_devices d JOIN vats v ON v.id = d.vat_id
+                 ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id LIMIT $1",
+            ),
+            rows: "SELECT r.* FROM jsonb_array_elements(($1::text)::jsonb) j
+                   JOIN vats v ON v.id = (j.value ->> 0)::bigint
+                   JOIN report_devices r ON r.vat = v.vat AND r.device_id = j.value ->> 1
+                   ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id",
+        },
+        ReportView::Overdue { .. } => ReportStatements {
+            keys: Some(
+                "SELECT id AS key FROM activities WHERE concluded_at IS NULL AND watched_from <= $1
+                 ORDER BY watched_from, id LIMIT $2",
+            ),
+            rows: "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
+                          r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
+                   FROM jsonb_array_elements_text(($1::text)::jsonb) j
+                   JOIN activities a ON a.id = j.value::bigint
+                   JOIN vats v ON v.id = a.vat_id
+                   JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
+                   WHERE a.concluded_at IS NULL
+                   ORDER BY a.watched_from, a.id",
+        },
+        ReportView::Deliveries => ReportStatements::few(
+            "SELECT t.sink, t.status, t.n AS deliveries,
+                    u.oldest_event_at, u.next_attempt_at, u.an_error
+             FROM tally_deliveries t
+             LEFT JOIN (SELECT d.sink, d.status, min(e.occurred_at) AS oldest_event_at,
+                               min(d.next_attempt_at) AS next_attempt_at, max(d.last_error) AS an_error
+                        FROM report_deliveries d JOIN report_events e USING (event_id)
+                        WHERE d.status <> 'delivered'
+                        GROUP BY d.sink, d.status) u ON u.sink = t.sink AND u.status = t.status
+             WHERE t.n > 0
+             ORDER BY t.sink, t.status LIMIT $1",
+        ),
+        ReportView::Renewals { .. } => ReportStatements {
+            keys: Some(
+                "SELECT id AS key FROM certificates WHERE superseded_by IS NULL AND expires_at <= $1
+                 ORDER BY expires_at, vat, device_id NULLS FIRST, activity_id NULLS FIRST LIMIT $2",
+            ),
+            rows: "SELECT vat, device_id, activity_id, pcsid_watch_time(obtained_at) AS obtained_at,
+                          pcsid_watch_time(expires_at) AS expires_at,
+                          -- Whole days; negative once it has ended.
+                          (expires_at - $1) / 86400000 AS days_left,
+                          CASE WHEN expires_at <= $1 THEN 'expired' ELSE 'ending' END AS standing,
+                          pcsid_watch_time(reminded_at) AS reminded_at
+                   FROM jsonb_array_elements_text(($2::text)::jsonb) j
+                   JOIN certificates c ON c.id = j.value::bigint
+                   WHERE superseded_by IS NULL
+                   ORDER BY c.expires_at, vat, device_id NULLS FIRST, activity_id NULLS FIRST",
+        },
+        ReportView::Replicas => ReportStatements::few(
             "SELECT r.name, r.version, pcsid_watch_time(r.started_at) AS since,
                     pcsid_watch_time(r.seen_at) AS last_sign_of_life,
                     string_agg(p.name, ', ' ORDER BY p.name) FILTER (WHERE p.kind = 'credential') AS credentials,
@@ -160,20 +132,8 @@ const fn report_statement(report: ReportView) -> &'static str {
                  AND l.classid = 1346589527 AND l.objsubid = 2
                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
              LEFT JOIN pieces p ON p.id::bigint = l.objid::bigint
-             GROUP BY r.id ORDER BY r.started_at, r.id"
-        }
-        ReportView::Deliveries => {
-            "SELECT t.sink, t.status, t.n AS deliveries,
-                    u.oldest_event_at, u.next_attempt_at, u.an_error
-             FROM tally_deliveries t
-             LEFT JOIN (SELECT d.sink, d.status, min(e.occurred_at) AS oldest_event_at,
-                               min(d.next_attempt_at) AS next_attempt_at, max(d.last_error) AS an_error
-                        FROM report_deliveries d JOIN report_events e USING (event_id)
-                        WHERE d.status <> 'delivered'
-                        GROUP BY d.sink, d.status) u ON u.sink = t.sink AND u.status = t.status
-             WHERE t.n > 0
-             ORDER BY t.sink, t.status"
-        }
+             GROUP BY r.id ORDER BY r.started_at, r.id LIMIT $1",
+        ),
     }
 }
 
@@ -190,33 +150,25 @@ impl Store {
         Ok(table)
     }
 
-    pub async fn report_slices(&self, report: ReportView) -> Result<Option<Vec<String>>, StoreError> {
-        let Some(statement) = keys_statement(report) else { return Ok(None) };
-        Ok(Some(self.table("reading a report", statement, &keys_arguments(report)).await?.into_texts()))
+    pub async fn report_slices(
+        &self,
+        report: ReportView,
+        at_most: i64,
+    ) -> Result<Vec<ReportSlice>, StoreError> {
+        let Some(keys) = report_statements(report).keys else { return Ok(vec![ReportSlice::first(at_most)]) };
+        let statement = format!(
+            "SELECT json_agg(key)::text FROM (
+                 SELECT key, (row_number() OVER () - 1) / {ROWS_OF_SLICE} AS slice FROM ({keys}) k) s
+             GROUP BY slice ORDER BY slice"
+        );
+        let arguments = keys_arguments(report, at_most);
+        let slices = self.table("reading a report", AssertSqlSafe(statement), &arguments).await?;
+        Ok(ReportSlice::of_keys(slices.into_texts()))
     }
 
-    pub async fn report_slice(&self, report: ReportView, keys: &str) -> Result<Table, StoreError> {
-        self.table("reading a report", slice_statement(report), &slice_arguments(report, keys)).await
-    }
-
-    pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
-        let arguments: Vec<_> = match report {
-            ReportView::Overdue { watched_from } => vec![Argument::Integer(watched_from.as_millis())],
-            ReportView::Renewals { now, within } => {
-                [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
-            }
-            ReportView::Devices => {
-                vec![Argument::Integer(limit.map_or(i64::MAX, |limit| i64::from(limit) + 1))]
-            }
-            _ => Vec::new(),
-        };
-        let bound = limit.map_or_else(|| "ALL".to_owned(), |limit| (u64::from(limit) + 1).to_string());
-        let statement = format!("{} LIMIT {bound}", report_statement(report));
-        let mut table = self.table("reading a report", AssertSqlSafe(statement), &arguments).await?;
-        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-        let has_more = table.rows.len() > limit;
-        table.rows.truncate(limit);
-        Ok((table, has_more))
+    pub async fn report_slice(&self, report: ReportView, slice: &ReportSlice) -> Result<Table, StoreError> {
+        let arguments = slice_arguments(report, slice);
+        self.table("reading a report", report_statements(report).rows, &arguments).await
     }
 
     /// Reads a table; its columns are known even where it has no rows.
@@ -250,14 +202,7 @@ impl Store {
             .await
             .map_err(failed(operation))?;
         let table = table_by(&mut bounded, operation, statement, arguments).await;
-        table.map_err(|err| match &err {
-            StoreError::Query { source: sqlx::Error::Database(err), .. }
-                if err.code().is_some_and(|code| code == "57014") =>
-            {
-                StoreError::TooSlow
-            }
-            _ => err,
-        })
+        table.map_err(|err| if err.is_interruption() { StoreError::TooSlow } else { err })
     }
 }
 

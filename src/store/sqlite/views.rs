@@ -9,15 +9,17 @@ use sqlx::{AssertSqlSafe, Column, Executor, Row, SqlSafeStr, Statement, TypeInfo
 use super::Store;
 use super::error::StoreError;
 use crate::domain::activity::Vat;
-use crate::domain::time::Timestamp;
 use crate::store::activities::ActivityRef;
-use crate::store::views::{ActivityView, Argument, Cell, ReportView, Table, keys_arguments, slice_arguments};
+use crate::store::views::{
+    ActivityView, Argument, Cell, ROWS_OF_SLICE, ReportSlice, ReportStatements, ReportView, Table,
+    keys_arguments, slice_arguments,
+};
 
 /// Longest time that a search may take. On a million activities searches take a fraction of it.
 const LONGEST_SEARCH: Duration = Duration::from_secs(5);
 
-/// Parameters: activity id, VAT or null. Whatever happened, what comes of it is bounded: of what may go on for ever the
-/// latest is read, and [`ActivityView::is_latest_first`].
+/// Parameters: activity id, VAT or null. Each is bounded; of rows that can grow without end the latest are read, and
+/// come first ([`ActivityView::is_latest_first`]).
 pub(super) const fn statement_of(view: ActivityView) -> &'static str {
     match view {
             ActivityView::Activity => {
@@ -62,108 +64,80 @@ pub(super) const fn statement_of(view: ActivityView) -> &'static str {
         }
 }
 
-/// For a report that may have any number of rows: the keys of its rows, a JSON array for each slice.
-const fn keys_statement(report: ReportView) -> Option<&'static str> {
-    Some(match report {
-        ReportView::Devices => {
-            "SELECT json_group_array(json_array(vat_id, device_id)) FROM (
-                 SELECT d.vat_id, d.device_id, (row_number() OVER
-                     (ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id) - 1) / 1000 AS slice
-                 FROM tally_devices d JOIN vats v ON v.id = d.vat_id)
-             GROUP BY slice ORDER BY slice"
-        }
-        ReportView::Overdue { .. } => {
-            "SELECT json_group_array(id) FROM (
-                 SELECT id, (row_number() OVER (ORDER BY watched_from, id) - 1) / 1000 AS slice
-                 FROM activities WHERE concluded_at IS NULL AND watched_from <= ?1)
-             GROUP BY slice ORDER BY slice"
-        }
-        ReportView::Renewals { .. } => {
-            "SELECT json_group_array(id) FROM (
-                 SELECT id, (row_number() OVER (ORDER BY expires_at, vat, device_id, activity_id) - 1) / 1000 AS slice
-                 FROM certificates WHERE superseded_by IS NULL AND expires_at <= ?1)
-             GROUP BY slice ORDER BY slice"
-        }
-        _ => return None,
-    })
-}
-
-/// The rows of such a slice; the last parameter has its keys.
-const fn slice_statement(report: ReportView) -> &'static str {
-    match report {
-        ReportView::Devices => {
-            "SELECT r.* FROM json_each(?1) j
-             CROSS JOIN vats v ON v.id = j.value ->> 0
-             CROSS JOIN report_devices r ON r.vat = v.vat AND r.device_id = j.value ->> 1
-             ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
-        }
-        ReportView::Renewals { .. } => {
-            "SELECT vat, device_id, activity_id,
-                        strftime('%Y-%m-%dT%H:%M:%fZ', obtained_at / 1000.0, 'unixepoch') AS obtained_at,
-                        strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch') AS expires_at,
-                        (expires_at - ?1) / 86400000 AS days_left,
-                        CASE WHEN expires_at <= ?1 THEN 'expired' ELSE 'ending' END AS standing,
-                        strftime('%Y-%m-%dT%H:%M:%fZ', reminded_at / 1000.0, 'unixepoch') AS reminded_at
-                 FROM certificates WHERE superseded_by IS NULL AND id IN (SELECT value FROM json_each(?2))
-                 ORDER BY certificates.expires_at, vat, device_id, activity_id"
-        }
-        _ => {
-            "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
-                    r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
-             FROM json_each(?1) j
-             CROSS JOIN activities a ON a.id = j.value
-             CROSS JOIN vats v ON v.id = a.vat_id
-             CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
-             WHERE a.concluded_at IS NULL
-             ORDER BY a.watched_from, a.id"
-        }
-    }
-}
-
-const fn report_statement(report: ReportView) -> &'static str {
-    match report {
-        ReportView::Summary => "SELECT * FROM report_vats ORDER BY vat",
-        ReportView::Checks => {
+fn report_statements(report: ReportView) -> Result<ReportStatements, StoreError> {
+    Ok(match report {
+        ReportView::Summary => ReportStatements::few("SELECT * FROM report_vats ORDER BY vat LIMIT ?1"),
+        ReportView::Checks => ReportStatements::few(
             "SELECT * FROM report_vat_checks
-                 ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)"
+             ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name) LIMIT ?1",
+        ),
+        ReportView::Rules => {
+            ReportStatements::few("SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name LIMIT ?1")
         }
-        ReportView::Rules => "SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name",
-        ReportView::Devices => {
-            // Which are the first is read from the tally; the view looks up a good deal for each.
-            "SELECT r.* FROM (
-                 SELECT v.vat, d.device_id FROM tally_devices d JOIN vats v ON v.id = d.vat_id
-                 ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id LIMIT ?1) k
-             CROSS JOIN report_devices r ON r.vat = k.vat AND r.device_id = k.device_id
-             ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id"
-        }
-        // `report` has refused it already.
-        ReportView::Replicas => "",
-        // Read by `overdue_rows`.
-        ReportView::Overdue { .. } => "",
-        ReportView::Renewals { .. } => {
-            "SELECT vat, device_id, activity_id,
-                        strftime('%Y-%m-%dT%H:%M:%fZ', obtained_at / 1000.0, 'unixepoch') AS obtained_at,
-                        strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch') AS expires_at,
-                        -- Whole days; negative once it has ended.
-                        (expires_at - ?1) / 86400000 AS days_left,
-                        CASE WHEN expires_at <= ?1 THEN 'expired' ELSE 'ending' END AS standing,
-                        strftime('%Y-%m-%dT%H:%M:%fZ', reminded_at / 1000.0, 'unixepoch') AS reminded_at
-                 FROM certificates WHERE superseded_by IS NULL AND certificates.expires_at <= ?2
-                 ORDER BY certificates.expires_at, vat, device_id, activity_id"
-        }
-        ReportView::Deliveries => {
+        ReportView::Devices => ReportStatements {
+            // From the tally: the view reads several other rows for each device.
+            keys: Some(
+                "SELECT json_array(d.vat_id, d.device_id) AS key FROM tally_devices d JOIN vats v ON v.id = d.vat_id
+                 ORDER BY d.n_succeeded > 0, d.n DESC, v.vat, d.device_id LIMIT ?1",
+            ),
+            rows: "SELECT r.* FROM json_each(?1) j
+                   CROSS JOIN vats v ON v.id = j.value ->> 0
+                   CROSS JOIN report_devices r ON r.vat = v.vat AND r.device_id = j.value ->> 1
+                   ORDER BY r.pcsid_at IS NOT NULL, r.attempts DESC, r.vat, r.device_id",
+        },
+        ReportView::Overdue { .. } => ReportStatements {
+            // Reads each half of the index by age as far as it must, so that a limit bounds the cost.
+            keys: Some(
+                "SELECT id AS key FROM (
+                     SELECT * FROM (SELECT id, watched_from FROM activities INDEXED BY activities_by_age
+                                    WHERE concluded_at IS NULL AND (stalled_at IS NOT NULL) = 0
+                                      AND watched_from <= ?1
+                                    ORDER BY watched_from, id LIMIT ?2)
+                     UNION ALL
+                     SELECT * FROM (SELECT id, watched_from FROM activities INDEXED BY activities_by_age
+                                    WHERE concluded_at IS NULL AND (stalled_at IS NOT NULL) = 1
+                                      AND watched_from <= ?1
+                                    ORDER BY watched_from, id LIMIT ?2))
+                 ORDER BY watched_from, id LIMIT ?2",
+            ),
+            rows: "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
+                          r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
+                   FROM json_each(?1) j
+                   CROSS JOIN activities a ON a.id = j.value
+                   CROSS JOIN vats v ON v.id = a.vat_id
+                   CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
+                   WHERE a.concluded_at IS NULL
+                   ORDER BY a.watched_from, a.id",
+        },
+        ReportView::Deliveries => ReportStatements::few(
             "SELECT t.sink, t.status, t.n AS deliveries,
-                        u.oldest_event_at, u.next_attempt_at, u.an_error
-                 FROM tally_deliveries t
-                 LEFT JOIN (SELECT d.sink, d.status, min(e.occurred_at) AS oldest_event_at,
-                                   min(d.next_attempt_at) AS next_attempt_at, max(d.last_error) AS an_error
-                            FROM report_deliveries d JOIN report_events e USING (event_id)
-                            WHERE d.status <> 'delivered'
-                            GROUP BY d.sink, d.status) u ON u.sink = t.sink AND u.status = t.status
-                 WHERE t.n > 0
-                 ORDER BY t.sink, t.status"
-        }
-    }
+                    u.oldest_event_at, u.next_attempt_at, u.an_error
+             FROM tally_deliveries t
+             LEFT JOIN (SELECT d.sink, d.status, min(e.occurred_at) AS oldest_event_at,
+                               min(d.next_attempt_at) AS next_attempt_at, max(d.last_error) AS an_error
+                        FROM report_deliveries d JOIN report_events e USING (event_id)
+                        WHERE d.status <> 'delivered'
+                        GROUP BY d.sink, d.status) u ON u.sink = t.sink AND u.status = t.status
+             WHERE t.n > 0
+             ORDER BY t.sink, t.status LIMIT ?1",
+        ),
+        ReportView::Renewals { .. } => ReportStatements {
+            keys: Some(
+                "SELECT id AS key FROM certificates WHERE superseded_by IS NULL AND expires_at <= ?1
+                 ORDER BY expires_at, vat, device_id, activity_id LIMIT ?2",
+            ),
+            rows: "SELECT vat, device_id, activity_id,
+                          strftime('%Y-%m-%dT%H:%M:%fZ', obtained_at / 1000.0, 'unixepoch') AS obtained_at,
+                          strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch') AS expires_at,
+                          -- Whole days; negative once it has ended.
+                          (expires_at - ?1) / 86400000 AS days_left,
+                          CASE WHEN expires_at <= ?1 THEN 'expired' ELSE 'ending' END AS standing,
+                          strftime('%Y-%m-%dT%H:%M:%fZ', reminded_at / 1000.0, 'unixepoch') AS reminded_at
+                   FROM certificates WHERE superseded_by IS NULL AND id IN (SELECT value FROM json_each(?2))
+                   ORDER BY certificates.expires_at, vat, device_id, activity_id",
+        },
+        ReportView::Replicas => return Err(StoreError::NeedsServer { what: "`report replicas`" }),
+    })
 }
 
 impl Store {
@@ -179,62 +153,27 @@ impl Store {
         Ok(table)
     }
 
-    pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
-        if report == ReportView::Replicas {
-            return Err(StoreError::NeedsServer { what: "`report replicas`" });
-        }
-        let probing = limit.map_or(-1, |limit| i64::from(limit) + 1);
-        let mut table = match report {
-            ReportView::Overdue { watched_from } => self.overdue_rows(watched_from, probing).await?,
-            _ => {
-                let statement = format!("{} LIMIT {probing}", report_statement(report));
-                let arguments = match report {
-                    ReportView::Renewals { now, within } => {
-                        [now, now + within].map(|time| Argument::Integer(time.as_millis())).to_vec()
-                    }
-                    ReportView::Devices => vec![Argument::Integer(probing)],
-                    _ => Vec::new(),
-                };
-                self.table("reading a report", AssertSqlSafe(statement), &arguments).await?
-            }
+    pub async fn report_slices(
+        &self,
+        report: ReportView,
+        at_most: i64,
+    ) -> Result<Vec<ReportSlice>, StoreError> {
+        let Some(keys) = report_statements(report)?.keys else {
+            return Ok(vec![ReportSlice::first(at_most)]);
         };
-        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-        let has_more = table.rows.len() > limit;
-        table.rows.truncate(limit);
-        Ok((table, has_more))
+        let statement = format!(
+            "SELECT json_group_array(json(key)) FROM (
+                 SELECT key, (row_number() OVER () - 1) / {ROWS_OF_SLICE} AS slice FROM ({keys}))
+             GROUP BY slice ORDER BY slice"
+        );
+        let arguments = keys_arguments(report, at_most);
+        let slices = self.table("reading a report", AssertSqlSafe(statement), &arguments).await?;
+        Ok(ReportSlice::of_keys(slices.into_texts()))
     }
 
-    pub async fn report_slices(&self, report: ReportView) -> Result<Option<Vec<String>>, StoreError> {
-        let Some(statement) = keys_statement(report) else { return Ok(None) };
-        Ok(Some(self.table("reading a report", statement, &keys_arguments(report)).await?.into_texts()))
-    }
-
-    pub async fn report_slice(&self, report: ReportView, keys: &str) -> Result<Table, StoreError> {
-        self.table("reading a report", slice_statement(report), &slice_arguments(report, keys)).await
-    }
-
-    /// Walks both halves of the index by age, so that it costs what it prints.
-    async fn overdue_rows(&self, watched_from: Timestamp, limit: i64) -> Result<Table, StoreError> {
-        let statement =
-            "SELECT r.vat, r.activity_id, r.device_id, r.reference, r.state, r.registered_at, r.stalled_at,
-                    r.last_polled_at, r.next_poll_at, r.poll_count, r.consecutive_errors, r.last_error
-             FROM (SELECT id, watched_from FROM (
-                       SELECT * FROM (SELECT id, watched_from FROM activities INDEXED BY activities_by_age
-                                      WHERE concluded_at IS NULL AND (stalled_at IS NOT NULL) = 0
-                                        AND watched_from <= ?1
-                                      ORDER BY watched_from, id LIMIT ?2)
-                       UNION ALL
-                       SELECT * FROM (SELECT id, watched_from FROM activities INDEXED BY activities_by_age
-                                      WHERE concluded_at IS NULL AND (stalled_at IS NOT NULL) = 1
-                                        AND watched_from <= ?1
-                                      ORDER BY watched_from, id LIMIT ?2))
-                   ORDER BY watched_from, id LIMIT ?2) k
-             CROSS JOIN activities a ON a.id = k.id
-             CROSS JOIN vats v ON v.id = a.vat_id
-             CROSS JOIN report_activities r ON r.vat = v.vat AND r.activity_id = a.activity_id
-             ORDER BY k.watched_from, k.id";
-        let arguments = [Argument::Integer(watched_from.as_millis()), Argument::Integer(limit)];
-        self.table("reading a report", statement, &arguments).await
+    pub async fn report_slice(&self, report: ReportView, slice: &ReportSlice) -> Result<Table, StoreError> {
+        let arguments = slice_arguments(report, slice);
+        self.table("reading a report", report_statements(report)?.rows, &arguments).await
     }
 
     /// Reads a table; its columns are known even where it has no rows.
