@@ -13,7 +13,7 @@ use super::rules::{KnownCodes, RuleError};
 const BUILTIN: &str = include_str!("catalogue/rules.toml");
 
 /// A text in both languages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Text {
     /// English.

@@ -1,6 +1,6 @@
 //! What to do next about an activity: one step, in both languages.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub enum Withholding {
 }
 
 impl Withholding {
-    /// The one to name where there may be several: first what has to be right for the others to count.
+    /// The one to name if there are several: the first that has to be solved.
     pub const fn of(is_unserved: bool, is_credential_held: bool, is_vat_held: bool) -> Option<Self> {
         match (is_unserved, is_credential_held, is_vat_held) {
             (true, _, _) => Some(Withholding::Unserved),
@@ -83,8 +83,8 @@ impl NextStep {
 
     /// What to do while an activity waits; `None` where nothing is.
     ///
-    /// The view `report_activities` names one of [`NextStep::standing`] for each row in the same order; a test holds it
-    /// against this for every combination.
+    /// The view `report_activities` names one of [`NextStep::standing`] for each row in the same order; a test compares
+    /// the two for every combination.
     pub fn while_waiting(withheld: Option<Withholding>, has_stalled: bool) -> Option<Self> {
         withheld.map(Self::while_withheld).or_else(|| has_stalled.then(Self::while_stalled))
     }
@@ -132,7 +132,7 @@ impl NextStep {
     }
 
     /// What to do where no configured credential serves a VAT.
-    pub fn while_unserved() -> Self {
+    fn while_unserved() -> Self {
         Self::new(
             "configure-credential",
             "No configured credential serves this VAT, so it is not polled. Name the VAT in the `vats` of one of \
@@ -277,94 +277,36 @@ impl NextStep {
         // What certainly blocks leads, in the order of the findings.
         let mut own = own.to_vec();
         own.sort_by_key(|complaint| complaint.severity);
-        let mut corrects: Vec<&Text> = Vec::new();
-        let mut otp: Vec<OtpOf> = Vec::new();
-        for complaint in &own {
-            for thing in &complaint.explained.corrects {
-                if !corrects.contains(&thing) {
-                    corrects.push(thing);
-                }
-            }
-            for of in &complaint.explained.otp {
-                if !otp.contains(of) {
-                    otp.push(*of);
-                }
-            }
-        }
-        otp.sort();
-        let (otp_en, otp_ar) = match otp.as_slice() {
-            [] => ("", ""),
-            [OtpOf::Vat] => (" made for the same VAT number", " صادر للرقم الضريبي نفسه"),
-            [OtpOf::Environment] => (" made in the same environment", " صادر من البيئة نفسها"),
-            _ => (
-                " made for the same VAT number in the same environment",
-                " صادر للرقم الضريبي نفسه من البيئة نفسها",
-            ),
-        };
-        let first = own.first().map(|complaint| complaint.explained);
-        let (mut en, mut ar) = if !corrects.is_empty() {
-            let (named, more) = corrects.split_at(corrects.len().min(MAX_CORRECTIONS));
-            let mut english: Vec<String> = named.iter().map(|thing| thing.en.clone()).collect();
-            let mut arabic: Vec<String> = named.iter().map(|thing| thing.ar.clone()).collect();
-            if !more.is_empty() {
-                english.push(format!("{} more below", more.len()));
-                arabic.push(match more.len() {
-                    1 => "واحدًا آخر أدناه".to_owned(),
-                    2 => "اثنين آخرين أدناه".to_owned(),
-                    n => format!("{n} أخرى أدناه"),
-                });
-            }
-            (
-                format!(
-                    "Correct {}, then register the device again at ClearTax with a new one-time password{otp_en} (it lives one \
-                     hour and works once).",
-                    listed(&english, ", ", " and ")
-                ),
-                format!(
-                    "صحّح {}، ثم سجّل الجهاز من جديد لدى ClearTax برمز تحقق (OTP) جديد{otp_ar} (صالح ساعة واحدة ويُستخدم مرة \
-                     واحدة).",
-                    listed(&arabic, "، و", "، و")
-                ),
-            )
+        let explained = || own.iter().map(|complaint| complaint.explained);
+        let corrects = each_once(explained().flat_map(|explained| &explained.corrects));
+        let otp: BTreeSet<OtpOf> = explained().flat_map(|explained| explained.otp.iter().copied()).collect();
+        let mut text = if !corrects.is_empty() {
+            corrections(&corrects, &otp)
         } else if !otp.is_empty() {
-            (
-                format!(
-                    "Get a new one-time password (OTP){otp_en} (it lives one hour and works once), and register the device \
-                     again at ClearTax with it."
-                ),
-                format!(
-                    "احصل على رمز تحقق (OTP) جديد{otp_ar} (صالح ساعة واحدة ويُستخدم مرة واحدة)، وسجّل به الجهاز من جديد لدى \
-                     ClearTax."
-                ),
-            )
+            new_password(&otp)
         } else {
-            first.map(|first| (first.remedy.en.clone(), first.remedy.ar.clone())).unwrap_or_default()
+            explained().next().map(|first| first.remedy.clone()).unwrap_or_default()
         };
-        let owner = first.map_or(Owner::Registration, |first| {
-            let certain = own.first().map(|complaint| complaint.severity);
-            let alike = own.iter().filter(|complaint| Some(complaint.severity) == certain);
-            alike.map(|complaint| complaint.explained.owner).min().unwrap_or(first.owner)
-        });
         if others_remain {
-            en.push_str(" If errors of ClearTax's remain then, open a ClearTax ticket with the evidence.");
-            ar.push_str(" وإذا بقيت بعد ذلك أخطاء تخص ClearTax فافتح لديها تذكرة مع الأدلة.");
+            text.en
+                .push_str(" If errors of ClearTax's remain then, open a ClearTax ticket with the evidence.");
+            text.ar.push_str(" وإذا بقيت بعد ذلك أخطاء تخص ClearTax فافتح لديها تذكرة مع الأدلة.");
         }
-        let mut step = Self::new("correct-and-register-again", en, ar).about(owner);
+        let worst = own.first().map(|complaint| complaint.severity);
+        let of_worst = own.iter().filter(|complaint| Some(complaint.severity) == worst);
+        let owner = of_worst.map(|complaint| complaint.explained.owner).min();
+        let mut step = Self { kind: "correct-and-register-again", owner, text };
         step.add_provisos(&own);
         step
     }
 
-    /// Adds what the first errors want said besides, each once.
+    /// Adds the provisos of the first errors, each once.
     fn add_provisos(&mut self, leading: &[&Complaint<'_>]) {
-        let mut said: Vec<&Text> = Vec::new();
         let provisos = leading.iter().filter_map(|complaint| complaint.explained.proviso.as_ref());
-        for proviso in provisos.take(MAX_CORRECTIONS) {
-            if !said.contains(&proviso) {
-                said.push(proviso);
-                for (text, more) in [(&mut self.text.en, &proviso.en), (&mut self.text.ar, &proviso.ar)] {
-                    text.push(' ');
-                    text.push_str(more);
-                }
+        for proviso in each_once(provisos.take(MAX_CORRECTIONS)) {
+            for (text, more) in [(&mut self.text.en, &proviso.en), (&mut self.text.ar, &proviso.ar)] {
+                text.push(' ');
+                text.push_str(more);
             }
         }
     }
@@ -456,6 +398,72 @@ impl<'a> Complaints<'a> {
         };
         blocking.iter().filter(|complaint| !gives_way(complaint) && !follows(complaint)).copied().collect()
     }
+}
+
+/// To register again with these things corrected.
+fn corrections(corrects: &[&Text], otp: &BTreeSet<OtpOf>) -> Text {
+    let (named, more) = corrects.split_at(corrects.len().min(MAX_CORRECTIONS));
+    let mut english: Vec<String> = named.iter().map(|thing| thing.en.clone()).collect();
+    let mut arabic: Vec<String> = named.iter().map(|thing| thing.ar.clone()).collect();
+    if !more.is_empty() {
+        english.push(format!("{} more below", more.len()));
+        arabic.push(match more.len() {
+            1 => "واحدًا آخر أدناه".to_owned(),
+            2 => "اثنين آخرين أدناه".to_owned(),
+            n => format!("{n} أخرى أدناه"),
+        });
+    }
+    let (otp_en, otp_ar) = belonging_of(otp);
+    Text::new(
+        format!(
+            "Correct {}, then register the device again at ClearTax with a new one-time password{otp_en} (it lives one \
+             hour and works once).",
+            listed(&english, ", ", " and ")
+        ),
+        format!(
+            "صحّح {}، ثم سجّل الجهاز من جديد لدى ClearTax برمز تحقق (OTP) جديد{otp_ar} (صالح ساعة واحدة ويُستخدم مرة \
+             واحدة).",
+            listed(&arabic, "، و", "، و")
+        ),
+    )
+}
+
+/// To register again where only the one-time password was wrong.
+fn new_password(otp: &BTreeSet<OtpOf>) -> Text {
+    let (otp_en, otp_ar) = belonging_of(otp);
+    Text::new(
+        format!(
+            "Get a new one-time password (OTP){otp_en} (it lives one hour and works once), and register the device \
+             again at ClearTax with it."
+        ),
+        format!(
+            "احصل على رمز تحقق (OTP) جديد{otp_ar} (صالح ساعة واحدة ويُستخدم مرة واحدة)، وسجّل به الجهاز من جديد لدى \
+             ClearTax."
+        ),
+    )
+}
+
+/// What the one-time password has to belong to, as it follows its name in English and Arabic.
+fn belonging_of(otp: &BTreeSet<OtpOf>) -> (&'static str, &'static str) {
+    match (otp.contains(&OtpOf::Vat), otp.contains(&OtpOf::Environment)) {
+        (false, false) => ("", ""),
+        (true, false) => (" made for the same VAT number", " صادر للرقم الضريبي نفسه"),
+        (false, true) => (" made in the same environment", " صادر من البيئة نفسها"),
+        (true, true) => (
+            " made for the same VAT number in the same environment",
+            " صادر للرقم الضريبي نفسه من البيئة نفسها",
+        ),
+    }
+}
+
+fn each_once<'a, T: PartialEq>(items: impl Iterator<Item = &'a T>) -> Vec<&'a T> {
+    let mut once = Vec::new();
+    for item in items {
+        if !once.contains(&item) {
+            once.push(item);
+        }
+    }
+    once
 }
 
 /// "a, b and c".
