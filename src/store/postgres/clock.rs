@@ -1,6 +1,6 @@
 //! What the database knows of time. It is the database's own: daemons measure by how much theirs differs.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
 use super::error::StoreError;
 use super::schedule::refresh_all_due;
@@ -65,16 +65,15 @@ async fn pull_in(
     Ok(pulled.rows_affected())
 }
 
-/// Within a transaction: a daemon is alive.
-pub(super) async fn beat(connection: &mut PgConnection, now: Timestamp) -> Result<(), StoreError> {
+/// A daemon is alive.
+pub(super) async fn beat(connection: impl PgExecutor<'_>, now: Timestamp) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO heartbeat (id, beat_at) VALUES (1, $1)
          ON CONFLICT (id) DO UPDATE SET beat_at = greatest(heartbeat.beat_at, excluded.beat_at)",
     )
     .bind(now.as_millis())
     .execute(connection)
-    .await
-    .map_err(StoreError::query("recording the heartbeat"))?;
+    .await?;
     Ok(())
 }
 

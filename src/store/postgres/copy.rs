@@ -1,7 +1,10 @@
 //! Copies a whole SQLite database into an empty PostgreSQL database.
 //!
-//! All of it is one transaction: an interruption leaves the target as empty as it was. Before it is committed,
-//! each table is read again from both sides and compared, row by row in the order of its key.
+//! All of it is one transaction: an interruption leaves the target as empty as it was. Before it is committed, each
+//! table of the target is read again and compared with what was read from the source, by a checksum over its rows in the
+//! order of their keys.
+
+use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgRow;
@@ -16,7 +19,7 @@ use crate::store::{CopiedTable, sqlite};
 /// Rows that are read and written in one go.
 const CHUNK: usize = 100;
 
-/// Tables that only a server's database has, or that each has of its own.
+/// Tables that are not copied: only a server's database has them, or each database has its own.
 const OWN: [&str; 5] = ["pcsid_watch", "replicas", "pieces", "clock_jumps", "_sqlx_migrations"];
 
 /// A table with its columns as both sides have them.
@@ -88,7 +91,7 @@ pub async fn copy(from: &sqlite::Store, to: &Store) -> Result<Vec<CopiedTable>, 
         }
         let statement = format!("ALTER TABLE {} ENABLE TRIGGER USER", table.name);
         execute(&mut transaction, statement).await?;
-        // New rows are numbered on from the copied ones.
+        // New rows get numbers after those of the copied ones.
         let statement = format!(
             "SELECT setval(s.seq::regclass, s.last) FROM (
                  SELECT pg_get_serial_sequence('{0}', c.column_name) AS seq,
@@ -111,21 +114,7 @@ pub async fn copy(from: &sqlite::Store, to: &Store) -> Result<Vec<CopiedTable>, 
 /// The tables of both sides, those that others refer to first. Tables or columns that only the source has would be
 /// lost, and are refused.
 async fn tables(from: &sqlite::Store, connection: &mut PgConnection) -> Result<Vec<Table>, StoreError> {
-    let failed = StoreError::query;
-    let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
-        "SELECT c.table_name::text, c.column_name::text, c.data_type::text,
-                coalesce((SELECT array_position(i.indkey::smallint[], a.attnum)
-                          FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
-                          WHERE i.indisprimary AND i.indrelid = to_regclass(quote_ident(c.table_name))
-                            AND a.attname = c.column_name), -1)::bigint
-         FROM information_schema.columns c
-         JOIN information_schema.tables t USING (table_schema, table_name)
-         WHERE c.table_schema = current_schema() AND t.table_type = 'BASE TABLE'
-         ORDER BY c.table_name, c.ordinal_position",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(failed("reading the target's tables"))?;
+    let known = target_columns(connection).await?;
     let source = from
         .table(
             "reading the source's tables",
@@ -135,54 +124,76 @@ async fn tables(from: &sqlite::Store, connection: &mut PgConnection) -> Result<V
         )
         .await?;
     let mut tables: Vec<Table> = Vec::new();
+    // Positions in the key of each table, with the columns at them.
+    let mut keys: Vec<Vec<(i64, usize)>> = Vec::new();
     for row in &source.rows {
         let [Cell::Text(table), Cell::Text(column)] = row.as_slice() else { continue };
         if OWN.contains(&table.as_str()) {
             continue;
         }
-        let Some((_, _, kind, key)) = rows.iter().find(|(name, of, ..)| name == table && of == column) else {
+        let Some((kind, position)) = known.get(&(table.clone(), column.clone())) else {
             return Err(StoreError::CopyDiffers { table: format!("{table}.{column}") });
         };
         if tables.last().is_none_or(|last| last.name != *table) {
             tables.push(Table { name: table.clone(), columns: Vec::new(), key: Vec::new() });
+            keys.push(Vec::new());
         }
-        if let Some(last) = tables.last_mut() {
-            if *key >= 0 {
-                last.key.push(last.columns.len());
-            }
+        if let (Some(last), Some(key)) = (tables.last_mut(), keys.last_mut()) {
+            key.extend(position.map(|position| (position, last.columns.len())));
             last.columns.push((column.clone(), kind.clone()));
         }
     }
-    // Keys in the order of their index.
-    for table in &mut tables {
-        let position = |at: &usize| {
-            let column = table.columns.get(*at).map(|(name, _)| name);
-            rows.iter()
-                .find(|(name, of, ..)| *name == table.name && Some(of) == column)
-                .map_or(0, |row| row.3)
-        };
-        let mut key = table.key.clone();
-        key.sort_by_key(position);
-        table.key = key;
+    for (table, mut key) in tables.iter_mut().zip(keys) {
+        key.sort();
+        table.key = key.into_iter().map(|(_, column)| column).collect();
     }
-    let edges: Vec<(String, String)> = sqlx::query_as(
+    Ok(parents_first(tables, &references(connection).await?))
+}
+
+/// By table and column of the target: the column's type, and its position in the primary key if it is part of it.
+async fn target_columns(
+    connection: &mut PgConnection,
+) -> Result<HashMap<(String, String), (String, Option<i64>)>, StoreError> {
+    let rows: Vec<(String, String, String, Option<i64>)> = sqlx::query_as(
+        "SELECT c.table_name::text, c.column_name::text, c.data_type::text,
+                (SELECT array_position(i.indkey::smallint[], a.attnum)
+                 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
+                 WHERE i.indisprimary AND i.indrelid = to_regclass(quote_ident(c.table_name))
+                   AND a.attname = c.column_name)::bigint
+         FROM information_schema.columns c
+         JOIN information_schema.tables t USING (table_schema, table_name)
+         WHERE c.table_schema = current_schema() AND t.table_type = 'BASE TABLE'",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::query("reading the target's tables"))?;
+    Ok(rows.into_iter().map(|(table, column, kind, key)| ((table, column), (kind, key))).collect())
+}
+
+/// Which table of the target refers to which.
+async fn references(connection: &mut PgConnection) -> Result<Vec<(String, String)>, StoreError> {
+    sqlx::query_as(
         "SELECT c.relname::text, p.relname::text FROM pg_constraint k
          JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class p ON p.oid = k.confrelid
          WHERE k.contype = 'f' AND c.relnamespace = to_regnamespace(current_schema()::text)",
     )
     .fetch_all(connection)
     .await
-    .map_err(failed("reading the target's tables"))?;
+    .map_err(StoreError::query("reading the target's tables"))
+}
+
+fn parents_first(mut tables: Vec<Table>, references: &[(String, String)]) -> Vec<Table> {
     let mut ordered: Vec<Table> = Vec::new();
     while !tables.is_empty() {
-        let is_free = |table: &Table, left: &[Table]| {
-            let parents = edges.iter().filter(|(child, parent)| *child == table.name && parent != child);
-            parents.clone().all(|(_, parent)| left.iter().all(|other| other.name != *parent))
+        let is_free = |table: &Table| {
+            let mut parents =
+                references.iter().filter(|(child, parent)| *child == table.name && parent != child);
+            parents.all(|(_, parent)| tables.iter().all(|other| other.name != *parent))
         };
-        let at = tables.iter().position(|table| is_free(table, &tables)).unwrap_or(0);
+        let at = tables.iter().position(is_free).unwrap_or(0);
         ordered.push(tables.remove(at));
     }
-    Ok(ordered)
+    ordered
 }
 
 /// Rows that the migrations themselves inserted are deleted; any other row means that the target is in use.

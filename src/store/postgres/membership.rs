@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgListener;
 use tokio::time::MissedTickBehavior;
 
-use super::clock::{NOW, shift};
+use super::clock::{NOW, beat, shift};
 use super::error::StoreError;
 use super::open::BY_KEY;
 use super::session::{Session, in_time, lost_by};
@@ -79,7 +80,8 @@ struct Other {
     name: String,
     is_late: bool,
     is_connected: bool,
-    pieces: Vec<i64>,
+    /// The keys of those that it is configured for.
+    pieces: BTreeSet<i32>,
 }
 
 impl Membership {
@@ -95,13 +97,7 @@ impl Membership {
             crate::store::warn_of_new(store.address());
         }
         sqlx::raw_sql(BY_KEY).execute(&mut writer).await.map_err(failed("setting the session up"))?;
-        let control = store.control_pool()?;
-        let mut control = PgListener::connect_with(&control)
-            .await
-            .map_err(|source| StoreError::Connect { address: store.address().to_string(), source })?;
-        control.ignore_pool_close_event(true);
-        control.eager_reconnect(false);
-        control.listen(CHANNEL).await.map_err(failed("listening"))?;
+        let control = listen(store).await?;
 
         let began_at = Instant::now();
         let (backend_pid, n_jumps, now): (i32, i64, i64) = sqlx::query_as(sqlx::AssertSqlSafe(format!(
@@ -112,45 +108,8 @@ impl Membership {
         .map_err(failed("beginning a session"))?;
         clock.follow(Timestamp::from_millis(now) + began_at.elapsed() / 2);
 
-        let pieces = duties.pieces();
-        let (kinds, names): (Vec<_>, Vec<_>) =
-            pieces.iter().map(|piece| (piece.kind(), piece.name())).unzip();
-        sqlx::query(
-            "INSERT INTO pieces (kind, name) SELECT j.kind, j.name FROM unnest($1::text[], $2::text[]) AS j (kind, name)
-             WHERE NOT EXISTS (SELECT 1 FROM pieces p WHERE p.kind = j.kind AND p.name = j.name)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(&kinds)
-        .bind(&names)
-        .execute(&mut writer)
-        .await
-        .map_err(failed("naming the pieces of work"))?;
-        let keys: Vec<(i32, String, String)> = sqlx::query_as("SELECT id, kind, name FROM pieces")
-            .fetch_all(&mut writer)
-            .await
-            .map_err(failed("reading the pieces of work"))?;
-        let wanted: BTreeMap<i32, Piece> = keys
-            .into_iter()
-            .filter_map(|(key, kind, name)| {
-                let piece = pieces
-                    .iter()
-                    .find(|piece| (piece.kind(), piece.name()) == (kind.as_str(), name.as_str()))?;
-                Some((key, piece.clone()))
-            })
-            .collect();
-        let replica: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "INSERT INTO replicas (name, version, started_at, seen_at, backend_pid, backend_start, pieces)
-             SELECT $1, $2, {NOW}, {NOW}, pid, backend_start, $3::bigint[]
-             FROM pg_stat_activity WHERE pid = pg_backend_pid()
-             RETURNING id"
-        )))
-        .bind(replica_name())
-        .bind(env!("CARGO_PKG_VERSION"))
-        .bind(wanted.keys().map(|key| i64::from(*key)).collect::<Vec<_>>())
-        .fetch_one(&mut writer)
-        .await
-        .map_err(failed("noting this daemon"))?;
-
+        let wanted = key_pieces(&mut writer, &duties.pieces()).await?;
+        let replica = insert_replica(&mut writer, &wanted).await?;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let session = Session::new(writer, backend_pid, n_jumps, began_at);
@@ -168,7 +127,7 @@ impl Membership {
             news: VecDeque::new(),
             signal: None,
         };
-        membership.tell(PIECES).await?;
+        membership.notify(PIECES).await?;
         Ok(membership)
     }
 
@@ -223,10 +182,33 @@ impl Membership {
 
     /// Writes a sign of life, checks the others', and takes or gives back pieces.
     async fn tick(&mut self) -> Result<(), StoreError> {
-        let began_at = Instant::now();
         if self.session.is_stuck() {
             return Err(StoreError::Lost { cause: "a transaction has not ended in time".to_owned() });
         }
+        let began_at = Instant::now();
+        let now = self.follow_clock().await?;
+        self.n_ticks = self.n_ticks.saturating_add(1);
+        self.give_sign().await?;
+        self.session.refresh(began_at);
+        let mut living = Vec::new();
+        for other in self.others().await? {
+            match (other.is_connected, other.is_late) {
+                (true, false) => living.push(other.pieces),
+                (is_connected, _) => self.bury(&other, is_connected).await?,
+            }
+        }
+        if living.is_empty() || self.n_ticks > QUIET_TICKS {
+            in_time(beat(&mut self.control, now)).await?;
+        }
+        if !self.is_leaving {
+            self.share(&living).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the database's time, which is the daemon's from then on. An error if it has jumped.
+    async fn follow_clock(&mut self) -> Result<Timestamp, StoreError> {
+        let began_at = Instant::now();
         let now: i64 = in_time(
             sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {NOW}"))).fetch_one(&mut self.control),
         )
@@ -237,8 +219,11 @@ impl Membership {
             return Err(self.follow_jump(delta_ms, now).await);
         }
         self.clock.follow(now);
-        self.n_ticks = self.n_ticks.saturating_add(1);
+        Ok(now)
+    }
 
+    /// Writes a sign of life. An error if another daemon has buried this one, or the locks are gone.
+    async fn give_sign(&mut self) -> Result<(), StoreError> {
         let (is_noted, n_locks): (bool, i64) = in_time(
             sqlx::query_as(sqlx::AssertSqlSafe(format!(
                 "WITH sign AS (UPDATE replicas SET seen_at = {NOW} WHERE id = $1 RETURNING id)
@@ -263,8 +248,10 @@ impl Membership {
                 cause: "the connection that holds its locks has ended".to_owned(),
             });
         }
-        self.session.refresh(began_at);
+        Ok(())
+    }
 
+    async fn others(&mut self) -> Result<Vec<Other>, StoreError> {
         let others: Vec<(i64, String, bool, bool, Vec<i64>)> = in_time(
             sqlx::query_as(sqlx::AssertSqlSafe(format!(
                 "SELECT r.id, r.name, r.seen_at < {NOW} - {DEAD_AFTER_MS} AS is_late,
@@ -277,37 +264,11 @@ impl Membership {
             .fetch_all(&mut self.control),
         )
         .await?;
-        let mut living = Vec::new();
-        let others = others.into_iter().map(|(id, name, is_late, is_connected, pieces)| Other {
-            id,
-            name,
-            is_late,
-            is_connected,
-            pieces,
-        });
-        for other in others {
-            match (other.is_connected, other.is_late) {
-                (true, false) => {
-                    living.push(other.pieces.iter().filter_map(|key| i32::try_from(*key).ok()).collect())
-                }
-                (is_connected, _) => self.bury(&other, is_connected).await?,
-            }
-        }
-        if living.is_empty() || self.n_ticks > QUIET_TICKS {
-            in_time(
-                sqlx::query(
-                    "INSERT INTO heartbeat (id, beat_at) VALUES (1, $1)
-                     ON CONFLICT (id) DO UPDATE SET beat_at = greatest(heartbeat.beat_at, excluded.beat_at)",
-                )
-                .bind(now.as_millis())
-                .execute(&mut self.control),
-            )
-            .await?;
-        }
-        if !self.is_leaving {
-            self.share(&living).await?;
-        }
-        Ok(())
+        let other = |(id, name, is_late, is_connected, pieces): (_, _, _, _, Vec<i64>)| {
+            let pieces = pieces.into_iter().filter_map(|key| i32::try_from(key).ok()).collect();
+            Other { id, name, is_late, is_connected, pieces }
+        };
+        Ok(others.into_iter().map(other).collect())
     }
 
     /// Ends the connection of a daemon without a sign of life, so that it can't commit anything more.
@@ -383,7 +344,7 @@ impl Membership {
             self.session.scalar("SELECT pg_advisory_unlock($1, $2)", key).await?;
         }
         self.asked.remove(&key);
-        self.tell(PIECES).await
+        self.notify(PIECES).await
     }
 
     /// Says that this daemon is about to leave: others take what it frees.
@@ -396,7 +357,7 @@ impl Membership {
             .bind(self.replica)
             .execute(&mut self.control);
         in_time(retired).await?;
-        self.tell(PIECES).await
+        self.notify(PIECES).await
     }
 
     /// Leaves: all that is held is free.
@@ -406,7 +367,7 @@ impl Membership {
             sqlx::query("DELETE FROM replicas WHERE id = $1").bind(self.replica).execute(&mut self.control);
         let _ = in_time(gone).await;
         self.session.close().await;
-        let _ = self.tell(PIECES).await;
+        let _ = self.notify(PIECES).await;
     }
 
     /// The server's clock has jumped. The first daemon that notices moves the schedule; all of them start over
@@ -425,12 +386,64 @@ impl Membership {
         }
     }
 
-    async fn tell(&mut self, what: &'static str) -> Result<(), StoreError> {
+    async fn notify(&mut self, what: &'static str) -> Result<(), StoreError> {
         let told =
             sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(what).execute(&mut self.control);
         in_time(told).await?;
         Ok(())
     }
+}
+
+/// The connection that hears what other daemons and commands notify, and gives the signs of life.
+async fn listen(store: &Store) -> Result<PgListener, StoreError> {
+    let control = store.control_pool()?;
+    let mut control = PgListener::connect_with(&control)
+        .await
+        .map_err(|source| StoreError::Connect { address: store.address().to_string(), source })?;
+    control.ignore_pool_close_event(true);
+    control.eager_reconnect(false);
+    control.listen(CHANNEL).await.map_err(StoreError::query("listening"))?;
+    Ok(control)
+}
+
+/// Gives each of these pieces a key, where it has none yet.
+async fn key_pieces(writer: &mut PgConnection, pieces: &[Piece]) -> Result<BTreeMap<i32, Piece>, StoreError> {
+    let (kinds, names): (Vec<_>, Vec<_>) = pieces.iter().map(|piece| (piece.kind(), piece.name())).unzip();
+    sqlx::query(
+        "INSERT INTO pieces (kind, name) SELECT j.kind, j.name FROM unnest($1::text[], $2::text[]) AS j (kind, name)
+         WHERE NOT EXISTS (SELECT 1 FROM pieces p WHERE p.kind = j.kind AND p.name = j.name)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&kinds)
+    .bind(&names)
+    .execute(&mut *writer)
+    .await
+    .map_err(StoreError::query("naming the pieces of work"))?;
+    let keys: Vec<(i32, String, String)> = sqlx::query_as("SELECT id, kind, name FROM pieces")
+        .fetch_all(writer)
+        .await
+        .map_err(StoreError::query("reading the pieces of work"))?;
+    let keyed = |(key, kind, name): (i32, String, String)| {
+        let piece = pieces.iter().find(|piece| (piece.kind(), piece.name()) == (&*kind, &*name))?;
+        Some((key, piece.clone()))
+    };
+    Ok(keys.into_iter().filter_map(keyed).collect())
+}
+
+/// Makes this daemon known to the others.
+async fn insert_replica(writer: &mut PgConnection, wanted: &BTreeMap<i32, Piece>) -> Result<i64, StoreError> {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "INSERT INTO replicas (name, version, started_at, seen_at, backend_pid, backend_start, pieces)
+         SELECT $1, $2, {NOW}, {NOW}, pid, backend_start, $3::bigint[]
+         FROM pg_stat_activity WHERE pid = pg_backend_pid()
+         RETURNING id"
+    )))
+    .bind(replica_name())
+    .bind(env!("CARGO_PKG_VERSION"))
+    .bind(wanted.keys().map(|key| i64::from(*key)).collect::<Vec<_>>())
+    .fetch_one(writer)
+    .await
+    .map_err(StoreError::query("noting this daemon"))
 }
 
 /// The host's name and the process id; in Kubernetes the host's name is the pod's.

@@ -50,7 +50,9 @@ async fn write(
                 recorded.add(write_polls(connection, routes, &std::mem::take(&mut polls)).await?);
                 clock::shift(connection, *delta_ms, *now).await?;
             }
-            Record::Heartbeat(now) => clock::beat(connection, *now).await?,
+            Record::Heartbeat(now) => clock::beat(&mut *connection, *now)
+                .await
+                .map_err(StoreError::query("recording the heartbeat"))?,
             Record::Request { credential, at } => note_request(connection, credential, *at).await?,
         }
     }
