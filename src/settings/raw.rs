@@ -6,7 +6,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use config::{Config, File, FileFormat};
+use config::builder::DefaultState;
+use config::{Config, ConfigBuilder, File, FileFormat};
 use secrecy::SecretString;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -277,23 +278,52 @@ pub(super) fn read(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(RawSettings, Origins), SettingsError> {
     let origin = file.map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
-    let mut origins = Origins { file: origin.clone(), variables: BTreeMap::new(), unread: Vec::new() };
-    let fail = |problem: String| SettingsError { problems: vec![problem] };
+    let mut origins = Origins { file: origin.clone(), ..Origins::default() };
     let template = serde_json::json!(RawSettings {
         credentials: vec![RawCredential::default()],
         webhooks: vec![RawWebhook::default()],
         ..RawSettings::default()
     });
-    let mut builder = Config::builder().add_source(File::from_str(text, FileFormat::Toml));
-    // In the order of their names: what they come to depends on no other.
+    let file = Config::builder().add_source(File::from_str(text, FileFormat::Toml));
+    let config = overridden(file, variables, &template, &mut origins)?
+        .build()
+        .map_err(|err| fail(syntax_problem(&origin, text, &err)))?;
+    // The `config` crate converts any scalar into any other, `false` into 0 requests a minute for example; JSON values
+    // don't.
+    let values: Value = config.try_deserialize().map_err(|_| fail(format!("{origin}: can't be read")))?;
+    require_no_gaps(&values, &origins)?;
+    let raw = serde_path_to_error::deserialize(values).map_err(|err| {
+        let path = err.path().to_string();
+        let text = err.into_inner().to_string();
+        let (key, problem) = match misplaced(&template, &path, &text) {
+            Some(problem) => (path, problem),
+            None => key_problem(&path, &text, origins.variable_of(&path).is_none()),
+        };
+        fail(format!("{}: {key}: {problem}", origins.of(&key)))
+    })?;
+    Ok((raw, origins))
+}
+
+fn fail(problem: String) -> SettingsError {
+    SettingsError { problems: vec![problem] }
+}
+
+/// A file with the keys that the environment sets; notes their origins.
+fn overridden(
+    mut file: ConfigBuilder<DefaultState>,
+    variables: impl IntoIterator<Item = (String, String)>,
+    template: &Value,
+    origins: &mut Origins,
+) -> Result<ConfigBuilder<DefaultState>, SettingsError> {
+    // In the order of their names, so that the result does not depend on the environment's order.
     let variables: BTreeMap<String, String> = variables.into_iter().collect();
     let mut problems = Vec::new();
     for (variable, value) in variables {
         let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else {
-            origins.unread.extend(unread(&variable, &template));
+            origins.unread.extend(unread(&variable, template));
             continue;
         };
-        let key = match key_of(name, &template) {
+        let key = match key_of(name, template) {
             Ok(key) => key,
             Err(rule) => {
                 problems.push(format!("environment variable {variable}: {rule}"));
@@ -307,47 +337,29 @@ pub(super) fn read(
             ));
             continue;
         }
-        let typed = typed(&template, &key, &value);
-        match builder.set_override(&key, typed) {
-            Ok(built) => builder = built,
-            Err(_) => {
-                return Err(fail(format!(
-                    "environment variable {variable} names no key of the configuration"
-                )));
-            }
-        }
+        file = file.set_override(&key, typed(template, &key, &value)).map_err(|_| {
+            fail(format!("environment variable {variable} names no key of the configuration"))
+        })?;
         origins.variables.insert(key, variable);
     }
-    if !problems.is_empty() {
-        return Err(SettingsError { problems });
-    }
-    let config = builder.build().map_err(|err| fail(syntax_problem(&origin, text, &err)))?;
-    // The `config` crate converts any scalar into any other, `false` into 0 requests a minute for example; JSON values
-    // don't.
-    let values: Value = config.try_deserialize().map_err(|_| fail(format!("{origin}: can't be read")))?;
+    if problems.is_empty() { Ok(file) } else { Err(SettingsError { problems }) }
+}
+
+/// The environment may set `credentials[1]` where there is no `credentials[0]`.
+fn require_no_gaps(values: &Value, origins: &Origins) -> Result<(), SettingsError> {
     for list in ["credentials", "webhooks"] {
         let entries = values.get(list).and_then(Value::as_array);
         if let Some(at) = entries.and_then(|entries| entries.iter().position(Value::is_null)) {
-            let key = format!("{list}[{at}]");
             return Err(fail(format!(
-                "{}: {key}: it is missing: entries are numbered from 0 without gaps",
+                "{}: {list}[{at}]: it is missing: entries are numbered from 0 without gaps",
                 origins.of(list)
             )));
         }
     }
-    let raw = serde_path_to_error::deserialize(values).map_err(|err| {
-        let path = err.path().to_string();
-        let text = err.into_inner().to_string();
-        let (key, problem) = match misplaced(&template, &path, &text) {
-            Some(problem) => (path, problem),
-            None => key_problem(&path, &text, origins.variable_of(&path).is_none()),
-        };
-        fail(format!("{}: {key}: {problem}", origins.of(&key)))
-    })?;
-    Ok((raw, origins))
+    Ok(())
 }
 
-/// One text as a file has it, where the rest may be anything; what is no TOML is looked through line by line.
+/// One text of a file whose rest may be anything. A file that is not TOML is searched line by line.
 pub(super) fn alone(text: &str, section: &str, key: &str) -> Option<String> {
     if let Ok(file) = text.parse::<toml::Table>() {
         return Some(file.get(section)?.get(key)?.as_str()?.to_owned());
