@@ -6,22 +6,23 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{CONTENT_TYPE, LINK, LOCATION};
+use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Api;
+use super::headers::{is_json, media_type};
 use super::named::Named;
-use super::parameters::{Parameters, with_cursor};
+use super::parameters::Parameters;
 use super::problem::{Mistake, Mistakes, Problem};
 use super::shape::{ActivityBody, HistoryBody};
+use super::slices::sliced;
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
 use crate::domain::catalogue::Language;
-use crate::store::{ActivityFilter, ActivityRef, ActivityRow, History, RegisterOutcome, Slice};
+use crate::store::{ActivityFilter, ActivityRef, ActivityRow, History, RegisterOutcome};
 use crate::words::Words;
 
 /// Most activities in one body.
@@ -48,7 +49,9 @@ pub(super) async fn register(
     body: Body,
 ) -> Result<Response, Problem> {
     Parameters::new(query.as_deref()).finish()?;
-    require_json(&headers)?;
+    if !is_json(&media_type(&headers)) {
+        return Err(Problem::not_json());
+    }
     let received = api.crowd.read(body, super::MAX_BODY_BYTES).await?;
     let response = match read(&received.bytes)? {
         Intended::One(registration) => register_one(&api, *registration).await,
@@ -121,14 +124,6 @@ impl<'de> Deserialize<'de> for Items {
         }
         deserializer.deserialize_seq(ItemsVisitor)
     }
-}
-
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json =
-        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
-    if is_json { Ok(()) } else { Err(Problem::not_json()) }
 }
 
 async fn register_one(api: &Api, registration: Registration) -> Result<Response, Problem> {
@@ -293,25 +288,6 @@ fn state(label: &str) -> Result<ActivityState, Problem> {
         let known: Vec<&str> = ActivityState::ALL.iter().map(|state| state.label()).collect();
         Problem::bad_parameter(format!("Parameter `state`: it must be one of {}.", known.join(", ")))
     })
-}
-
-/// A slice as clients get it: `items`, and where the next slice begins, in the body and as a `Link` header.
-pub(super) fn sliced<P: ToString, I: serde::Serialize>(
-    path: &str,
-    query: Option<&str>,
-    slice: &Slice<P>,
-    items: I,
-) -> Response {
-    let next = slice.last.as_ref().map(P::to_string);
-    let more = next.as_deref().filter(|_| slice.has_more);
-    let link = more.map(|next| format!("<{path}?{}>; rel=\"next\"", with_cursor(query, next)));
-    let body = json!({"items": items, "next_cursor": next, "has_more": slice.has_more});
-    let mut response = Json(body).into_response();
-    // Percent-encoded text is a valid header value.
-    if let Some(Ok(link)) = link.map(|link| HeaderValue::from_str(&link)) {
-        response.headers_mut().insert(LINK, link);
-    }
-    response
 }
 
 /// `GET /v1/activities/{activity_id}`

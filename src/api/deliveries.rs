@@ -6,9 +6,9 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
 use super::Api;
-use super::activities::sliced;
 use super::parameters::Parameters;
 use super::problem::Problem;
+use super::slices::sliced;
 use crate::store::{DeliveryFilter, DeliveryStatus};
 
 /// `GET /v1/deliveries`: the latest event's first.

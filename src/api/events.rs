@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::activities::sliced;
 use super::named::Named;
 use super::parameters::Parameters;
 use super::problem::Problem;
+use super::slices::sliced;
 use crate::domain::activity::ActivityId;
 use crate::domain::event::EventKind;
 use crate::store::{Cell, EventFilter, Redelivery, Table};

@@ -7,6 +7,8 @@ use std::fmt::Write;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 
+use super::headers::preferences;
+
 /// A format of Prometheus's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exposition {
@@ -22,12 +24,7 @@ impl Exposition {
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
         let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        for range in accepted.flat_map(|value| value.split(',')) {
-            let mut parts = range.split(';').map(str::trim);
-            let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let quality = parts
-                .find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")))
-                .map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        for (media_type, quality) in accepted.flat_map(preferences) {
             match media_type.as_str() {
                 "application/openmetrics-text" => open_metrics = open_metrics.max(quality),
                 "text/plain" | "text/*" | "*/*" => text = text.max(quality),

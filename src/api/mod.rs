@@ -13,6 +13,7 @@ mod deliveries;
 mod events;
 mod exposition;
 mod guard;
+mod headers;
 mod named;
 mod openapi;
 mod pages;
@@ -26,6 +27,7 @@ mod renewals;
 mod rest;
 mod server;
 mod shape;
+mod slices;
 mod token;
 mod visit;
 

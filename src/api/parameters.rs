@@ -99,16 +99,3 @@ impl Parameters {
         }
     }
 }
-
-fn shown(name: &str) -> String {
-    name.chars().take(80).flat_map(char::escape_debug).collect()
-}
-
-/// The same query with another cursor.
-pub(super) fn with_cursor(query: Option<&str>, cursor: &str) -> String {
-    let given = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let mut next = form_urlencoded::Serializer::new(String::new());
-    next.extend_pairs(given.filter(|(name, _)| name != "cursor"));
-    next.append_pair("cursor", cursor);
-    next.finish()
-}

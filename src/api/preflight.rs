@@ -6,10 +6,10 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::headers::{is_json, media_type};
 use super::parameters::Parameters;
 use super::problem::{Mistake, Problem};
 use crate::domain::preflight::{self, Context, Device, Finding, Severity, Unreadable};
@@ -31,7 +31,7 @@ pub(super) async fn check(
     let body = received.bytes.as_slice();
     let devices = match media_type(&headers).as_str() {
         "text/csv" => preflight::from_csv(body).map_err(unreadable)?,
-        essence if essence == "application/json" || essence.ends_with("+json") => {
+        json if is_json(json) => {
             // A parsed value takes far more memory than the two bytes that it may have in the body.
             if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
                 return Err(Problem::too_large(format!("At most {MAX_VALUES} values are accepted.")));
@@ -75,11 +75,6 @@ pub(super) async fn checked(api: &Api, devices: Vec<Device>) -> Result<Vec<(Devi
     let known = api.reports.known_devices(&devices, api.clock.now()).await?;
     let findings = preflight::check_all(&devices, Context::of_upstream(&api.base_url), &known);
     Ok(devices.into_iter().zip(findings).collect())
-}
-
-fn media_type(headers: &HeaderMap) -> String {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn unreadable(err: Unreadable) -> Problem {

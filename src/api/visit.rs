@@ -12,6 +12,7 @@ use axum::response::Response;
 use url::form_urlencoded;
 
 use super::Api;
+use super::headers::preferences;
 use crate::domain::catalogue::Language;
 use crate::page::Refresh;
 
@@ -90,13 +91,9 @@ impl Visit {
 /// The language of ours that `Accept-Language` prefers; the first of those it prefers alike.
 fn accepted_language(header: &str) -> Option<Language> {
     let mut best: Option<(f32, Language)> = None;
-    for range in header.split(',').take(32) {
-        let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
-        let primary = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
-        let Some(language) = Language::from_label(&primary) else { continue };
-        let quality =
-            parameters.trim().strip_prefix("q=").map_or(Some(1.0), |q| q.trim().parse::<f32>().ok());
-        let quality = quality.filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0);
+    for (tag, quality) in preferences(header) {
+        let primary = tag.split('-').next().unwrap_or_default();
+        let Some(language) = Language::from_label(primary) else { continue };
         if quality > best.map_or(0.0, |(best, _)| best) {
             best = Some((quality, language));
         }
