@@ -6,6 +6,7 @@ use url::form_urlencoded;
 
 use super::problem::Problem;
 use crate::domain::activity::Vat;
+use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::store::TimeRange;
 
@@ -57,8 +58,8 @@ impl Parameters {
         match text.parse::<jiff::Timestamp>() {
             Ok(time) => Ok(Some(Timestamp::from_millis(time.as_millisecond()))),
             Err(_) => Err(Problem::bad_parameter(format!(
-                "Parameter `{name}`: `{}` is not a time: write it as 2026-05-26T10:00:00Z (a `+` in a URL is %2B).",
-                text.chars().take(80).collect::<String>().escape_debug()
+                "Parameter `{name}`: {} is not a time: write it as 2026-05-26T10:00:00Z (a `+` in a URL is %2B).",
+                quoted(&text)
             ))),
         }
     }
@@ -88,12 +89,12 @@ impl Parameters {
         match self.given.first() {
             None => Ok(()),
             Some((name, _)) if self.known.is_empty() => Err(Problem::bad_parameter(format!(
-                "Parameter `{}` is not known: there are none here.",
-                shown(name)
+                "Parameter {} is not known: there are none here.",
+                quoted(name)
             ))),
             Some((name, _)) => Err(Problem::bad_parameter(format!(
-                "Parameter `{}` is not known here. These are: {}.",
-                shown(name),
+                "Parameter {} is not known here. These are: {}.",
+                quoted(name),
                 self.known.join(", ")
             ))),
         }

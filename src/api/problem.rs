@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::domain::activity::InvalidInput;
+use crate::domain::text::quoted;
 use crate::store::StoreError;
 
 /// Most single mistakes that are named in one answer.
@@ -130,9 +131,9 @@ impl Problem {
     }
 
     pub(super) fn foreign_host(host: &str) -> Self {
-        let shown: String = host.chars().take(80).flat_map(char::escape_debug).collect();
         let detail = format!(
-            "The Host `{shown}` is not known. If it is a name of this service, add it to http.hosts."
+            "The Host {} is not known. If it is a name of this service, add it to http.hosts.",
+            quoted(host)
         );
         Self::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", "This is another host", detail)
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::report::Report;
+use super::text::quoted;
 use super::time::Timestamp;
 
-/// Why a text cannot be what it was given as. `Display` is one sentence that names the value and the rule.
+/// Why a text can't be used as what it was given for. `Display` is one sentence that names the value and the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidInput {
     /// Outside `[A-Za-z0-9_-]{1,64}`.
@@ -29,16 +30,7 @@ pub enum InvalidInput {
 
 /// Longest device id or reference, in characters. They are the user's own labels; the bound keeps rows,
 /// events and tables readable.
-pub const MAX_LABEL_CHARS: usize = 256;
-
-/// The value as it can be shown on one line: control characters escaped, cut after 80 characters.
-fn quoted(value: &str) -> String {
-    let mut shown: String = value.chars().take(80).flat_map(char::escape_debug).collect();
-    if value.chars().nth(80).is_some() {
-        shown.push('…');
-    }
-    format!("`{shown}`")
-}
+const MAX_LABEL_CHARS: usize = 256;
 
 /// A VAT or group VAT number, sent upstream as the `vat` header: 1 to 32 of `[A-Za-z0-9-]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::activity::{Vat, parse_label};
+use super::text::quoted;
 use super::time::Timestamp;
 
 /// How long a PCSID is valid where nothing else is configured: ZATCA's five years.
@@ -142,13 +143,11 @@ fn time(column: &str, text: &str) -> Result<Option<Timestamp>, String> {
     let at = Timestamp::parse_lenient(text).or_else(|| Timestamp::parse_lenient(&midnight));
     match at.filter(|at| PLAUSIBLE.contains(&at.as_millis())) {
         Some(at) => Ok(Some(at)),
-        None => {
-            let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-            Err(format!(
-                "{column} `{shown}` is not usable: it must be a day or time from 2020 to 2099, such as 2026-05-26 or \
-                 2026-05-26T09:02:11Z"
-            ))
-        }
+        None => Err(format!(
+            "{column} {} is not usable: it must be a day or time from 2020 to 2099, such as 2026-05-26 or \
+             2026-05-26T09:02:11Z",
+            quoted(text)
+        )),
     }
 }
 

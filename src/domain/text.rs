@@ -54,6 +54,15 @@ pub fn beginning(text: &str, max_chars: usize) -> String {
     format!("{}{more}", one_line(&shown).trim())
 }
 
+/// A value that somebody gave, in backticks: on one line, what can't be seen escaped, cut after 80 characters.
+pub fn quoted(value: &str) -> String {
+    let mut shown: String = value.chars().take(80).flat_map(char::escape_debug).collect();
+    if value.chars().nth(80).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
 /// Cuts a text to so many bytes; `…` says so. Whether it was cut.
 pub fn cut(text: &mut String, max_bytes: usize) -> bool {
     const MORE: &str = "…";

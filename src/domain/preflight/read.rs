@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::fields::{FIELDS, Field, SCHEMES, plain, spec};
 use crate::domain::lines::Lines;
+use crate::domain::text::quoted;
 
 /// Longest text that is read.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -331,11 +332,9 @@ fn require_number(n_devices: usize) -> Result<(), Unreadable> {
 fn refuse_foreign(devices: &[Device]) -> Result<(), Unreadable> {
     match devices.iter().find(|device| device.is_foreign()) {
         Some(device) if devices.iter().all(Device::is_foreign) => {
-            let key: String =
-                device.unknown.first().map(|key| key.chars().take(80).collect()).unwrap_or_default();
             let what = format!(
-                "none of its keys is a detail of a registration (`{}` is the first); --example prints a file that is right",
-                key.escape_debug()
+                "none of its keys is a detail of a registration ({} is the first); --example prints a file that is right",
+                quoted(device.unknown.first().map_or("", String::as_str))
             );
             Err(unreadable("the whole file", what))
         }
