@@ -17,16 +17,12 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::new(query.as_deref());
-    let status = match parameters.one("status")?.as_deref() {
-        None => None,
-        Some("pending") => Some(DeliveryStatus::Pending),
-        Some("delivered") => Some(DeliveryStatus::Delivered),
-        Some("dead") => Some(DeliveryStatus::Dead),
-        Some(_) => {
-            let rule = "Parameter `status`: it must be one of pending, delivered, dead.";
-            return Err(Problem::bad_parameter(rule));
-        }
+    let known = |label: String| {
+        DeliveryStatus::from_label(&label).ok_or_else(|| {
+            Problem::bad_parameter("Parameter `status`: it must be one of pending, delivered, dead.")
+        })
     };
+    let status = parameters.one("status")?.map(known).transpose()?;
     let limit = parameters.limit()?;
     let filter = DeliveryFilter {
         status,

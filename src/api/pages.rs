@@ -30,7 +30,7 @@ use crate::domain::catalogue::Owner;
 use crate::domain::preflight::{self, Device, FIELDS};
 use crate::domain::text::with_ascii_digits;
 use crate::evidence::{self, Bundle, Material};
-use crate::page::{self, Found, Frame, Outbox, OutboxPart, Refresh, Said, Search, Sort};
+use crate::page::{self, Done, Found, Frame, Outbox, OutboxPart, Refresh, Search, Sort};
 use crate::spreadsheet::{self, Part};
 use crate::store::{
     ActivityFilter, ActivityPosition, ActivityRef, ActivityRow, DeliveryFilter, DeliveryPosition,
@@ -134,9 +134,7 @@ fn search(api: &Api, visit: &Visit) -> Result<(Search, ActivityFilter), Problem>
     // Arabic keyboards have other digits.
     let vat = chosen("vat")?.map(|text| Vat::parse(&with_ascii_digits(&text))).transpose()?;
     let owner = match chosen("owner")? {
-        Some(label) => {
-            Some(Owner::ALL.into_iter().find(|owner| owner.label() == label).ok_or(()).map_err(not_listed)?)
-        }
+        Some(label) => Some(Owner::from_label(&label).ok_or(()).map_err(not_listed)?),
         None => None,
     };
     let rule = chosen("rule")?.unwrap_or_default();
@@ -260,21 +258,20 @@ async fn send_csv(
 async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
     let read = async {
         let mut parameters = Parameters::new(Some(&visit.query));
-        let all = [DeliveryStatus::Dead, DeliveryStatus::Pending, DeliveryStatus::Delivered];
         let chosen = |text: Option<String>| text.filter(|text| !text.is_empty());
         let status = chosen(parameters.one("status")?)
             .map(|label| {
-                all.into_iter().find(|status| status.label() == label).ok_or_else(|| {
+                DeliveryStatus::from_label(&label).ok_or_else(|| {
                     Problem::bad_parameter("There is no such choice; choose one from the list.")
                 })
             })
             .transpose()?;
         let sink = chosen(parameters.one("sink")?);
-        let said = parameters.one("said")?.and_then(|label| Said::from_label(&label));
+        let said = parameters.one("said")?.and_then(|label| Done::from_label(&label));
         let after: Option<DeliveryPosition> = parameters.cursor()?;
         parameters.finish()?;
         let mut parts = Vec::new();
-        for one in all.into_iter().filter(|one| status.is_none_or(|status| status == *one)) {
+        for one in DeliveryStatus::ALL.into_iter().filter(|one| status.is_none_or(|status| status == *one)) {
             let filter = DeliveryFilter {
                 status: Some(one),
                 sink: sink.clone(),
@@ -311,7 +308,7 @@ async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
     let read = async {
         let mut parameters = Parameters::new(Some(&visit.query));
         let vat = parameters.vat()?;
-        let said = parameters.one("said")?.and_then(|label| Said::from_label(&label));
+        let said = parameters.one("said")?.and_then(|label| Done::from_label(&label));
         parameters.finish()?;
         let wanted = ActivityRef { activity_id: ActivityId::parse(&activity_id)?, vat };
         match api.reports.activities_named(&wanted).await? {
@@ -445,7 +442,7 @@ impl Action {
 }
 
 async fn poll(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
-    act(&api, &visit, &activity_id, &Action::read(&body), Said::Due, async |wanted| {
+    act(&api, &visit, &activity_id, &Action::read(&body), Done::Due, async |wanted| {
         poll_now(&api, wanted).await.map(drop)
     })
     .await
@@ -453,7 +450,7 @@ async fn poll(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, bod
 
 async fn cancel(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
     let action = Action::read(&body);
-    act(&api, &visit, &activity_id, &action, Said::Cancelled, async |wanted| {
+    act(&api, &visit, &activity_id, &action, Done::Cancelled, async |wanted| {
         cancel_now(&api, wanted).await.map(drop)
     })
     .await
@@ -461,7 +458,7 @@ async fn cancel(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, b
 
 async fn retry(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
     let action = Action::read(&body);
-    act(&api, &visit, &activity_id, &action, Said::Retried, async |wanted| {
+    act(&api, &visit, &activity_id, &action, Done::Retried, async |wanted| {
         retry_now(&api, wanted).await.map(drop)
     })
     .await
@@ -475,7 +472,7 @@ async fn redeliver(api: State<Arc<Api>>, visit: Visit, Named(event_id): Named, b
     match action.back_to_deliveries {
         true => act_on_deliveries(&api, &visit, &action, again).await,
         false => {
-            act(&api, &visit, &action.activity_id, &action, Said::Redelivered, async |_| again().await).await
+            act(&api, &visit, &action.activity_id, &action, Done::Redelivered, async |_| again().await).await
         }
     }
 }
@@ -516,7 +513,7 @@ async fn act(
     visit: &Visit,
     activity_id: &str,
     action: &Action,
-    said: Said,
+    said: Done,
     what: impl AsyncFnOnce(&ActivityRef) -> Result<(), Problem>,
 ) -> Response {
     let done = async {

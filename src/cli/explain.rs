@@ -138,8 +138,7 @@ fn for_people(explained: &[Explained], reader: &Reader) -> String {
     let mut lines = Vec::new();
     for Explained { message, severity, explanation } in explained {
         let rule = explanation.rule.as_deref().map_or_else(|| words.no_rule_code().to_string(), one_line);
-        let owner = explanation.owner.label();
-        let owner_named = owner_word(words, owner).map_or_else(|| owner.to_owned(), |word| word.to_string());
+        let owner = owner_word(words, explanation.owner).to_string();
         lines.push(rule);
         let mut fact = |label: &str, value: &str| {
             lines.extend(labelled(label, value, 2, width_of_labels, reader.width));
@@ -147,8 +146,8 @@ fn for_people(explained: &[Explained], reader: &Reader) -> String {
         fact(&of_severity, severity.told().of(words.language()));
         // In English beside the name that data has.
         let owner = match words.language() {
-            Language::English => format!("{owner_named} ({owner})"),
-            Language::Arabic => owner_named,
+            Language::English => format!("{owner} ({})", explanation.owner.label()),
+            Language::Arabic => owner,
         };
         fact(&of_owner, &owner);
         if let Some(message) = message {

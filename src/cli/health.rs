@@ -1,4 +1,5 @@
-//! `health`: asks the daemon on this machine whether it is well, for containers and scripts without an HTTP client.
+//! `health`: asks the daemon on this machine whether it is alive or ready, for containers and scripts without an HTTP
+//! client.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 use super::{CliError, CliResult};
 use crate::settings::{HttpSettings, Settings};
 
-/// Bound on the whole exchange. The daemon answers within milliseconds, or something is wrong with it.
+/// Bound on the whole exchange. A daemon that works answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Longest answer that is read; a probe's has a few hundred bytes.
@@ -67,12 +68,12 @@ fn address(http: &HttpSettings) -> Result<SocketAddr, &'static str> {
 
 /// Sends the request; `None` if the answer is not a probe's. It is plain HTTP to an address, so there is no TLS or
 /// proxy to set up.
-async fn ask(address: SocketAddr, path: &str) -> std::io::Result<Option<Said>> {
+async fn ask(address: SocketAddr, path: &str) -> std::io::Result<Option<ProbeAnswer>> {
     let stream = TcpStream::connect(address).await?;
     Ok(exchange(stream, address, path).await)
 }
 
-async fn exchange(stream: TcpStream, address: SocketAddr, path: &str) -> Option<Said> {
+async fn exchange(stream: TcpStream, address: SocketAddr, path: &str) -> Option<ProbeAnswer> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     tokio::spawn(connection);
     let mut request = hyper::Request::new(Empty::<Bytes>::new());
@@ -81,18 +82,18 @@ async fn exchange(stream: TcpStream, address: SocketAddr, path: &str) -> Option<
     let answer = sender.send_request(request).await.ok()?;
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.ok()?;
-    Said::read(status, &body.to_bytes())
+    ProbeAnswer::read(status, &body.to_bytes())
 }
 
 /// What a probe said.
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
+struct ProbeAnswer {
     status: u16,
     word: String,
     reasons: Vec<String>,
 }
 
-impl Said {
+impl ProbeAnswer {
     fn read(status: u16, body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let reasons = body["reasons"].as_array().into_iter().flatten();
@@ -106,7 +107,7 @@ impl Said {
 
 #[cfg(test)]
 mod tests {
-    use super::{Said, address};
+    use super::{ProbeAnswer, address};
     use crate::settings::HttpSettings;
 
     fn asked(listen: &str, metrics_listen: &str) -> Result<String, &'static str> {
@@ -134,9 +135,9 @@ mod tests {
     fn only_a_probe_s_answer_is_one() {
         let body = r#"{"status": "not ready", "reasons": ["a", "b"]}"#;
         let reasons = vec!["a".to_owned(), "b".to_owned()];
-        let said = Said { status: 503, word: "not ready".to_owned(), reasons };
-        assert_eq!(Said::read(503, body.as_bytes()), Some(said));
-        assert_eq!(Said::read(200, b"<html>"), None);
-        assert_eq!(Said::read(200, b"[]"), None);
+        let said = ProbeAnswer { status: 503, word: "not ready".to_owned(), reasons };
+        assert_eq!(ProbeAnswer::read(503, body.as_bytes()), Some(said));
+        assert_eq!(ProbeAnswer::read(200, b"<html>"), None);
+        assert_eq!(ProbeAnswer::read(200, b"[]"), None);
     }
 }

@@ -1,12 +1,12 @@
 //! Who reads a command's output, and how values and columns are named for them.
 
 use crate::domain::activity::State;
-use crate::domain::catalogue::Severity;
+use crate::domain::catalogue::{Owner, Severity};
 use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
 use crate::page::{check_word, delivery_word, event_word, owner_word, state_word};
 use crate::settings::Settings;
-use crate::store::Cell;
+use crate::store::{Cell, DeliveryStatus};
 use crate::words::{Said, Words, Zone};
 
 /// Where there is no terminal, as in a pipe or a file.
@@ -68,7 +68,9 @@ impl Reader {
             Cell::Real(n) => n.to_string(),
             Cell::Text(text) => match column {
                 "state" | "latest_state" | "from_state" | "to_state" => self.state(text),
-                "status" => word(delivery_word(words, text), text),
+                "status" => {
+                    word(DeliveryStatus::from_label(text).map(|status| delivery_word(words, status)), text)
+                }
                 "type" => event_word(words, text),
                 "standing" => match text.as_str() {
                     "expired" => words.certificate_ended().to_string(),
@@ -80,7 +82,9 @@ impl Reader {
                     || one_line(text),
                     |severity| severity.told().of(words.language()).to_owned(),
                 ),
-                "owner" | "next_step_owner" | "last_failure_owner" => word(owner_word(words, text), text),
+                "owner" | "next_step_owner" | "last_failure_owner" => {
+                    word(Owner::from_label(text).map(|owner| owner_word(words, owner)), text)
+                }
                 "reason" | "held_reason" | "last_error" | "an_error" => self.stored(text),
                 "upkeep" => match text.as_str() {
                     "yes" => words.yes().to_string(),

@@ -204,8 +204,7 @@ impl<'a> Story<'a> {
         let words = self.reader.words;
         let Some(meaning) = explained.meaning_in(words.language()) else { return };
         self.line(12, &one_line(meaning));
-        let owner = explained.owner.and_then(|owner| owner_word(words, owner.label()));
-        let owner = owner.map(|owner| owner.to_string()).unwrap_or_default();
+        let owner = explained.owner.map(|owner| owner_word(words, owner).to_string()).unwrap_or_default();
         let arrow = if words.is_rtl() { "←" } else { "→" };
         let remedy = explained.remedy_in(words.language()).map(one_line).unwrap_or_default();
         self.entry(12, arrow, &format!("{owner}: {remedy}"));
@@ -273,9 +272,7 @@ impl<'a> Story<'a> {
                 DeliveryStatus::Pending => words.next_try(second(delivery.next_attempt_at)).to_string(),
                 DeliveryStatus::Dead => String::new(),
             };
-            let status = delivery.status.label();
-            let word =
-                delivery_word(words, status).map_or_else(|| status.to_owned(), |word| word.to_string());
+            let word = delivery_word(words, delivery.status).to_string();
             let mut parts = vec![words.delivery_to(one_line(&delivery.sink), word).to_string(), when];
             parts.push(words.n_attempts(delivery.attempts).to_string());
             parts.extend(delivery.last_error.as_deref().map(|error| reader.stored(error)));

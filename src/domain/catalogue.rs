@@ -315,16 +315,6 @@ impl Owner {
     pub fn from_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|owner| owner.label() == label)
     }
-
-    /// Who that is, for people.
-    pub fn told(self) -> Text {
-        match self {
-            Owner::Registration => Text::new("your registration details", "بيانات التسجيل لديك"),
-            Owner::Device => Text::new("the device", "الجهاز"),
-            Owner::Cleartax => Text::new("ClearTax", "ClearTax"),
-            Owner::Zatca => Text::new("ZATCA", "الهيئة"),
-        }
-    }
 }
 
 impl Severity {

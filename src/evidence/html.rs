@@ -215,8 +215,8 @@ impl Sheet<'_> {
             @if let Some(meaning) = explained.meaning_in(language) {
                 dd { (prose(meaning)) }
                 @if let Some(remedy) = explained.remedy_in(language) { dd { (prose(remedy)) } }
-                @if let Some(owner) = explained.owner.and_then(|owner| owner_word(self.words, owner.label())) {
-                    dd { (self.words.col_owner()) ": " (owner) }
+                @if let Some(owner) = explained.owner {
+                    dd { (self.words.col_owner()) ": " (owner_word(self.words, owner)) }
                 }
             }
         }

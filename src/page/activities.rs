@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use maud::{Markup, html};
 
 use super::marks::{chip, owner_word, state_word};
-use super::text::{cut, encoded, moment_stacked, stacked, stored, theirs};
+use super::text::{address, cut, moment_stacked, stacked, stored, theirs};
 use super::{Frame, Here, failures, layout, link_to_device, link_to_vat, nothing_registered};
 use crate::domain::activity::State;
 use crate::domain::catalogue::Owner;
@@ -113,7 +113,7 @@ impl Search {
         let date = |date: Option<Date>| date.map_or_else(String::new, |date| date.to_string());
         let sort = if self.sort == Sort::default() { "" } else { self.sort.label() };
         let (from, until) = (date(self.from), date(self.until));
-        let parts: Vec<String> = [
+        let parameters = [
             ("q", self.q.as_str()),
             ("state", self.states_label()),
             ("vat", &self.vat),
@@ -123,12 +123,8 @@ impl Search {
             ("until", &until),
             ("sort", sort),
             ("cursor", cursor.unwrap_or("")),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| format!("{key}={}", encoded(value)))
-        .collect();
-        if parts.is_empty() { path.to_owned() } else { format!("{path}?{}", parts.join("&")) }
+        ];
+        address(path, &parameters)
     }
 }
 
@@ -216,7 +212,7 @@ fn form(frame: &Frame<'_>, search: &Search) -> Markup {
                             option value="" { (words.any()) }
                             @for owner in Owner::ALL {
                                 option value=(owner.label()) selected[search.owner == Some(owner)] {
-                                    @if let Some(word) = owner_word(words, owner.label()) { (word) }
+                                    (owner_word(words, owner))
                                 }
                             }
                         }

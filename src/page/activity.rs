@@ -9,7 +9,7 @@ use crate::domain::activity::{State, Vat};
 use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::time::Timestamp;
 use crate::store::{ActivityRow, History};
-use crate::words;
+use crate::words::{Said, Words};
 
 /// Longest fact, in characters: a user's own labels fit.
 const MAX_FACT_CHARS: usize = 256;
@@ -19,7 +19,7 @@ const MAX_REASON_CHARS: usize = 600;
 
 /// What was just done at the reader's wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum Done {
     /// It is due now.
     Due,
     /// It is no longer watched.
@@ -30,36 +30,36 @@ pub enum Said {
     Redelivered,
 }
 
-impl Said {
+impl Done {
     /// The word in the page's address.
     pub const fn label(self) -> &'static str {
         match self {
-            Said::Due => "due",
-            Said::Cancelled => "cancelled",
-            Said::Retried => "retried",
-            Said::Redelivered => "redelivered",
+            Done::Due => "due",
+            Done::Cancelled => "cancelled",
+            Done::Retried => "retried",
+            Done::Redelivered => "redelivered",
         }
     }
 
     /// What this word stands for.
-    pub fn from_label(label: &str) -> Option<Said> {
-        [Said::Due, Said::Cancelled, Said::Retried, Said::Redelivered]
+    pub fn from_label(label: &str) -> Option<Done> {
+        [Done::Due, Done::Cancelled, Done::Retried, Done::Redelivered]
             .into_iter()
             .find(|said| said.label() == label)
     }
 
-    fn sentence(self, words: words::Words) -> words::Said<'static> {
+    fn sentence(self, words: Words) -> Said<'static> {
         match self {
-            Said::Due => words.said_due(),
-            Said::Cancelled => words.said_cancelled(),
-            Said::Retried => words.said_retried(),
-            Said::Redelivered => words.said_redelivered(),
+            Done::Due => words.said_due(),
+            Done::Cancelled => words.said_cancelled(),
+            Done::Retried => words.said_retried(),
+            Done::Redelivered => words.said_redelivered(),
         }
     }
 }
 
 /// What was just done, at the top of the page.
-pub(super) fn banner(frame: &Frame<'_>, said: Option<Said>) -> Markup {
+pub(super) fn banner(frame: &Frame<'_>, said: Option<Done>) -> Markup {
     html! {
         @if let Some(said) = said {
             p.banner.well role="status" { (icon(Icon::Good)) span { (said.sentence(frame.words)) } }
@@ -68,7 +68,7 @@ pub(super) fn banner(frame: &Frame<'_>, said: Option<Said>) -> Markup {
 }
 
 /// An activity's page.
-pub fn activity(frame: &Frame<'_>, history: &History, said: Option<Said>) -> Markup {
+pub fn activity(frame: &Frame<'_>, history: &History, said: Option<Done>) -> Markup {
     let words = frame.words;
     let activity = &history.activity;
     let ActivityRow { vat, activity_id: id, state, .. } = activity;
@@ -139,7 +139,7 @@ fn evidence(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     }
 }
 
-/// What to do next: what the conclusion came with, or what its state alone tells.
+/// What to do next: the step of the conclusion, or what follows from the state alone.
 fn next_step(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     let words = frame.words;
     let step = match (activity.next_step_in(words.language()), activity.state) {
@@ -155,7 +155,7 @@ fn next_step(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
 fn actions(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     let words = frame.words;
     let ActivityRow { vat, activity_id: id, state, .. } = activity;
-    let form = |verb: &str, class: &str, label: words::Said<'_>| {
+    let form = |verb: &str, class: &str, label: Said<'_>| {
         let button = html! { button class=(class) type="submit" { (label) } };
         action(frame, &format!("/activities/{}/{verb}", encoded(id)), &[("vat", vat)], &button)
     };
@@ -185,7 +185,7 @@ fn facts(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     };
     let at = |at: Option<Timestamp>| at.map(|at| moment(frame, at));
     let n = |n: u64| html! { (words.number(n)) };
-    let facts: [(words::Said<'_>, Option<Markup>); 15] = [
+    let facts: [(Said<'_>, Option<Markup>); 15] = [
         (words.col_device(), said(&activity.device_id)),
         (words.col_reference(), said(&activity.reference)),
         (words.fact_status(), said(&activity.upstream_status)),

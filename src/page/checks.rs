@@ -142,9 +142,7 @@ pub(super) fn rules(frame: &Frame<'_>, rules: &FailingRules) -> Markup {
                                     span.n { (words.number(rule.n_failed_checks)) } " "
                                     (share(words, rule.n_failed_checks, most))
                                 }
-                                td.owner {
-                                    @if let Some(owner) = owner_word(words, explained.owner.label()) { (owner) }
-                                }
+                                td.owner { (owner_word(words, explained.owner)) }
                                 td.in { (kinds(frame, &rule.checks)) }
                             }
                         }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::marks::{delivery_chip, event_word};
 use super::text::{code, encoded, how_far, moment, stored, theirs};
 use super::{Frame, action};
-use crate::store::{ActivityRow, AttemptRow, DeliveryRow, DeliveryStatus, EventRow, History};
+use crate::store::{AttemptRow, DeliveryRow, DeliveryStatus, EventRow, History};
 
 /// How many attempts of a delivery are shown, the latest.
 const MAX_ATTEMPTS: usize = 50;
@@ -40,6 +40,7 @@ pub(super) fn deliveries(frame: &Frame<'_>, history: &History) -> Markup {
 
 fn one(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -> Markup {
     let words = frame.words;
+    let activity = &history.activity;
     let status = delivery.status;
     let when = match status {
         DeliveryStatus::Delivered => delivery.delivered_at,
@@ -60,7 +61,7 @@ fn one(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -> Markup {
                     }
                     " · " (words.n_attempts(delivery.attempts))
                 }
-                @if status != DeliveryStatus::Pending { (redeliver(frame, &history.activity, delivery)) }
+                (redeliver(frame, delivery, &[("vat", &activity.vat), ("activity_id", &activity.activity_id)]))
             }
             @if let Some(error) = delivery.last_error.as_deref().filter(|_| status != DeliveryStatus::Delivered) {
                 p.reason.bad { (stored(frame, error, 600)) }
@@ -70,13 +71,14 @@ fn one(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -> Markup {
     }
 }
 
-fn redeliver(frame: &Frame<'_>, activity: &ActivityRow, delivery: &DeliveryRow) -> Markup {
+/// The button that delivers an event again, where its delivery has ended. `back` says which page it comes back to.
+pub(super) fn redeliver(frame: &Frame<'_>, delivery: &DeliveryRow, back: &[(&str, &str)]) -> Markup {
     let words = frame.words;
-    let carried = [
-        ("webhook", delivery.sink.as_str()),
-        ("vat", activity.vat.as_str()),
-        ("activity_id", activity.activity_id.as_str()),
-    ];
+    if delivery.status == DeliveryStatus::Pending {
+        return html! {};
+    }
+    let mut carried = vec![("webhook", delivery.sink.as_str())];
+    carried.extend(back);
     let button = html! {
         button.small type="submit" {
             (words.do_redeliver()) span.unseen { " " (words.delivery_target(delivery.sink.as_str())) }

@@ -95,13 +95,12 @@ fn severity(frame: &Frame<'_>, severity: Severity) -> Markup {
 /// What an error means, whose data it is about and what to do about it.
 fn why(frame: &Frame<'_>, explained: &Explained) -> Markup {
     let language = frame.words.language();
-    let owner = explained.owner.and_then(|owner| owner_word(frame.words, owner.label()));
     html! {
         @if let Some(meaning) = explained.meaning_in(language) {
             div.why {
                 p { (prose(meaning)) }
                 p.soft {
-                    @if let Some(owner) = owner { span.owner { (owner) } " " }
+                    @if let Some(owner) = explained.owner { span.owner { (owner_word(frame.words, owner)) } " " }
                     @if let Some(remedy) = explained.remedy_in(language) { (prose(remedy)) }
                 }
             }

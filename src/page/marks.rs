@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::Frame;
 use crate::domain::activity::State;
+use crate::domain::catalogue::Owner;
 use crate::store::DeliveryStatus;
 use crate::words::{Said, Words};
 
@@ -106,37 +107,36 @@ pub(super) fn chip(frame: &Frame<'_>, state: State) -> Markup {
     }
 }
 
-/// Who must act, in the words that people use; nothing for an owner that is not known.
-pub(crate) fn owner_word(words: Words, label: &str) -> Option<Said<'static>> {
-    match label {
-        "registration" => Some(words.owner_registration()),
-        "device" => Some(words.owner_device()),
-        "cleartax" => Some(words.owner_cleartax()),
-        "zatca" => Some(words.owner_zatca()),
-        _ => None,
+/// Who must act, in the words that people use.
+pub(crate) fn owner_word(words: Words, owner: Owner) -> Said<'static> {
+    match owner {
+        Owner::Registration => words.owner_registration(),
+        Owner::Device => words.owner_device(),
+        Owner::Cleartax => words.owner_cleartax(),
+        Owner::Zatca => words.owner_zatca(),
     }
 }
 
-/// The state of a delivery, in the words that people use, with class and icon.
-pub(crate) fn delivery_word(words: Words, status: &str) -> Option<Said<'static>> {
+/// The status of a delivery in the words that people use.
+pub(crate) fn delivery_word(words: Words, status: DeliveryStatus) -> Said<'static> {
     match status {
-        "pending" => Some(words.delivery_pending()),
-        "delivered" => Some(words.delivery_delivered()),
-        "dead" => Some(words.delivery_dead()),
-        _ => None,
+        DeliveryStatus::Pending => words.delivery_pending(),
+        DeliveryStatus::Delivered => words.delivery_delivered(),
+        DeliveryStatus::Dead => words.delivery_dead(),
     }
 }
 
 /// A delivery's icon and word.
 pub(super) fn delivery_chip(frame: &Frame<'_>, status: DeliveryStatus) -> Markup {
-    let words = frame.words;
-    let (class, mark, word) = match status {
-        DeliveryStatus::Delivered => ("succeeded", Icon::Good, words.delivery_delivered()),
-        DeliveryStatus::Dead => ("failed", Icon::Bad, words.delivery_dead()),
-        DeliveryStatus::Pending => ("pending", Icon::Waiting, words.delivery_pending()),
+    let (class, mark) = match status {
+        DeliveryStatus::Delivered => ("succeeded", Icon::Good),
+        DeliveryStatus::Dead => ("failed", Icon::Bad),
+        DeliveryStatus::Pending => ("pending", Icon::Waiting),
     };
     html! {
-        span class={ "chip " (class) } data-status=(status.label()) { (icon(mark)) (word) }
+        span class={ "chip " (class) } data-status=(status.label()) {
+            (icon(mark)) (delivery_word(frame.words, status))
+        }
     }
 }
 

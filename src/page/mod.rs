@@ -41,7 +41,7 @@ use marks::{Icon, icon};
 use text::{clock, encoded};
 
 pub use activities::{Found, Search, Sort, activities};
-pub use activity::{Said, activity};
+pub use activity::{Done, activity};
 pub use choice::choose_vat;
 pub(crate) use marks::{check_word, delivery_word, event_word, owner_word, state_word};
 pub use outbox::{Outbox, OutboxPart, outbox};

@@ -2,9 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::activity::{Said as Done, banner};
+use super::activity::{Done, banner};
+use super::deliveries::redeliver;
 use super::marks::{delivery_chip, delivery_word, event_word};
-use super::text::{cut, encoded, moment_stacked, stacked, stored, theirs};
+use super::text::{address, cut, moment_stacked, stacked, stored, theirs};
 use super::{Frame, Here, action, layout, link_to};
 use crate::domain::text::visible;
 use crate::store::{DeliveryRow, DeliveryStatus, OutboxRow, Undelivered};
@@ -39,16 +40,12 @@ pub struct OutboxPart {
 
 impl Outbox {
     fn address(&self, status: Option<DeliveryStatus>, cursor: Option<&str>) -> String {
-        let parts: Vec<String> = [
+        let parameters = [
             ("status", status.map_or("", DeliveryStatus::label)),
             ("sink", self.sink.as_deref().unwrap_or("")),
             ("cursor", cursor.unwrap_or("")),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| format!("{key}={}", encoded(value)))
-        .collect();
-        if parts.is_empty() { "/deliveries".to_owned() } else { format!("/deliveries?{}", parts.join("&")) }
+        ];
+        address("/deliveries", &parameters)
     }
 
     fn n_dead(&self) -> u64 {
@@ -78,7 +75,7 @@ pub fn outbox(frame: &Frame<'_>, outbox: &Outbox, said: Option<Done>) -> Markup 
         @if is_empty { p.empty { (words.deliveries_none()) } }
         @for part in outbox.parts.iter().filter(|part| !part.rows.is_empty()) {
             section {
-                @if let Some(word) = delivery_word(words, part.status.label()) { h2 { (word) } }
+                h2 { (delivery_word(words, part.status)) }
                 (list(frame, part))
                 @if part.next.is_some() || outbox.is_continued {
                     nav.pages aria-label=(words.pages_of_list()) {
@@ -96,16 +93,15 @@ pub fn outbox(frame: &Frame<'_>, outbox: &Outbox, said: Option<Done>) -> Markup 
 
 fn form(frame: &Frame<'_>, outbox: &Outbox) -> Markup {
     let words = frame.words;
-    let all = [DeliveryStatus::Dead, DeliveryStatus::Pending, DeliveryStatus::Delivered];
     html! {
         form.search action="/deliveries" method="get" {
             div.field {
                 label for="status" { (words.col_state()) }
                 select #status name="status" {
                     option value="" { (words.any_failed_first()) }
-                    @for status in all {
+                    @for status in DeliveryStatus::ALL {
                         option value=(status.label()) selected[outbox.status == Some(status)] {
-                            @if let Some(word) = delivery_word(words, status.label()) { (word) }
+                            (delivery_word(words, status))
                         }
                     }
                 }
@@ -160,7 +156,7 @@ fn list(frame: &Frame<'_>, part: &OutboxPart) -> Markup {
                             }
                             span.under { (words.n_attempts(delivery.attempts)) }
                         }
-                        td.act { (resend(frame, delivery)) }
+                        td.act { (redeliver(frame, delivery, &[("back", "deliveries")])) }
                     }
                 }
             }
@@ -184,21 +180,6 @@ fn when_of(frame: &Frame<'_>, delivery: &DeliveryRow) -> Markup {
                     @else { (stacked(frame, words.next_try(words.distance(frame.now, at)), at)) }
                 }
             }
-        }
-    }
-}
-
-fn resend(frame: &Frame<'_>, delivery: &DeliveryRow) -> Markup {
-    let words = frame.words;
-    let button = html! {
-        button.small type="submit" {
-            (words.do_redeliver()) span.unseen { " " (words.delivery_target(delivery.sink.as_str())) }
-        }
-    };
-    let path = format!("/events/{}/redeliver", encoded(&delivery.event_id));
-    html! {
-        @if delivery.status != DeliveryStatus::Pending {
-            (action(frame, &path, &[("webhook", delivery.sink.as_str()), ("back", "deliveries")], &button))
         }
     }
 }

@@ -269,7 +269,7 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         ("failures", activities(&sad, &search, &failed)),
         ("nothing found", activities(frame, &search, &Found::default())),
         ("no activities", activities(frame, &Search::default(), &Found::default())),
-        ("deliveries", outbox(&sad, &outbox_of(text), Some(Said::Redelivered))),
+        ("deliveries", outbox(&sad, &outbox_of(text), Some(Done::Redelivered))),
         ("no deliveries", outbox(frame, &Outbox::default(), None)),
         ("choice", choose_vat(&sad, &found.activities)),
         ("refusal", refusal(&sad, text, text)),
@@ -280,7 +280,7 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         ("preflight unreadable", preflight(&sad, &entered(text), &Outcome::Unreadable(text.to_owned()))),
     ];
     for state in State::ALL {
-        pages.push((state.label(), activity(&sad, &history(state, text), Some(Said::Due))));
+        pages.push((state.label(), activity(&sad, &history(state, text), Some(Done::Due))));
     }
     let language = frame.words.language().label();
     pages
@@ -416,12 +416,12 @@ fn what_is_dead_or_delivered_can_be_redelivered() {
 
 #[test]
 fn what_was_done_is_said() {
-    for said in [Said::Due, Said::Cancelled, Said::Retried, Said::Redelivered] {
-        assert_eq!(Said::from_label(said.label()), Some(said));
+    for said in [Done::Due, Done::Cancelled, Done::Retried, Done::Redelivered] {
+        assert_eq!(Done::from_label(said.label()), Some(said));
         let page = activity(&frame(), &history(State::Pending, "text"), Some(said)).into_string();
         assert!(page.contains("role=\"status\""), "{said:?}");
     }
-    assert_eq!(Said::from_label("<script>"), None);
+    assert_eq!(Done::from_label("<script>"), None);
 }
 
 #[test]
@@ -599,7 +599,7 @@ fn what_pages_say_reads_as_ever() {
         .iter()
         .flat_map(|frame| {
             [
-                activity(frame, &history, Some(Said::Due)),
+                activity(frame, &history, Some(Done::Due)),
                 overview(frame, &full, &statistics, Refresh::Off),
                 outbox(frame, &outbox_of("PO-7"), None),
                 choose_vat(frame, std::slice::from_ref(&history.activity)),

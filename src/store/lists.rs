@@ -304,6 +304,15 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
+    /// All of them, the ones that somebody must act on first.
+    pub const ALL: [DeliveryStatus; 3] =
+        [DeliveryStatus::Dead, DeliveryStatus::Pending, DeliveryStatus::Delivered];
+
+    /// The one with this label.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.label() == label)
+    }
+
     /// As stored and printed.
     pub const fn label(self) -> &'static str {
         match self {
