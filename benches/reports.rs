@@ -133,7 +133,7 @@ async fn run(n_activities: u64) {
     println!("\n{:<72} {:>9} {:>9}", "pages and feeds", "median", "worst");
     measure("overview", || async { store.reports().overview(clock::wall_now()).await.unwrap().states.len() })
         .await;
-    let zone = pcsid_watch::words::Zone::default();
+    let zone = pcsid_watch::domain::zone::Zone::default();
     let statistics = async || store.reports().statistics(clock::wall_now(), &zone).await.unwrap().days.len();
     measure("statistics", statistics).await;
     measure("what ends when", || async {

@@ -1,7 +1,7 @@
 //! The days on which certificates end, as an iCalendar feed (RFC 5545).
 //!
-//! Each current certificate is an all-day event on the day on which it ends by the configured clocks, with an alarm for
-//! each reminder. One that is superseded is no longer in the feed, so that it goes from subscribers' calendars.
+//! Each current certificate is an all-day event on the day on which it ends in the configured time zone, with an alarm
+//! for each reminder. One that is superseded is no longer in the feed, so that it disappears from subscribers' calendars.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::domain::catalogue::Language;
 use crate::domain::certificate::{self, Renewal};
 use crate::domain::next_step::NextStep;
 use crate::domain::time::Timestamp;
+use crate::domain::zone::Zone;
 use crate::store::Ending;
-use crate::words::Zone;
 
 /// Namespace of the entries' ids. It must never change: calendars know entries by them.
 const NAMESPACE: Uuid = Uuid::from_u128(0x27c5_91e8_6d0a_5f3b_8c46_b1f2_30da_97e4);
@@ -61,7 +61,7 @@ fn entry(
 ) {
     let Ending { vat, device_id, activity_id, expires_at, .. } = ending;
     let day = zone.date(*expires_at);
-    // A day that none follows is in no calendar.
+    // The last day that can be written has no next one.
     let Ok(next_day) = day.tomorrow() else { return };
     let identity = certificate::identity(vat, device_id.as_deref(), activity_id.as_deref(), *expires_at);
     let device = device_id.as_deref().or(activity_id.as_deref()).unwrap_or(vat);
@@ -130,7 +130,7 @@ impl Feed {
         self.0.push_str("\r\n");
     }
 
-    /// A line of text: what would end it or part it is escaped.
+    /// A line of text: what would end or divide it is escaped.
     fn text(&mut self, name: &str, value: &str) {
         let mut escaped = String::with_capacity(value.len());
         for c in value.chars() {

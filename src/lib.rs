@@ -17,8 +17,8 @@
 //! | [`calendar`] | the days on which certificates end, as an iCalendar feed |
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
 //! | [`page`] | the web pages, from what the store reads |
-//! | [`words`] | every text for people in English and Arabic, with its numbers and times |
-//! | [`plain`], [`spreadsheet`] | serde's complaints in plain words; CSV files that are safe to open |
+//! | [`words`] | every text for people in English and Arabic, with its numbers |
+//! | [`serde_messages`], [`spreadsheet`] | serde's messages in plain words; CSV files that are safe to open |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
 //! | [`service`] | what the service manager is told |
@@ -46,9 +46,9 @@ pub mod domain;
 pub mod evidence;
 pub mod monitor;
 pub mod page;
-pub mod plain;
 pub mod process;
 pub mod sandbox;
+pub mod serde_messages;
 pub mod service;
 pub mod settings;
 pub mod shutdown;

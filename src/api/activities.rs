@@ -245,7 +245,7 @@ fn plain(complaint: &str) -> String {
     let complaint = complaint.split(" at line ").next().unwrap_or(complaint);
     match complaint.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
         Some(field) => format!("`{field}` stands twice: give it once."),
-        None => format!("{}.", crate::plain::complaint(complaint, true)),
+        None => format!("{}.", crate::serde_messages::in_plain_words(complaint, true)),
     }
 }
 

@@ -47,11 +47,11 @@ use crate::clock::Clock;
 use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::certificate::Renewal;
 use crate::domain::serving::Serving;
+use crate::domain::zone::Zone;
 use crate::monitor::Monitor;
 use crate::settings::Settings;
 use crate::store::{Files, Intake, Reports, Store};
 use crate::wakers::Wakers;
-use crate::words::Zone;
 use problem::Problem;
 
 /// Longest body of a request that registers activities or has registrations checked.

@@ -4,10 +4,11 @@ use crate::domain::activity::State;
 use crate::domain::catalogue::{Owner, Severity};
 use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
+use crate::domain::zone::Zone;
 use crate::page::{check_word, delivery_word, event_word, owner_word, state_word};
 use crate::settings::Settings;
 use crate::store::{Cell, DeliveryStatus};
-use crate::words::{Said, Words, Zone};
+use crate::words::{Said, Words};
 
 /// Where there is no terminal, as in a pipe or a file.
 const WIDTH_ELSEWHERE: usize = 100;

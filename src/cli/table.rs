@@ -240,7 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::words::Zone;
+    use crate::domain::zone::Zone;
 
     fn reader(language: Language, width: usize) -> Reader {
         Reader { words: Words::of(language), zone: Zone::default(), width }

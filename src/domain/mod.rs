@@ -25,3 +25,4 @@ pub mod serving;
 pub mod text;
 pub mod time;
 pub mod turns;
+pub mod zone;

@@ -11,9 +11,10 @@ use crate::domain::report::CheckOutcome;
 use crate::domain::rules::page_as_sentence;
 use crate::domain::text::{is_direction_mark, visible};
 use crate::domain::time::Timestamp;
+use crate::domain::zone::Zone;
 use crate::page::{check_word, code, owner_word, prose, state_word, their_lines, theirs};
 use crate::store::{ActivityRow, CheckErrorRow, Explained, FinalAnswer, History};
-use crate::words::{Said, Words, Zone};
+use crate::words::{Said, Words};
 
 const CSS: &str = include_str!("evidence.css");
 

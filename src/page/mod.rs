@@ -36,7 +36,8 @@ use crate::domain::catalogue::{Catalogue, Language};
 use crate::domain::gate::Outage;
 use crate::domain::text::visible;
 use crate::domain::time::Timestamp;
-use crate::words::{Words, Zone};
+use crate::domain::zone::Zone;
+use crate::words::Words;
 use marks::{Icon, icon};
 use text::{clock, encoded};
 

@@ -13,8 +13,8 @@ use crate::domain::catalogue::Language;
 use crate::domain::decide::Policy;
 use crate::domain::routing::{LOG_SINK, Route};
 use crate::domain::serving::Serving;
+use crate::domain::zone::Zone;
 use crate::store::{Address, UnusableAddress};
-use crate::words::Zone;
 
 pub use secret::{SecretError, SecretSource};
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{CONFIG_VARIABLE, SettingsError, VARIABLE_PREFIX};
 use crate::domain::time::{parse_duration, write_duration};
-use crate::plain::complaint;
+use crate::serde_messages::in_plain_words;
 
 /// A duration as people write it: `5ms`, `5s`, `10m`, `72h`, `400d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +167,7 @@ section!(RawCatalogue { file: Option<String> = None });
 
 section!(RawUi {
     language: String = "en".to_owned(),
-    time_zone: String = crate::words::Zone::DEFAULT.to_owned(),
+    time_zone: String = crate::domain::zone::Zone::DEFAULT.to_owned(),
 });
 
 section!(RawRenewal {
@@ -487,5 +487,5 @@ fn key_problem(path: &str, text: &str, shows_value: bool) -> (String, String) {
         let parent = path.strip_suffix(field).unwrap_or(path);
         return (format!("{parent}{dot}{field}"), format!("this key is not known{known}"));
     }
-    (path.to_owned(), complaint(text, shows_value))
+    (path.to_owned(), in_plain_words(text, shows_value))
 }

@@ -22,9 +22,9 @@ use crate::domain::certificate::Renewal;
 use crate::domain::decide::Policy;
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::time::write_duration;
+use crate::domain::zone::Zone;
 use crate::store::Address;
 use crate::transport::is_loopback;
-use crate::words::Zone;
 
 /// More requests at a time than any quota allows; a larger number is a typo.
 const MAX_IN_FLIGHT: u32 = 4_096;

@@ -17,7 +17,7 @@ use super::{Backend, history, on};
 use crate::domain::activity::Vat;
 use crate::domain::preflight::{Device, Known};
 use crate::domain::time::Timestamp;
-use crate::words::Zone;
+use crate::domain::zone::Zone;
 
 /// Reads what people and programs ask for. However long that takes, no poll waits for it.
 #[derive(Debug, Clone)]

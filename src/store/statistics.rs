@@ -11,7 +11,7 @@ use super::schedule::from_json;
 use crate::domain::activity::State;
 use crate::domain::report::CHECK_NAMES;
 use crate::domain::time::Timestamp;
-use crate::words::Zone;
+use crate::domain::zone::Zone;
 
 /// How many days of conclusions are shown.
 const N_DAYS: i64 = 30;

@@ -1,4 +1,4 @@
-//! All texts for people, in their language: messages, numbers, spans and times.
+//! All texts for people, in their language: messages, numbers and spans of time.
 //!
 //! The messages are in `en.ftl` and `ar.ftl`, in the syntax of Fluent. `build.rs` makes a method of [`Words`] of each
 //! message in the English file, so the compiler finds one that is missing, unused or given other arguments; a test
@@ -12,7 +12,6 @@ mod measures;
 mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
-mod zone;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -25,7 +24,6 @@ use maud::{Markup, PreEscaped, Render};
 use crate::domain::catalogue::Language;
 
 pub use fold::folded;
-pub use zone::Zone;
 
 const ENGLISH: &str = include_str!("en.ftl");
 const ARABIC: &str = include_str!("ar.ftl");

@@ -6,6 +6,7 @@ use super::error::StoreError;
 use crate::domain::activity::State;
 use crate::domain::report::CheckOutcome;
 use crate::domain::time::Timestamp;
+use crate::domain::zone::Zone;
 use crate::store::failures::{Failure, failures};
 use crate::store::history::ActivityRow;
 use crate::store::lists::ActivityFilter;
@@ -14,7 +15,6 @@ use crate::store::statistics::{
     N_RULES, N_VATS, Statistics, UnservedVats, checks_by_vat, day_hours, days, durations, failing_rules,
     latest_conclusions, unserved_vats,
 };
-use crate::words::Zone;
 
 impl Store {
     pub async fn statistics(&self, now: Timestamp, zone: &Zone) -> Result<Statistics, StoreError> {

@@ -6,6 +6,7 @@ use super::{Store, as_json};
 use crate::domain::activity::State;
 use crate::domain::report::CheckOutcome;
 use crate::domain::time::Timestamp;
+use crate::domain::zone::Zone;
 use crate::store::failures::Failure;
 use crate::store::lists::ActivityFilter;
 use crate::store::schedule::from_json;
@@ -14,7 +15,6 @@ use crate::store::statistics::{
     N_RULES, N_VATS, Statistics, UnservedVats, checks_by_vat, day_hours, days, durations, failing_rules,
     latest_conclusions, unserved_vats,
 };
-use crate::words::Zone;
 
 impl Store {
     pub async fn statistics(&self, now: Timestamp, zone: &Zone) -> Result<Statistics, StoreError> {

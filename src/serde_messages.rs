@@ -1,10 +1,10 @@
-//! serde's messages in plain words, for users who write a configuration or a request.
+//! serde's messages about what users write, a configuration or a request, in plain words.
 
 /// A complaint such as ``invalid type: string "x", expected u32`` as `` `x` is not usable: it must be a whole number``.
 ///
 /// `shows_value`: whether the value may be quoted. One that stands where a section or a list belongs never is: it may
 /// be a secret that slipped into another key.
-pub fn complaint(text: &str, shows_value: bool) -> String {
+pub fn in_plain_words(text: &str, shows_value: bool) -> String {
     if let Some(field) = quoted_after(text, "missing field `") {
         return format!("`{field}` is missing");
     }
@@ -71,7 +71,7 @@ fn found_kind(found: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::complaint;
+    use super::in_plain_words;
 
     #[test]
     fn what_serde_complains_of_is_said_plainly() {
@@ -114,8 +114,8 @@ mod tests {
             ("missing field `vat`", "`vat` is missing", "`vat` is missing"),
             ("anything else", "anything else", "anything else"),
         ] {
-            assert_eq!(complaint(text, true), shown);
-            assert_eq!(complaint(text, false), hidden);
+            assert_eq!(in_plain_words(text, true), shown);
+            assert_eq!(in_plain_words(text, false), hidden);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Times in the reader's time zone.
+//! Times in a reader's time zone.
 
 use std::fmt;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::domain::time::Timestamp;
+use super::time::Timestamp;
 
 /// A time zone by its name in the IANA database, which is part of the program.
 #[derive(Clone, PartialEq, Eq)]
