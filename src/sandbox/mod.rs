@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::script::{SCRIPTS, ScriptDoc};
 
 use crate::api::{self, Bounds, Listener};
+use crate::domain::activity::ActivityId;
 
 use self::cut_short::CutShort;
 use self::reply::{Delivery, Reply};
@@ -38,12 +39,13 @@ use self::script::Script;
 pub const MAX_ACTIVITIES: usize = 100_000;
 
 /// How many requests [`Sandbox::requests`] remembers.
-pub const MAX_REQUESTS: usize = 1_000;
+const MAX_REQUESTS: usize = 1_000;
 
 /// No VAT is longer than this; a longer one is refused rather than remembered.
 const MAX_VAT_BYTES: usize = 32;
 
-const MAX_ACTIVITY_ID_BYTES: usize = 64;
+/// How much of an invalid activity id is remembered.
+const MAX_ACTIVITY_ID_CHARS: usize = 64;
 
 /// More than any daemon has in flight. An idle one is kept for longer than a client's pool keeps it.
 const BOUNDS: Bounds =
@@ -131,7 +133,7 @@ impl Sandbox {
         self.memory().note(SeenRequest {
             seen_at: now,
             vat: vat.chars().take(MAX_VAT_BYTES).collect(),
-            activity_id: activity_id.chars().take(MAX_ACTIVITY_ID_BYTES).collect(),
+            activity_id: activity_id.chars().take(MAX_ACTIVITY_ID_CHARS).collect(),
             poll: None,
             answered: reply.summary(),
         });
@@ -174,7 +176,7 @@ impl Memory {
 ///
 /// # Errors
 ///
-/// Where the listener is none.
+/// If the listener can't say its address.
 pub async fn serve(
     listener: TcpListener,
     sandbox: Sandbox,
@@ -252,16 +254,11 @@ fn refused(vat: &str, activity_id: &str, headers: &HeaderMap) -> Option<Reply> {
         let message = "The header vat is missing, empty or too long";
         return Some(Reply::refusal(StatusCode::BAD_REQUEST, "400", message));
     }
-    if !is_activity_id(activity_id) {
+    if ActivityId::parse(activity_id).is_err() {
         let message = "An activity id has 1 to 64 letters, digits, dashes or underscores";
         return Some(Reply::refusal(StatusCode::BAD_REQUEST, "6004", message));
     }
     None
-}
-
-fn is_activity_id(text: &str) -> bool {
-    (1..=MAX_ACTIVITY_ID_BYTES).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// Waits for so long, or until the sandbox is told to stop.

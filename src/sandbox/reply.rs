@@ -8,16 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::outcome::{Ending, Trouble};
-
-/// Every check of an activity, in the documented order: standard ones first.
-const CHECKS: [&str; 6] = [
-    "StandardTaxInvoice",
-    "StandardTaxInvoiceCredit",
-    "StandardTaxInvoiceDebit",
-    "SimplifiedTaxInvoice",
-    "SimplifiedTaxInvoiceCredit",
-    "SimplifiedTaxInvoiceDebit",
-];
+use crate::domain::report::CHECK_NAMES;
 
 /// Far more than any answer needs, so that a client with a sensible limit stops reading.
 const OVERSIZED_BYTES: usize = 4 << 20;
@@ -115,7 +106,7 @@ impl Ending {
             "CreatedAt": created_at,
             "UpdatedAt": created_at,
             "CompletedAt": null,
-            "RequestMetaInfo": { "TotalCount": CHECKS.len(), "SuccessCount": 0, "FailureCount": 0 },
+            "RequestMetaInfo": { "TotalCount": CHECK_NAMES.len(), "SuccessCount": 0, "FailureCount": 0 },
             "ResponseInfo": { "ResponseMetaData": null },
             "ErrorList": [],
         });
@@ -144,7 +135,7 @@ impl Ending {
             "UpdatedAt": self.written(now),
             "CompletedAt": self.written(now),
             "RequestMetaInfo":
-                { "TotalCount": CHECKS.len(), "SuccessCount": n_successes, "FailureCount": n_failures },
+                { "TotalCount": CHECK_NAMES.len(), "SuccessCount": n_successes, "FailureCount": n_failures },
             "ResponseInfo": { "ResponseMetaData": meta },
         });
         // Upstream's list is optional: an array, null, or not there at all.
@@ -166,9 +157,9 @@ impl Ending {
 
     fn checks(self) -> &'static [&'static str] {
         match self {
-            Self::StandardOnly => &CHECKS[..3],
-            Self::SimplifiedOnly => &CHECKS[3..],
-            _ => &CHECKS,
+            Self::StandardOnly => &CHECK_NAMES[..3],
+            Self::SimplifiedOnly => &CHECK_NAMES[3..],
+            _ => &CHECK_NAMES,
         }
     }
 
