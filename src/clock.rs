@@ -23,7 +23,7 @@ const START_DRIFT_MS: i64 = 1_000;
 
 /// Longest time that a daemon may have been away. A longer absence is taken for a clock that jumped: nothing
 /// expires for it.
-pub const LONGEST_ABSENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const LONGEST_ABSENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// See the module.
 #[derive(Debug)]

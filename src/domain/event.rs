@@ -24,13 +24,19 @@ use super::time::Timestamp;
 const EVENT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_93b4_5e8e_a1c7_d05b_4c2f_7e19);
 
 /// Longest payload. A receiver has to take it in one piece, and it is kept, read and sent again and again.
-pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
+const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
-/// The limits of its parts: a check's text, the errors of all checks, and the entries of `ErrorList`. What is left is
-/// far more than all the rest takes.
+/// The limits of its parts: a check's text, the errors of all checks, the entries of `ErrorList`, and far more than all
+/// the rest takes.
 const MESSAGE_BYTES: usize = 8 * 1024;
 const CHECK_ERRORS_BYTES: usize = 136 * 1024;
 const LISTED_ERRORS_BYTES: usize = 32 * 1024;
+const REST_BYTES: usize = 40 * 1024;
+
+const _: () = assert!(
+    CHECK_NAMES.len() * MESSAGE_BYTES + CHECK_ERRORS_BYTES + LISTED_ERRORS_BYTES + REST_BYTES
+        <= MAX_PAYLOAD_BYTES
+);
 
 /// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -49,7 +49,7 @@ pub const LOOK_STEPS: usize = 1_024;
 pub const BY_AGE: u64 = 2;
 
 /// Of so many requests of a credential at most one probes a held VAT, while others are due.
-pub const PROBE_SHARE: u64 = 8;
+const PROBE_SHARE: u64 = 8;
 
 /// Longest wait between two looks.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);

@@ -112,7 +112,7 @@ pub fn hash(content: &Value) -> String {
 
 /// The canonical form. Our keys are ASCII and our numbers whole, for which sorting by bytes and writing as usual is
 /// what RFC 8785 asks for.
-pub fn canonical(value: &Value) -> String {
+fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let mut keys: Vec<&String> = fields.keys().collect();

@@ -107,7 +107,7 @@ impl Attempted {
 }
 
 /// Upper bounds in seconds: of an exchange over the network, of a commit, of the time until a conclusion is known.
-pub(super) const EXCHANGE: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0];
+const EXCHANGE: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0];
 pub(super) const COMMIT: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0];
 pub(super) const LAG: [f64; 13] =
     [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 14_400.0];

@@ -21,7 +21,7 @@ pub enum Cell {
 
 impl Cell {
     /// As JSON, a number as a number.
-    pub fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         match self {
             Cell::Null => Value::Null,
             Cell::Integer(number) => Value::from(*number),

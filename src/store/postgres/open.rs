@@ -31,7 +31,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 const OLDEST_SERVER: i32 = 140_000;
 
 /// How long connecting may take, TLS and password included.
-pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a statement's connection is waited for.
 const ACQUIRE_PATIENCE: Duration = Duration::from_secs(5);

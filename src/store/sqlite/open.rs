@@ -209,7 +209,7 @@ async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<S
 }
 
 /// Tells "not a database" and "damaged" from all other errors.
-pub(super) fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
+fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
     let code = source.as_database_error().and_then(|err| err.code()).map(|code| code.into_owned());
     let path = path.to_owned();
     match code.as_deref() {
