@@ -27,7 +27,7 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 /// How often progress is checked in one watchdog period, so that two lost messages don't get the daemon killed.
 const LOOKS_A_PERIOD: u32 = 4;
 
-/// Tells the service manager how it goes, for as long as the daemon runs.
+/// Sends the daemon's state to the service manager, for as long as the daemon runs.
 #[derive(Debug)]
 pub struct ServiceWatch {
     reports: Reports,
@@ -39,15 +39,15 @@ pub struct ServiceWatch {
 
 /// Everything has been started.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
 /// SIGHUP is being followed.
 pub fn reloading() {
     // The time tells the service manager which of several reloads this one answers.
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
     }
 }
 
@@ -58,10 +58,10 @@ pub fn reloaded() {
 
 /// The daemon stops.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping: what has arrived is being written")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("stopping: what has arrived is being written")]);
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(err) = sd_notify::notify(states) {
         tracing::debug!(error = &err as &dyn std::error::Error, "the service manager can't be notified");
     }
@@ -73,7 +73,7 @@ impl ServiceWatch {
         Self { reports, clock, monitor, fed_at: Instant::now(), told: String::new() }
     }
 
-    /// Tells until `stop`; returns then only, also where nobody listens.
+    /// Sends until `stop`. It does not return before, even if nobody listens.
     pub async fn run(mut self, stop: CancellationToken) {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
             return stop.cancelled().await;
@@ -89,7 +89,7 @@ impl ServiceWatch {
                 _ = looks.tick(), if watchdog.is_some() => self.feed(),
                 _ = statuses.tick() => tokio::select! {
                     () = stop.cancelled() => return,
-                    () = self.tell_status() => {}
+                    () = self.notify_status() => {}
                 },
             }
         }
@@ -99,11 +99,11 @@ impl ServiceWatch {
     fn feed(&mut self) {
         if self.monitor.moved_since(self.fed_at) {
             self.fed_at = Instant::now();
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
         }
     }
 
-    async fn tell_status(&mut self) {
+    async fn notify_status(&mut self) {
         let overview = tokio::time::timeout(STATUS_PATIENCE, self.reports.overview(self.clock.now())).await;
         // A database that can't be read is among the troubles; one that is slow leaves the line as it is.
         let overview = match overview {
@@ -116,7 +116,7 @@ impl ServiceWatch {
         }
         let status = status(overview.as_ref(), &troubles);
         if status != self.told {
-            tell(&[NotifyState::Status(&status)]);
+            notify(&[NotifyState::Status(&status)]);
             self.told = status;
         }
     }

@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::record::write_polls;
 use super::schedule::{ACTIVITY, claimed, refresh_due};
 use super::views::{statement_of, table_by};
-use super::{Store, commit_and_tell, millis, optional_text, text, upstream};
+use super::{Store, commit_and_notify, millis, optional_text, text, upstream};
 use crate::domain::activity::{ActivityId, Registration, Vat};
 use crate::domain::decide;
 use crate::domain::lifecycle::{self, Happening, next_state};
@@ -34,7 +34,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         upstream::require(&mut transaction, base_url, now).await?;
         let outcomes = insert(&mut transaction, registrations, serving, initial_interval, now).await?;
-        commit_and_tell(transaction).await?;
+        commit_and_notify(transaction).await?;
         Ok(outcomes)
     }
 
@@ -51,7 +51,7 @@ impl Store {
         let one = std::slice::from_ref(registration);
         let outcomes = insert(&mut transaction, one, serving, initial_interval, now).await?;
         let activity = read(&mut transaction, &registration.vat, &registration.activity_id).await?;
-        commit_and_tell(transaction).await?;
+        commit_and_notify(transaction).await?;
         Ok((outcomes.first().copied().unwrap_or(RegisterOutcome::Known), activity))
     }
 
@@ -68,7 +68,7 @@ impl Store {
             .map_err(StoreError::query("making an activity due"))?;
         refresh_due(&mut transaction, &[claimed.vat_key]).await?;
         let activity = read(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
-        commit_and_tell(transaction).await?;
+        commit_and_notify(transaction).await?;
         Ok(activity)
     }
 
@@ -80,7 +80,7 @@ impl Store {
         let record = PollRecord { claimed, decided_at: now, decision };
         write_polls(&mut transaction, self.routes(), &[&record]).await?;
         let activity = read(&mut transaction, &vat, &activity_id).await?;
-        commit_and_tell(transaction).await?;
+        commit_and_notify(transaction).await?;
         Ok(activity)
     }
 
@@ -142,7 +142,7 @@ impl Store {
                 .map_err(StoreError::query("clearing a former rejection"))?;
         }
         let activity = read(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
-        commit_and_tell(transaction).await?;
+        commit_and_notify(transaction).await?;
         Ok(Retried { from, activity })
     }
 }

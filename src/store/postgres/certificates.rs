@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::error::StoreError;
 use super::events::write_events;
 use super::membership::EVENTS;
-use super::{Store, commit, millis, optional_text, tell, text, upstream};
+use super::{Store, commit, millis, notify, optional_text, text, upstream};
 use crate::domain::activity::Vat;
 use crate::domain::certificate::{ImportedCertificate, Renewal, due};
 use crate::domain::event::Event;
@@ -308,7 +308,7 @@ async fn remind(
     .await
     .map_err(StoreError::query("recording reminders"))?;
     if !events.is_empty() {
-        tell(connection, EVENTS).await?;
+        notify(connection, EVENTS).await?;
     }
     Ok(Reminded { n_looked_at, n_events: events.len() })
 }

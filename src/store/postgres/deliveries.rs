@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::error::StoreError;
-use super::{Store, commit_and_tell, millis, optional_text};
+use super::{Store, commit_and_notify, millis, optional_text};
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::{
     AT_ONCE, ClaimedDelivery, DeliveryOutcome, DeliveryRecord, MAX_CLAIM_BYTES, Redelivery,
@@ -106,7 +106,7 @@ impl Store {
         if let (Redelivery::Event { event_id, sink }, 0) = (which, n_due) {
             return Err(StoreError::UnknownEvent { event_id: event_id.clone(), sink: sink.clone() });
         }
-        commit_and_tell(transaction).await?;
+        commit_and_notify(transaction).await?;
         Ok(n_due)
     }
 

@@ -149,13 +149,13 @@ async fn lock_writing(connection: &mut sqlx::PgConnection) -> Result<(), StoreEr
 }
 
 /// Commits, and wakes the daemons.
-async fn commit_and_tell(mut transaction: Transaction<'_, Postgres>) -> Result<(), StoreError> {
-    tell(&mut transaction, "").await?;
+async fn commit_and_notify(mut transaction: Transaction<'_, Postgres>) -> Result<(), StoreError> {
+    notify(&mut transaction, "").await?;
     commit(transaction).await
 }
 
 /// Within a transaction: wakes the daemons once it is committed.
-async fn tell(connection: &mut sqlx::PgConnection, what: &'static str) -> Result<(), StoreError> {
+async fn notify(connection: &mut sqlx::PgConnection, what: &'static str) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_notify($1, $2)")
         .bind(CHANNEL)
         .bind(what)

@@ -12,7 +12,7 @@ use super::explanations::write_explanations;
 use super::gates::{note_request, write_gate};
 use super::membership::EVENTS;
 use super::schedule::refresh_due;
-use super::{Store, clock, millis, optional_text, tell, text};
+use super::{Store, clock, millis, notify, optional_text, text};
 use crate::domain::catalogue::{Owner, Severity};
 use crate::domain::report::Findings;
 use crate::domain::routing::Route;
@@ -59,7 +59,7 @@ async fn write(
     recorded.add(write_polls(connection, routes, &polls).await?);
     write_deliveries(connection, &deliveries).await?;
     if recorded.n_events > 0 {
-        tell(connection, EVENTS).await?;
+        notify(connection, EVENTS).await?;
     }
     Ok(recorded)
 }
