@@ -223,7 +223,7 @@ fn the_architecture_names_only_what_is_there() {
 const WALKED: [&str; 4] = ["Answer", "Observation", "Verdict", "Decision"];
 
 /// Beginnings of names.
-const PREFIXES: [&str; 1] = ["stored-"];
+const PREFIXES: [&str; 2] = ["stored-", "complaint-"];
 
 #[test]
 fn the_architecture_has_a_row_for_every_module() {
