@@ -129,7 +129,7 @@ impl Monitor {
         );
         registry.register(
             "answers",
-            "The same by whether anything could be made of them: no is no answer, or none that can be trusted",
+            "Polls by whether the answer was usable; no: none came, a gateway answered, or it is not as documented",
             self.answers.clone(),
         );
         registry.register(
@@ -250,7 +250,7 @@ impl Monitor {
         }
     }
 
-    /// A check of a concluded activity came out so.
+    /// A check of a concluded activity has this outcome.
     pub fn checked(&self, check: &'static str, outcome: &'static str) {
         self.checks.get_or_create(&ByCheck { check, outcome }).inc();
     }

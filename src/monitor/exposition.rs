@@ -21,7 +21,7 @@ impl Monitor {
     /// `footprints`: what the file system says. The series of one that can't be asked are missing.
     ///
     /// # Errors
-    /// Where the text could not be formatted, which the library alone knows a reason for.
+    /// If the library can't write the text.
     pub fn metrics(
         &self,
         overview: Option<&Overview>,
@@ -30,13 +30,13 @@ impl Monitor {
     ) -> Result<String, std::fmt::Error> {
         let mut seen = Registry::with_prefix(PREFIX);
         let ready = f64::from(u8::from(self.troubles().is_empty()));
-        gauge(&mut seen, "ready", "1 where the database is writable and the poller runs", ready);
+        gauge(&mut seen, "ready", "1 while the database is writable and the poller runs", ready);
         if let Some(at) = self.last_answer_at() {
             let name = "last_answer_timestamp_seconds";
-            gauge(&mut seen, name, "When upstream last told where an activity stands", epoch_seconds(at));
+            gauge(&mut seen, name, "When upstream last gave an activity's status", epoch_seconds(at));
         }
         let outage = f64::from(u8::from(self.outage().is_some()));
-        let help = "1 where nothing usable comes from upstream and only probes are sent";
+        let help = "1 during an outage of upstream, while only probes are sent";
         gauge(&mut seen, "upstream_outage", help, outage);
         let started = epoch_seconds(self.started_at);
         gauge(&mut seen, "start_timestamp_seconds", "When the daemon started", started);
@@ -89,7 +89,7 @@ impl Monitor {
         for (task, at) in [("poller", poller_at), ("recorder", recorder_at)] {
             idle.get_or_create(&ByTask { task }).set(at.elapsed().as_secs_f64());
         }
-        seen.register("task_idle_seconds", "Time since a task went round last", idle);
+        seen.register("task_idle_seconds", "Time since the task last made progress", idle);
     }
 
     /// Each piece that is configured, held or not.
@@ -110,7 +110,7 @@ impl Monitor {
         add("upkeep", "", &|piece| *piece == Piece::Upkeep);
         seen.register(
             "piece_held",
-            "1 where this daemon works on the credential, the sink or the upkeep",
+            "1 while this daemon works on the credential, the sink or the upkeep",
             family,
         );
     }
@@ -148,8 +148,8 @@ impl Monitor {
             held.get_or_create(&labels).set(i64::from(is_held));
             paused.get_or_create(&labels).set(i64::from(gate.is_some() && !is_held));
         }
-        seen.register("credential_held", "1 where upstream refuses the credential's token", held);
-        seen.register("credential_paused", "1 where upstream asked the credential to pause", paused);
+        seen.register("credential_held", "1 while upstream refuses the credential's token", held);
+        seen.register("credential_paused", "1 while upstream has asked the credential to pause", paused);
         let vats = overview.closed.iter().filter(|gate| gate.vat.is_some()).count();
         gauge(seen, "vats_held", "VATs that upstream refuses", vats as f64);
 
@@ -170,12 +170,12 @@ impl Monitor {
         }
         seen.register(
             "undelivered_events",
-            "Events that a sink has not taken: pending ones are tried, dead ones are not",
+            "Events that a sink has not taken; pending ones are tried again, dead ones are not",
             undelivered,
         );
         seen.register(
             "oldest_undelivered_seconds",
-            "For how long a sink has not taken the event that it has been tried with for longest; 0: none is pending",
+            "Age of the oldest pending delivery, counted from its first try; 0: none is pending",
             oldest,
         );
     }
