@@ -72,7 +72,7 @@ pub fn wall_system_time() -> SystemTime {
 
 /// The wall clock as a timestamp.
 pub fn wall_now() -> Timestamp {
-    // A clock before 1970 counts as one at it: both are far from anything stored.
+    // A clock before 1970 counts as 1970: both are far from anything stored.
     let since_epoch = wall_system_time().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp::from_millis(0) + since_epoch
 }
@@ -108,7 +108,7 @@ impl Clock {
         None
     }
 
-    /// Takes a server's time for the truth, from now on instead of the wall clock.
+    /// Follows a server's time, from now on instead of the wall clock.
     pub fn follow(&self, now: Timestamp) {
         self.is_following.store(true, Ordering::Relaxed);
         self.anchor().approach(now);

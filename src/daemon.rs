@@ -30,7 +30,7 @@ const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
 /// How long closing the database may take after everything has stopped.
 const CLOSE: Duration = Duration::from_millis(400);
 
-/// How a task ends: well, or because a task of its own died.
+/// How a task ends: as asked, or because a task that it runs has died.
 type TaskResult = Result<(), JoinError>;
 
 /// Why the daemon could not start, or ended unasked.
@@ -97,7 +97,7 @@ pub enum DaemonError {
 }
 
 impl DaemonError {
-    /// Whether the configuration is to blame.
+    /// Whether the configuration has to be changed.
     pub fn is_configuration(&self) -> bool {
         match self {
             DaemonError::NoCredentials { .. }

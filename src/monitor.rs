@@ -1,7 +1,6 @@
 //! What the daemon reports of itself while it runs: whether it is ready, and its metrics.
 //!
-//! Tasks report what they did once it is certain. What the database knows is not counted here as well, but read at the
-//! scrape.
+//! Tasks report what they did once it is certain. What the database knows is not counted here, but read at each scrape.
 //!
 //! `health` answers whether the daemon is ready and alive, `counters` what it has done, `exposition` writes the
 //! metrics. A new counter is a field here, a name in `counters` (`register`), and a row in docs/http.md.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// The kernel counts time in hundredths of a second wherever a program asks, whatever it ticks at itself.
+/// The kernel reports times to programs in hundredths of a second, whatever its own tick is.
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// What the process uses.

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What tells the daemon to stop or to look at its tokens.
+/// The signals that stop the daemon, or make it read its tokens again.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     /// Stop: finish what is under way.

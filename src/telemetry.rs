@@ -160,7 +160,7 @@ pub fn complain(format: LogFormat, sentence: &str) {
     }
 }
 
-/// How long the last lines are waited for where nobody reads them, and where a busy machine has not got round to it.
+/// How long to wait for the last lines to be written: nobody may read them, or the machine may be busy.
 const UNREAD: Duration = Duration::from_millis(300);
 const UNWRITTEN: Duration = Duration::from_secs(2);
 

@@ -82,7 +82,7 @@ impl Renewing {
         current.client.clone()
     }
 
-    /// What can't be made now, for want of a file descriptor say, leaves the former one in use.
+    /// If it can't be made now, for example because no file descriptor is left, the former one stays in use.
     fn renew(&self, current: &mut Current) {
         if current.tls_made_at.elapsed() >= READ_ROOTS_AFTER
             && let Ok(tls) = tls(&self.url, &self.trusted)
@@ -118,13 +118,13 @@ fn client(
     with(builder).build().map_err(ClientError::Client)
 }
 
-/// Trusts the system's roots and the certificates of a `ca_file`. What speaks plain http to this machine meets no
-/// certificate, so it reads none.
+/// Trusts the system's roots and the certificates of a `ca_file`. A client that speaks plain http to this machine
+/// needs none, so it reads none.
 fn tls(url: &str, trusted: &[CertificateDer<'static>]) -> Result<Arc<rustls::ClientConfig>, ClientError> {
     let mut roots = rustls::RootCertStore::empty();
     if !is_plain_loopback(url) {
         roots.add_parsable_certificates(trusted.iter().cloned());
-        // A root that can't be read is one that is not trusted, as if it were not there.
+        // A root that can't be read is not trusted.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
             return Err(ClientError::NoRoots);
@@ -189,8 +189,8 @@ pub fn ask_for_plain_body(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// How a body is encoded, where it is, though that was not asked for. What is no known name may be anything, a secret
-/// of ours included, and is not repeated.
+/// How a body is encoded, although no encoding was asked for. An unknown name is not repeated: it may be anything, even
+/// a secret of ours.
 pub fn encoding(headers: &HeaderMap) -> Option<&'static str> {
     const KNOWN: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
     let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unreadable"));
@@ -258,7 +258,7 @@ pub fn explain(err: &reqwest::Error) -> String {
     } else {
         "the connection broke before an answer"
     };
-    // What the library says of these two only programmers understand.
+    // Only programmers understand what the library says of these two.
     let certificate = if says("CaUsedAsEndEntity") {
         Some(
             "the server shows the certificate of an authority (CA:TRUE) as its own; it needs one that is not \
@@ -357,7 +357,7 @@ mod tests {
         let later = |time| clients.current.lock().unwrap().made_at -= time;
         later(RENEW_AFTER);
         assert_eq!(ask().await, "new");
-        // After a failure at once, but for failures that come in swarms.
+        // Renewed at once after a failure, unless many failures follow each other.
         *record.lock().unwrap() = old;
         clients.doubt();
         later(RENEW_AT_MOST_EVERY);

@@ -1,4 +1,4 @@
-//! `/openapi.json`: the API's description, written by hand beside this file and held against the API by tests.
+//! `/openapi.json`: the API's description, written by hand in `openapi.json` and compared with the API by tests.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;

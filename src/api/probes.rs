@@ -15,7 +15,7 @@ use super::Api;
 use super::exposition::Exposition;
 use super::problem::Problem;
 
-/// The probes: they ask for no token and tell nothing but this.
+/// The probes. They need no token, and say nothing else.
 pub(super) fn router() -> Router<Arc<Api>> {
     Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
 }

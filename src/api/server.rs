@@ -55,7 +55,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// most.
 const LAST_REQUEST: Duration = Duration::from_secs(130);
 
-/// Pause after a connection could not be accepted, for want of file descriptors say.
+/// Pause after a connection could not be accepted, for example because no file descriptor is left.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
 
 /// An address can't be listened on.
@@ -69,7 +69,7 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    /// Whether the configuration is to blame. An address that is taken, or not there yet, may be free later; a port
+    /// Whether the configuration has to be changed. An address that is taken, or not there yet, may be free later; a port
     /// that this user may not have stays so.
     pub fn is_configuration(&self) -> bool {
         self.source.kind() == std::io::ErrorKind::PermissionDenied

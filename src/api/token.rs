@@ -66,7 +66,7 @@ impl HttpToken {
     /// Reads the token, which must have so many characters at least.
     ///
     /// # Errors
-    /// Where there is none to be had, or one that won't do.
+    /// If there is no token, or one that can't be used.
     pub fn read(source: SecretSource, min_bytes: usize) -> Result<Self, HttpTokenError> {
         let secret = read(&source, min_bytes)?;
         let current = Mutex::new(Current { secret, read_at: Instant::now(), is_readable: true });

@@ -20,7 +20,7 @@ use crate::shutdown::Shutdown;
 use crate::store::{ActivityFilter, Cell, ReportView, Store, Table};
 use crate::telemetry;
 
-/// How long the demo may take before it gives up on itself.
+/// How long the demo may take before it fails.
 const PATIENCE: Duration = Duration::from_secs(55);
 
 /// How often the table is redrawn.

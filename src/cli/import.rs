@@ -1,4 +1,4 @@
-//! `import`: all rows of a CSV file or none that can be used, every bad row named with its line.
+//! `import`: all rows of a CSV file or none; bad rows are named with their lines.
 //!
 //! Files come from spreadsheets in Arabic and English: with commas, semicolons or tabs, in UTF-8, UTF-16 or
 //! Windows-1256, with additional columns, and with headings in either language.

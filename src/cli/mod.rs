@@ -1,4 +1,4 @@
-//! The command line: what can be said, and the exit code that answers.
+//! The command line: the commands, and their exit codes.
 
 mod activities;
 mod config;
@@ -196,8 +196,7 @@ pub async fn main() -> u8 {
                 },
                 _ => err,
             };
-            // To stdout for --help and --version, to stderr otherwise; where neither can be written there is
-            // nobody to tell.
+            // To stdout for --help and --version, to stderr otherwise. If that can't be written, nobody reads it.
             if !err.use_stderr() {
                 let _ = err.print();
                 return 0;

@@ -100,7 +100,7 @@ pub struct Registration {
     pub activity_id: ActivityId,
     /// The user's name for the device.
     pub device_id: Option<String>,
-    /// Any text of the user's, an order or ticket number say.
+    /// Any text of the user's, such as an order or ticket number.
     pub reference: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! When to ask again: exponential backoff whose state lives in the activity's row.
 //!
 //! The crate `backoff` serves as the policy only. It is rebuilt from the stored interval for each step, with
-//! its own jitter off: that one comes after the cap and can't be given its randomness, ours comes before.
+//! its own jitter off: that is added after the cap, and its randomness can't be passed in. Ours is added before the cap.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 
 /// A validated backoff. `initial_interval` is at least 1 ms and at most `max_interval`, `multiplier` is at
-/// least 1 and finite, `jitter` is from 0 to below 1; the settings see to that, and out-of-range values
-/// are brought into range here so that no schedule can run hot.
+/// least 1 and finite, `jitter` is from 0 to below 1. The settings check that; values out of range are
+/// brought into it here, so that nothing can be polled without a pause.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backoff {
     initial_interval: Duration,

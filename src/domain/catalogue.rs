@@ -186,7 +186,7 @@ struct File {
 /// Why a file of rules can't be used. One sentence that names the place and the rule broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogueError {
-    /// It is no TOML, or not of the documented form.
+    /// It is not TOML, or not of the documented form.
     #[error("{0}")]
     Form(String),
     /// The same code twice.
@@ -218,7 +218,7 @@ pub enum CatalogueError {
 pub struct Explanation {
     /// The code in its official spelling; as it was given where it is unknown, `None` where there is none.
     pub rule: Option<String>,
-    /// Which of several causes this is, if the message tells.
+    /// Which of several causes this is, if the message shows it.
     pub variant: Option<String>,
     /// Whether the catalogue has it.
     pub is_known: bool,
@@ -368,7 +368,7 @@ impl Variant {
     }
 }
 
-/// How much of a message is searched for the words that tell its cause.
+/// How much of a message is searched for the words that show its cause.
 const MAX_SEARCHED_BYTES: usize = 4 * 1024;
 
 /// The words of the beginning of a text, in lower case.

@@ -285,7 +285,7 @@ fn transient(kind: TransientKind, detail: String) -> Verdict {
 
 /// The text of a body as JSON is read: without a byte order mark, and with the replacement character for what JSON may
 /// contain and text may not, unpaired surrogates, and for bytes that are not UTF-8. Neither affects a decision, unless
-/// it stands in a key: then nobody can tell which field that was.
+/// it stands in a key: then it is not known which field that was.
 fn readable(body: &[u8]) -> Option<Cow<'_, str>> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     match String::from_utf8_lossy(body) {

@@ -205,7 +205,7 @@ impl Event {
         Self::of_certificate(EventKind::CertificateExpired, certificate, vat, "end", next_step, now)
     }
 
-    /// `what` tells one reminder of a certificate from another.
+    /// `what` distinguishes one reminder of a certificate from another.
     fn of_certificate(
         kind: EventKind,
         certificate: &Certificate,

@@ -70,7 +70,7 @@ const FIRST_WINDOW: usize = 8;
 /// How long an ended hold is remembered at least. Longer than any request takes.
 const RELAPSE_MATTERS: Duration = Duration::from_secs(10 * 60);
 
-/// A pause that upstream asks for beyond this deserves to be noticed, also where it extends a shorter one.
+/// A longer pause that upstream asks for is logged as a warning, also if it extends a shorter one.
 pub const LONG_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// What a stored gate is about.
@@ -98,28 +98,28 @@ pub struct GateChange {
 /// What an operator should read in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The first request that came to nothing usable.
+    /// The first request without a usable answer.
     Unanswered {
         /// Its result.
         trouble: Trouble,
     },
     /// Upstream counts as down; only probes are sent.
     OutageBegan {
-        /// Requests in a row that came to nothing usable.
+        /// Requests in a row without a usable answer.
         n_failures: u32,
         /// The result of the last one.
         trouble: Trouble,
     },
     /// It is still down, and the reason is of another kind than was said last.
     OutageChanged {
-        /// Requests in a row that came to nothing usable.
+        /// Requests in a row without a usable answer.
         n_failures: u32,
         /// The result of the last one.
         trouble: Trouble,
     },
     /// Upstream gives usable answers again.
     Recovered {
-        /// Requests that came to nothing usable.
+        /// Requests without a usable answer.
         n_failures: u32,
     },
     /// A credential is held.
@@ -154,7 +154,7 @@ pub enum Notice {
 /// Why a request brought nothing usable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// What kind of nothing.
+    /// Of which kind.
     pub kind: TransientKind,
     /// What was wrong, for an operator.
     pub cause: String,
@@ -243,12 +243,12 @@ struct CredentialGate {
     token_generation: u64,
 }
 
-/// What upstream's asking for a pause led to.
+/// What follows from upstream's request for a pause.
 struct Paused {
     pause: Duration,
     /// Whether the pause ends later than it did.
     is_longer: bool,
-    /// Whether an operator should read of it.
+    /// Whether it is logged.
     is_news: bool,
 }
 
@@ -562,7 +562,7 @@ impl Gates {
         let mut settled = Settled::default();
         match self.brake.settle(ticket, observation, now, luck, &mut settled) {
             BrakeStep::Answered => self.window = (self.window + 1).min(self.max_in_flight),
-            // When it opens again, upstream is not met by a stampede.
+            // When it opens again, upstream does not get everything at once.
             BrakeStep::Closed => self.window = 1,
             BrakeStep::Unchanged => {}
         }

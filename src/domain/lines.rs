@@ -1,6 +1,6 @@
 //! On which line of a CSV file a record begins.
 
-/// Tells which line a record begins on. The reader's own count is one behind after CR LF, because it sees the
+/// Finds the line that a record begins on. The reader's own count is one behind after CR LF, because it sees the
 /// line feed only with the next record.
 #[derive(Debug)]
 pub struct Lines<'a> {

@@ -74,7 +74,7 @@ pub struct Finding {
     pub expected: Text,
 }
 
-/// What the surroundings say of a registration.
+/// What the configuration says of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context {
     /// Whether it goes to ClearTax's production.
@@ -120,7 +120,7 @@ pub struct Identity {
 }
 
 impl Device {
-    /// Its name and, for the device's serial, what the database may know it by.
+    /// What the database may know it by; `None` if its VAT or its serial number is missing.
     pub fn identity(&self) -> Option<Identity> {
         let vat = self.first(Field::Vat).or_else(|| self.first(Field::HeaderVat))?;
         let serial = self.first(Field::EgsSerialNumber)?;
@@ -269,7 +269,7 @@ fn shown(value: &str) -> String {
     shown
 }
 
-/// Invisible marks, which are copied along from documents.
+/// Invisible marks, which come along when a text is copied from a document.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{ad}')
 }
@@ -278,7 +278,7 @@ fn is_around(c: char) -> bool {
     c.is_whitespace() || is_invisible(c)
 }
 
-/// Trimmed, and with ASCII digits. Rules check this form, so that one slip makes one finding.
+/// Trimmed, and with ASCII digits. Rules check this form, so that one mistake is one finding.
 fn tidy(value: &str) -> String {
     text::with_ascii_digits(value.trim_matches(is_around))
 }

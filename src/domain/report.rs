@@ -494,7 +494,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// A JSON number without a fraction (`6` and `6.0` alike) or null.
 fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
-    // Beyond 2^53 a JSON number written with a fraction no longer tells which whole number it was.
+    // Beyond 2^53 several whole numbers are the same JSON number with a fraction.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     number
         .as_i64()

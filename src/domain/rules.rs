@@ -2,8 +2,8 @@
 //!
 //! The text is meant to be a list of messages with commas between them. What arrives is that, log
 //! lines, a JSON body quoted once or twice and cut off anywhere, a dump of a dictionary, an HTML
-//! list, or a sentence. Commas stand inside messages too, so a text is never split at a comma: a
-//! comma, Latin or Arabic, parts two errors only where a new rule code follows it.
+//! list, or a sentence. Commas stand inside messages too, so a text is not split at every comma: a
+//! comma, Latin or Arabic, separates two errors only if a new rule code follows it.
 //!
 //! Three passes, each linear in the length of the text, none of them recursive:
 //!
@@ -25,7 +25,7 @@
 //!   counts only as the value of a code field or at the head of a message, with a separator behind
 //!   it. Those that look like nothing else (`certificate-permissions`, `0x80094800`) count in a
 //!   sentence as well, where it has no code at its head.
-//! - A general code (`NOT_COMPLIANT`) says little, so the codes in its message count besides it.
+//! - A general code (`NOT_COMPLIANT`) says little, so the codes in its message count as well.
 //! - `BT-…`, `BG-…` and `KSA-…` name parts of an invoice, not rules.
 //! - A record with status `PASS` or type `INFO` reports no error, nor does `XSD_ZATCA_VALID`.
 //!

@@ -1,4 +1,4 @@
-//! The status page: all that an operator wants at a glance.
+//! The status page: what an operator has to see at a glance.
 
 use maud::{Markup, html};
 

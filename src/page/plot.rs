@@ -108,7 +108,7 @@ pub(super) fn swatch(state: State) -> Markup {
     }
 }
 
-/// A share of a whole as a bar that lies.
+/// A share of a whole as a horizontal bar.
 pub(super) fn share(words: Words, part: u64, whole: u64) -> Markup {
     let hundredths = if whole == 0 { 0.0 } else { (part as f64 / whole as f64 * 100.0).clamp(0.5, 100.0) };
     let x = if words.is_rtl() { 100.0 - hundredths } else { 0.0 };

@@ -180,7 +180,7 @@ section!(RawRetention { concluded_after: WrittenDuration = ms(400 * DAY) });
 /// Environment variables of ours as text.
 ///
 /// # Errors
-/// One that is no text: ignoring it would have the file or a default win in silence.
+/// One that is not text. If it were ignored, the file or a default would win silently.
 pub(super) fn our_variables(
     all: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, SettingsError> {
@@ -200,7 +200,7 @@ pub(super) fn our_variables(
     if problems.is_empty() { Ok(ours) } else { Err(SettingsError { problems }) }
 }
 
-/// What the names of all environment variables begin with that are likely meant for us, in whatever case.
+/// What environment variables begin with that are probably meant for this program, in any case.
 const FAMILY: &str = "PCSID_WATCH";
 
 /// Most entries of a list in the environment; a larger index is a typo.

@@ -27,7 +27,7 @@ pub(super) const N_LISTED: i64 = 100;
 /// Most entries of the calendar feed.
 pub(super) const N_FEED: i64 = 2_000;
 
-/// What one look for due reminders came to.
+/// The result of one check for due reminders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reminded {
     /// Certificates that were looked at.
@@ -36,7 +36,7 @@ pub struct Reminded {
     pub n_events: usize,
 }
 
-/// What an import came to.
+/// The result of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImportedCertificates {
     /// Devices that have a certificate from now on, or another one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::domain::time::Timestamp;
 
-/// Bytes of payloads in one claim, about: what is claimed is less than this and one event more.
+/// About how many bytes of payloads one claim has: less than this plus one event.
 pub(super) const MAX_CLAIM_BYTES: usize = 1024 * 1024;
 
 /// A delivery that is due.
@@ -12,7 +12,7 @@ pub(super) const MAX_CLAIM_BYTES: usize = 1024 * 1024;
 pub struct ClaimedDelivery {
     /// The store's key of the event.
     pub event_key: i64,
-    /// What the row must still have for an attempt to count.
+    /// The row's revision: an attempt counts only if the row still has it.
     pub revision: i64,
     /// The event's id.
     pub event_id: String,

@@ -65,7 +65,7 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
-    /// What is beside the file has to be folded into it first, which this user can't do.
+    /// The file's WAL or journal has to be written into it first, which this user can't do.
     #[error(
         "database `{}` was left with unfinished writes in the file beside it that ends in `{beside}`, and this user may \
          not finish them: start the daemon, or run the command once as the owner of the file (user id {owner})",
@@ -482,7 +482,7 @@ impl StoreError {
         )
     }
 
-    /// Whether the configuration is to blame rather than the work.
+    /// Whether the configuration has to be changed.
     pub fn is_configuration(&self) -> bool {
         matches!(self, StoreError::OtherUpstream { .. } | StoreError::Password(_) | StoreError::CaFile { .. })
     }

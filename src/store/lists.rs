@@ -335,8 +335,8 @@ pub struct OutboxRow {
     pub delivery: DeliveryRow,
 }
 
-/// Where a list of activities goes on. Its text is the same number of hexadecimal digits always, and all digits mean
-/// some place in the list.
+/// Where a list of activities continues. Its text always has the same number of hexadecimal digits, and any digits are
+/// a place in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActivityPosition {
     /// Epoch milliseconds of what the list is ordered by.
@@ -344,13 +344,13 @@ pub struct ActivityPosition {
     pub(super) activity: i64,
 }
 
-/// Where a list of events goes on; text as with [`ActivityPosition`].
+/// Where a list of events continues; its text as with [`ActivityPosition`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPosition {
     pub(super) event: i64,
 }
 
-/// Where a list of deliveries goes on; text as with [`ActivityPosition`], as long as the sink's name asks for.
+/// Where a list of deliveries continues; its text as with [`ActivityPosition`], with the sink's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryPosition {
     pub(super) event: i64,

@@ -252,7 +252,7 @@ impl Store {
     /// Takes part in the work, for a daemon.
     ///
     /// # Errors
-    /// Where the database can't be used now; [`StoreError::is_absence`] tells whether that may pass.
+    /// Where the database can't be used now; [`StoreError::is_absence`] says whether that may pass.
     pub async fn join(&self, duties: &Duties, clock: &Arc<Clock>) -> Result<Member, StoreError> {
         Member::join(&self.backend, duties, clock).await
     }

@@ -72,7 +72,7 @@ pub struct PollRecord {
     pub decision: Decision,
 }
 
-/// What a batch came to.
+/// The result of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recorded {
     /// Keys of the rows whose decisions were dropped because a command had changed them meanwhile.

@@ -37,7 +37,7 @@ pub struct Claimed {
     pub key: i64,
     /// The store's key of its VAT.
     pub vat_key: i64,
-    /// What the row must still have for an answer to count.
+    /// The row's revision: an answer counts only if the row still has it.
     pub revision: i64,
     /// The activity.
     pub activity: Activity,

@@ -57,7 +57,7 @@ impl Upkeep {
         on!(&self.0, store => store.require_upstream(base_url, now).await)
     }
 
-    /// Gives this database to `base_url`, whomever it belonged to; answers with that one.
+    /// Binds this database to `base_url`. Returns the upstream that it belonged to before.
     pub async fn adopt_upstream(&self, base_url: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
         on!(&self.0, store => store.adopt_upstream(base_url, now).await)
     }

@@ -41,7 +41,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table that is made up rather than read.
+    /// A table of values that no view has.
     pub fn new(columns: &[&str], rows: Vec<Vec<Cell>>) -> Self {
         Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows }
     }

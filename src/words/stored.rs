@@ -36,7 +36,7 @@ static SENTENCES: LazyLock<Vec<Template>> = LazyLock::new(|| templates(&[STORED]
 static COMPLAINABLE: LazyLock<Vec<Template>> = LazyLock::new(|| templates(&[STORED, COMPLAINTS]));
 
 fn templates(keys: &[&[&'static str]]) -> Vec<Template> {
-    // What could be read of a file that has mistakes will do; a test finds them.
+    // If the file has mistakes, the rest of it is used; a test finds them.
     let resource = match fluent_syntax::parser::parse(ENGLISH) {
         Ok(resource) | Err((resource, _)) => resource,
     };

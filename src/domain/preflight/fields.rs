@@ -57,9 +57,9 @@ pub(super) struct Shape {
 pub struct Spec {
     /// Which one.
     pub field: Field,
-    /// Where it is in what is sent to ClearTax; for an address, where it most likely does.
+    /// Its path in what is sent to ClearTax; for an address, the most likely one.
     pub path: &'static str,
-    /// Other names of it, in lower case and without signs.
+    /// Other names of it, as [`plain`] writes them.
     pub(super) synonyms: &'static [&'static str],
     pub(super) presence: Presence,
     pub(super) shapes: &'static [Shape],

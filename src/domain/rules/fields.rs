@@ -187,7 +187,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a key and its value, if the word is one, and tells where to read on.
+    /// Reads a key and its value, if the word is a key, and returns where to read on.
     fn read_word(&mut self, word: &Range<usize>, record: &mut FieldRecord, is_braced: bool) -> usize {
         let Some(key) = self.view.key(word, is_braced).filter(|key| key.start >= self.nested_until) else {
             return word.end;
@@ -226,7 +226,7 @@ impl Reader<'_> {
         read_on.max(word.end)
     }
 
-    /// Ends a record, and tells whether it or a part of it was an error.
+    /// Ends a record, and returns whether it or a part of it was an error.
     fn finish(&mut self, record: &mut FieldRecord, end: usize) -> bool {
         let mut record = std::mem::take(record);
         record.end_message(end);
@@ -313,7 +313,7 @@ impl Reader<'_> {
         self.cover_fields(record);
     }
 
-    /// Leaves the code, marked as such, and the message of a record standing.
+    /// Leaves the code, marked as such, and the record's message to the next pass.
     fn leave_to_prose(
         &mut self,
         record: &FieldRecord,
@@ -462,7 +462,7 @@ fn is_status(text: &str) -> bool {
     text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a value may be a code: a word or a few, and nothing that says nothing or well done.
+/// Whether a value may be a code: one word or a few, and none that means nothing or success.
 fn looks_like_code(value: &str) -> bool {
     let folded = value.to_ascii_lowercase();
     let is_empty_word = matches!(
@@ -511,7 +511,7 @@ impl View {
         }
     }
 
-    /// Whether what follows a word makes a key of it: a separator, then a value as data has it.
+    /// Whether a word is a key: a separator follows it, and then a value as data has it.
     fn has_value(&self, word: &Range<usize>) -> bool {
         let separator = self.skip_space(word.end);
         if !matches!(self.get(separator), Some(':' | '=')) {
@@ -547,7 +547,7 @@ impl View {
         let value = match (self.get(separator)?, self.get(separator + 1)) {
             ('=', Some('>')) => separator + 2,
             (':' | '=' | '：', _) if !bracketed => separator + 1,
-            // Read by a machine from a picture: a dot for the colon, or none at all.
+            // Text recognised in a picture may have a dot for the colon, or nothing.
             ('.' | ';', _) if quoted && is_quote(self.get(self.skip_space(separator + 1))) => separator + 1,
             (ch, _) if quoted && separator > end && name != Name::Other && quote_kind(ch).is_some() => {
                 separator
@@ -559,7 +559,7 @@ impl View {
         let is_attribute =
             self.get(separator) == Some('=') && (is_quote(self.get(value)) || value == word.end + 1);
         let qualified = self.skip_qualifier(start);
-        // A quoted word before a colon may be part of a sentence, so that is asked of it, too.
+        // A quoted word before a colon may be part of a sentence, so what follows is checked too.
         let start = if bracketed || self.starts_item(start) {
             start
         } else if !strict && self.starts_item(qualified) {

@@ -257,7 +257,7 @@ impl Splitter<'_> {
         }
     }
 
-    /// Whether the segment's last code is only given again. `X : [X]-text` repeats the code; `[X]-text,[X]-text` are
+    /// Whether the segment's last code is only repeated. `X : [X]-text` repeats the code; `[X]-text,[X]-text` are
     /// two errors.
     fn repeats(&mut self, code: &Occurrence, gap: &Range<usize>) -> bool {
         let breaks = code.before == Before::Break;
@@ -355,7 +355,7 @@ impl Splitter<'_> {
         self.segment.codes.push(code.candidate);
     }
 
-    /// Ends the current segment and starts the next one, after what parts the two.
+    /// Ends the current segment and starts the next one, behind what separates the two.
     fn close(&mut self, end: usize, next: usize) {
         let segment = std::mem::replace(&mut self.segment, Segment::new(next));
         self.parentheses = 0;
@@ -422,7 +422,7 @@ fn is_block_heading(line: &str) -> bool {
         )
 }
 
-/// The value of a code field that nothing is known of.
+/// The value of a code field, if the code is not known.
 fn unknown_code(view: &View, word: &Range<usize>) -> Option<Candidate> {
     // A key that is covered says nothing.
     let code = Some(shortened(&view.render(word.clone()))).filter(|code| !code.is_empty())?;
@@ -606,7 +606,7 @@ impl View {
         matches!(text.as_str(), "" | "and" | "or" | "و" | "أو")
     }
 
-    /// The place that parts two sentences with a code in each: the first break right behind the
+    /// The place between two sentences with a code in each: the first break right behind the
     /// code before, or else the last one.
     fn last_break(&self, code_end: usize, body: usize, next: usize) -> Option<usize> {
         let breaks = |at: &usize| self.get(*at).is_some_and(is_list_break);

@@ -1,5 +1,5 @@
-//! Connecting, and whether what is found there may be used: refused by one sentence where not, created or migrated
-//! where it may.
+//! Connecting. A server or a schema that can't be used is refused by one sentence; a missing or older schema is created
+//! or migrated.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +64,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a database that is there, for a command. Nothing is created or migrated, and a standby will do for
+    /// Opens a database that is there, for a command. Nothing is created or migrated, and a standby is enough for
     /// reading.
     pub async fn open_existing(
         address: &PostgresAddress,
@@ -235,8 +235,8 @@ impl Store {
         Ok(())
     }
 
-    /// A pooler in transaction mode shows by statements that were prepared in another backend, and otherwise as
-    /// [`Store::require_own_backend`] finds out.
+    /// A pooler in transaction mode is recognised by statements that were prepared in another backend, and by what
+    /// [`Store::require_own_backend`] checks.
     async fn require_server(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let is_foreign = |err: &sqlx::Error| {
             let code = err.as_database_error().and_then(|err| err.code());
@@ -297,9 +297,9 @@ impl Store {
         Err(StoreError::Server { address: self.address().to_string(), rule: rule.into() })
     }
 
-    /// A pooler that gives a connection another backend for each transaction loses locks, and with them the work of
-    /// two daemons meets. It shows where two connections that are both open have one backend, and where a lock that was
-    /// taken is not there.
+    /// With a pooler that gives a connection another backend for each transaction locks are lost, and two daemons would
+    /// do the same work. It is recognised if two open connections have the same backend, or if a lock that was taken is
+    /// not there.
     async fn require_own_backend(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let failed = StoreError::query;
         let asking = "asking the server for its backend";

@@ -1,5 +1,5 @@
-//! What is due: a claim is a read, and the row is the schedule. See SQLite's for the plan; the statements answer the
-//! same.
+//! What is due: a claim is a read, and the row is the schedule. `store::sqlite::schedule` explains the plan; the
+//! statements here give the same answers.
 
 use std::collections::HashSet;
 

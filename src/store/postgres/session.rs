@@ -65,8 +65,7 @@ impl Session {
         lock(&self.began_at).is_some_and(|at| at.elapsed() > WRITE_PATIENCE)
     }
 
-    /// Writes in one transaction that has the writers' lock. Commits where all went well, and undoes everything where
-    /// not. A connection that failed is given up, and with it all that is held.
+    /// Writes in one transaction that has the writers' lock. Commits if all went well, else undoes everything. A connection that failed is given up, and with it all that is held.
     ///
     /// # Errors
     /// Those of `work`, and [`StoreError::Lost`] where the session has ended.
@@ -142,7 +141,7 @@ impl Session {
         }
     }
 
-    /// Runs one statement about the lock of a piece beside the transactions, and answers with its one value.
+    /// Runs one statement about the lock of a piece outside the transactions, and returns its one value.
     pub(super) async fn scalar(&self, statement: &'static str, piece: i32) -> Result<bool, StoreError> {
         let mut held = tokio::time::timeout(CONTROL_PATIENCE, self.connection.lock())
             .await
