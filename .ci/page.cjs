@@ -24,7 +24,7 @@ const pages = {
 const widths = { wide: [1440, 900], desk: [1280, 720], phone: [390, 844] };
 
 // Words that stand in an Arabic page for good.
-const names = /^(pcsid|watch|cleartax|http|https|vat|utc|admin|csv|english|zatca|api|token|br|ksa|en|otp|sa|activity|id|xml|erp|log|dns|base|url|upstream|credentials|bt|tin|egs|crn|mom|mls|sag|oth|json)$/i;
+const names = /^(pcsid|watch|cleartax|http|https|vat|utc|admin|csv|english|zatca|api|token|br|ksa|en|otp|sa|activity|id|xml|erp|log|dns|base|url|upstream|credentials|bt|tin|egs|crn|mom|mls|sag|oth|rrrd|json)$/i;
 
 // Runs in the page.
 function measure() {

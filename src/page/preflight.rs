@@ -131,7 +131,7 @@ fn form(frame: &Frame<'_>, entered: &Entered) -> Markup {
                     div.detail {
                         label for=(spec.path) { (of(frame, spec.name)) }
                         (input(frame, spec, value))
-                        p.note { (of(frame, spec.form)) }
+                        p.note { (of(frame, spec.form)) ". " (of(frame, spec.about)) }
                     }
                 }
             }

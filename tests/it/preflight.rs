@@ -207,6 +207,8 @@ fn the_page_of_the_documentation_explains_every_detail() {
     let page = page.replace("\\|", "|");
     for spec in &pcsid_watch::domain::preflight::FIELDS {
         assert!(page.contains(&format!("`{}`", spec.path)), "{}", spec.path);
-        assert!(page.contains(spec.example), "{}", spec.path);
+        for text in [spec.example, spec.name.0, spec.name.1, spec.form.0, spec.about.0] {
+            assert!(page.contains(text), "{}: {text}", spec.path);
+        }
     }
 }
