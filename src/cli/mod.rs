@@ -33,8 +33,6 @@ use crate::telemetry;
 use crate::words::Words;
 use webhook::WebhookCommand;
 
-pub use output::Format;
-
 /// Watches ZATCA device onboarding at ClearTax: polls pending PCSID activities, records every step, announces each
 /// conclusion.
 #[derive(Debug, Parser)]

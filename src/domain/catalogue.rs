@@ -464,16 +464,6 @@ impl Catalogue {
         &self.codes
     }
 
-    /// How many rules there are.
-    pub fn len(&self) -> usize {
-        self.rules.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-    }
-
     /// What is known of a code in any spelling; `None`: of an error that names none.
     pub fn explain(&self, code: Option<&str>) -> Explanation {
         self.explain_variant(code, None)

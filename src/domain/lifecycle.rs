@@ -44,22 +44,6 @@ pub enum Happening {
     Retried,
 }
 
-impl Happening {
-    /// All of them.
-    pub const ALL: [Happening; 10] = [
-        Happening::Registered,
-        Happening::ReportedInProgress,
-        Happening::ReportedSucceeded,
-        Happening::ReportedFailed,
-        Happening::RefusedTooOften,
-        Happening::Nothing,
-        Happening::DeadlinePassed,
-        Happening::PollAsked,
-        Happening::Cancelled,
-        Happening::Retried,
-    ];
-}
-
 /// What happened can't happen to an activity in this state. `Display` is the rule, as a part of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.rule())]
@@ -108,7 +92,20 @@ pub const fn next_state(state: Option<State>, happening: Happening) -> Result<St
 mod tests {
     use super::*;
 
-    /// A line for each state, a column for what happens, in the order of `Happening::ALL`: the letter of the next
+    const HAPPENINGS: [Happening; 10] = [
+        Happening::Registered,
+        Happening::ReportedInProgress,
+        Happening::ReportedSucceeded,
+        Happening::ReportedFailed,
+        Happening::RefusedTooOften,
+        Happening::Nothing,
+        Happening::DeadlinePassed,
+        Happening::PollAsked,
+        Happening::Cancelled,
+        Happening::Retried,
+    ];
+
+    /// A line for each state, a column for what happens, in the order of `HAPPENINGS`: the letter of the next
     /// state, `·` where it can't happen.
     const TABLE: &str = "
         -  P · · · · · · · · ·
@@ -128,7 +125,7 @@ mod tests {
         for state in states {
             let mut cells = lines.next().unwrap().split_whitespace();
             assert_eq!(cells.next(), Some(state.map_or("-".to_owned(), letter).as_str()));
-            for happening in Happening::ALL {
+            for happening in HAPPENINGS {
                 let next = next_state(state, happening);
                 let shown = next.map_or("·".to_owned(), letter);
                 assert_eq!(cells.next(), Some(shown.as_str()), "{state:?}, {happening:?}");
@@ -143,7 +140,7 @@ mod tests {
     #[test]
     fn a_conclusion_of_upstream_is_final() {
         for state in [State::Succeeded, State::Failed] {
-            for happening in Happening::ALL {
+            for happening in HAPPENINGS {
                 assert!(next_state(Some(state), happening).is_err(), "{state:?}, {happening:?}");
             }
         }

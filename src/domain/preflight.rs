@@ -24,7 +24,7 @@ use fields::{Presence, SCHEMES, Words, is_alphanumeric, is_digits, is_group, is_
 use read::{Given, GivenValue};
 
 pub use fields::{FIELDS, Field, Spec, spec};
-pub use read::{Device, MAX_BYTES, MAX_DEVICES, Unreadable, from_csv, from_json, from_text, from_value};
+pub use read::{Device, MAX_BYTES, Unreadable, from_csv, from_text, from_value};
 
 /// The one VAT number that ZATCA's developer portal takes.
 const TEST_VAT: &str = "399999999900003";

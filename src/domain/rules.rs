@@ -93,11 +93,6 @@ impl KnownCodes {
         self.folded(&fold(code))
     }
 
-    /// All codes in their official spelling.
-    pub fn spellings(&self) -> impl Iterator<Item = &str> {
-        self.official.values().map(|code| code.spelling.as_str())
-    }
-
     /// Makes more specific codes in this one's text count as errors of their own.
     pub fn mark_general(&mut self, code: &str) {
         if let Some(code) = self.official.get_mut(&fold(code)) {

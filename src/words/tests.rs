@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::classify::{Answer, TransientKind, Verdict, classify};
 use crate::domain::gate::Trouble;
-use crate::domain::preflight::from_json;
+use crate::domain::preflight::from_text;
 
 type Arguments = BTreeMap<String, BTreeSet<String>>;
 
@@ -220,7 +220,7 @@ fn whatever_a_json_parser_complains_of_is_said_in_arabic() {
         "[\"\\u12\"]",
         &deep,
     ] {
-        let complaint = from_json(text.as_bytes()).unwrap_err().to_string();
+        let complaint = from_text(text.as_bytes()).unwrap_err().to_string();
         let said = AR.complaint(&complaint);
         let (_, reason) =
             said.split_once("ليس JSON صحيحًا: ").unwrap_or_else(|| panic!("{complaint} is {said}"));

@@ -10,7 +10,7 @@ use crate::domain::text::quoted;
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Most devices in one text.
-pub const MAX_DEVICES: usize = 10_000;
+const MAX_DEVICES: usize = 10_000;
 
 /// Most values that are looked at for one device; a registration has two dozen.
 const MAX_VALUES: usize = 500;
@@ -209,7 +209,7 @@ fn recognise(parents: &[String], key: &str) -> Option<(Field, Option<&'static st
 ///
 /// # Errors
 /// Where it is no JSON, or neither an object nor an array of objects.
-pub fn from_json(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
+fn from_json(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let value: Value = serde_json::from_slice(text).map_err(|err| {
         let shown = err.to_string();

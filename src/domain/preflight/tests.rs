@@ -22,7 +22,7 @@ fn changed(changes: &[(&str, Option<Value>)]) -> Vec<String> {
 }
 
 fn found(value: &Value) -> Vec<String> {
-    let devices = from_json(value.to_string().as_bytes()).unwrap();
+    let devices = from_text(value.to_string().as_bytes()).unwrap();
     lines(&check(&devices[0], SANDBOX, &[]))
 }
 
@@ -199,7 +199,7 @@ fn keys_are_recognised_by_what_they_mean() {
     });
     assert_eq!(found(&device), [""; 0]);
     let crn = json!({"CRN": "1010010000"});
-    let flat = from_json(crn.to_string().as_bytes()).unwrap();
+    let flat = from_text(crn.to_string().as_bytes()).unwrap();
     assert_eq!(flat[0].recognised(), [("CRN", "OrganizationDetails.SellerId")]);
     let csv = from_text(b"vat;EgsSerialNumber;shade\n310122393500003;1-A|2-B|3-C;red\n").unwrap();
     assert_eq!(csv[0].unknown(), ["shade"]);
@@ -228,7 +228,7 @@ fn a_one_time_password_is_never_repeated() {
     for otp in ["ABC-SECRET", "١٢٣٤٥٦", " 123456"] {
         let mut value = example();
         value["Otp"] = json!(otp);
-        let devices = from_json(value.to_string().as_bytes()).unwrap();
+        let devices = from_text(value.to_string().as_bytes()).unwrap();
         let said = serde_json::to_string(&check(&devices[0], SANDBOX, &[])).unwrap();
         assert!(said.contains("Otp") && !said.contains(otp.trim()), "{said}");
     }
@@ -237,7 +237,7 @@ fn a_one_time_password_is_never_repeated() {
 #[test]
 fn what_the_database_knows_and_what_stands_twice_is_a_warning() {
     let one = example();
-    let devices = from_json(json!([one, one]).to_string().as_bytes()).unwrap();
+    let devices = from_text(json!([one, one]).to_string().as_bytes()).unwrap();
     assert_eq!(repeated(&devices).into_keys().collect::<Vec<_>>(), [1]);
     let known = [
         Known::Certificate { expires_at: Timestamp::from_millis(0) },
@@ -262,7 +262,7 @@ fn the_environment_is_told_by_the_upstream() {
     }
     let mut value = example();
     value["OrganizationDetails"]["Vat"] = json!(TEST_VAT);
-    let devices = from_json(value.to_string().as_bytes()).unwrap();
+    let devices = from_text(value.to_string().as_bytes()).unwrap();
     let findings = check(&devices[0], Context { is_production: true }, &[]);
     assert!(findings[0].problem.en.contains("production"), "{findings:?}");
 }
