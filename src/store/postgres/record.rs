@@ -14,7 +14,7 @@ use super::membership::EVENTS;
 use super::schedule::refresh_due;
 use super::{Store, clock, millis, notify, optional_text, text};
 use crate::domain::catalogue::{Owner, Severity};
-use crate::domain::report::Findings;
+use crate::domain::report::{Check, Findings};
 use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::DeliveryRecord;
@@ -272,91 +272,131 @@ async fn write_final_answers(connection: &mut PgConnection, polls: &[&PollRecord
     Ok(())
 }
 
-/// Writes what came with conclusions: checks, the single errors in their texts, and listed errors.
+/// Writes what came with conclusions.
 async fn write_findings(connection: &mut PgConnection, polls: &[&PollRecord]) -> Result<(), StoreError> {
     let concluded: Vec<(i64, &Findings)> =
         polls.iter().filter_map(|poll| Some((poll.claimed.key, poll.decision.findings.as_ref()?))).collect();
-    let mut checks = Vec::new();
-    let mut check_errors = Vec::new();
-    let mut errors = Vec::new();
-    let mut error_rules = Vec::new();
+    write_checks(connection, &concluded).await?;
+    write_check_errors(connection, &concluded).await?;
+    write_listed_errors(connection, &concluded).await?;
+    write_rules_of_listed_errors(connection, &concluded).await
+}
+
+/// The checks that have more to say than that they passed, each with its activity and position.
+fn told_checks<'a>(concluded: &'a [(i64, &Findings)]) -> impl Iterator<Item = (i64, i64, &'a Check)> {
+    concluded.iter().flat_map(|(key, findings)| {
+        let told = findings.reported_checks().filter(|(_, check)| !check.only_passed());
+        told.map(|(position, check)| (*key, position, check))
+    })
+}
+
+async fn write_checks(
+    connection: &mut PgConnection,
+    concluded: &[(i64, &Findings)],
+) -> Result<(), StoreError> {
+    let checks: Vec<_> = told_checks(concluded).collect();
+    if checks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO checks (activity, position, outcome, message, errors_left_out)
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])",
+    )
+    .bind(column(&checks, |(key, ..)| *key))
+    .bind(column(&checks, |(_, position, _)| *position))
+    .bind(column(&checks, |(.., check)| check.outcome.label()))
+    .bind(column(&checks, |(.., check)| optional_text(check.message.as_deref())))
+    .bind(column(&checks, |(.., check)| i64::from(check.errors_left_out)))
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording checks"))?;
+    Ok(())
+}
+
+async fn write_check_errors(
+    connection: &mut PgConnection,
+    concluded: &[(i64, &Findings)],
+) -> Result<(), StoreError> {
+    let errors: Vec<_> = told_checks(concluded)
+        .flat_map(|(key, check, told)| {
+            (1_i64..).zip(&told.errors).map(move |(nth, error)| (key, check, nth, error))
+        })
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO check_errors (activity, check_position, position, rule, message, severity, variant)
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                              $7::text[])",
+    )
+    .bind(column(&errors, |(key, ..)| *key))
+    .bind(column(&errors, |(_, check, ..)| *check))
+    .bind(column(&errors, |(_, _, nth, _)| *nth))
+    .bind(column(&errors, |(.., error)| optional_text(error.rule.as_deref())))
+    .bind(column(&errors, |(.., error)| text(&error.message)))
+    .bind(column(&errors, |(.., error)| error.severity.map(Severity::label)))
+    .bind(column(&errors, |(.., error)| optional_text(error.variant.as_deref())))
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording check errors"))?;
+    Ok(())
+}
+
+async fn write_listed_errors(
+    connection: &mut PgConnection,
+    concluded: &[(i64, &Findings)],
+) -> Result<(), StoreError> {
+    let errors: Vec<_> = concluded
+        .iter()
+        .flat_map(|(key, findings)| {
+            (1_i64..).zip(&findings.errors).map(move |(nth, error)| (*key, nth, error))
+        })
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO errors (activity, position, error_code, error_message, error_source)
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[])",
+    )
+    .bind(column(&errors, |(key, ..)| *key))
+    .bind(column(&errors, |(_, nth, _)| *nth))
+    .bind(column(&errors, |(.., error)| optional_text(error.error_code.as_deref())))
+    .bind(column(&errors, |(.., error)| optional_text(error.error_message.as_deref())))
+    .bind(column(&errors, |(.., error)| optional_text(error.error_source.as_deref())))
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording listed errors"))?;
+    Ok(())
+}
+
+async fn write_rules_of_listed_errors(
+    connection: &mut PgConnection,
+    concluded: &[(i64, &Findings)],
+) -> Result<(), StoreError> {
+    let mut rules = Vec::new();
     for (key, findings) in concluded {
-        for (position, check) in findings.reported_checks().filter(|(_, check)| !check.only_passed()) {
-            for (nth, error) in (1_i64..).zip(&check.errors) {
-                check_errors.push((key, position, nth, error));
-            }
-            let message = optional_text(check.message.as_deref());
-            checks.push((key, position, check.outcome.label(), message, i64::from(check.errors_left_out)));
-        }
-        for (position, error) in (1_i64..).zip(&findings.errors) {
-            errors.push((key, position, error));
-        }
-        let rules = (1_i64..)
+        let all = (1_i64..)
             .zip(&findings.errors)
             .flat_map(|(entry, error)| error.rules.iter().map(move |rule| (entry, rule)));
-        for (position, (entry, error)) in (1_i64..).zip(rules) {
-            error_rules.push((key, position, entry, error));
-        }
+        rules.extend((1_i64..).zip(all).map(|(position, (entry, rule))| (*key, position, entry, rule)));
     }
-    if !checks.is_empty() {
-        sqlx::query(
-            "INSERT INTO checks (activity, position, outcome, message, errors_left_out)
-             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])",
-        )
-        .bind(column(&checks, |row| row.0))
-        .bind(column(&checks, |row| row.1))
-        .bind(column(&checks, |row| row.2))
-        .bind(column(&checks, |row| row.3.clone()))
-        .bind(column(&checks, |row| row.4))
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::query("recording checks"))?;
+    if rules.is_empty() {
+        return Ok(());
     }
-    if !check_errors.is_empty() {
-        sqlx::query(
-            "INSERT INTO check_errors (activity, check_position, position, rule, message, severity, variant)
-             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                                  $7::text[])",
-        )
-        .bind(column(&check_errors, |row| row.0))
-        .bind(column(&check_errors, |row| row.1))
-        .bind(column(&check_errors, |row| row.2))
-        .bind(column(&check_errors, |row| optional_text(row.3.rule.as_deref())))
-        .bind(column(&check_errors, |row| text(&row.3.message)))
-        .bind(column(&check_errors, |row| row.3.severity.map(Severity::label)))
-        .bind(column(&check_errors, |row| optional_text(row.3.variant.as_deref())))
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::query("recording check errors"))?;
-    }
-    if !errors.is_empty() {
-        sqlx::query(
-            "INSERT INTO errors (activity, position, error_code, error_message, error_source)
-             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[])",
-        )
-        .bind(column(&errors, |row| row.0))
-        .bind(column(&errors, |row| row.1))
-        .bind(column(&errors, |row| optional_text(row.2.error_code.as_deref())))
-        .bind(column(&errors, |row| optional_text(row.2.error_message.as_deref())))
-        .bind(column(&errors, |row| optional_text(row.2.error_source.as_deref())))
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::query("recording listed errors"))?;
-    }
-    if !error_rules.is_empty() {
-        sqlx::query(
-            "INSERT INTO error_rules (activity, position, entry, rule, severity, variant)
-             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[])",
-        )
-        .bind(column(&error_rules, |row| row.0))
-        .bind(column(&error_rules, |row| row.1))
-        .bind(column(&error_rules, |row| row.2))
-        .bind(column(&error_rules, |row| optional_text(row.3.rule.as_deref())))
-        .bind(column(&error_rules, |row| row.3.severity.map(Severity::label)))
-        .bind(column(&error_rules, |row| optional_text(row.3.variant.as_deref())))
-        .execute(connection)
-        .await
-        .map_err(StoreError::query("recording the listed errors' rules"))?;
-    }
+    sqlx::query(
+        "INSERT INTO error_rules (activity, position, entry, rule, severity, variant)
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[])",
+    )
+    .bind(column(&rules, |(key, ..)| *key))
+    .bind(column(&rules, |(_, position, ..)| *position))
+    .bind(column(&rules, |(_, _, entry, _)| *entry))
+    .bind(column(&rules, |(.., rule)| optional_text(rule.rule.as_deref())))
+    .bind(column(&rules, |(.., rule)| rule.severity.map(Severity::label)))
+    .bind(column(&rules, |(.., rule)| optional_text(rule.variant.as_deref())))
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording the listed errors' rules"))?;
     Ok(())
 }
