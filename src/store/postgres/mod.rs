@@ -15,6 +15,7 @@ mod copy;
 mod deliveries;
 mod events;
 mod explanations;
+mod failures;
 mod gates;
 mod lists;
 mod membership;

@@ -1,4 +1,4 @@
-//! Why activities failed, in a row each.
+//! Why activities failed.
 
 use super::error::StoreError;
 use super::{Store, as_json};
