@@ -180,24 +180,22 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
     let filter = ActivityFilter {
         states,
         vat: args.vat.as_deref().map(Vat::parse).transpose()?,
-        limit: args.format.limit(args.limit),
         ..ActivityFilter::default()
     };
     let reader = Reader::new(settings);
     let store = open_existing(settings, Access::Read).await?;
-    if filter.limit.is_none() {
-        let of = |after| ActivityFilter { after, limit: Some(output::SLICE), ..filter.clone() };
-        let reports = store.reports();
-        output::print_all(args.format, async |after| reports.list_activities(&of(after)).await).await?;
-        return Ok(store.end_reading().await?);
-    }
-    let mut slice = store.reports().list_activities(&filter).await?;
-    store.end_reading().await?;
-    if args.format == Format::Table {
-        add_standing(&mut slice.table, &reader);
-    }
     let shown = ["activity_id", "vat", "state", "device_id", "reference", "registered_at", "standing"];
-    Ok(output::print(&slice.table, args.format, &shown, &reader, slice.has_more)?)
+    let reports = store.reports();
+    let slice = async |after, n_rows| {
+        let filter = ActivityFilter { after, limit: Some(n_rows), ..filter.clone() };
+        let mut slice = reports.list_activities(&filter).await?;
+        if args.format == Format::Table {
+            add_standing(&mut slice.table, &reader);
+        }
+        Ok(slice)
+    };
+    output::print_slices(args.format, args.format.limit(args.limit), &shown, &reader, slice).await?;
+    Ok(store.end_reading().await?)
 }
 
 /// The state of each activity, for people: when it ended, or when it is asked for and what was wrong last.

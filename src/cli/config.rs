@@ -39,13 +39,7 @@ pub(super) async fn config(settings: &Settings, command: ConfigCommand) -> CliRe
         ConfigCommand::Show { format } => {
             let mut rows = Vec::new();
             flatten("", &settings.shown, &mut rows);
-            Ok(output::print(
-                &Table::new(&["key", "value"], rows),
-                format,
-                &[],
-                &Reader::new(settings),
-                false,
-            )?)
+            Ok(output::print(&Table::new(&["key", "value"], rows), format, &[], &Reader::new(settings))?)
         }
     }
 }

@@ -67,15 +67,6 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
         StatusArg::Dead => DeliveryStatus::Dead,
     });
     let store = open_existing(settings, Access::Read).await?;
-    let filter = DeliveryFilter { status, limit: args.format.limit(args.limit), ..DeliveryFilter::default() };
-    if filter.limit.is_none() {
-        let of = |after| DeliveryFilter { after, limit: Some(output::SLICE), ..filter.clone() };
-        let reports = store.reports();
-        output::print_all(args.format, async |after| reports.list_deliveries(&of(after)).await).await?;
-        return Ok(store.end_reading().await?);
-    }
-    let slice = store.reports().list_deliveries(&filter).await?;
-    store.end_reading().await?;
     let shown = [
         "event_id",
         "activity_id",
@@ -88,7 +79,14 @@ pub(super) async fn deliveries(settings: &Settings, args: DeliveriesArgs) -> Cli
         "last_error",
         "delivered_at",
     ];
-    Ok(output::print(&slice.table, args.format, &shown, &Reader::new(settings), slice.has_more)?)
+    let reports = store.reports();
+    let slice = async |after, n_rows| {
+        let filter = DeliveryFilter { status, after, limit: Some(n_rows), ..DeliveryFilter::default() };
+        reports.list_deliveries(&filter).await
+    };
+    let limit = args.format.limit(args.limit);
+    output::print_slices(args.format, limit, &shown, &Reader::new(settings), slice).await?;
+    Ok(store.end_reading().await?)
 }
 
 async fn redeliver(settings: &Settings, args: RedeliverArgs) -> CliResult {

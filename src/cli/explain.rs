@@ -59,7 +59,7 @@ pub(super) fn explain(settings: &Settings, args: ExplainArgs) -> CliResult {
         Format::Json => output::print_json(&mut out, &Value::Array(explained.iter().map(as_json).collect()))?,
         Format::Csv => {
             drop(out);
-            return Ok(output::print(&table(&explained, language), Format::Csv, &[], &reader, false)?);
+            return Ok(output::print(&table(&explained, language), Format::Csv, &[], &reader)?);
         }
     }
     Ok(out.flush()?)

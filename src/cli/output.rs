@@ -34,23 +34,11 @@ impl Format {
     }
 }
 
-/// Prints a table in the format asked for. For people it has only the columns in `shown` (empty: all), leaves out
-/// columns without any value, and says so if there are more rows than these.
-pub(super) fn print(
-    table: &Table,
-    format: Format,
-    shown: &[&str],
-    reader: &Reader,
-    has_more: bool,
-) -> std::io::Result<()> {
+/// Prints a table in the format asked for. For people it has only the columns in `shown` (empty: all) that have a value.
+pub(super) fn print(table: &Table, format: Format, shown: &[&str], reader: &Reader) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match format {
-        Format::Table => {
-            writeln!(out, "{}", draw(table, shown, reader))?;
-            if has_more {
-                writeln!(out, "{}", reader.words.more_rows(table.rows.len() as u64))?;
-            }
-        }
+        Format::Table => writeln!(out, "{}", draw(table, shown, reader))?,
         Format::Json => {
             let rows: Vec<Value> = table.objects().into_iter().map(Value::Object).collect();
             print_json(&mut out, &rows)?;
@@ -60,27 +48,41 @@ pub(super) fn print(
     out.flush()
 }
 
-/// How many rows [`print_all`] reads and prints at a time.
+/// How many rows [`print_slices`] reads and prints at a time.
 pub(super) const SLICE: u32 = 1_000;
 
-/// Prints all of a list for a program, slice by slice, so that memory doesn't grow with the list. `next` reads the
-/// slice after a position; `None` is the beginning.
+/// Prints a list, `limit` rows of it at most, slice by slice, so that memory doesn't grow with the list. `next` reads the
+/// slice after a position, of at most so many rows; no position is the beginning. For people each slice is a table as
+/// [`print`] makes it, and the last line says if there is more.
 ///
 /// # Errors
 /// Those of `next`, and what keeps standard output from being written.
-pub(super) async fn print_all<P: Clone>(
+pub(super) async fn print_slices<P: Clone>(
     format: Format,
-    next: impl AsyncFn(Option<P>) -> Result<Slice<P>, StoreError>,
+    limit: Option<u32>,
+    shown: &[&str],
+    reader: &Reader,
+    next: impl AsyncFn(Option<P>, u32) -> Result<Slice<P>, StoreError>,
 ) -> CliResult {
-    let mut slice = next(None).await?;
+    let limit = limit.unwrap_or(u32::MAX);
+    let read = async |after: Option<P>, n_before: u32| -> Result<(Slice<P>, u32), StoreError> {
+        let n_left = limit - n_before;
+        let mut slice = next(after, SLICE.min(n_left)).await?;
+        // A slice of a report has the rows that it has.
+        slice.has_more |= slice.table.rows.len() > n_left as usize;
+        slice.table.rows.truncate(n_left as usize);
+        let n_rows = u32::try_from(slice.table.rows.len()).unwrap_or(n_left);
+        Ok((slice, n_before + n_rows))
+    };
+    let (mut slice, mut n_rows) = read(None, 0).await?;
     // Excel wants the byte order mark before the first row, and the only letter that needs one may be in the last.
     let mut needs_mark = spreadsheet::needs_mark(&slice.table);
     if format == Format::Csv {
-        let (mut last, mut has_more) = (slice.last.clone(), slice.has_more);
-        while has_more && !needs_mark {
-            let ahead = next(last).await?;
+        let (mut last, mut has_more, mut n_ahead) = (slice.last.clone(), slice.has_more, n_rows);
+        while has_more && n_ahead < limit && !needs_mark {
+            let (ahead, n) = read(last, n_ahead).await?;
             needs_mark = spreadsheet::needs_mark(&ahead.table);
-            (last, has_more) = (ahead.last, ahead.has_more);
+            (last, has_more, n_ahead) = (ahead.last, ahead.has_more, n);
         }
     }
     let mut out = std::io::stdout().lock();
@@ -91,16 +93,20 @@ pub(super) async fn print_all<P: Clone>(
                 let part = if is_first { Part::First { has_mark: needs_mark } } else { Part::Later };
                 write_csv_part(&mut out, &slice.table, part)?;
             }
-            Format::Json | Format::Table => write_json_part(&mut out, &slice.table, is_first)?,
+            Format::Json => write_json_part(&mut out, &slice.table, is_first)?,
+            Format::Table if is_first => writeln!(out, "{}", draw(&slice.table, shown, reader))?,
+            Format::Table => writeln!(out, "\n{}", draw(&slice.table, shown, reader))?,
         }
         is_first &= slice.table.rows.is_empty();
-        if !slice.has_more {
+        if !slice.has_more || n_rows == limit {
             break;
         }
-        slice = next(slice.last).await?;
+        (slice, n_rows) = read(slice.last, n_rows).await?;
     }
-    if format != Format::Csv {
-        writeln!(out, "{}", if is_first { "[]" } else { "\n]" })?;
+    match format {
+        Format::Json => writeln!(out, "{}", if is_first { "[]" } else { "\n]" })?,
+        Format::Table if slice.has_more => writeln!(out, "{}", reader.words.more_rows(u64::from(n_rows)))?,
+        Format::Table | Format::Csv => {}
     }
     Ok(out.flush()?)
 }

@@ -57,7 +57,7 @@ pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliRe
         Format::Json => output::print_json(&mut out, &Value::Array(rows(&checked)))?,
         Format::Csv => {
             drop(out);
-            output::print(&table(&checked), Format::Csv, &[], &Reader::new(settings), false)?;
+            output::print(&table(&checked), Format::Csv, &[], &Reader::new(settings))?;
             return verdict(&name, &checked);
         }
     }

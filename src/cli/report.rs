@@ -66,23 +66,6 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ReportName::Renewals => ReportView::Renewals { now: store.now().await?, within: args.within },
         ReportName::Replicas => ReportView::Replicas,
     };
-    let limit = args.format.limit(args.limit);
-    let reports = store.reports();
-    if args.format != Format::Table {
-        let slices = reports.report_slices(report, limit).await?;
-        let slice = async |after: Option<usize>| {
-            let nth = after.map_or(0, |nth| nth + 1);
-            let table = match slices.get(nth) {
-                Some(slice) => reports.report_slice(report, slice).await?,
-                None => Table::default(),
-            };
-            Ok(Slice { table, last: Some(nth), has_more: nth + 1 < slices.len() })
-        };
-        output::print_all(args.format, slice).await?;
-        return Ok(store.end_reading().await?);
-    }
-    let (table, has_more) = reports.report(report, limit).await?;
-    store.end_reading().await?;
     let shown: &[&str] = match (report, settings.language) {
         (ReportView::Rules, Language::English) => {
             &["rule", "check_name", "activities", "vats", "severity", "owner", "meaning", "remedy"]
@@ -104,5 +87,17 @@ pub(super) async fn report(settings: &Settings, args: ReportArgs) -> CliResult {
         ],
         _ => &[],
     };
-    Ok(output::print(&table, args.format, shown, &Reader::new(settings), has_more)?)
+    let (limit, reports) = (args.format.limit(args.limit), store.reports());
+    // One row more shows whether there are more.
+    let slices = reports.report_slices(report, limit.map(|limit| limit.saturating_add(1))).await?;
+    let slice = async |after: Option<usize>, _| {
+        let nth = after.map_or(0, |nth| nth + 1);
+        let table = match slices.get(nth) {
+            Some(slice) => reports.report_slice(report, slice).await?,
+            None => Table::default(),
+        };
+        Ok(Slice { table, last: Some(nth), has_more: nth + 1 < slices.len() })
+    };
+    output::print_slices(args.format, limit, shown, &Reader::new(settings), slice).await?;
+    Ok(store.end_reading().await?)
 }

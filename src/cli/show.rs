@@ -45,7 +45,7 @@ pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
         if table.rows.is_empty() {
             return Err(StoreError::unknown(&wanted).into());
         }
-        return Ok(output::print(&table, Format::Csv, &[], &reader, false)?);
+        return Ok(output::print(&table, Format::Csv, &[], &reader)?);
     }
     let activities = store.reports().histories(&wanted).await?;
     store.end_reading().await?;

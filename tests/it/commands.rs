@@ -112,7 +112,9 @@ async fn an_import_reads_standard_input() {
 async fn long_reports_come_whole_and_in_order() {
     // More than a slice has.
     const N: usize = 1_100;
-    let setup = Setup::new(NOWHERE, "").variable("PCSID_WATCH__SCHEDULE__STALLED_AFTER", "1ms");
+    let setup = Setup::new(NOWHERE, "")
+        .variable("PCSID_WATCH__SCHEDULE__STALLED_AFTER", "1ms")
+        .variable("COLUMNS", "400");
     let rows = |row: &dyn Fn(usize) -> String| (0..N).map(row).collect::<String>();
     let activities = rows(&|n| format!("{VAT},act-{n},till {}\n", n % 1_050));
     std::fs::write(setup.path("a.csv"), format!("vat,activity_id,device_id\n{activities}")).unwrap();
@@ -120,6 +122,17 @@ async fn long_reports_come_whole_and_in_order() {
     let certificates = rows(&|n| format!("{VAT},till {n},2031-01-{:02}\n", n % 28 + 1));
     std::fs::write(setup.path("c.csv"), format!("vat,device_id,expires_at\n{certificates}")).unwrap();
     setup.ok(&["import", "--certificates", "c.csv"]);
+    // A thousand rows are a table, and the next ones another, so that memory does not grow with what is asked for.
+    for command in [&["list"][..], &["report", "overdue"]] {
+        for (limit, n_rows) in [("1050", 1_050), ("5000", N)] {
+            let printed = setup.ok(&[command, &["--limit", limit]].concat());
+            let n_tables = printed.lines().filter(|line| line.starts_with('─')).count();
+            assert_eq!((printed.matches("act-").count(), n_tables), (n_rows, 2), "{printed:.2000}");
+            assert_eq!(printed.contains("Only the first 1,050 rows"), n_rows < N, "{printed:.2000}");
+        }
+    }
+    let few = setup.ok(&["list", "--limit", "1050", "--format", "json"]);
+    assert_eq!(few.matches("\"activity_id\"").count(), 1_050);
     for (name, n_rows) in [("overdue", N), ("devices", 1_050), ("renewals", N)] {
         let report = |limit: &[&str], format| {
             setup.ok(&[&["report", name, "--within", "5000d", "--format", format], limit].concat())

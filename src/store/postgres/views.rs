@@ -59,11 +59,18 @@ pub(super) const fn statement_of(view: ActivityView) -> &'static str {
 
 const fn report_statements(report: ReportView) -> ReportStatements {
     match report {
-        ReportView::Summary => ReportStatements::few("SELECT * FROM report_vats ORDER BY vat LIMIT $1"),
-        ReportView::Checks => ReportStatements::few(
-            "SELECT * FROM report_vat_checks
-             ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name) LIMIT $1",
-        ),
+        ReportView::Summary => ReportStatements {
+            keys: Some("SELECT vat AS key FROM vats ORDER BY vat LIMIT $1"),
+            rows: "SELECT * FROM report_vats WHERE vat IN (SELECT jsonb_array_elements_text(($1::text)::jsonb))
+                   ORDER BY vat",
+        },
+        ReportView::Checks => ReportStatements {
+            // Six rows each.
+            keys: Some("SELECT vat AS key FROM vats ORDER BY vat LIMIT $1"),
+            rows: "SELECT * FROM report_vat_checks
+                   WHERE vat IN (SELECT jsonb_array_elements_text(($1::text)::jsonb))
+                   ORDER BY vat, (SELECT position FROM check_names WHERE name = check_name)",
+        },
         ReportView::Rules => {
             ReportStatements::few("SELECT * FROM report_rules ORDER BY activities DESC, rule, check_name LIMIT $1")
         }
