@@ -128,18 +128,26 @@ impl Redactor {
         for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES) {
             redactor.add(secret);
             // What stands between the numbers makes no difference.
-            for write in
-                [|byte| format!("{byte:02x}"), |byte| format!("0x{byte:02x}"), |byte| format!("{byte}")]
-            {
+            for write in [
+                |byte| format!("{byte:02x}"),
+                |byte| format!("0x{byte:02x}"),
+                |byte| format!("{byte}"),
+                |byte| format!("{byte:03o}"),
+            ] {
                 redactor.add(secret.iter().map(write).collect::<String>().as_bytes());
             }
             for encoded in in_base64(secret) {
                 redactor.add(&encoded);
+                redactor.add_rare(hex(&encoded).as_bytes());
                 in_base64(&encoded).iter().for_each(|twice| redactor.add_rare(twice));
             }
+            for hex in [hex(secret), hex(secret).to_ascii_uppercase()] {
+                in_base64(hex.as_bytes()).iter().for_each(|encoded| redactor.add_rare(encoded));
+            }
+            redactor.add_rare(&in_utf7(secret));
             // As programs for Windows and Java write texts.
             let wide: Vec<u8> = secret.iter().flat_map(|byte| [0, *byte]).collect();
-            redactor.add_rare(wide.iter().map(|byte| format!("{byte:02x}")).collect::<String>().as_bytes());
+            redactor.add_rare(hex(&wide).as_bytes());
             in_base64(&wide).iter().for_each(|encoded| redactor.add_rare(encoded));
             for escaped in [
                 in_percent(secret, |byte| format!("%{byte:02X}")),
@@ -250,6 +258,20 @@ fn in_base64(bytes: &[u8]) -> HashSet<Vec<u8>> {
         }
     }
     writings
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// With all but letters and digits as UTF-7 writes them.
+fn in_utf7(bytes: &[u8]) -> Vec<u8> {
+    let write = |byte: &u8| match byte {
+        b'+' => b"+-".to_vec(),
+        byte if byte.is_ascii_alphanumeric() => vec![*byte],
+        byte => format!("+{}-", STANDARD_NO_PAD.encode([0, *byte])).into_bytes(),
+    };
+    bytes.iter().flat_map(write).collect()
 }
 
 /// Percent-encoded as a value in a URL is.
