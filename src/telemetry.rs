@@ -153,7 +153,7 @@ pub fn complain(format: LogFormat, sentence: &str) {
     if writing.is_ok() {
         let mut patience = Patience::new();
         while let Err(RecvTimeoutError::Timeout) = is_written.recv_timeout(LOOK_EVERY) {
-            if patience.is_over() {
+            if patience.is_over(Instant::now(), takes_lines()) {
                 break;
             }
         }
@@ -177,9 +177,8 @@ impl Patience {
         Self { began_at: Instant::now(), unread_since: None }
     }
 
-    fn is_over(&mut self) -> bool {
-        let now = Instant::now();
-        if takes_lines() {
+    fn is_over(&mut self, now: Instant, is_read: bool) -> bool {
+        if is_read {
             self.unread_since = None;
         }
         now - *self.unread_since.get_or_insert(now) >= UNREAD || now - self.began_at >= UNWRITTEN
@@ -264,7 +263,8 @@ impl Drop for LogGuard {
     fn drop(&mut self) {
         let Some(lines) = &self.0 else { return };
         let mut patience = Patience::new();
-        while lines.n_waiting.load(Ordering::Acquire) > 0 && !patience.is_over() {
+        while lines.n_waiting.load(Ordering::Acquire) > 0 && !patience.is_over(Instant::now(), takes_lines())
+        {
             std::thread::sleep(LOOK_EVERY);
         }
     }
@@ -275,7 +275,9 @@ impl Drop for LogGuard {
 #[must_use]
 pub fn init(settings: &LogSettings) -> LogGuard {
     // Libraries below have little to say to an operator; a directive that names them overrides this.
-    let directives = format!("hyper=warn,reqwest=warn,rustls=warn,sqlx=warn,{}", settings.level);
+    // What waits for a locked database is reported by the one who waits.
+    let directives =
+        format!("hyper=warn,reqwest=warn,rustls=warn,sqlx=warn,sqlx::pool=error,{}", settings.level);
     let filter: Targets = directives.parse().unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
     // If no thread can be started, the daemon can't start either and says so.
     let Ok(lines) = Lines::start() else { return LogGuard(None) };
@@ -295,4 +297,22 @@ pub fn init(settings: &LogSettings) -> LogGuard {
         }
     };
     LogGuard(Some(lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_machine_has_longer_for_the_last_line_than_a_reader_who_does_not_read() {
+        let mut patience = Patience::new();
+        let began_at = patience.began_at;
+        let mut is_over = |at, is_read| patience.is_over(began_at + at, is_read);
+        let a_moment = Duration::from_millis(1);
+        assert!(!is_over(UNREAD, true), "stderr takes the line, but its thread has not run yet");
+        assert!(!is_over(UNREAD * 2 - a_moment, false), "a full pipe may be read any moment");
+        assert!(is_over(UNREAD * 2, false), "nobody reads it");
+        assert!(!is_over(UNREAD * 2, true), "somebody reads again");
+        assert!(!is_over(UNWRITTEN - a_moment, true) && is_over(UNWRITTEN, true), "not for ever");
+    }
 }
