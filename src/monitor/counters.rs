@@ -221,14 +221,17 @@ impl Monitor {
         }
     }
 
-    /// A batch was committed.
+    /// A batch was committed; an empty one is counted nowhere.
     pub fn committed(&self, n_records: usize, took: Duration) {
-        self.commits.inc();
-        self.committed_records.inc_by(n_records as u64);
-        self.commit_duration.observe(took.as_secs_f64());
+        if n_records > 0 {
+            self.commits.inc();
+            self.committed_records.inc_by(n_records as u64);
+            self.commit_duration.observe(took.as_secs_f64());
+        }
         let mut health = self.health();
         health.is_writable = true;
         health.committed_at = Instant::now();
+        health.writing_since = None;
     }
 
     /// A batch could not be committed.

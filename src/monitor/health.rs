@@ -20,6 +20,10 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// Something is written every ten seconds. If nothing was for this long, the database is locked by others.
 const UNWRITTEN_AFTER: Duration = Duration::from_secs(25);
 
+/// A write that has waited for this long waits for a lock that others hold, or for a disk that hangs. Those who write
+/// beside the daemon, an import or pruning, give the lock back after milliseconds.
+const BLOCKED_AFTER: Duration = Duration::from_secs(4);
+
 #[derive(Debug)]
 pub(super) struct Health {
     /// What this daemon holds; a database that is a file is held whole.
@@ -33,6 +37,8 @@ pub(super) struct Health {
     pub(super) is_readable: bool,
     pub(super) is_writable: bool,
     pub(super) committed_at: Instant,
+    /// Since when a write has been tried that is not done.
+    pub(super) writing_since: Option<Instant>,
     pub(super) last_answer_at: Option<Timestamp>,
     pub(super) outage: Option<Outage>,
 }
@@ -48,6 +54,7 @@ impl Health {
             is_readable: true,
             is_writable: true,
             committed_at: Instant::now(),
+            writing_since: None,
             last_answer_at: None,
             outage: None,
         }
@@ -88,6 +95,7 @@ impl Monitor {
         health.lost = None;
         (health.is_readable, health.is_writable) = (true, true);
         health.committed_at = Instant::now();
+        health.writing_since = None;
         health.recorder_at = Instant::now();
         health.poller_at = Instant::now();
     }
@@ -105,6 +113,11 @@ impl Monitor {
     /// The recorder has run its loop once more.
     pub fn recorder_lives(&self) {
         self.health().recorder_at = Instant::now();
+    }
+
+    /// A write begins, if none is being tried.
+    pub fn begins_to_write(&self) {
+        self.health().writing_since.get_or_insert_with(Instant::now);
     }
 
     /// Whether poller and recorder have both run their loops since then. A poller that waits for a recorder that waits
@@ -142,7 +155,13 @@ impl Monitor {
             return vec![lost.clone()];
         }
         let mut troubles = Vec::new();
-        if !health.is_writable || health.committed_at.elapsed() > UNWRITTEN_AFTER {
+        let blocked_for = health.writing_since.map(|since| since.elapsed()).unwrap_or_default();
+        if health.is_writable && blocked_for > BLOCKED_AFTER {
+            troubles.push(format!(
+                "the database can't be written: a write has waited for {} s, perhaps for another process that keeps it locked",
+                blocked_for.as_secs()
+            ));
+        } else if !health.is_writable || health.committed_at.elapsed() > UNWRITTEN_AFTER {
             troubles.push(
                 "the database can't be written; the log says why, and it is tried until it works".into(),
             );

@@ -99,6 +99,18 @@ impl Work {
         Ok(recorded)
     }
 
+    /// Finds out whether others keep the database locked, and writes nothing. A server notices that by other means.
+    ///
+    /// # Errors
+    /// Where it is still locked after a while, or can't be used.
+    pub async fn can_write(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.can_write().await,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => Ok(()),
+        }
+    }
+
     /// The gates that are held or paused.
     pub async fn gates(&self) -> Result<Vec<StoredGate>, StoreError> {
         on!(&self.backend, store => store.gates().await)

@@ -34,7 +34,7 @@ use super::heartbeat::Heartbeat;
 use super::outcomes;
 use crate::clock::Clock;
 use crate::monitor::Monitor;
-use crate::store::{Record, StoreError, Work};
+use crate::store::{Record, Recorded, StoreError, Work};
 use crate::wakers::Wakers;
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
@@ -148,7 +148,9 @@ impl Recorder {
                     }
                     self.write(submissions.drain(..)).await;
                 }
-                _ = ticks.tick() => {}
+                // Where nothing is to be written, a lock that others keep is noticed as well. An error that waiting
+                // does not end comes with the next record again.
+                _ = ticks.tick() => drop(self.commit(&[]).await),
             }
             if let Some(beat) = self.heartbeat.due(&self.parts.clock) {
                 self.commit_or_leave_out(&[beat]).await;
@@ -206,13 +208,18 @@ impl Recorder {
     }
 
     /// Commits a batch, however often it takes: nothing that upstream said is dropped because a disk is full.
-    /// An error that waiting does not end comes back.
+    /// An error that waiting does not end comes back. An empty batch writes nothing: it waits until others let it.
     async fn commit(&mut self, batch: &[Record]) -> Result<(), StoreError> {
         let mut n_failures: u32 = 0;
         loop {
             self.parts.monitor.recorder_lives();
+            self.parts.monitor.begins_to_write();
             let began_at = Instant::now();
-            match self.parts.work.record(batch).await {
+            let tried = match batch {
+                [] => self.parts.work.can_write().await.map(|()| Recorded::default()),
+                batch => self.parts.work.record(batch).await,
+            };
+            match tried {
                 Ok(recorded) => {
                     self.parts.monitor.committed(batch.len(), began_at.elapsed());
                     if n_failures > 0 {

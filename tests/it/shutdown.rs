@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::helpers::{Reply, Server, Setup, VAT, eventually};
+use crate::helpers::{Reply, Server, Setup, VAT, eventually, http_client};
 
 /// Asks a process whose output nobody collects to stop, and answers with its exit code.
 async fn terminated(child: &mut std::process::Child) -> Option<i32> {
@@ -182,7 +182,7 @@ async fn a_full_pipe_on_standard_error_holds_neither_polling_nor_the_end_up() {
 }
 
 /// Keeps everybody else from writing, for as long as it lives.
-async fn locked(setup: &Setup) -> sqlx::SqliteConnection {
+pub async fn locked(setup: &Setup) -> sqlx::SqliteConnection {
     use sqlx::Connection as _;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(setup.database());
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
@@ -214,6 +214,27 @@ async fn full_pipes_and_a_locked_database_hold_the_end_up_for_less_than_ten_seco
     assert_eq!(terminated(&mut child).await, Some(1));
     assert!(asked_at.elapsed() < Duration::from_secs(10), "{:?}", asked_at.elapsed());
     drop(lock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_noticed_where_nothing_is_to_be_written() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let daemon = setup.start().await;
+    let ready = async || {
+        let answer = http_client().get(daemon.url() + "/readyz").send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(ready().await.0, 200);
+    let lock = locked(&setup).await;
+    // Long before a commit has failed, which takes SQLite ten seconds.
+    eventually("it is not ready", || async {
+        let (status, reason) = ready().await;
+        (status == 503).then(|| assert!(reason.contains("a write has waited for"), "{reason}"))
+    })
+    .await;
+    drop(lock);
+    eventually("it is ready again", || async { (ready().await.0 == 200).then_some(()) }).await;
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

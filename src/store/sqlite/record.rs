@@ -36,6 +36,17 @@ impl Store {
         recorded
     }
 
+    pub async fn can_write(&self) -> Result<(), StoreError> {
+        let tried = match self.begin().await {
+            Ok(transaction) => transaction.rollback().await.map_err(StoreError::query("beginning to write")),
+            Err(err) => Err(err),
+        };
+        if tried.as_ref().is_err_and(|err| !err.forbids_writing()) {
+            self.renew_writer().await;
+        }
+        tried
+    }
+
     /// Replaces the writer's connection. After a commit that failed, on a full disk say, SQLite has ended the
     /// transaction while the connection's own count of them has not, and it would begin none ever again.
     async fn renew_writer(&self) {
