@@ -18,6 +18,7 @@
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
 //! | [`page`] | the web pages, from what the store reads |
 //! | [`words`] | every text for people in English and Arabic, with its numbers |
+//! | [`file`] | reading files that settings and arguments name, within bounds |
 //! | [`serde_messages`], [`spreadsheet`] | serde's messages in plain words; CSV files that are safe to open |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
@@ -44,6 +45,7 @@ pub mod clock;
 pub mod daemon;
 pub mod domain;
 pub mod evidence;
+pub mod file;
 pub mod monitor;
 pub mod page;
 pub mod process;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::domain::retry_after::parse_retry_after;
+use crate::file;
 
 /// How long connections are used before new ones replace them. A new one resolves the host's name again, so a changed
 /// address is followed within this time, even if the old one still answers.
@@ -165,13 +166,17 @@ pub enum ClientError {
     Client(#[source] reqwest::Error),
 }
 
+/// Longest `ca_file` that is read. All of the roots that a system trusts are a twentieth of it.
+pub const MAX_CA_BYTES: u64 = 4 * 1_024 * 1_024;
+
 fn read_certificates((key, path): (String, &Path)) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let path = path.to_owned();
-    let pem = match std::fs::read(&path) {
+    let pem = match file::read(&path, MAX_CA_BYTES) {
         Ok(pem) => pem,
         Err(source) => return Err(ClientError::CaFile { key, path, source }),
     };
-    CertificateDer::pem_slice_iter(&pem)
+    // Editors on Windows put a byte order mark before the text.
+    CertificateDer::pem_slice_iter(pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&pem))
         .collect::<Result<Vec<_>, _>>()
         .ok()
         .filter(|certificates| !certificates.is_empty() && all_usable(certificates))

@@ -12,6 +12,7 @@ use super::{CliError, CliResult};
 use crate::clock;
 use crate::daemon::DaemonError;
 use crate::domain::text::one_line;
+use crate::file;
 use crate::settings::{SecretSource, Settings};
 use crate::webhook::{Secrets, Sender, verify};
 
@@ -100,13 +101,16 @@ pub(super) fn check(args: &VerifyArgs) -> CliResult {
     Ok(writeln!(std::io::stdout(), "the signature is right: event {id} is genuine")?)
 }
 
+/// No request of ours comes near.
+const MAX_REQUEST_BYTES: u64 = 16 * 1_024 * 1_024;
+
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     let read = || {
         if path.as_os_str() != "-" {
-            return std::fs::read(path);
+            return file::read(path, MAX_REQUEST_BYTES);
         }
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        std::io::stdin().lock().take(MAX_REQUEST_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     read().map_err(|err| CliError::unusable(format!("`{}` can't be read: {err}", path.display())))

@@ -14,6 +14,7 @@ use crate::domain::decide::Policy;
 use crate::domain::routing::{LOG_SINK, Route};
 use crate::domain::serving::Serving;
 use crate::domain::zone::Zone;
+use crate::file;
 use crate::store::{Address, UnusableAddress};
 
 pub use secret::{SecretError, SecretSource};
@@ -26,6 +27,9 @@ pub const VARIABLE_PREFIX: &str = "PCSID_WATCH__";
 
 /// Files that are looked for, in this order, where none is named.
 const DEFAULT_FILES: [&str; 2] = ["config/pcsid-watch.toml", "/etc/pcsid-watch/pcsid-watch.toml"];
+
+/// Longest configuration file that is read.
+const MAX_FILE_BYTES: u64 = 16 * 1_024 * 1_024;
 
 /// Why the configuration can't be used: one sentence a problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,7 +174,7 @@ impl Settings {
         let file = Self::file(explicit);
         let text = match &file {
             None => String::new(),
-            Some(path) => std::fs::read_to_string(path).map_err(|err| SettingsError {
+            Some(path) => file::read_text(path, MAX_FILE_BYTES).map_err(|err| SettingsError {
                 problems: vec![format!(
                     "configuration file `{}` can't be read: {err}; name another with --config",
                     path.display()
@@ -204,7 +208,8 @@ impl Settings {
     fn alone(explicit: Option<&Path>, section: &str, key: &str) -> Option<String> {
         let variable =
             format!("{VARIABLE_PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase());
-        let from_file = || raw::alone(&std::fs::read_to_string(Self::file(explicit)?).ok()?, section, key);
+        let from_file =
+            || raw::alone(&file::read_text(&Self::file(explicit)?, MAX_FILE_BYTES).ok()?, section, key);
         std::env::var(variable).ok().or_else(from_file)
     }
 

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::file;
+
 /// Longest secret that is read; no token or set of webhook secrets comes near.
 const MAX_SECRET_BYTES: u64 = 16 * 1024;
 
@@ -31,9 +33,9 @@ pub enum SecretError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is far too long to be a secret.
-    #[error("`{}` is longer than 16 KiB, which no secret is", path.display())]
-    TooLong {
+    /// It is a pipe or a device.
+    #[error("`{}` is no file: a secret is read from a file again and again, so that a new one is noticed", path.display())]
+    NoFile {
         /// The file.
         path: PathBuf,
     },
@@ -88,10 +90,12 @@ impl SecretSource {
             },
             SecretSource::File(path) => {
                 let unreadable = |source| SecretError::Unreadable { path: path.clone(), source };
-                if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_SECRET_BYTES {
-                    return Err(SecretError::TooLong { path: path.clone() });
+                let found = std::fs::metadata(path).map_err(unreadable)?;
+                // The daemon reads it again every second, which a pipe allows once.
+                if !found.is_file() && !found.is_dir() {
+                    return Err(SecretError::NoFile { path: path.clone() });
                 }
-                let text = SecretString::from(std::fs::read_to_string(path).map_err(unreadable)?);
+                let text = SecretString::from(file::read_text(path, MAX_SECRET_BYTES).map_err(unreadable)?);
                 match trimmed(text.expose_secret()) {
                     "" => Err(SecretError::EmptyFile { path: path.clone() }),
                     trimmed => Ok(SecretString::from(trimmed)),

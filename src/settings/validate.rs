@@ -1,7 +1,7 @@
 //! Checks the raw values and turns them into settings. All problems are found at once.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::domain::decide::Policy;
 use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::time::write_duration;
 use crate::domain::zone::Zone;
+use crate::file;
 use crate::store::Address;
 use crate::transport::is_loopback;
 
@@ -483,13 +484,7 @@ fn listen_address(key: &str, text: &str, problems: &mut Problems) -> Option<Sock
 fn catalogue(file: Option<&str>, problems: &mut Problems) -> Arc<Catalogue> {
     let builtin = Catalogue::builtin();
     let Some(file) = file else { return builtin };
-    let is_plain = |found: &std::fs::Metadata| found.is_file() && found.len() <= MAX_CATALOGUE_BYTES;
-    if std::fs::metadata(file).is_ok_and(|found| !is_plain(&found)) {
-        problems
-            .add("catalogue.file", format!("`{file}` is not usable: it must be a file of at most 16 MiB"));
-        return builtin;
-    }
-    match std::fs::read_to_string(file).map(|text| builtin.extended(&text)) {
+    match file::read_text(Path::new(file), MAX_CATALOGUE_BYTES).map(|text| builtin.extended(&text)) {
         Ok(Ok(extended)) => return Arc::new(extended),
         Ok(Err(err)) => problems.add("catalogue.file", format!("`{file}` is not usable: {err}")),
         Err(err) => problems.add("catalogue.file", format!("`{file}` can't be read: {err}")),

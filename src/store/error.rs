@@ -65,6 +65,12 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is a pipe or a device where the file should be.
+    #[error("database `{}` is a pipe or a device: name a file in database.url", path.display())]
+    NoFile {
+        /// Where.
+        path: PathBuf,
+    },
     /// The file's WAL or journal has to be written into it first, which this user can't do.
     #[error(
         "database `{}` was left with unfinished writes in the file beside it that ends in `{beside}`, and this user may \

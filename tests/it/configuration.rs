@@ -125,6 +125,23 @@ fn http_off_loopback_needs_a_token() {
 }
 
 #[test]
+fn a_pipe_or_a_device_takes_neither_time_nor_memory_without_end() {
+    let setup = Setup::new("https://127.0.0.1:9", "");
+    let pipe = setup.path("pipe").display().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for file in ["/dev/zero", &pipe] {
+        let ran = setup.run(&["--config", file, "config", "check"]);
+        assert_eq!(ran.code, 2, "{file}: {}", ran.stderr);
+        let setup = Setup::new("https://127.0.0.1:9", &format!("[catalogue]\nfile = \"{file}\"\n"));
+        let ran = setup.variable("PCSID_WATCH__UPSTREAM__CA_FILE", file).run(&["config", "check"]);
+        assert_eq!(ran.code, 2, "{file}: {}", ran.stderr);
+        let setup = Setup::new("https://127.0.0.1:9", "");
+        let ran = setup.variable("PCSID_WATCH__CREDENTIALS__0__TOKEN_FILE", file).run(&["config", "check"]);
+        assert!(ran.code == 2 && ran.stderr.contains(file), "{file}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_missing_or_empty_secret_is_refused_at_the_start() {
     let setup = Setup::new(NOWHERE, "");
     std::fs::remove_file(setup.path("token")).unwrap();

@@ -95,9 +95,8 @@ async fn the_watchdog_is_fed_while_poller_and_recorder_go_round_and_not_otherwis
     manager.hears("WATCHDOG=1").await;
     manager.hears("WATCHDOG=1").await;
 
-    // A token file that can be opened and never read to its end holds the poller up, and nothing else.
-    std::fs::remove_file(setup.path("token")).unwrap();
-    assert!(Command::new("mkfifo").arg(setup.path("token")).status().unwrap().success());
+    // SQLite waits for a lock longer than the watchdog's period is here, and the recorder with it.
+    let lock = crate::shutdown::locked(&setup).await;
     eventually("nobody feeds the watchdog for longer than its period", || async {
         manager.forget();
         tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -106,9 +105,7 @@ async fn the_watchdog_is_fed_while_poller_and_recorder_go_round_and_not_otherwis
     })
     .await;
 
-    std::fs::write(setup.path("token"), TOKEN).unwrap();
-    std::fs::remove_file(setup.path("token")).unwrap();
-    std::fs::write(setup.path("token"), TOKEN).unwrap();
+    drop(lock);
     manager.hears("WATCHDOG=1").await;
     daemon.kill_9();
 }

@@ -154,6 +154,7 @@ fn newest_migration() -> i64 {
 async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
     match std::fs::metadata(path) {
         Ok(file) if file.is_dir() => return Err(StoreError::Folder { path: path.to_owned() }),
+        Ok(file) if !file.is_file() => return Err(StoreError::NoFile { path: path.to_owned() }),
         Ok(file) if file.len() == 0 => return Err(StoreError::Empty { path: path.to_owned() }),
         Ok(_) => {}
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Schema::Absent),
