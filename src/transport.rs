@@ -263,22 +263,44 @@ pub fn explain(err: &reqwest::Error) -> String {
     } else {
         "the connection broke before an answer"
     };
-    // Only programmers understand what the library says of these two.
-    let certificate = if says("CaUsedAsEndEntity") {
+    match chain.last().map(|cause| of_certificate(cause).unwrap_or_else(|| cause.clone())) {
+        Some(cause) => format!("{kind}: {cause}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// What is wrong with a server's certificate, where the library says it in words that only programmers understand.
+fn of_certificate(cause: &str) -> Option<String> {
+    let says = |part: &str| cause.contains(part);
+    // The library has seconds, in brackets at the end.
+    let days = || {
+        let (_, seconds) = cause.rsplit_once('(')?;
+        let seconds: u64 = seconds.split(' ').next()?.parse().ok()?;
+        Some(seconds / 86_400)
+    };
+    if says("CaUsedAsEndEntity") {
         Some(
             "the server shows the certificate of an authority (CA:TRUE) as its own; it needs one that is not \
-             (CaUsedAsEndEntity)",
+             (CaUsedAsEndEntity)"
+                .to_owned(),
         )
     } else if says("UnknownIssuer") {
         Some(
-            "no authority that is trusted here has signed the server's certificate; a ca_file can name one (UnknownIssuer)",
+            "no authority that is trusted here has signed the server's certificate; a ca_file can name one (UnknownIssuer)"
+                .to_owned(),
         )
+    } else if says("certificate expired") {
+        Some(format!(
+            "the server's certificate ended {} days ago by this machine's clock (certificate expired)",
+            days()?
+        ))
+    } else if says("certificate not valid yet") {
+        Some(format!(
+            "the server's certificate begins in {} days by this machine's clock (certificate not valid yet)",
+            days()?
+        ))
     } else {
         None
-    };
-    match certificate.or(chain.last().map(String::as_str)) {
-        Some(cause) => format!("{kind}: {cause}"),
-        None => kind.to_owned(),
     }
 }
 

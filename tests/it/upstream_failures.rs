@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, TOKEN, VAT, eventually, http_client};
+use crate::helpers::{
+    Daemon, OTHER_VAT, Reply, Server, Setup, TOKEN, VAT, WEBHOOK_SECRET, eventually, http_client,
+};
 
 /// The activity's last error.
 async fn last_error(setup: &Setup, activity_id: &str) -> String {
@@ -456,6 +458,34 @@ async fn a_corporate_ca_is_trusted_where_it_is_named_and_bad_certificates_never(
         match expected {
             None => setup.reaches("a", "SUCCEEDED").await,
             Some(error) => error_begins(&setup, "a", error).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_with_a_certificate_of_a_private_ca_is_trusted_where_it_is_named() {
+    for (name, year, ca_before, expected) in [
+        ("localhost", 2100, Some(""), Ok("webhook erp answered HTTP 200")),
+        // As an editor on Windows writes it.
+        ("localhost", 2100, Some("\u{feff}"), Ok("webhook erp answered HTTP 200")),
+        ("localhost", 2100, None, Err("a ca_file can name one")),
+        ("elsewhere.example", 2100, Some(""), Err("not valid for name \"localhost\"")),
+        ("localhost", 2001, Some(""), Err("the server's certificate ended ")),
+    ] {
+        let (port, ca, _serving) = tls_server(name, year);
+        let webhook = format!(
+            "[[webhooks]]\nname = \"erp\"\nurl = \"https://localhost:{port}/hooks\"\nsecret = \"{WEBHOOK_SECRET}\"\n"
+        );
+        let setup = Setup::new("http://127.0.0.1:9", &webhook);
+        if let Some(before) = ca_before {
+            std::fs::write(setup.path("ca.pem"), format!("{before}{ca}")).unwrap();
+            let line = format!("[[webhooks]]\nca_file = \"{}\"", setup.path("ca.pem").display());
+            setup.configure(&setup.configuration().replace("[[webhooks]]", &line));
+        }
+        let ran = setup.run(&["webhook", "test", "erp"]);
+        match expected {
+            Ok(said) => assert!(ran.code == 0 && ran.stdout.contains(said), "{}", ran.stderr),
+            Err(said) => assert!(ran.code == 1 && ran.stderr.contains(said), "{}", ran.stderr),
         }
     }
 }
