@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use pcsid_watch::clock;
 use pcsid_watch::domain::activity::State;
 use pcsid_watch::domain::catalogue::Owner;
+use pcsid_watch::domain::routing::DeliveryStatus;
 use pcsid_watch::store::{
-    ActivityFilter, ActivityOrder, Address, DeliveryFilter, DeliveryStatus, EventFilter, ReportView, Store,
-    Total,
+    ActivityFilter, ActivityOrder, Address, DeliveryFilter, EventFilter, ReportView, Store, Total,
 };
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};

@@ -9,7 +9,8 @@ use super::Api;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::slices::sliced;
-use crate::store::{DeliveryFilter, DeliveryStatus};
+use crate::domain::routing::DeliveryStatus;
+use crate::store::DeliveryFilter;
 
 /// `GET /v1/deliveries`: the latest event's first.
 pub(super) async fn list(

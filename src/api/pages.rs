@@ -28,13 +28,14 @@ use super::visit::Visit;
 use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
 use crate::domain::catalogue::Owner;
 use crate::domain::preflight::{self, Device, FIELDS};
+use crate::domain::routing::DeliveryStatus;
 use crate::domain::text::with_ascii_digits;
 use crate::evidence::{self, Bundle, Material};
 use crate::page::{self, Done, Found, Frame, Outbox, OutboxPart, Refresh, Search, Sort};
 use crate::spreadsheet::{self, Part};
 use crate::store::{
-    ActivityFilter, ActivityPosition, ActivityRef, ActivityRow, DeliveryFilter, DeliveryPosition,
-    DeliveryStatus, History, Redelivery, Reports, Slice, StoreError, TimeRange, Total,
+    ActivityFilter, ActivityPosition, ActivityRef, ActivityRow, DeliveryFilter, DeliveryPosition, History,
+    Redelivery, Reports, Slice, StoreError, TimeRange, Total,
 };
 use crate::words::Words;
 

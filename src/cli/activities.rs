@@ -10,7 +10,6 @@ use super::reader::Reader;
 use super::{CliError, CliResult, complain, open, open_existing};
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::catalogue::Language;
-use crate::page::state_word;
 use crate::settings::Settings;
 use crate::spreadsheet;
 use crate::store::{Access, ActivityFilter, ActivityRef, Cell, RegisterOutcome, Store, TURN, Table};
@@ -76,7 +75,7 @@ impl ValueEnum for StateArg {
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        let word = state_word(Words::of(Language::English), self.0).to_string();
+        let word = Words::of(Language::English).state_word(self.0).to_string();
         Some(clap::builder::PossibleValue::new(self.0.label()).help(word))
     }
 }
@@ -253,7 +252,7 @@ pub(super) async fn retry(settings: &Settings, args: ActivityArgs) -> CliResult 
     store.close().await;
     let words = Words::of(settings.language);
     let (id, vat) = (activity.activity_id.as_str(), retried.activity.vat.as_str());
-    let from = state_word(words, retried.from);
+    let from = words.state_word(retried.from);
     writeln!(std::io::stdout(), "{}", words.retry_done(from, id, vat))?;
     say_if_stopped(settings).await;
     Ok(())

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::output::{self, Format};
 use super::reader::Reader;
 use super::{CliError, CliResult, open_existing};
+use crate::domain::routing::DeliveryStatus;
 use crate::domain::time::Timestamp;
 use crate::settings::Settings;
-use crate::store::{Access, DeliveryFilter, DeliveryStatus, Redelivery};
+use crate::store::{Access, DeliveryFilter, Redelivery};
 use crate::words::Words;
 
 #[derive(Debug, Args)]

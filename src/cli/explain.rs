@@ -12,7 +12,6 @@ use super::{CliError, CliResult};
 use crate::domain::catalogue::{Catalogue, Explanation, Language, Severity};
 use crate::domain::rules::split;
 use crate::domain::text::one_line;
-use crate::page::owner_word;
 use crate::settings::Settings;
 use crate::store::{Cell, Table};
 
@@ -138,7 +137,7 @@ fn for_people(explained: &[Explained], reader: &Reader) -> String {
     let mut lines = Vec::new();
     for Explained { message, severity, explanation } in explained {
         let rule = explanation.rule.as_deref().map_or_else(|| words.no_rule_code().to_string(), one_line);
-        let owner = owner_word(words, explanation.owner).to_string();
+        let owner = words.owner_word(explanation.owner).to_string();
         lines.push(rule);
         let mut fact = |label: &str, value: &str| {
             lines.extend(labelled(label, value, 2, width_of_labels, reader.width));

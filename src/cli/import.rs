@@ -15,10 +15,10 @@ use super::{CliError, CliResult, complain, open};
 use crate::domain::activity::{Registration, Vat};
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::lines::Lines;
-use crate::domain::text::with_ascii_digits;
+use crate::domain::text::{folded, with_ascii_digits};
 use crate::settings::Settings;
 use crate::store::{ImportedCertificates, RegisterOutcome, TURN};
-use crate::words::{Said, Words, folded};
+use crate::words::{Said, Words};
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {

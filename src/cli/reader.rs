@@ -2,12 +2,12 @@
 
 use crate::domain::activity::State;
 use crate::domain::catalogue::{Owner, Severity};
+use crate::domain::routing::DeliveryStatus;
 use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
 use crate::domain::zone::Zone;
-use crate::page::{check_word, delivery_word, event_word, owner_word, state_word};
 use crate::settings::Settings;
-use crate::store::{Cell, DeliveryStatus};
+use crate::store::Cell;
 use crate::words::{Said, Words};
 
 /// Where there is no terminal, as in a pipe or a file.
@@ -52,7 +52,7 @@ impl Reader {
 
     pub(super) fn state(&self, label: &str) -> String {
         State::from_label(label)
-            .map_or_else(|| one_line(label), |state| state_word(self.words, state).to_string())
+            .map_or_else(|| one_line(label), |state| self.words.state_word(state).to_string())
     }
 
     /// A value as people read it, which depends on its column.
@@ -70,21 +70,21 @@ impl Reader {
             Cell::Text(text) => match column {
                 "state" | "latest_state" | "from_state" | "to_state" => self.state(text),
                 "status" => {
-                    word(DeliveryStatus::from_label(text).map(|status| delivery_word(words, status)), text)
+                    word(DeliveryStatus::from_label(text).map(|status| words.delivery_word(status)), text)
                 }
-                "type" => event_word(words, text),
+                "type" => words.event_word(text),
                 "standing" => match text.as_str() {
                     "expired" => words.certificate_ended().to_string(),
                     "ending" => words.certificate_ending().to_string(),
                     _ => one_line(text),
                 },
-                "check_name" => word(check_word(words, text), text),
+                "check_name" => word(words.check_word(text), text),
                 "severity" => Severity::from_label(text).map_or_else(
                     || one_line(text),
                     |severity| severity.told().of(words.language()).to_owned(),
                 ),
                 "owner" | "next_step_owner" | "last_failure_owner" => {
-                    word(Owner::from_label(text).map(|owner| owner_word(words, owner)), text)
+                    word(Owner::from_label(text).map(|owner| words.owner_word(owner)), text)
                 }
                 "reason" | "held_reason" | "last_error" | "an_error" => self.stored(text),
                 "upkeep" => match text.as_str() {

@@ -12,14 +12,13 @@ use super::{CliResult, open_existing};
 use crate::domain::activity::Vat;
 use crate::domain::catalogue::Severity;
 use crate::domain::report::CheckOutcome;
+use crate::domain::routing::DeliveryStatus;
 use crate::domain::rules::page_as_sentence;
 use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
-use crate::page::{check_word, delivery_word, event_word, owner_word};
 use crate::settings::Settings;
 use crate::store::{
-    Access, ActivityRow, ActivityView, ComparedRules, DeliveryRow, DeliveryStatus, Explained, History,
-    StoreError,
+    Access, ActivityRow, ActivityView, ComparedRules, DeliveryRow, Explained, History, StoreError,
 };
 use crate::words::Said;
 
@@ -181,7 +180,7 @@ impl<'a> Story<'a> {
                 CheckOutcome::NotReported => ("–", words.not_reported()),
             };
             let name = one_line(&check.check_name);
-            let word = check_word(words, &name).map_or_else(|| name.clone(), |word| word.to_string());
+            let word = words.check_word(&name).map_or_else(|| name.clone(), |word| word.to_string());
             self.entry(4, mark, &format!("{word}: {outcome} ({name})"));
             for error in &check.errors {
                 let (rule, severity) = (self.rule(error.rule.as_deref()), self.severity(error.severity));
@@ -204,7 +203,7 @@ impl<'a> Story<'a> {
         let words = self.reader.words;
         let Some(meaning) = explained.meaning_in(words.language()) else { return };
         self.line(12, &one_line(meaning));
-        let owner = explained.owner.map(|owner| owner_word(words, owner).to_string()).unwrap_or_default();
+        let owner = explained.owner.map(|owner| words.owner_word(owner).to_string()).unwrap_or_default();
         let arrow = if words.is_rtl() { "←" } else { "→" };
         let remedy = explained.remedy_in(words.language()).map(one_line).unwrap_or_default();
         self.entry(12, arrow, &format!("{owner}: {remedy}"));
@@ -272,12 +271,12 @@ impl<'a> Story<'a> {
                 DeliveryStatus::Pending => words.next_try(second(delivery.next_attempt_at)).to_string(),
                 DeliveryStatus::Dead => String::new(),
             };
-            let word = delivery_word(words, delivery.status).to_string();
+            let word = words.delivery_word(delivery.status).to_string();
             let mut parts = vec![words.delivery_to(one_line(&delivery.sink), word).to_string(), when];
             parts.push(words.n_attempts(delivery.attempts).to_string());
             parts.extend(delivery.last_error.as_deref().map(|error| reader.stored(error)));
             parts.retain(|part| !part.is_empty());
-            let kind = event_word(words, &one_line(&delivery.r#type));
+            let kind = words.event_word(&one_line(&delivery.r#type));
             self.line(4, &format!("{kind}: {}", parts.join(" · ")));
         }
     }

@@ -1,4 +1,6 @@
-//! Which sinks get which events.
+//! Which sinks get which events, and what became of a delivery.
+
+use serde::{Deserialize, Serialize};
 
 use super::activity::Vat;
 use super::event::{Event, EventKind};
@@ -45,6 +47,38 @@ impl Route {
             self.events.is_empty() || self.events.iter().any(|pattern| pattern.matches(event.kind));
         let wants_vat = self.vats.is_empty() || event.vat.as_ref().is_none_or(|vat| self.vats.contains(vat));
         wants_kind && wants_vat
+    }
+}
+
+/// The state of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryStatus {
+    /// It is tried.
+    Pending,
+    /// The sink took it.
+    Delivered,
+    /// It was given up.
+    Dead,
+}
+
+impl DeliveryStatus {
+    /// All of them, the ones that somebody must act on first.
+    pub const ALL: [DeliveryStatus; 3] =
+        [DeliveryStatus::Dead, DeliveryStatus::Pending, DeliveryStatus::Delivered];
+
+    /// The one with this label.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.label() == label)
+    }
+
+    /// As stored and printed.
+    pub const fn label(self) -> &'static str {
+        match self {
+            DeliveryStatus::Pending => "pending",
+            DeliveryStatus::Delivered => "delivered",
+            DeliveryStatus::Dead => "dead",
+        }
     }
 }
 

@@ -45,6 +45,24 @@ pub fn with_ascii_digits(text: &str) -> String {
     text.chars().map(|c| ascii_digit(c).unwrap_or(c)).collect()
 }
 
+/// Normalised for searching, so that different spellings match: letters in lower case, every decimal digit as an ASCII
+/// one, and Arabic letters that are typed for one another as one: alef with and without hamza, teh marbuta and heh, alef
+/// maksura and yeh. Marks above and below letters are left out.
+pub fn folded(text: &str) -> String {
+    text.chars().filter_map(folded_char).collect()
+}
+
+fn folded_char(c: char) -> Option<char> {
+    match c {
+        'أ' | 'إ' | 'آ' | 'ٱ' => Some('ا'),
+        'ة' => Some('ه'),
+        'ى' => Some('ي'),
+        // Tatweel and the short vowels.
+        '\u{640}' | '\u{64b}'..='\u{652}' => None,
+        c => ascii_digit(c).or(Some(c.to_ascii_lowercase())),
+    }
+}
+
 /// As [`one_line`], trimmed, and cut to so many characters; `…` says so.
 pub fn beginning(text: &str, max_chars: usize) -> String {
     // A character takes at most four bytes; beyond one more than is shown there is no need to look.
@@ -132,5 +150,19 @@ mod tests {
         assert!(!cut(&mut text, 20));
         assert!(cut(&mut text, 10));
         assert_eq!(text, "ééé…");
+    }
+
+    #[test]
+    fn what_is_typed_in_several_ways_is_one() {
+        for (text, expected) in [
+            ("Till-7", "till-7"),
+            ("صندوق ١٢", "صندوق 12"),
+            ("۳۱۰", "310"),
+            ("الإدارة", "الاداره"),
+            ("مُـحَمَّد", "محمد"),
+            ("", ""),
+        ] {
+            assert_eq!(folded(text), expected);
+        }
     }
 }

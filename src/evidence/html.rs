@@ -12,9 +12,8 @@ use crate::domain::rules::page_as_sentence;
 use crate::domain::text::{is_direction_mark, visible};
 use crate::domain::time::Timestamp;
 use crate::domain::zone::Zone;
-use crate::page::{check_word, code, owner_word, prose, state_word, their_lines, theirs};
 use crate::store::{ActivityRow, CheckErrorRow, Explained, FinalAnswer, History};
-use crate::words::{Said, Words};
+use crate::words::{Said, Words, code, prose, their_lines, theirs};
 
 const CSS: &str = include_str!("evidence.css");
 
@@ -39,7 +38,7 @@ pub fn render(bundle: &Bundle, words: Words, zone: &Zone) -> Markup {
                     h1 { (words.sheet_title(code(id))) }
                     p {
                         (words.vat_named(code(&activity.vat))) " · "
-                        strong { (state_word(words, activity.state)) } " "
+                        strong { (words.state_word(activity.state)) } " "
                         span.soft { "(" (code(activity.state.label())) ")" }
                     }
                     p.soft { (sheet.zone_note(bundle.made_at)) }
@@ -67,7 +66,7 @@ struct Sheet<'a> {
 
 impl Sheet<'_> {
     fn state(&self, state: State) -> Said<'static> {
-        state_word(self.words, state)
+        self.words.state_word(state)
     }
 
     fn time(&self, at: Timestamp) -> Markup {
@@ -175,7 +174,7 @@ impl Sheet<'_> {
                 };
                 section.check {
                     h3 {
-                        @match check_word(words, name) { Some(word) => (word), None => (theirs(name)) }
+                        @match words.check_word(name) { Some(word) => (word), None => (theirs(name)) }
                         ": " (outcome) " " span.soft { "(" (code(name)) ")" }
                     }
                     @for error in &check.errors { (self.error(error)) }
@@ -217,7 +216,7 @@ impl Sheet<'_> {
                 dd { (prose(meaning)) }
                 @if let Some(remedy) = explained.remedy_in(language) { dd { (prose(remedy)) } }
                 @if let Some(owner) = explained.owner {
-                    dd { (self.words.col_owner()) ": " (owner_word(self.words, owner)) }
+                    dd { (self.words.col_owner()) ": " (self.words.owner_word(owner)) }
                 }
             }
         }

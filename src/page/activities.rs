@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use maud::{Markup, html};
 
-use super::marks::{chip, owner_word, state_word};
+use super::marks::chip;
 use super::text::{address, cut, moment_stacked, stacked, stored, theirs};
 use super::{Frame, Here, failures, layout, link_to_device, link_to_vat, nothing_registered};
 use crate::domain::activity::State;
@@ -133,7 +133,7 @@ pub fn activities(frame: &Frame<'_>, search: &Search, found: &Found) -> Markup {
     let words = frame.words;
     let rows = &found.activities;
     let title = match search.states.as_slice() {
-        [state] => words.activities_in(state_word(words, *state)).to_string(),
+        [state] => words.activities_in(words.state_word(*state)).to_string(),
         _ => words.nav_activities().to_string(),
     };
     let main = html! {
@@ -187,7 +187,7 @@ fn form(frame: &Frame<'_>, search: &Search) -> Markup {
                     option value="" { (words.any()) }
                     option value=(WAITING) selected[search.states.len() > 1] { (words.state_open()) }
                     @for state in State::ALL {
-                        option value=(state.label()) selected[search.states == [state]] { (state_word(words, state)) }
+                        option value=(state.label()) selected[search.states == [state]] { (words.state_word(state)) }
                     }
                 }
             }
@@ -212,7 +212,7 @@ fn form(frame: &Frame<'_>, search: &Search) -> Markup {
                             option value="" { (words.any()) }
                             @for owner in Owner::ALL {
                                 option value=(owner.label()) selected[search.owner == Some(owner)] {
-                                    (owner_word(words, owner))
+                                    (words.owner_word(owner))
                                 }
                             }
                         }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, Render, html};
 
-use super::marks::{Icon, chip, class_of, icon, icon_of, state_word};
+use super::marks::{Icon, chip, class_of, icon, icon_of};
 use super::text::{clock, code, cut, encoded, how_far, moment, prose, stored, theirs};
 use super::{Frame, Here, action, deliveries, findings, layout, link_to_vat};
 use crate::domain::activity::{State, Vat};
@@ -72,7 +72,7 @@ pub fn activity(frame: &Frame<'_>, history: &History, said: Option<Done>) -> Mar
     let words = frame.words;
     let activity = &history.activity;
     let ActivityRow { vat, activity_id: id, state, .. } = activity;
-    let named = state_word(words, *state).to_string();
+    let named = words.state_word(*state).to_string();
     let main = html! {
         (banner(frame, said))
         header class={ "headline " (class_of(*state)) } {

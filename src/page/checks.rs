@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::plot::share;
 use super::text::{code, prose};
-use super::{Frame, check_word, link_to_vat, owner_word, scrolling};
+use super::{Frame, link_to_vat, scrolling};
 use crate::domain::report::CHECK_NAMES;
 use crate::store::{CheckTally, ChecksByVat, FailingRules};
 use crate::words::{Said, Words};
@@ -142,7 +142,7 @@ pub(super) fn rules(frame: &Frame<'_>, rules: &FailingRules) -> Markup {
                                     span.n { (words.number(rule.n_failed_checks)) } " "
                                     (share(words, rule.n_failed_checks, most))
                                 }
-                                td.owner { (owner_word(words, explained.owner)) }
+                                td.owner { (words.owner_word(explained.owner)) }
                                 td.in { (kinds(frame, &rule.checks)) }
                             }
                         }
@@ -171,7 +171,7 @@ fn kinds(frame: &Frame<'_>, checks: &[usize]) -> Markup {
 /// A check's name in words, with its public name in the data.
 pub(super) fn check_name(words: Words, name: &str) -> Markup {
     html! {
-        @match check_word(words, name) {
+        @match words.check_word(name) {
             Some(word) => span data-check=(name) { (word) },
             None => (super::theirs(name)),
         }

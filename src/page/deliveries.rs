@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::marks::{delivery_chip, event_word};
+use super::marks::delivery_chip;
 use super::text::{code, encoded, how_far, moment, stored, theirs};
 use super::{Frame, action};
-use crate::store::{AttemptRow, DeliveryRow, DeliveryStatus, EventRow, History};
+use crate::domain::routing::DeliveryStatus;
+use crate::store::{AttemptRow, DeliveryRow, EventRow, History};
 
 /// How many attempts of a delivery are shown, the latest.
 const MAX_ATTEMPTS: usize = 50;
@@ -22,7 +23,7 @@ pub(super) fn deliveries(frame: &Frame<'_>, history: &History) -> Markup {
             @for EventRow { event_id, r#type, occurred_at } in &history.events {
                 @let is_of_event = |delivery: &&DeliveryRow| delivery.event_id == *event_id;
                 article.event {
-                    h3 data-event=(r#type) { (theirs(&event_word(words, r#type))) }
+                    h3 data-event=(r#type) { (theirs(&words.event_word(r#type))) }
                     p.note { (moment(frame, *occurred_at)) " · " (code(r#type)) " · " (code(event_id)) }
                     @if !history.deliveries.iter().any(|delivery| is_of_event(&delivery)) {
                         p.soft { (words.no_sink()) }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::checks::check_name;
-use super::marks::{Icon, chip, icon, owner_word};
+use super::marks::{Icon, chip, icon};
 use super::text::{code, cut, prose, their_lines, theirs};
 use super::{Frame, link_to};
 use crate::domain::catalogue::Severity;
@@ -100,7 +100,7 @@ fn why(frame: &Frame<'_>, explained: &Explained) -> Markup {
             div.why {
                 p { (prose(meaning)) }
                 p.soft {
-                    @if let Some(owner) = explained.owner { span.owner { (owner_word(frame.words, owner)) } " " }
+                    @if let Some(owner) = explained.owner { span.owner { (frame.words.owner_word(owner)) } " " }
                     @if let Some(remedy) = explained.remedy_in(language) { (prose(remedy)) }
                 }
             }

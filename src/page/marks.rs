@@ -4,9 +4,7 @@ use maud::{Markup, html};
 
 use super::Frame;
 use crate::domain::activity::State;
-use crate::domain::catalogue::Owner;
-use crate::store::DeliveryStatus;
-use crate::words::{Said, Words};
+use crate::domain::routing::DeliveryStatus;
 
 /// A small picture, drawn in the colour of the text around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,44 +83,12 @@ pub(super) const fn class_of(state: State) -> &'static str {
     }
 }
 
-/// A state in the words that people use.
-pub(crate) fn state_word(words: Words, state: State) -> Said<'static> {
-    match state {
-        State::Pending => words.state_pending(),
-        State::InProgress => words.state_in_progress(),
-        State::Succeeded => words.state_succeeded(),
-        State::Failed => words.state_failed(),
-        State::Rejected => words.state_rejected(),
-        State::Expired => words.state_expired(),
-        State::Cancelled => words.state_cancelled(),
-    }
-}
-
 /// A state's icon and word. Its public label is in the data.
 pub(super) fn chip(frame: &Frame<'_>, state: State) -> Markup {
     html! {
         span class={ "chip " (class_of(state)) } data-state=(state.label()) {
-            (icon(icon_of(state))) (state_word(frame.words, state))
+            (icon(icon_of(state))) (frame.words.state_word(state))
         }
-    }
-}
-
-/// Who must act, in the words that people use.
-pub(crate) fn owner_word(words: Words, owner: Owner) -> Said<'static> {
-    match owner {
-        Owner::Registration => words.owner_registration(),
-        Owner::Device => words.owner_device(),
-        Owner::Cleartax => words.owner_cleartax(),
-        Owner::Zatca => words.owner_zatca(),
-    }
-}
-
-/// The status of a delivery in the words that people use.
-pub(crate) fn delivery_word(words: Words, status: DeliveryStatus) -> Said<'static> {
-    match status {
-        DeliveryStatus::Pending => words.delivery_pending(),
-        DeliveryStatus::Delivered => words.delivery_delivered(),
-        DeliveryStatus::Dead => words.delivery_dead(),
     }
 }
 
@@ -135,42 +101,7 @@ pub(super) fn delivery_chip(frame: &Frame<'_>, status: DeliveryStatus) -> Markup
     };
     html! {
         span class={ "chip " (class) } data-status=(status.label()) {
-            (icon(mark)) (delivery_word(frame.words, status))
+            (icon(mark)) (frame.words.delivery_word(status))
         }
-    }
-}
-
-/// An event's type in the words that people use; one that is not known is shown as it is.
-pub(crate) fn event_word(words: Words, kind: &str) -> String {
-    match kind {
-        "pcsid.generation.succeeded" => words.event_succeeded(),
-        "pcsid.generation.failed" => words.event_failed(),
-        "pcsid.activity.rejected" => words.event_rejected(),
-        "pcsid.activity.expired" => words.event_expired(),
-        "pcsid.activity.cancelled" => words.event_cancelled(),
-        "pcsid.activity.stalled" => words.event_stalled(),
-        "upstream.credential.held" => words.event_credential_held(),
-        "upstream.credential.restored" => words.event_credential_restored(),
-        "upstream.vat.held" => words.event_vat_held(),
-        "upstream.vat.restored" => words.event_vat_restored(),
-        "pcsid.certificate.renewal_due" => words.event_renewal_due(),
-        "pcsid.certificate.expired" => words.event_certificate_expired(),
-        other => return other.to_owned(),
-    }
-    .to_string()
-}
-
-/// A check by its public name, in the words that people use.
-pub(crate) fn check_word(words: Words, name: &str) -> Option<Said<'static>> {
-    match name {
-        "StandardTaxInvoice" => Some(words.check_standard_invoice()),
-        "StandardTaxInvoiceCredit" => Some(words.check_standard_credit()),
-        "StandardTaxInvoiceDebit" => Some(words.check_standard_debit()),
-        "SimplifiedTaxInvoice" => Some(words.check_simplified_invoice()),
-        "SimplifiedTaxInvoiceCredit" => Some(words.check_simplified_credit()),
-        "SimplifiedTaxInvoiceDebit" => Some(words.check_simplified_debit()),
-        // Where reports count entries of ErrorList beside the checks.
-        "ErrorList" => Some(words.check_listed()),
-        _ => None,
     }
 }

@@ -39,17 +39,15 @@ use crate::domain::time::Timestamp;
 use crate::domain::zone::Zone;
 use crate::words::Words;
 use marks::{Icon, icon};
-use text::{clock, encoded};
+use text::{clock, code, cut, encoded, theirs};
 
 pub use activities::{Found, Search, Sort, activities};
 pub use activity::{Done, activity};
 pub use choice::choose_vat;
-pub(crate) use marks::{check_word, delivery_word, event_word, owner_word, state_word};
 pub use outbox::{Outbox, OutboxPart, outbox};
 pub use overview::{REFRESH_S, Refresh, overview};
 pub use preflight::{Entered, Outcome, preflight};
 pub use renewals::renewals;
-pub(crate) use text::{code, cut, prose, their_lines, theirs};
 
 /// The pages' style sheet, served at `/style.css`.
 pub const CSS: &str = include_str!("page.css");

@@ -4,11 +4,12 @@ use maud::{Markup, html};
 
 use super::activity::{Done, banner};
 use super::deliveries::redeliver;
-use super::marks::{delivery_chip, delivery_word, event_word};
+use super::marks::delivery_chip;
 use super::text::{address, cut, moment_stacked, stacked, stored, theirs};
 use super::{Frame, Here, action, layout, link_to};
+use crate::domain::routing::DeliveryStatus;
 use crate::domain::text::visible;
-use crate::store::{DeliveryRow, DeliveryStatus, OutboxRow, Undelivered};
+use crate::store::{DeliveryRow, OutboxRow, Undelivered};
 
 /// What is shown, and of what.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -75,7 +76,7 @@ pub fn outbox(frame: &Frame<'_>, outbox: &Outbox, said: Option<Done>) -> Markup 
         @if is_empty { p.empty { (words.deliveries_none()) } }
         @for part in outbox.parts.iter().filter(|part| !part.rows.is_empty()) {
             section {
-                h2 { (delivery_word(words, part.status)) }
+                h2 { (words.delivery_word(part.status)) }
                 (list(frame, part))
                 @if part.next.is_some() || outbox.is_continued {
                     nav.pages aria-label=(words.pages_of_list()) {
@@ -101,7 +102,7 @@ fn form(frame: &Frame<'_>, outbox: &Outbox) -> Markup {
                     option value="" { (words.any_failed_first()) }
                     @for status in DeliveryStatus::ALL {
                         option value=(status.label()) selected[outbox.status == Some(status)] {
-                            (delivery_word(words, status))
+                            (words.delivery_word(status))
                         }
                     }
                 }
@@ -140,7 +141,7 @@ fn list(frame: &Frame<'_>, part: &OutboxPart) -> Markup {
                 @for OutboxRow { vat, activity_id, delivery } in &part.rows {
                     tr {
                         th scope="row" data-event=(delivery.r#type) {
-                            (theirs(&event_word(words, &delivery.r#type)))
+                            (theirs(&words.event_word(&delivery.r#type)))
                         }
                         td.told data-label=(sink) { (theirs(&delivery.sink)) }
                         td.state data-label=(state) { (delivery_chip(frame, delivery.status)) }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::health::{health, right_now};
-use super::marks::{chip, class_of, icon, icon_of, state_word};
+use super::marks::{chip, class_of, icon, icon_of};
 use super::text::{code, cut, moment_stacked, stored, theirs};
 use super::{
     Frame, Here, checks, failures, layout, link_to_device, link_to_vat, nothing_registered, plot, scrolling,
@@ -88,7 +88,7 @@ fn counts(frame: &Frame<'_>, overview: &Overview) -> Markup {
                         a class={ "tile " (class_of(state)) @if n == 0 { " none" } } data-state=(state.label())
                             href={ "/activities?state=" (state.label()) } {
                             span.n { (words.number(n)) } " "
-                            span.label { (icon(icon_of(state))) (state_word(words, state)) }
+                            span.label { (icon(icon_of(state))) (words.state_word(state)) }
                         }
                     }
                 }
@@ -112,7 +112,7 @@ fn conclusions(frame: &Frame<'_>, days: &[Day]) -> Markup {
                 p.note { (words.days_note(words.n_ended(total), n_days)) }
                 ul.legend {
                     @for state in plot::STACKED {
-                        li { (plot::swatch(state)) (state_word(words, state)) " " strong { (words.number(of(state))) } }
+                        li { (plot::swatch(state)) (words.state_word(state)) " " strong { (words.number(of(state))) } }
                     }
                 }
                 (plot::conclusions(words, days, &summary.to_string()))
@@ -133,7 +133,7 @@ fn day_table(frame: &Frame<'_>, days: &[Day]) -> Markup {
             thead {
                 tr {
                     th scope="col" { (words.col_day()) }
-                    @for state in plot::STACKED { th scope="col" { (state_word(words, state)) } }
+                    @for state in plot::STACKED { th scope="col" { (words.state_word(state)) } }
                     th scope="col" { (words.col_all()) }
                 }
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::marks::{class_of, state_word};
+use super::marks::class_of;
 use crate::domain::activity::State;
 use crate::store::{Bucket, Day, Durations};
 use crate::words::Words;
@@ -188,7 +188,7 @@ fn stacks(words: Words, days: &[Day], axis: &Axis, top: f64) -> Vec<Bar> {
                 width: column - gap,
                 height,
                 title: words
-                    .days_bar(day.date.to_string(), words.number(*n), state_word(words, *state))
+                    .days_bar(day.date.to_string(), words.number(*n), words.state_word(*state))
                     .to_string(),
             });
         }

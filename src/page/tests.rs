@@ -12,10 +12,11 @@ use crate::domain::classify::TransientKind;
 use crate::domain::gate::{Outage, Trouble};
 use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::report::CHECK_NAMES;
+use crate::domain::routing::DeliveryStatus;
 use crate::store::{
-    ActivityRow, Blocked, Bucket, CheckTally, ChecksByVat, Conclusion, Day, DeliveryStatus, Durations,
-    Ending, EndingCertificates, EndingCounts, Explained, FailingRule, FailingRules, Failure, History,
-    OutboxRow, Overview, Statistics, Total, Undelivered, UnservedVats, VatChecks, Waiting,
+    ActivityRow, Blocked, Bucket, CheckTally, ChecksByVat, Conclusion, Day, Durations, Ending,
+    EndingCertificates, EndingCounts, Explained, FailingRule, FailingRules, Failure, History, OutboxRow,
+    Overview, Statistics, Total, Undelivered, UnservedVats, VatChecks, Waiting,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_779_786_131_000);
@@ -386,7 +387,7 @@ fn a_state_offers_what_can_be_done_in_it() {
         assert_eq!(offers("poll"), !state.is_concluded(), "{state}");
         assert_eq!(offers("cancel"), !state.is_concluded(), "{state}");
         assert_eq!(offers("retry"), next_state(Some(state), Happening::Retried).is_ok(), "{state}");
-        let word = state_word(frame().words, state);
+        let word = frame().words.state_word(state);
         assert!(page.contains(&format!("<title>{word} · act-1")), "{state}");
         assert!(page.contains(&format!("<h1 data-state=\"{state}\"")), "{state}");
         let forms = page.matches("method=\"post\"").count();

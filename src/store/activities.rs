@@ -8,7 +8,7 @@ use super::schedule::Claimed;
 use super::views::Table;
 use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::lifecycle::IllegalChange;
-use crate::words::folded;
+use crate::domain::text::folded;
 
 /// Rows in one set-based statement; larger intakes take several within their one transaction.
 pub(super) const REGISTER_CHUNK: usize = 10_000;

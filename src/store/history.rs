@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::explanations::FormerAttempt;
-use super::lists::DeliveryStatus;
 use super::views::ActivityView;
 use super::{ActivityRef, Reports};
 use crate::domain::activity::{State, Vat};
 use crate::domain::catalogue::{Language, Owner, Severity};
 use crate::domain::report::CheckOutcome;
+use crate::domain::routing::DeliveryStatus;
 use crate::domain::time::Timestamp;
 
 /// A row of `report_activities`.

@@ -3,14 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::history::DeliveryRow;
 use super::views::{Argument, Cell, Table};
 use crate::domain::activity::{State, Vat};
 use crate::domain::catalogue::Owner;
+use crate::domain::routing::DeliveryStatus;
+use crate::domain::text::folded;
 use crate::domain::time::Timestamp;
-use crate::words::folded;
 
 /// How many activities are counted one by one at most; beyond that, a list says "more than".
 pub(super) const MAX_COUNTED: u32 = 10_000;
@@ -99,7 +100,7 @@ impl Total {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ActivityFilter {
     /// Only with all of these parts, separated by white space, in id, `device_id`, `reference` or VAT; letters and
-    /// digits count as [`crate::words::folded`] writes them.
+    /// digits count as [`crate::domain::text::folded`] writes them.
     pub search: Option<String>,
     /// Only failures that this owner must act on.
     pub owner: Option<Owner>,
@@ -288,38 +289,6 @@ impl DeliveryFilter {
             }
             _ => None,
         })
-    }
-}
-
-/// The state of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeliveryStatus {
-    /// It is tried.
-    Pending,
-    /// The sink took it.
-    Delivered,
-    /// It was given up.
-    Dead,
-}
-
-impl DeliveryStatus {
-    /// All of them, the ones that somebody must act on first.
-    pub const ALL: [DeliveryStatus; 3] =
-        [DeliveryStatus::Dead, DeliveryStatus::Pending, DeliveryStatus::Delivered];
-
-    /// The one with this label.
-    pub fn from_label(label: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.label() == label)
-    }
-
-    /// As stored and printed.
-    pub const fn label(self) -> &'static str {
-        match self {
-            DeliveryStatus::Pending => "pending",
-            DeliveryStatus::Delivered => "delivered",
-            DeliveryStatus::Dead => "dead",
-        }
     }
 }
 

@@ -88,8 +88,8 @@ pub use history::{
 };
 pub use intake::Intake;
 pub use lists::{
-    ActivityFilter, ActivityOrder, ActivityPosition, DeliveryFilter, DeliveryPosition, DeliveryStatus,
-    EventFilter, EventPosition, OutboxRow, Slice, TimeRange, Total,
+    ActivityFilter, ActivityOrder, ActivityPosition, DeliveryFilter, DeliveryPosition, EventFilter,
+    EventPosition, OutboxRow, Slice, TimeRange, Total,
 };
 pub use member::{Duties, Member, News, Piece};
 pub use overview::{Blocked, Overview, Undelivered, Waiting};

@@ -7,11 +7,12 @@
 //! A message comes as [`Said`], which is plain text for a terminal and markup for a page. In a page every argument is
 //! escaped and isolated, so that an id in the middle of an Arabic sentence does not turn its order.
 
-mod fold;
+mod markup;
 mod measures;
 mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
+mod values;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -23,7 +24,7 @@ use maud::{Markup, PreEscaped, Render};
 
 use crate::domain::catalogue::Language;
 
-pub use fold::folded;
+pub(crate) use markup::{code, cut, prose, their_lines, theirs};
 
 const ENGLISH: &str = include_str!("en.ftl");
 const ARABIC: &str = include_str!("ar.ftl");
@@ -198,7 +199,7 @@ impl Render for Said<'_> {
         let mut html = String::new();
         self.pieces(&self.pattern(), |piece| match piece {
             Piece::Text(text) => text.render_to(&mut html),
-            Piece::Argument(Arg::Theirs(text)) => crate::page::theirs(text).render_to(&mut html),
+            Piece::Argument(Arg::Theirs(text)) => theirs(text).render_to(&mut html),
             Piece::Argument(Arg::Own(text)) => text.render_to(&mut html),
             Piece::Argument(Arg::Markup(markup)) => html.push_str(&markup.0),
             Piece::Argument(Arg::Number(number)) => html.push_str(&self.words.number(*number)),

@@ -12,11 +12,10 @@ use fluent_bundle::FluentArgs;
 use fluent_syntax::ast::{Entry, Expression, InlineExpression, PatternElement};
 use maud::{Markup, html};
 
-use super::{BEGIN, COMPLAINTS, END, ENGLISH, STORED, Words, formatted};
+use super::{BEGIN, COMPLAINTS, END, ENGLISH, STORED, Words, cut, formatted, theirs};
 use crate::domain::activity::State;
 use crate::domain::catalogue::Language;
 use crate::domain::text::visible;
-use crate::page::{cut, state_word, theirs};
 
 /// A message as it is recognised: texts, and the names of what is between them.
 struct Template {
@@ -159,7 +158,7 @@ impl Words {
         for (name, value) in found {
             // A part may be a sentence of ours again.
             let own = match name {
-                "state" => State::from_label(value).map(|state| state_word(self, state).to_string()),
+                "state" => State::from_label(value).map(|state| self.state_word(state).to_string()),
                 "span" => span(value).map(|span| self.roughly(span)),
                 "detail" => self.marked(value, &SENTENCES),
                 "reason" => self.marked(value, &COMPLAINABLE),

@@ -239,6 +239,45 @@ fn the_architecture_has_a_row_for_every_module() {
     }
 }
 
+/// All texts of a module, its folder's included.
+fn texts_of(module: &str) -> Vec<String> {
+    let mut texts: Vec<String> = [format!("src/{module}.rs")]
+        .iter()
+        .filter(|file| is_there(file))
+        .map(|file| document(file))
+        .collect();
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(module)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                Some(ending) if ending == "rs" => texts.push(std::fs::read_to_string(path).unwrap()),
+                _ if path.is_dir() => folders.push(path),
+                _ => {}
+            }
+        }
+    }
+    texts
+}
+
+#[test]
+fn modules_use_no_others_than_the_architecture_says() {
+    for (module, others) in [
+        ("domain", &[][..]),
+        ("words", &["domain"]),
+        ("page", &["domain", "store", "words"]),
+        ("evidence", &["domain", "store", "words"]),
+        ("store", &["clock", "domain", "settings"]),
+    ] {
+        let texts = texts_of(module);
+        assert!(!texts.is_empty(), "{module}");
+        for used in texts.iter().flat_map(|text| text.split("crate::").skip(1)) {
+            let used = used.split(|ch: char| !ch.is_ascii_lowercase() && ch != '_').next().unwrap();
+            assert!(used == module || others.contains(&used), "{module} uses {used}");
+        }
+    }
+}
+
 fn free_port() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
 }
