@@ -122,7 +122,7 @@ impl Clock {
 }
 
 /// By how much the clock must have jumped while no daemon ran, if its last sign of life is in the future or
-/// further back than [`LONGEST_ABSENCE`].
+/// further back than `LONGEST_ABSENCE`.
 pub fn jump_since(last_beat: Timestamp, now: Timestamp) -> Option<i64> {
     let delta = now.as_millis().saturating_sub(last_beat.as_millis());
     let is_believable = delta >= -START_DRIFT_MS && now.since(last_beat) <= LONGEST_ABSENCE;

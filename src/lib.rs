@@ -18,7 +18,7 @@
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
 //! | [`page`] | the web pages, from what the store reads |
 //! | [`words`] | every text for people in English and Arabic, with its numbers |
-//! | [`file`] | reading files that settings and arguments name, within bounds |
+//! | [`mod@file`] | reading files that settings and arguments name, within bounds |
 //! | [`serde_messages`], [`spreadsheet`] | serde's messages in plain words; CSV files that are safe to open |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |

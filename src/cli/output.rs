@@ -53,7 +53,7 @@ pub(super) const SLICE: u32 = 1_000;
 
 /// Prints a list, `limit` rows of it at most, slice by slice, so that memory doesn't grow with the list. `next` reads the
 /// slice after a position, of at most so many rows; no position is the beginning. For people each slice is a table as
-/// [`print`] makes it, and the last line says if there is more.
+/// [`print()`] makes it, and the last line says if there is more.
 ///
 /// # Errors
 /// Those of `next`, and what keeps standard output from being written.

@@ -13,7 +13,7 @@
 //!   request by age passes its next turn on. Where the quota allows a whole look's worth, all requests go by turns, and
 //!   nobody waits long.
 //! - **Probes come first, and are few.** What a closed gate lets through is asked before anything else. Held VATs
-//!   together get at most one request in [`PROBE_SHARE`], so that many of them don't take the quota from those that
+//!   together get at most one request in `PROBE_SHARE`, so that many of them don't take the quota from those that
 //!   work.
 //! - **A held VAT or credential takes no turn.** The store leaves it out without reading it.
 //!

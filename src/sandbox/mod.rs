@@ -98,7 +98,7 @@ impl Sandbox {
         Self::default()
     }
 
-    /// The latest requests for a status, at most [`MAX_REQUESTS`], oldest first.
+    /// The latest requests for a status, at most `MAX_REQUESTS`, oldest first.
     pub fn requests(&self) -> Vec<SeenRequest> {
         self.memory().requests.iter().cloned().collect()
     }

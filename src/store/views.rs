@@ -147,7 +147,7 @@ pub enum ReportView {
 /// How many rows of a report are read at once.
 pub(super) const ROWS_OF_SLICE: usize = 1_000;
 
-/// A part of a report that is read at once: the last parameter of [`ReportStatements::rows`].
+/// A part of a report that is read at once: the last parameter of `ReportStatements::rows`.
 #[derive(Debug, Clone)]
 pub struct ReportSlice(Argument<'static>);
 

@@ -222,7 +222,7 @@ fn from_json(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
     from_value(&value)
 }
 
-/// As [`from_json`], from what was parsed already.
+/// Reads JSON that has been parsed already: one registration, or an array of them.
 ///
 /// # Errors
 /// Where it is neither an object nor an array of objects.
@@ -304,7 +304,7 @@ pub fn from_csv(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
 /// Reads a text that begins like JSON as JSON, and any other as CSV.
 ///
 /// # Errors
-/// As [`from_json`] and [`from_csv`], and where the text is too long or empty.
+/// As [`from_value`] and [`from_csv`], and where the text is too long or empty.
 pub fn from_text(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
     let whole = "the whole file";
     if text.len() > MAX_BYTES {
