@@ -58,7 +58,7 @@ pub(super) async fn sandbox(args: SandboxArgs) -> CliResult {
     })?;
     let address = listener.local_addr()?;
     tracing::info!(
-        "the sandbox listens: set upstream.base_url = \"http://{address}\"; its scripts stand on http://{address}/"
+        "the sandbox listens: set upstream.base_url = \"http://{address}\"; http://{address}/ lists its scripts"
     );
     let stop = shutdown.stop.clone();
     let served = sandbox::serve(listener, Sandbox::new(), async move { stop.cancelled().await }).await;
