@@ -1,4 +1,16 @@
 //! What one answer makes of an activity: its next state, its next poll and the events to announce.
+//!
+//! [`decide`] has four steps: what the answer itself changes (`Effect`), what the activity's age adds (`Change`), when it
+//! is polled next (`Schedule`), and what is announced. Nothing has happened yet then: a [`Decision`] counts once the
+//! recorder has stored it, with all that belongs to it, in one transaction.
+//!
+//! - The answer comes before the age: an activity that succeeds in the poll at its deadline has succeeded.
+//! - A turn without a request, because a gate is closed, can only let it stall or expire.
+//! - What is about the credential or the VAT (401, 403, 429) changes neither state nor interval. The gates follow from
+//!   it (`domain::gate`).
+//! - Refusals count in a row: any other answer, or none, begins the count anew.
+//! - The lifecycle allows each change of state (`domain::lifecycle`); one that it forbids does not happen.
+//! - Each poll is no later than the next deadline, so that stalling and expiring are noticed in time.
 
 use std::sync::Arc;
 use std::time::Duration;

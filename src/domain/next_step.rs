@@ -1,4 +1,19 @@
 //! What to do next about an activity: one step, in both languages.
+//!
+//! While an activity waits, the step follows from what holds it ([`NextStep::while_waiting`]); once it has concluded, from
+//! its errors ([`NextStep::on_conclusion`]). After a failure:
+//!
+//! 1. Errors in the customer's own data, of the registration or the device, lead: what ClearTax makes of wrong data is
+//!    wrong as well, and a ticket about the rest would come back.
+//! 2. If there are only errors of ZATCA's systems, it is tried again later.
+//! 3. Anything else is for a ticket.
+//!
+//! Not every error counts for that (`Complaints::leading`). A warning blocks nothing. A general code gives way to any
+//! specific one, an unknown code to a known one in the same place, and a rule to a family that it follows from. Beside
+//! checks, a listed error that is not known says only that there were errors.
+//!
+//! The step is part of the event, so it is stored with the conclusion and never changes. Explanations of rules in the
+//! views do, with the catalogue.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

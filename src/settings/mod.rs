@@ -1,4 +1,15 @@
 //! Settings: a TOML file, then the environment, then one validation that names file, key and rule.
+//!
+//! `raw` has every key with its type and default, and reads file and environment into it. `validate` makes [`Settings`]
+//! of that, whose types hold usable values only. `secret` says where a secret is; it is read by those who need it, so
+//! that commands that need none work for a user who may not read them.
+//!
+//! - A wrong type or an unknown key ends the reading. All other problems are reported at once, each with file or
+//!   variable, key, value and rule.
+//! - A value that may be a secret is never quoted.
+//! - What is usable but probably a mistake is a warning.
+//!
+//! A new key is a field in `raw`, a rule in `validate`, a line in `config/pcsid-watch.toml`.
 
 mod raw;
 mod secret;
