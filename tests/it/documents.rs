@@ -267,7 +267,7 @@ fn modules_use_no_others_than_the_architecture_says() {
         ("words", &["domain"]),
         ("page", &["domain", "store", "words"]),
         ("evidence", &["domain", "store", "words"]),
-        ("store", &["clock", "domain", "settings"]),
+        ("store", &["clock", "domain", "file", "settings"]),
     ] {
         let texts = texts_of(module);
         assert!(!texts.is_empty(), "{module}");
