@@ -72,7 +72,7 @@ async fn run(n_activities: u64) {
     ] {
         // As the command asks without `--limit`; there are nearly as many devices as activities.
         let limit = matches!(report, ReportView::Devices).then_some(100);
-        measure(name, || async { store.reports().report(report, limit).await.unwrap().0.rows.len() }).await;
+        measure(name, || async { store.reports().report(report, limit).await.unwrap().rows.len() }).await;
     }
 
     println!("\n{:<72} {:>9} {:>9}", "a slice of 100", "median", "worst");

@@ -227,7 +227,7 @@ async fn print_report(store: &Store, reader: &Reader) -> CliResult {
         (words.demo_checks(), ReportView::Checks),
         (words.rules_title(), ReportView::Rules),
     ] {
-        let (mut table, _) = store.reports().report(report, None).await?;
+        let mut table = store.reports().report(report, None).await?;
         if report == ReportView::Checks {
             table = matrix(&table);
         }

@@ -34,22 +34,19 @@ impl Reports {
         self.rows_of(ActivityView::Activity, activity).await?.read("report_activities")
     }
 
-    /// A report of the command line, at most `limit` rows of it; and whether there are more.
-    pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<(Table, bool), StoreError> {
+    /// A report of the command line as one table: the rows of at most `limit` keys.
+    pub async fn report(&self, report: ReportView, limit: Option<u32>) -> Result<Table, StoreError> {
         let mut whole = Table::default();
-        for slice in self.report_slices(report, limit.map(|limit| limit.saturating_add(1))).await? {
+        for slice in self.report_slices(report, limit).await? {
             let Table { columns, rows } = self.report_slice(report, &slice).await?;
             whole.columns = columns;
             whole.rows.extend(rows);
         }
-        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-        let has_more = whole.rows.len() > limit;
-        whole.rows.truncate(limit);
-        Ok((whole, has_more))
+        Ok(whole)
     }
 
-    /// What to read of a report of at most `limit` rows, one slice after another: at least one slice. A report that may
-    /// have any number of rows has a slice for each thousand, so that nobody needs to hold it whole.
+    /// What to read of a report, one slice after another: at least one slice, of at most `limit` keys in all. A report
+    /// that may have any number of rows has a slice for each thousand keys, so that nobody needs to hold it whole.
     pub async fn report_slices(
         &self,
         report: ReportView,

@@ -172,7 +172,8 @@ impl ReportSlice {
 
 /// How a report is read.
 pub(super) struct ReportStatements {
-    /// The keys of its rows in the report's order, at most as many as the last parameter says. `None`: it has few rows.
+    /// The keys of its rows in the report's order, each JSON in the column `key`, at most as many as the last parameter
+    /// says. `None`: it has few rows.
     pub keys: Option<&'static str>,
     /// Its rows. The last parameter has their keys as a JSON array; of a report without keys, it is a limit.
     pub rows: &'static str,
