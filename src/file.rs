@@ -12,6 +12,9 @@ use rustix::fs::OFlags;
 /// How long a pipe may take until its next bytes come.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
+/// Longest `ca_file` that is read. All of the roots that a system trusts are a twentieth of it.
+pub const MAX_CA_BYTES: u64 = 4 * 1_024 * 1_024;
+
 /// The bytes of a file.
 ///
 /// # Errors

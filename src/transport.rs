@@ -166,12 +166,9 @@ pub enum ClientError {
     Client(#[source] reqwest::Error),
 }
 
-/// Longest `ca_file` that is read. All of the roots that a system trusts are a twentieth of it.
-pub const MAX_CA_BYTES: u64 = 4 * 1_024 * 1_024;
-
 fn read_certificates((key, path): (String, &Path)) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let path = path.to_owned();
-    let pem = match file::read(&path, MAX_CA_BYTES) {
+    let pem = match file::read(&path, file::MAX_CA_BYTES) {
         Ok(pem) => pem,
         Err(source) => return Err(ClientError::CaFile { key, path, source }),
     };

@@ -13,7 +13,6 @@ use super::error::StoreError;
 use crate::file;
 use crate::settings::SecretSource;
 use crate::store::address::UnusableAddress;
-use crate::transport::MAX_CA_BYTES;
 
 /// A server, a database on it and who connects. It holds no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +110,7 @@ impl PostgresAddress {
         }
         if let Some(path) = &self.ca_file {
             // Read here, so that it is named: a connection says no more than that TLS failed.
-            let pem = file::read(path, MAX_CA_BYTES);
+            let pem = file::read(path, file::MAX_CA_BYTES);
             let pem = pem.map_err(|source| StoreError::CaFile { path: path.clone(), source })?;
             options = options.ssl_root_cert_from_pem(pem);
         }
