@@ -158,7 +158,7 @@ impl Progress {
     }
 }
 
-/// Longest file that is read. All of it is looked at before the first row is written, so it stands in memory.
+/// Longest file that is read. All of it is read before the first row is written, so its bytes are in memory.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The bytes of a file; `None` where it has more than these.

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::catalogue::Text;
 use super::text;
 use super::time::Timestamp;
-use fields::{Presence, SCHEMES, Words, is_alphanumeric, is_digits, is_group, is_vat, plain, serial_in};
+use fields::{Presence, SCHEMES, Texts, is_alphanumeric, is_digits, is_group, is_vat, plain, serial_in};
 use read::{Given, GivenValue};
 
 pub use fields::{FIELDS, Field, Spec, spec};
@@ -214,7 +214,7 @@ pub fn example_rows() -> [Vec<&'static str>; 2] {
     [shown().map(|spec| leaf(spec.path)).collect(), shown().map(|spec| spec.example).collect()]
 }
 
-fn text(words: Words) -> Text {
+fn text(words: Texts) -> Text {
     Text::new(words.0, words.1)
 }
 
@@ -224,7 +224,7 @@ fn finding(
     field: Field,
     severity: Severity,
     rule: Option<&'static str>,
-    problem: Words,
+    problem: Texts,
 ) -> Finding {
     match device.all(field).next() {
         Some(given) => about(given, severity, rule, problem),
@@ -232,7 +232,7 @@ fn finding(
     }
 }
 
-fn missing(spec: &Spec, severity: Severity, rule: Option<&'static str>, problem: Words) -> Finding {
+fn missing(spec: &Spec, severity: Severity, rule: Option<&'static str>, problem: Texts) -> Finding {
     Finding {
         field: spec.path.to_owned(),
         key: None,
@@ -244,7 +244,7 @@ fn missing(spec: &Spec, severity: Severity, rule: Option<&'static str>, problem:
     }
 }
 
-fn about(given: &Given, severity: Severity, rule: Option<&'static str>, problem: Words) -> Finding {
+fn about(given: &Given, severity: Severity, rule: Option<&'static str>, problem: Texts) -> Finding {
     let spec = spec(given.field);
     Finding {
         key: (given.key != spec.path).then(|| shown(&given.key)),

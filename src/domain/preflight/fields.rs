@@ -1,7 +1,7 @@
 //! The details of a registration as a table: how each is called, what must hold for it, and how it is explained.
 
-/// A text in English and in Arabic.
-pub(super) type Words = (&'static str, &'static str);
+/// A text in English and in Arabic. Constant, unlike the texts of the catalogue.
+pub(super) type Texts = (&'static str, &'static str);
 
 /// A detail that a registration sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +45,7 @@ pub(super) struct Shape {
     /// Whether it holds. Values come without spaces around them and with ASCII digits.
     pub(super) holds: fn(&str) -> bool,
     /// What is wrong where it does not.
-    pub(super) problem: Words,
+    pub(super) problem: Texts,
     /// The rule behind it, where one is known.
     pub(super) rule: Option<&'static str>,
     /// Whether it is only suspicious.
@@ -68,11 +68,11 @@ pub struct Spec {
     /// Whether it becomes a field of the certificate that holds 64 characters.
     pub(super) is_in_certificate: bool,
     /// What it is, as an accountant says it.
-    pub name: Words,
+    pub name: Texts,
     /// How it must look.
-    pub form: Words,
+    pub form: Texts,
     /// What it is good for and where to find it.
-    pub about: Words,
+    pub about: Texts,
     /// A value that is right.
     pub example: &'static str,
 }
