@@ -91,6 +91,11 @@ impl fmt::Display for ActivityId {
     }
 }
 
+/// Where upstream answers for an activity.
+pub fn status_url(base_url: &str, activity_id: &str) -> String {
+    format!("{base_url}/onboarding/{activity_id}/pcsid-status")
+}
+
 /// What a user hands in to have an activity watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {

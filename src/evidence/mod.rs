@@ -10,6 +10,7 @@ mod html;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::domain::activity::status_url;
 use crate::domain::time::Timestamp;
 use crate::store::{FinalAnswer, History};
 
@@ -38,7 +39,7 @@ pub struct Material {
 impl Material {
     /// The request that was answered.
     fn url(&self) -> String {
-        format!("{}/onboarding/{}/pcsid-status", self.base_url, self.history.activity.activity_id)
+        status_url(&self.base_url, &self.history.activity.activity_id)
     }
 }
 

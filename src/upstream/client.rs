@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::token::Token;
-use crate::domain::activity::{ActivityId, Vat};
+use crate::domain::activity::{ActivityId, Vat, status_url};
 use crate::domain::classify::{Answer, MAX_KEPT_BODY_BYTES};
 use crate::settings::UpstreamSettings;
 use crate::transport::{Renewing, ask_for_plain_body, encoding, explain, retry_after};
@@ -94,7 +94,7 @@ impl Client {
         token: &Token,
         long_body: &mut LongBody,
     ) -> Answer {
-        let url = format!("{}/onboarding/{activity_id}/pcsid-status", self.base_url);
+        let url = status_url(&self.base_url, activity_id.as_str());
         let mut headers = HeaderMap::with_capacity(3);
         ask_for_plain_body(&mut headers);
         headers.insert(AUTH_TOKEN, token.header.clone());
