@@ -1,6 +1,8 @@
 //! The program: exit codes, and errors as plain sentences.
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::sync::RwLock;
 use std::time::Duration;
 
 use pcsid_watch::{cli, telemetry};
@@ -11,14 +13,35 @@ const EXIT_PATIENCE: Duration = Duration::from_millis(300);
 fn main() -> ExitCode {
     // Another provider can't be installed yet: this is the first thing that happens.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let built = try_threads().and_then(|()| tokio::runtime::Builder::new_multi_thread().enable_all().build());
+    let runtime = match built {
         Ok(runtime) => runtime,
         Err(err) => {
-            telemetry::complain(cli::format_at_start(), &format!("no threads can be started: {err}"));
+            telemetry::complain(
+                cli::format_at_start(),
+                &format!(
+                    "too few threads can be started; this user or service may have no more (`ulimit -u`, TasksMax): {err}"
+                ),
+            );
             return ExitCode::from(1);
         }
     };
     let code = runtime.block_on(cli::main());
     runtime.shutdown_timeout(EXIT_PATIENCE);
     ExitCode::from(code)
+}
+
+/// Threads besides the runtime's workers: the log's, the database's, and those that block.
+const OTHER_THREADS: usize = 4;
+
+/// Starts as many threads as are needed at least, and ends them. The runtime would panic for want of the first one, and
+/// wait for ever for others.
+fn try_threads() -> std::io::Result<()> {
+    let n_workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let gate = RwLock::new(());
+    std::thread::scope(|scope| {
+        let _closed = gate.write();
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, || drop(gate.read())).map(drop);
+        (0..n_workers + OTHER_THREADS).try_for_each(start)
+    })
 }

@@ -145,12 +145,17 @@ pub fn complain(format: LogFormat, sentence: &str) {
         LogFormat::Json => format!("{}\n", json_line(Level::ERROR, sentence, Map::new())),
     };
     let (done, is_written) = sync_channel(1);
+    let line = Arc::new(line);
+    let to_write = Arc::clone(&line);
     // A thread of its own: a full pipe blocks the writer, and the log's thread may have the lock for the same reason.
     let writing = std::thread::Builder::new().spawn(move || {
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = std::io::stderr().write_all(to_write.as_bytes());
         let _ = done.send(());
     });
-    if writing.is_ok() {
+    if writing.is_err() {
+        // Where no thread can be started, that is what is to be said.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    } else {
         let mut patience = Patience::new();
         while let Err(RecvTimeoutError::Timeout) = is_written.recv_timeout(LOOK_EVERY) {
             if patience.is_over(Instant::now(), takes_lines()) {

@@ -570,3 +570,26 @@ async fn a_file_as_excel_writes_it_in_arabic_is_imported() {
     let rows = setup.rows("json_array(activity_id, device_id) AS r FROM report_activities").await;
     assert_eq!(rows, [json!(["act-1", "جدة"])]);
 }
+
+#[test]
+fn too_few_threads_are_named() {
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    let as_another: &[&str] = match is_root {
+        // The limit does not bind root.
+        true => &["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups"],
+        false => &["env"],
+    };
+    let run = |script: &str| {
+        let mut command = std::process::Command::new(as_another[0]);
+        command.args(&as_another[1..]).args(["bash", "-c", script, "bash"]);
+        command.arg(program().get_program()).args(["explain", "BR-KSA-37"]).current_dir("/").output()
+    };
+    let runs = run("exec \"$@\"").is_ok_and(|ran| ran.status.success());
+    if !crate::helpers::can(runs, "run a program as another user") {
+        return;
+    }
+    let ran = run("ulimit -u 1; exec \"$@\"").unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(1) && said.contains("too few threads can be started"), "{said}");
+}
