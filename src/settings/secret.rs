@@ -81,7 +81,7 @@ impl SecretSource {
     /// The secret, without white space and byte order marks around it and never empty.
     ///
     /// # Errors
-    /// Where there is none to be had.
+    /// If it can't be read, or nothing is in it.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         match self {
             SecretSource::Inline(secret) => match trimmed(secret.expose_secret()) {

@@ -64,7 +64,7 @@ pub fn libfaketime() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
     let found =
         folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|file| file.exists());
-    can(found.is_some(), "give a process another clock, for want of libfaketime");
+    can(found.is_some(), "give a process another clock: libfaketime is missing");
     found
 }
 
