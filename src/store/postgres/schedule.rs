@@ -195,23 +195,23 @@ impl Look<'_> {
 
     /// As on SQLite: all due activities of the first VATs may be claimed already, so as many more are read.
     async fn longest_due(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
-        let n_vats = wanted.n_longest_due + self.claimed_keys.len();
-        let of_each = wanted.n_longest_due.min((4 * LOOK_STEPS).div_ceil(n_vats));
         let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "SELECT coalesce(json_agg({ACTIVITY} ORDER BY s.next_poll_at, s.id), '[]')::text
-             FROM (SELECT s.id FROM ({DUE_VATS} LIMIT $3) d
+            "WITH due AS MATERIALIZED ({DUE_VATS} LIMIT $3),
+                  share AS MATERIALIZED (
+                      SELECT least(1 + 4 * {LOOK_STEPS} / greatest(count(*), 1), $5) AS of_each FROM due)
+             SELECT coalesce(json_agg({ACTIVITY} ORDER BY s.next_poll_at, s.id), '[]')::text
+             FROM (SELECT s.id FROM due d
                    CROSS JOIN LATERAL (
                        SELECT id, next_poll_at FROM schedules WHERE vat_id = d.id AND next_poll_at <= $2
                          AND id <> ALL ($4::bigint[])
-                       ORDER BY next_poll_at LIMIT $5) s
-                   ORDER BY s.next_poll_at, s.id LIMIT $6) longest
+                       ORDER BY next_poll_at LIMIT (SELECT of_each FROM share)) s
+                   ORDER BY s.next_poll_at, s.id LIMIT $5) longest
              JOIN schedules s ON s.id = longest.id {AND_THE_REST}"
         )))
         .bind(&*wanted.credential)
         .bind(self.now)
-        .bind(as_i64(n_vats))
+        .bind(as_i64(wanted.n_longest_due + self.claimed_keys.len()))
         .bind(&self.claimed_keys)
-        .bind(as_i64(of_each))
         .bind(as_i64(wanted.n_longest_due))
         .fetch_one(self.readers)
         .await;

@@ -172,23 +172,23 @@ impl Look<'_> {
     /// The number read for each VAT is limited to keep a look short. If many VATs have many due activities, a few of
     /// the longest due are passed over for others that are due nearly as long.
     async fn longest_due(&mut self, wanted: &Wanted) -> Result<Vec<Claimed>, StoreError> {
-        let n_vats = wanted.n_longest_due + self.claimed_keys.len();
-        let of_each = wanted.n_longest_due.min((4 * LOOK_STEPS).div_ceil(n_vats));
         let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "SELECT json_group_array({ACTIVITY} ORDER BY s.next_poll_at, s.id)
-             FROM (SELECT s.id FROM ({DUE_VATS} LIMIT ?3) d
+            "WITH due AS MATERIALIZED ({DUE_VATS} LIMIT ?3),
+                  share AS MATERIALIZED (
+                      SELECT min(1 + 4 * {LOOK_STEPS} / max(count(*), 1), ?5) AS of_each FROM due)
+             SELECT json_group_array({ACTIVITY} ORDER BY s.next_poll_at, s.id)
+             FROM (SELECT s.id FROM due d
                    CROSS JOIN schedules s ON s.id IN (
                        SELECT id FROM schedules WHERE vat_id = d.id AND next_poll_at <= ?2
                          AND id NOT IN (SELECT value FROM json_each(?4))
-                       ORDER BY next_poll_at LIMIT ?5)
-                   ORDER BY s.next_poll_at, s.id LIMIT ?6) longest
+                       ORDER BY next_poll_at LIMIT (SELECT of_each FROM share))
+                   ORDER BY s.next_poll_at, s.id LIMIT ?5) longest
              {WITH_THEIR_ROWS} ON s.id = longest.id {AND_THE_REST}"
         )))
         .bind(&*wanted.credential)
         .bind(self.now)
-        .bind(as_i64(n_vats))
+        .bind(as_i64(wanted.n_longest_due + self.claimed_keys.len()))
         .bind(self.claimed_as_json()?)
-        .bind(as_i64(of_each))
         .bind(as_i64(wanted.n_longest_due))
         .fetch_one(&mut *self.connection)
         .await;
@@ -364,4 +364,46 @@ pub(super) async fn refresh_all_due(connection: &mut SqliteConnection) -> Result
     .await
     .map_err(StoreError::query("noting what is due next"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::activity::Registration;
+
+    #[tokio::test]
+    async fn few_vats_are_looked_through_by_age_however_much_is_claimed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("watch.db"), Vec::new()).await.unwrap();
+        let serving = Serving::new([("main", [].as_slice())]);
+        let mut now = Timestamp::from_millis(1_780_000_000_000);
+        for vat in ["310122393500003", "399999999900003"] {
+            let many = (0..600).map(|n| Registration::parse(vat, &format!("act-{n}"), None, None).unwrap());
+            let many: Vec<_> = many.collect();
+            store
+                .register(&many, "https://upstream.example", &serving, Duration::from_secs(1), now)
+                .await
+                .unwrap();
+            now = now + Duration::from_secs(1);
+        }
+        let wanted = Wanted {
+            credential: "main".into(),
+            n_longest_due: 200,
+            n_in_turn: 0,
+            after: 0,
+            passing: Vec::new(),
+            n_probes: 0,
+            held_vats: Vec::new(),
+        };
+        let mut claimed_keys = HashSet::new();
+        for vat in ["310122393500003"; 3].into_iter().chain(["399999999900003"; 3]) {
+            let found =
+                store.look(std::slice::from_ref(&wanted), claimed_keys.clone(), now).await.unwrap().remove(0);
+            assert_eq!(found.longest_due.len(), 200, "with {} claimed", claimed_keys.len());
+            assert!(found.longest_due.iter().all(|claimed| claimed.activity.vat.as_str() == vat));
+            claimed_keys.extend(found.longest_due.iter().map(|claimed| claimed.key));
+        }
+    }
 }
