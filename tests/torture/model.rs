@@ -393,7 +393,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[test]
 fn every_history_ends_as_a_simple_model_says() {
     let folder = tempfile::TempDir::new().unwrap();
-    check("every_history_ends_as_a_simple_model_says", 60, |nth| {
+    check("every_history_ends_as_a_simple_model_says", 40, |nth| {
         Address::Sqlite(folder.path().join(format!("{nth}.db")))
     });
 }

@@ -53,7 +53,7 @@ async fn every_event_that_was_sent_survives_the_power() {
     if !strace::is_usable() {
         return;
     }
-    let n_cuts = cycles(150);
+    let n_cuts = cycles(75);
     let luck = Luck::of("every_event_that_was_sent_survives_the_power", 0, n_cuts);
     let mut rng = luck.draw(&["cuts"]);
     let world = Recorded::new().await;
