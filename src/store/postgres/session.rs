@@ -65,7 +65,8 @@ impl Session {
         lock(&self.began_at).is_some_and(|at| at.elapsed() > WRITE_PATIENCE)
     }
 
-    /// Writes in one transaction that has the writers' lock. Commits if all went well, else undoes everything. A connection that failed is given up, and with it all that is held.
+    /// Writes in one transaction that has the writers' lock. Commits if all went well, else undoes everything. A
+    /// connection that failed is given up, and with it all that is held.
     ///
     /// # Errors
     /// Those of `work`, and [`StoreError::Lost`] where the session has ended.
