@@ -494,11 +494,20 @@ impl StoreError {
     }
 }
 
-/// Starting up, shutting down, cut off, out of connections or room; a wrong password or an unknown database stays.
+/// Whether a server's error with this code (SQLSTATE) is about the connection and not about the statement: it is or will
+/// be closed, was in a transaction without a word for too long, or leads to a server that only reads.
+pub(super) fn ends_connection(code: &str) -> bool {
+    code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25006"
+}
+
+/// Starting up, shutting down, cut off, out of connections or room, or a lock that others kept; a wrong password or an
+/// unknown database stays.
 fn is_away(source: &sqlx::Error) -> bool {
     match source {
         sqlx::Error::Database(err) if primary_code(err.as_ref()).is_none() => {
-            err.code().is_some_and(|code| ["57P", "08", "53"].iter().any(|class| code.starts_with(class)))
+            err.code().is_some_and(|code| {
+                ends_connection(&code) || ["53", "40", "55P03"].iter().any(|class| code.starts_with(class))
+            })
         }
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)

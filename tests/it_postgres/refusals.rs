@@ -1,5 +1,7 @@
 //! What a server is refused for, and what is waited for.
 
+use sqlx::Connection as _;
+
 use crate::cluster::{Cluster, Pooler};
 use crate::helpers::{Reply, Server, Setup, VAT, can, eventually, http_client};
 
@@ -218,5 +220,33 @@ async fn a_server_that_is_away_is_waited_for_and_comes_back_after_a_crash() {
         daemon.stdout().contains("pcsid.generation.succeeded").then_some(())
     })
     .await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_stood_still_in_a_transaction_is_tried_again() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let server = setup.server();
+    let mut others = sqlx::PgConnection::connect(&server.url).await.unwrap();
+    // The lock that writers take.
+    sqlx::query("SELECT pg_advisory_lock(1346589527, 0)").execute(&mut others).await.unwrap();
+    let daemon = setup.spawn();
+    let waiting = "SELECT coalesce(min(pid), 0) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let pid =
+        eventually("it waits for the lock", || async { Some(server.psql(waiting)).filter(|pid| pid != "0") })
+            .await;
+    daemon.signal("-STOP");
+    others.close().await.unwrap();
+    // The server ends the connection of one that has the lock and says nothing.
+    eventually("its connection is ended", || async {
+        let there = server.psql(&format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}"));
+        (there == "0").then_some(())
+    })
+    .await;
+    daemon.signal("-CONT");
+    setup.reaches("act-1", "SUCCEEDED").await;
     daemon.stop().await;
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
 
-use super::error::StoreError;
+use super::error::{StoreError, ends_connection};
 use super::{LOCKS, Store, WRITING};
 
 /// A daemon that could not write its sign of life for this long stops claiming and sending. Shorter than the time after
@@ -170,9 +170,7 @@ fn is_broken(source: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
             true
         }
-        sqlx::Error::Database(err) => err.code().is_some_and(|code| {
-            code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25006"
-        }),
+        sqlx::Error::Database(err) => err.code().is_some_and(|code| ends_connection(&code)),
         _ => false,
     }
 }
