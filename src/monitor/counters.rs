@@ -1,6 +1,6 @@
 //! Counters and histograms of what the daemon has done since its start.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -230,7 +230,6 @@ impl Monitor {
         }
         let mut health = self.health();
         health.is_writable = true;
-        health.committed_at = Instant::now();
         health.writing_since = None;
     }
 

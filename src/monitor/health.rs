@@ -17,9 +17,6 @@ const STUCK_AFTER: Duration = Duration::from_secs(15);
 /// waits.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// Something is written every ten seconds. If nothing was for this long, the database is locked by others.
-const UNWRITTEN_AFTER: Duration = Duration::from_secs(25);
-
 /// A write that has waited for this long waits for a lock that others hold, or for a disk that hangs. Those who write
 /// beside the daemon, an import or pruning, give the lock back after milliseconds.
 const BLOCKED_AFTER: Duration = Duration::from_secs(4);
@@ -36,7 +33,6 @@ pub(super) struct Health {
     pub(super) recorder_at: Instant,
     pub(super) is_readable: bool,
     pub(super) is_writable: bool,
-    pub(super) committed_at: Instant,
     /// Since when a write has been tried that is not done.
     pub(super) writing_since: Option<Instant>,
     pub(super) last_answer_at: Option<Timestamp>,
@@ -53,7 +49,6 @@ impl Health {
             recorder_at: Instant::now(),
             is_readable: true,
             is_writable: true,
-            committed_at: Instant::now(),
             writing_since: None,
             last_answer_at: None,
             outage: None,
@@ -94,7 +89,6 @@ impl Monitor {
         let mut health = self.health();
         health.lost = None;
         (health.is_readable, health.is_writable) = (true, true);
-        health.committed_at = Instant::now();
         health.writing_since = None;
         health.recorder_at = Instant::now();
         health.poller_at = Instant::now();
@@ -156,15 +150,15 @@ impl Monitor {
         }
         let mut troubles = Vec::new();
         let blocked_for = health.writing_since.map(|since| since.elapsed()).unwrap_or_default();
-        if health.is_writable && blocked_for > BLOCKED_AFTER {
+        if !health.is_writable {
+            troubles.push(
+                "the database can't be written; the log says why, and it is tried until it works".into(),
+            );
+        } else if blocked_for > BLOCKED_AFTER {
             troubles.push(format!(
                 "the database can't be written: a write has waited for {} s, perhaps for another process that keeps it locked",
                 blocked_for.as_secs()
             ));
-        } else if !health.is_writable || health.committed_at.elapsed() > UNWRITTEN_AFTER {
-            troubles.push(
-                "the database can't be written; the log says why, and it is tried until it works".into(),
-            );
         }
         if !health.is_readable {
             troubles

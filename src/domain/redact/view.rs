@@ -126,7 +126,7 @@ fn unescape(text: &[u8]) -> Option<(char, usize)> {
             Some((char::from(byte), 4))
         }
         [b'\\', b'n' | b'r' | b't', ..] => Some(('\n', 2)),
-        // One that stands before several bytes of a character is nobody's escape.
+        // A backslash before a character of several bytes is no escape.
         [b'\\', c, ..] if c.is_ascii() => Some((char::from(*c), 2)),
         [b'%', b'u', ..] => number(2, 4),
         [b'%', ..] => number(1, 2).filter(|(c, _)| c.is_ascii()),
