@@ -4,11 +4,11 @@
 //! it opens the database, listens, begins to work, and says that it is ready. What is wrong by then ends the start, with
 //! exit code 2 if the configuration has to be changed; only a server that can't be reached yet is waited for.
 //!
-//! The work is in `session`: with a file there is one session, with a server another one whenever its connection was
-//! lost. HTTP and the messages to the service manager run beside it, so that they say what is wrong meanwhile. A task
+//! The work is in `supervisor`: with a file one supervisor runs all of it, with a server a new one begins whenever the
+//! connection was lost. HTTP and the messages to the service manager run beside it, so that they say what is wrong meanwhile. A task
 //! that ends unasked ends the daemon, with exit code 1.
 
-mod session;
+mod supervisor;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::transport::proxy::{self, UnusableProxy};
 use crate::upstream::{Client, ClientError, TokenError, Tokens};
 use crate::wakers::Wakers;
 use crate::webhook::{Sender, SenderError};
-use session::{Session, SessionEnd, Shared};
+use supervisor::{Shared, Supervisor, SupervisorEnd};
 
 /// First and longest wait before a server that can't be reached is tried again.
 const RECONNECT_FIRST: Duration = Duration::from_millis(250);
@@ -188,8 +188,8 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         reload: Arc::clone(&shutdown.reload),
     };
     // A permanent error ends the start; a server that can't be reached yet is waited for.
-    let first = match Session::begin(&shared).await {
-        Ok(session) => Some(session),
+    let first = match Supervisor::begin(&shared).await {
+        Ok(supervisor) => Some(supervisor),
         Err(DaemonError::Store(err)) if err.is_absence() && shared.store.is_shared() => {
             say_lost(&err);
             shared.monitor.lost(&err);
@@ -243,24 +243,24 @@ fn have_descriptors(max_in_flight: usize) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Works in one session after the other until told to stop. Only a server's sessions are followed by another.
+/// Runs one supervisor after the other until told to stop. Only with a server does another follow.
 async fn work(
     shared: &Shared<'_>,
-    mut session: Option<Session<'_>>,
+    mut next: Option<Supervisor<'_>>,
     shutdown: &Shutdown,
 ) -> Result<(), DaemonError> {
     let mut wait = RECONNECT_FIRST;
     loop {
-        let Some(mut running) = session.take() else {
+        let Some(mut supervisor) = next.take() else {
             tokio::select! {
                 () = shutdown.stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
             }
-            match Session::begin(shared).await {
+            match Supervisor::begin(shared).await {
                 Ok(begun) => {
                     tracing::info!(database = %shared.store, "the database is reached again");
                     wait = RECONNECT_FIRST;
-                    session = Some(begun);
+                    next = Some(begun);
                 }
                 Err(DaemonError::Store(err)) => {
                     tracing::debug!(
@@ -274,27 +274,27 @@ async fn work(
             }
             continue;
         };
-        let ended = running.run(shutdown).await;
+        let ended = supervisor.run(shutdown).await;
         match ended {
-            Ok(SessionEnd::Lost(lost)) if shared.store.is_shared() => {
+            Ok(SupervisorEnd::Lost(lost)) if shared.store.is_shared() => {
                 say_lost(&lost);
-                running.give_up(&lost).await;
+                supervisor.give_up(&lost).await;
             }
-            Ok(SessionEnd::Lost(lost)) if lost.forbids_writing() => {
+            Ok(SupervisorEnd::Lost(lost)) if lost.forbids_writing() => {
                 service::stopping();
                 shared.store.leave_as_it_is(&lost);
-                running.give_up(&lost).await;
+                supervisor.give_up(&lost).await;
                 return Err(lost.into());
             }
             ended => {
                 service::stopping();
                 let drained = tokio::select! {
-                    drained = running.stop() => drained,
+                    drained = supervisor.stop() => drained,
                     () = shutdown.hurry.cancelled() => Err(DaemonError::NotDrained),
                 };
                 return match ended {
-                    Ok(SessionEnd::Stop) => drained,
-                    Ok(SessionEnd::Lost(lost)) => Err(lost.into()),
+                    Ok(SupervisorEnd::Stop) => drained,
+                    Ok(SupervisorEnd::Lost(lost)) => Err(lost.into()),
                     Err(err) => Err(err),
                 };
             }

@@ -1,7 +1,8 @@
-//! Runs the work that a daemon holds: a task for each piece, and one recorder for all.
+//! The supervisor starts and stops the tasks for the work that a daemon holds: one for each piece, and one recorder for
+//! all.
 //!
 //! A file has one daemon, which holds everything from the start. On a server each daemon holds a part, which changes as
-//! other daemons come and go. If its connection is lost, it holds nothing at once.
+//! other daemons come and go. If its connection is lost, it holds nothing from then on, and this supervisor ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ const TAKE_UP_AGAIN: Duration = Duration::from_secs(1);
 /// How long a task may take to end, and its results to be recorded, before a piece is handed over.
 const HANDED_OVER: Duration = Duration::from_secs(5);
 
-/// What every session of a daemon works with.
+/// What every supervisor of a daemon works with.
 pub(super) struct Shared<'a> {
     pub(super) settings: &'a Settings,
     pub(super) store: Store,
@@ -65,7 +66,7 @@ pub(super) struct Shared<'a> {
 }
 
 /// See the module.
-pub(super) struct Session<'a> {
+pub(super) struct Supervisor<'a> {
     shared: &'a Shared<'a>,
     member: Member,
     recorder: RecorderHandle,
@@ -83,15 +84,15 @@ struct Running {
     reload: Option<Arc<Notify>>,
 }
 
-/// How a session came to its end.
-pub(super) enum SessionEnd {
+/// Why a supervisor ended.
+pub(super) enum SupervisorEnd {
     /// It was asked to stop.
     Stop,
     /// Its database is lost.
     Lost(StoreError),
 }
 
-impl<'a> Session<'a> {
+impl<'a> Supervisor<'a> {
     /// Takes part in the work.
     ///
     /// # Errors
@@ -131,14 +132,14 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// Where a task ends unasked, which is a defect.
-    pub(super) async fn run(&mut self, shutdown: &Shutdown) -> Result<SessionEnd, DaemonError> {
+    pub(super) async fn run(&mut self, shutdown: &Shutdown) -> Result<SupervisorEnd, DaemonError> {
         let died = |task, source| Err(DaemonError::TaskEnded { task, source });
         loop {
             tokio::select! {
-                () = shutdown.stop.cancelled() => return Ok(SessionEnd::Stop),
+                () = shutdown.stop.cancelled() => return Ok(SupervisorEnd::Stop),
                 () = self.member.wait() => for news in self.member.act().await {
                     if let Some(lost) = self.follow(news, shutdown).await? {
-                        return Ok(SessionEnd::Lost(lost));
+                        return Ok(SupervisorEnd::Lost(lost));
                     }
                 },
                 Some(ended) = self.polling.join_next() => match self.free(ended).await {
