@@ -12,7 +12,7 @@ use super::Api;
 use super::headers::{is_json, media_type};
 use super::parameters::Parameters;
 use super::problem::{Mistake, Problem};
-use crate::domain::preflight::{self, Context, Device, Finding, Severity, Unreadable};
+use crate::domain::preflight::{self, Context, Device, Finding, FindingSeverity, Unreadable};
 
 /// Most values in a JSON body. Ten thousand registrations have half of that.
 const MAX_VALUES: usize = 600_000;
@@ -43,11 +43,11 @@ pub(super) async fn check(
         _ => return Err(Problem::not_json()),
     };
     let checked = checked(&api, devices).await?;
-    let count = |severity: Severity, findings: &[Finding]| {
+    let count = |severity: FindingSeverity, findings: &[Finding]| {
         findings.iter().filter(|finding| finding.severity == severity).count()
     };
     let total = |severity| checked.iter().map(|(_, findings)| count(severity, findings)).sum::<usize>();
-    let (errors, warnings) = (total(Severity::Error), total(Severity::Warning));
+    let (errors, warnings) = (total(FindingSeverity::Error), total(FindingSeverity::Warning));
     let devices: Vec<Value> = checked
         .iter()
         .map(|(device, findings)| {
@@ -59,8 +59,8 @@ pub(super) async fn check(
             json!({
                 "name": device.name(),
                 "line": device.line,
-                "errors": count(Severity::Error, findings),
-                "warnings": count(Severity::Warning, findings),
+                "errors": count(FindingSeverity::Error, findings),
+                "warnings": count(FindingSeverity::Warning, findings),
                 "findings": findings,
                 "recognised": recognised,
                 "not_recognised": device.unknown(),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::output::{self, Format};
 use super::reader::Reader;
 use super::{CliError, CliResult, complain, open_existing};
-use crate::domain::preflight::{self, Context, Device, Finding, Known, MAX_BYTES, Severity};
+use crate::domain::preflight::{self, Context, Device, Finding, FindingSeverity, Known, MAX_BYTES};
 use crate::domain::text::one_line;
 use crate::settings::Settings;
 use crate::spreadsheet::write_csv;
@@ -68,7 +68,7 @@ pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliRe
 
 /// The exit code says whether there is an error.
 fn verdict(name: &str, checked: &[Checked]) -> CliResult {
-    match count(checked, Severity::Error) {
+    match count(checked, FindingSeverity::Error) {
         0 => Ok(()),
         1 => {
             Err(CliError::failed(format!("{name}: 1 error; correct it before a one-time password is spent")))
@@ -79,7 +79,7 @@ fn verdict(name: &str, checked: &[Checked]) -> CliResult {
     }
 }
 
-fn count(checked: &[Checked], severity: Severity) -> usize {
+fn count(checked: &[Checked], severity: FindingSeverity) -> usize {
     checked.iter().flat_map(|one| &one.findings).filter(|finding| finding.severity == severity).count()
 }
 
@@ -195,7 +195,7 @@ fn for_people(name: &str, checked: &[Checked], words: Words) -> String {
             text.push('\n');
         }
         let _ = writeln!(text, "{}{called}", one_line(&place));
-        if findings.iter().all(|finding| finding.severity == Severity::Note) {
+        if findings.iter().all(|finding| finding.severity == FindingSeverity::Note) {
             let _ = writeln!(text, "  ✔ {}", words.preflight_nothing());
         }
         for finding in findings {
@@ -205,7 +205,7 @@ fn for_people(name: &str, checked: &[Checked], words: Words) -> String {
         let _ = writeln!(text, "  {}", words.preflight_keys(n_known, n_unknown));
     }
     let n = |severity| count(checked, severity) as u64;
-    let (errors, warnings) = (n(Severity::Error), n(Severity::Warning));
+    let (errors, warnings) = (n(FindingSeverity::Error), n(FindingSeverity::Warning));
     let comma = words.list_comma();
     let _ =
         writeln!(text, "\n{}{comma} {}", words.preflight_errors(errors), words.preflight_warnings(warnings));
@@ -214,9 +214,9 @@ fn for_people(name: &str, checked: &[Checked], words: Words) -> String {
 
 fn line(text: &mut String, finding: &Finding, words: Words) {
     let mark = match finding.severity {
-        Severity::Error => "✘",
-        Severity::Warning => "!",
-        Severity::Note => "–",
+        FindingSeverity::Error => "✘",
+        FindingSeverity::Warning => "!",
+        FindingSeverity::Note => "–",
     };
     let rule = finding.rule.map_or_else(String::new, |rule| format!(" [{rule}]"));
     let value = finding.value.as_deref().map_or_else(String::new, |value| format!(" = {}", one_line(value)));

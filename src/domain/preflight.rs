@@ -35,22 +35,22 @@ const MAX_CERTIFICATE_CHARS: usize = 64;
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub enum FindingSeverity {
     /// The registration can't pass.
     Error,
-    /// It may pass, but is hardly meant so.
+    /// It may pass, but is probably a mistake.
     Warning,
     /// Worth knowing.
     Note,
 }
 
-impl Severity {
+impl FindingSeverity {
     /// The public name.
     pub const fn label(self) -> &'static str {
         match self {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
+            FindingSeverity::Error => "error",
+            FindingSeverity::Warning => "warning",
+            FindingSeverity::Note => "note",
         }
     }
 }
@@ -65,7 +65,7 @@ pub struct Finding {
     /// The rule of ZATCA or of its API that is behind it.
     pub rule: Option<&'static str>,
     /// How much it matters.
-    pub severity: Severity,
+    pub severity: FindingSeverity,
     /// The value, on one line and cut; never that of a one-time password.
     pub value: Option<String>,
     /// What is wrong.
@@ -180,7 +180,10 @@ fn repeated(devices: &[Device]) -> BTreeMap<usize, Finding> {
                 "Another device in this file has the same VAT number and serial.",
                 "في الملف جهاز آخر له الرقم الضريبي نفسه والرقم التسلسلي نفسه.",
             );
-            repeated.insert(nth, finding(device, Field::EgsSerialNumber, Severity::Warning, None, problem));
+            repeated.insert(
+                nth,
+                finding(device, Field::EgsSerialNumber, FindingSeverity::Warning, None, problem),
+            );
         }
     }
     repeated
@@ -222,7 +225,7 @@ fn text(words: Texts) -> Text {
 fn finding(
     device: &Device,
     field: Field,
-    severity: Severity,
+    severity: FindingSeverity,
     rule: Option<&'static str>,
     problem: Texts,
 ) -> Finding {
@@ -232,7 +235,7 @@ fn finding(
     }
 }
 
-fn missing(spec: &Spec, severity: Severity, rule: Option<&'static str>, problem: Texts) -> Finding {
+fn missing(spec: &Spec, severity: FindingSeverity, rule: Option<&'static str>, problem: Texts) -> Finding {
     Finding {
         field: spec.path.to_owned(),
         key: None,
@@ -244,7 +247,7 @@ fn missing(spec: &Spec, severity: Severity, rule: Option<&'static str>, problem:
     }
 }
 
-fn about(given: &Given, severity: Severity, rule: Option<&'static str>, problem: Texts) -> Finding {
+fn about(given: &Given, severity: FindingSeverity, rule: Option<&'static str>, problem: Texts) -> Finding {
     let spec = spec(given.field);
     Finding {
         key: (given.key != spec.path).then(|| shown(&given.key)),
@@ -300,7 +303,7 @@ fn of_field(device: &Device, spec: &Spec) -> Vec<Finding> {
                 Some(_) => ("It is empty.", "فارغ."),
                 None => ("It is missing.", "غير موجود."),
             };
-            findings.push(finding(device, spec.field, Severity::Error, rule, problem));
+            findings.push(finding(device, spec.field, FindingSeverity::Error, rule, problem));
         }
         Presence::Optional | Presence::Elsewhere => {}
     }
@@ -317,11 +320,11 @@ fn of_value(given: &Given, spec: &Spec) -> Vec<Finding> {
                 "It is a number; text belongs here, in quotes. Zeros at its beginning would be lost.",
                 "قيمة رقمية، والمطلوب نص بين علامتي اقتباس، وإلا ضاعت الأصفار في أوله.",
             );
-            add(Severity::Error, None, problem);
+            add(FindingSeverity::Error, None, problem);
             raw
         }
         GivenValue::Other(en, ar) => {
-            let mut wrong = about(given, Severity::Error, None, ("", ""));
+            let mut wrong = about(given, FindingSeverity::Error, None, ("", ""));
             wrong.problem =
                 Text::new(format!("It is {en}; text belongs here."), format!("القيمة {ar}، والمطلوب نص."));
             return vec![wrong];
@@ -332,19 +335,19 @@ fn of_value(given: &Given, spec: &Spec) -> Vec<Finding> {
             "There are spaces or invisible marks around it.",
             "توجد مسافات أو علامات غير مرئية في أوله أو آخره.",
         );
-        add(Severity::Warning, None, problem);
+        add(FindingSeverity::Warning, None, problem);
     }
     let bare = raw.trim_matches(is_around);
     if bare.chars().any(|c| is_invisible(c) || c.is_control()) {
         let problem = ("There are invisible marks in it.", "توجد فيه علامات غير مرئية.");
-        add(Severity::Warning, None, problem);
+        add(FindingSeverity::Warning, None, problem);
     }
     if spec.is_code && bare.chars().any(|c| text::ascii_digit(c).is_some()) {
         let problem = (
             "It has Arabic digits (٠١٢…); ASCII ones (012…) belong here.",
             "فيه أرقام عربية (٠١٢…)، والمطلوب أرقام لاتينية (012…).",
         );
-        add(Severity::Warning, None, problem);
+        add(FindingSeverity::Warning, None, problem);
     }
     let tidied: String = tidy(raw).chars().filter(|c| !is_invisible(*c)).collect();
     if tidied.is_empty() && given.field != Field::Otp {
@@ -352,7 +355,7 @@ fn of_value(given: &Given, spec: &Spec) -> Vec<Finding> {
     }
     let wrong = spec.shapes.iter().find(|shape| !(shape.holds)(&tidied));
     if let Some(shape) = wrong {
-        let severity = if shape.is_warning { Severity::Warning } else { Severity::Error };
+        let severity = if shape.is_warning { FindingSeverity::Warning } else { FindingSeverity::Error };
         findings.push(about(given, severity, shape.rule, shape.problem));
     }
     if spec.is_in_certificate {
@@ -366,14 +369,14 @@ fn length(given: &Given, tidied: &str) -> Option<Finding> {
     let rule = Some("EXCEED_CHARACTER_LIMIT");
     if tidied.chars().count() > MAX_CERTIFICATE_CHARS {
         let problem = ("It has more than 64 characters.", "يزيد على 64 حرفًا.");
-        return Some(about(given, Severity::Error, rule, problem));
+        return Some(about(given, FindingSeverity::Error, rule, problem));
     }
     (tidied.len() > MAX_CERTIFICATE_CHARS).then(|| {
         let problem = (
             "It has more than 64 bytes: an Arabic letter takes two, and some programs count bytes.",
             "يزيد على 64 بايت: الحرف العربي يأخذ بايتين، وبعض البرامج تعدّ البايتات.",
         );
-        about(given, Severity::Warning, rule, problem)
+        about(given, FindingSeverity::Warning, rule, problem)
     })
 }
 
@@ -387,7 +390,7 @@ fn contradiction(device: &Device, spec: &Spec) -> Option<Finding> {
         !value.is_empty() && value != first && !in_a_language(given)
     })?;
     let problem = ("It is given more than once, with different values.", "ذُكر أكثر من مرة بقيم مختلفة.");
-    is_single.then(|| about(other, Severity::Warning, None, problem))
+    is_single.then(|| about(other, FindingSeverity::Warning, None, problem))
 }
 
 fn vat_numbers(device: &Device, context: Context) -> Vec<Finding> {
@@ -395,7 +398,7 @@ fn vat_numbers(device: &Device, context: Context) -> Vec<Finding> {
     let (header, detail) = (device.first(Field::HeaderVat), device.first(Field::Vat));
     let Some(vat) = detail.clone().or_else(|| header.clone()) else {
         let problem = ("It is missing.", "غير موجود.");
-        return vec![finding(device, Field::Vat, Severity::Error, Some("BR-KSA-39"), problem)];
+        return vec![finding(device, Field::Vat, FindingSeverity::Error, Some("BR-KSA-39"), problem)];
     };
     let field = if detail.is_some() { Field::Vat } else { Field::HeaderVat };
     if detail.is_none() && !is_vat(&vat) {
@@ -403,7 +406,7 @@ fn vat_numbers(device: &Device, context: Context) -> Vec<Finding> {
             "It is not 15 digits of which the first and the last are 3.",
             "ليس 15 رقمًا يبدأ وينتهي بالرقم 3.",
         );
-        findings.push(finding(device, field, Severity::Error, Some("BR-KSA-40"), problem));
+        findings.push(finding(device, field, FindingSeverity::Error, Some("BR-KSA-40"), problem));
     }
     if let (Some(header), Some(detail)) = (header, detail)
         && header != detail
@@ -413,7 +416,7 @@ fn vat_numbers(device: &Device, context: Context) -> Vec<Finding> {
             "الرقم الضريبي في الترويسة غير الرقم الوارد في البيانات.",
         );
         let rule = Some("certificate-permissions");
-        findings.push(finding(device, Field::HeaderVat, Severity::Error, rule, problem));
+        findings.push(finding(device, Field::HeaderVat, FindingSeverity::Error, rule, problem));
     }
     if vat == TEST_VAT {
         let problem = match context.is_production {
@@ -426,7 +429,7 @@ fn vat_numbers(device: &Device, context: Context) -> Vec<Finding> {
                 "هذا الرقم الضريبي خاص ببيئة الهيئة التجريبية، ولا تعرفه أي بيئة أخرى.",
             ),
         };
-        findings.push(finding(device, field, Severity::Warning, None, problem));
+        findings.push(finding(device, field, FindingSeverity::Warning, None, problem));
     }
     findings
 }
@@ -439,21 +442,21 @@ fn organization_unit(device: &Device) -> Option<Finding> {
         |severity, problem| finding(device, Field::OrganizationUnit, severity, Some("Invalid-CSR"), problem);
     match unit {
         None if is_group(&vat) => Some(of(
-            Severity::Error,
+            FindingSeverity::Error,
             (
                 "It is missing, and the VAT number is that of a group (its 11th digit is 1).",
                 "غير موجود، والرقم الضريبي لمجموعة (الخانة 11 هي 1).",
             ),
         )),
         Some(unit) if is_group(&vat) && !is_digits(&unit, 10) => Some(of(
-            Severity::Error,
+            FindingSeverity::Error,
             (
                 "It is not a TIN of 10 digits, and the VAT number is that of a group (its 11th digit is 1).",
                 "ليس رقمًا مميزًا (TIN) من 10 أرقام، والرقم الضريبي لمجموعة (الخانة 11 هي 1).",
             ),
         )),
         None => Some(of(
-            Severity::Warning,
+            FindingSeverity::Warning,
             (
                 "It is missing; ZATCA's certificate request names a branch or organization unit.",
                 "غير موجود؛ وطلب الشهادة لدى الهيئة يذكر الفرع أو الوحدة.",
@@ -474,7 +477,7 @@ fn seller_id(device: &Device) -> Vec<Finding> {
     let mut findings = Vec::new();
     if ids.is_empty() {
         let problem = ("It is missing.", "غير موجود.");
-        return vec![finding(device, Field::SellerId, Severity::Error, rule, problem)];
+        return vec![finding(device, Field::SellerId, FindingSeverity::Error, rule, problem)];
     }
     for (given, id) in &ids {
         let of = |severity, problem| about(given, severity, rule, problem);
@@ -483,27 +486,27 @@ fn seller_id(device: &Device) -> Vec<Finding> {
                 "It has other characters than Latin letters and digits.",
                 "فيه رموز غير الحروف اللاتينية والأرقام.",
             );
-            findings.push(of(Severity::Error, problem));
+            findings.push(of(FindingSeverity::Error, problem));
         }
         match given.scheme.as_deref().map(known_scheme) {
             Some(Some("CRN")) if is_alphanumeric(id) && !is_digits(id, 10) => {
                 let problem =
                     ("A commercial registration (CRN) has 10 digits.", "السجل التجاري (CRN) من 10 أرقام.");
-                findings.push(of(Severity::Error, problem));
+                findings.push(of(FindingSeverity::Error, problem));
             }
             Some(Some(_)) => {}
             Some(None) => {
                 let problem =
                     ("Its kind is none that ZATCA knows.", "نوعه ليس من الأنواع التي تعرفها الهيئة.");
                 let scheme = device.all(Field::SellerIdScheme).next().unwrap_or(given);
-                findings.push(about(scheme, Severity::Error, rule, problem));
+                findings.push(about(scheme, FindingSeverity::Error, rule, problem));
             }
             None => {
                 let problem = (
                     "The kind of the seller's registration number is missing.",
                     "نوع رقم تسجيل البائع غير مذكور.",
                 );
-                findings.push(finding(device, Field::SellerIdScheme, Severity::Error, rule, problem));
+                findings.push(finding(device, Field::SellerIdScheme, FindingSeverity::Error, rule, problem));
             }
         }
     }
@@ -512,7 +515,7 @@ fn seller_id(device: &Device) -> Vec<Finding> {
             "There are several registration numbers; ZATCA's validator breaks off at a second one (SaxonApiException).",
             "توجد عدة أرقام تسجيل، ومدقق الهيئة يتوقف عند الثاني (SaxonApiException).",
         );
-        findings.push(about(second, Severity::Warning, rule, problem));
+        findings.push(about(second, FindingSeverity::Warning, rule, problem));
     }
     findings
 }
@@ -550,7 +553,7 @@ fn of_known(device: &Device, known: &Known) -> Finding {
     Finding {
         value: Some(value),
         expected: text(expected),
-        ..finding(device, Field::EgsSerialNumber, Severity::Warning, None, problem)
+        ..finding(device, Field::EgsSerialNumber, FindingSeverity::Warning, None, problem)
     }
 }
 
@@ -560,7 +563,7 @@ fn keys(device: &Device) -> Vec<Finding> {
         field: shown(key),
         key: None,
         rule: None,
-        severity: Severity::Note,
+        severity: FindingSeverity::Note,
         value: None,
         problem: text(("This key is not known; it was not checked.", "هذا المفتاح غير معروف، ولم يُفحص.")),
         expected: text(("", "")),

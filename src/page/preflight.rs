@@ -8,7 +8,7 @@ use super::marks::{Icon, icon};
 use super::text::{code, prose, theirs};
 use super::{Frame, Here, layout};
 use crate::domain::catalogue::Language;
-use crate::domain::preflight::{Device, FIELDS, Field, Finding, Severity, Spec};
+use crate::domain::preflight::{Device, FIELDS, Field, Finding, FindingSeverity, Spec};
 use crate::domain::text::visible;
 
 /// Devices whose findings are shown; a longer file is for the command.
@@ -68,7 +68,7 @@ fn results(frame: &Frame<'_>, checked: &[(Device, Vec<Finding>)]) -> Markup {
         let all = checked.iter().flat_map(|(_, findings)| findings);
         all.filter(|finding: &&Finding| finding.severity == severity).count() as u64
     };
-    let (n_errors, n_warnings) = (n(Severity::Error), n(Severity::Warning));
+    let (n_errors, n_warnings) = (n(FindingSeverity::Error), n(FindingSeverity::Warning));
     let n_more = checked.len().saturating_sub(MAX_SHOWN) as u64;
     html! {
         section aria-labelledby="found" {
@@ -98,9 +98,9 @@ fn results(frame: &Frame<'_>, checked: &[(Device, Vec<Finding>)]) -> Markup {
 fn item(frame: &Frame<'_>, finding: &Finding) -> Markup {
     let words = frame.words;
     let (class, mark, word) = match finding.severity {
-        Severity::Error => ("failed", Icon::Bad, words.finding_error()),
-        Severity::Warning => ("rejected", Icon::Attention, words.finding_warning()),
-        Severity::Note => ("cancelled", Icon::Nothing, words.finding_note()),
+        FindingSeverity::Error => ("failed", Icon::Bad, words.finding_error()),
+        FindingSeverity::Warning => ("rejected", Icon::Attention, words.finding_warning()),
+        FindingSeverity::Note => ("cancelled", Icon::Nothing, words.finding_note()),
     };
     let spec = FIELDS.iter().find(|spec| spec.path == finding.field);
     html! {
