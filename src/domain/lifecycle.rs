@@ -11,13 +11,18 @@
 //!   │                          ├──▶ EXPIRED     not concluded by the deadline
 //!   │                          └──▶ CANCELLED   by an operator
 //!   │                                   │
-//!   └───────────────────────────────────┘ retried: from the last three alone
+//!   └───────────────────────────────────┘ retried: only from these three
 //! ```
 
 use super::activity::State;
 
-/// The state that a registration begins with.
-pub const FIRST: State = State::Pending;
+/// The state of an activity that was just registered, by the table below. Registering a known one again changes nothing:
+/// the store leaves its row alone.
+pub const REGISTERED: State = match next_state(None, Happening::Registered) {
+    Ok(state) => state,
+    // Found by the compiler, not by a user.
+    Err(_) => panic!("the table has to allow registrations"),
+};
 
 /// What happened to an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +79,7 @@ impl IllegalChange {
 pub const fn next_state(state: Option<State>, happening: Happening) -> Result<State, IllegalChange> {
     use State::{Cancelled, Expired, Failed, InProgress, Pending, Rejected, Succeeded};
     let next = match (state, happening) {
-        (None, Happening::Registered) => FIRST,
+        (None, Happening::Registered) => Pending,
         (Some(Pending | InProgress), Happening::ReportedInProgress) => InProgress,
         (Some(Pending | InProgress), Happening::ReportedSucceeded) => Succeeded,
         (Some(Pending | InProgress), Happening::ReportedFailed) => Failed,

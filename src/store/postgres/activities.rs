@@ -238,7 +238,7 @@ async fn insert_activities(
     .bind(texts(|registration| registration.device_id.as_deref()))
     .bind(texts(|registration| registration.reference.as_deref()))
     .bind(now.as_millis())
-    .bind(lifecycle::FIRST.label())
+    .bind(lifecycle::REGISTERED.label())
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::query("registering activities"))?;

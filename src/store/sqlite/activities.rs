@@ -242,7 +242,7 @@ async fn insert_activities(
     )
     .bind(as_json(&rows)?)
     .bind(now.as_millis())
-    .bind(lifecycle::FIRST.label())
+    .bind(lifecycle::REGISTERED.label())
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::query("registering activities"))?;
