@@ -18,7 +18,7 @@
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
 //! | [`page`] | the web pages, from what the store reads |
 //! | [`words`] | every text for people in English and Arabic, with its numbers |
-//! | [`mod@file`] | reading files that settings and arguments name, within bounds |
+//! | [`mod@file`], [`secret`] | reading files that settings and arguments name, within bounds; secrets in them |
 //! | [`serde_messages`], [`spreadsheet`] | serde's messages in plain words; CSV files that are safe to open |
 //! | [`cli`] | the command line |
 //! | [`sandbox`] | a scripted stand-in for ClearTax |
@@ -33,7 +33,7 @@
 //! - An event's payload is made once; its id is derived from what it announces.
 //! - Only `clock` reads the wall clock. In the daemon only `upstream`, `webhook` and `store` open connections; the
 //!   command `health` opens one to the daemon on this machine.
-//! - Secrets are read by `settings::SecretSource`. They go into headers, signatures and the password of a server, and
+//! - Secrets are read by `secret::SecretSource`. They go into headers, signatures and the password of a server, and
 //!   are compared with answers to remove them there.
 
 #![forbid(unsafe_code)]
@@ -50,6 +50,7 @@ pub mod monitor;
 pub mod page;
 pub mod process;
 pub mod sandbox;
+pub mod secret;
 pub mod serde_messages;
 pub mod service;
 pub mod settings;

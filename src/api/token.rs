@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::settings::{SecretError, SecretSource};
+use crate::secret::{SecretError, SecretSource};
 
 /// How long a token is used before its file is read again.
 const REREAD_AFTER: Duration = Duration::from_secs(1);

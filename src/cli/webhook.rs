@@ -13,7 +13,8 @@ use crate::clock;
 use crate::daemon::DaemonError;
 use crate::domain::text::one_line;
 use crate::file;
-use crate::settings::{SecretSource, Settings};
+use crate::secret::SecretSource;
+use crate::settings::Settings;
 use crate::webhook::{Secrets, Sender, verify};
 
 #[derive(Debug, Subcommand)]

@@ -1,8 +1,8 @@
 //! Settings: a TOML file, then the environment, then one validation that names file, key and rule.
 //!
 //! `raw` has every key with its type and default, and reads file and environment into it. `validate` makes [`Settings`]
-//! of that, whose types hold usable values only. `secret` says where a secret is; it is read by those who need it, so
-//! that commands that need none work for a user who may not read them.
+//! of that, whose types hold usable values only. Of a secret's file they hold the path ([`SecretSource`]): the module
+//! that needs the secret reads it, so that commands that need none work for a user who may not read it.
 //!
 //! - A wrong type or an unknown key ends the reading. All other problems are reported at once, each with file or
 //!   variable, key, value and rule.
@@ -12,7 +12,6 @@
 //! A new key is a field in `raw`, a rule in `validate`, a line in `config/pcsid-watch.toml`.
 
 mod raw;
-mod secret;
 mod validate;
 
 use std::net::SocketAddr;
@@ -26,9 +25,8 @@ use crate::domain::routing::{LOG_SINK, Route};
 use crate::domain::serving::Serving;
 use crate::domain::zone::Zone;
 use crate::file;
+use crate::secret::SecretSource;
 use crate::store::{Address, UnusableAddress};
-
-pub use secret::{SecretError, SecretSource};
 
 /// Environment variable that names the configuration file.
 pub const CONFIG_VARIABLE: &str = "PCSID_WATCH_CONFIG";

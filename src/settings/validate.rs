@@ -12,8 +12,8 @@ use super::raw::{
     WrittenDuration,
 };
 use super::{
-    CredentialSettings, HttpSettings, LogFormat, LogSettings, SecretSource, Settings, SettingsError,
-    UpstreamSettings, WebhookSettings,
+    CredentialSettings, HttpSettings, LogFormat, LogSettings, Settings, SettingsError, UpstreamSettings,
+    WebhookSettings,
 };
 use crate::domain::activity::Vat;
 use crate::domain::backoff::Backoff;
@@ -24,6 +24,7 @@ use crate::domain::routing::{EventPattern, LOG_SINK, Route};
 use crate::domain::time::write_duration;
 use crate::domain::zone::Zone;
 use crate::file;
+use crate::secret::SecretSource;
 use crate::store::Address;
 use crate::transport::is_loopback;
 

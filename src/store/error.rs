@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use crate::settings::SecretError;
+use crate::secret::SecretError;
 
 /// An error of the database or of what it was asked to do.
 #[derive(Debug, thiserror::Error)]

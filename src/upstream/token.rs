@@ -7,7 +7,8 @@ use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 
 use crate::domain::redact::Redactor;
-use crate::settings::{CredentialSettings, SecretError, SecretSource};
+use crate::secret::{SecretError, SecretSource};
+use crate::settings::CredentialSettings;
 
 /// Why a credential's token can't be used.
 #[derive(Debug, thiserror::Error)]

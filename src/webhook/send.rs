@@ -12,7 +12,8 @@ use super::sign::{Secrets, WebhookSecretError};
 use crate::clock;
 use crate::domain::redact::Redactor;
 use crate::domain::text;
-use crate::settings::{SecretError, SecretSource, WebhookSettings};
+use crate::secret::{SecretError, SecretSource};
+use crate::settings::WebhookSettings;
 use crate::transport::{ClientError, Renewing, ask_for_plain_body, encoding, explain, retry_after};
 
 /// How much of a receiver's answer is read; a shorter part is kept where it refused.

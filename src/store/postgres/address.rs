@@ -11,7 +11,7 @@ use url::Url;
 
 use super::error::StoreError;
 use crate::file;
-use crate::settings::SecretSource;
+use crate::secret::SecretSource;
 use crate::store::address::UnusableAddress;
 
 /// A server, a database on it and who connects. It holds no password.
