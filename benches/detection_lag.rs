@@ -5,8 +5,8 @@
 //! scenarios whose title has all of them. It asserts nothing. The seed makes every run the same: hours are
 //! simulated in seconds.
 //!
-//! Backoff, quota and turns are the daemon's (`domain::backoff`, `domain::quota`, `domain::turns`), on a schedule in memory
-//! that answers as the store does. A request takes no time: what it takes is the same for all.
+//! Backoff, quota and turns are the daemon's (`domain::backoff`, `domain::quota`, `domain::turns`), on a schedule in
+//! memory that answers as the store does. A request takes no time: what it takes is the same for all.
 
 #![expect(clippy::unwrap_used, reason = "in a bench a panic is the verdict")]
 

@@ -1,7 +1,8 @@
 //! The days on which certificates end, as an iCalendar feed (RFC 5545).
 //!
 //! Each current certificate is an all-day event on the day on which it ends in the configured time zone, with an alarm
-//! for each reminder. One that is superseded is no longer in the feed, so that it disappears from subscribers' calendars.
+//! for each reminder. One that is superseded is no longer in the feed, so that it disappears from subscribers'
+//! calendars.
 
 use std::fmt::Write as _;
 use std::time::Duration;

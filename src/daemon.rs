@@ -1,12 +1,13 @@
 //! The composition root: builds the tasks, runs them until stopped, and stops them in the right order.
 //!
-//! A start checks first what it can check without changing anything ([`Prepared`]): secrets, certificates, proxies. Then
-//! it opens the database, listens, begins to work, and says that it is ready. What is wrong by then ends the start, with
-//! exit code 2 if the configuration has to be changed; only a server that can't be reached yet is waited for.
+//! A start checks first what it can check without changing anything ([`Prepared`]): secrets, certificates, proxies.
+//! Then it opens the database, listens, begins to work, and says that it is ready. What is wrong by then ends the
+//! start, with exit code 2 if the configuration has to be changed; only a server that can't be reached yet is waited
+//! for.
 //!
 //! The work is in `supervisor`: with a file one supervisor runs all of it, with a server a new one begins whenever the
-//! connection was lost. HTTP and the messages to the service manager run beside it, so that they say what is wrong meanwhile. A task
-//! that ends unasked ends the daemon, with exit code 1.
+//! connection was lost. HTTP and the messages to the service manager run beside it, so that they say what is wrong
+//! meanwhile. A task that ends unasked ends the daemon, with exit code 1.
 
 mod supervisor;
 

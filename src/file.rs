@@ -18,8 +18,8 @@ pub const MAX_CA_BYTES: u64 = 4 * 1_024 * 1_024;
 /// The bytes of a file.
 ///
 /// # Errors
-/// [`ErrorKind::FileTooLarge`] where it has more than `max_bytes`, [`ErrorKind::TimedOut`] where nothing comes, and what
-/// keeps it from being read.
+/// [`ErrorKind::FileTooLarge`] where it has more than `max_bytes`, [`ErrorKind::TimedOut`] where nothing comes, and
+/// what keeps it from being read.
 pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     // Opening a pipe would wait for its writer.
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();

@@ -8,8 +8,8 @@
 //! - `scale`: the same with a thousand and with a million activities that are due, and the time to the first poll,
 //! - `vats`: CPU and memory with many VATs, under a quota and without one, and the time to the first poll,
 //! - `idle`: CPU and memory with a hundred thousand activities that are not due,
-//! - `databases`: polls a second on a PostgreSQL server of its own beside SQLite, both durable, and CPU and memory of three
-//!   idle daemons on it.
+//! - `databases`: polls a second on a PostgreSQL server of its own beside SQLite, both durable, and CPU and memory of
+//!   three idle daemons on it.
 //!
 //! Nothing is asserted: machines differ. Compare the ratios within one run, not the times of two. Upstream runs on the
 //! same cores as what is measured.
@@ -188,8 +188,8 @@ async fn throughput() {
 /// Rounds of each number of polls, of which the median counts.
 const LIVES_ROUNDS: usize = 3;
 
-/// Whole lives: every activity is polled until it concludes, with its checks, its event, and that event's delivery to the
-/// log. One in twenty fails.
+/// Whole lives: every activity is polled until it concludes, with its checks, its event, and that event's delivery to
+/// the log. One in twenty fails.
 async fn lives() {
     println!("whole lives; the median of {LIVES_ROUNDS} rounds");
     let ledger = Arc::new(Ledger::default());

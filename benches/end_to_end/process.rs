@@ -77,8 +77,8 @@ impl Setup {
         SqliteConnectOptions::new().filename(self.folder.path().join("bench.db")).connect().await.unwrap()
     }
 
-    /// Adds activities that are due in so long, spread evenly over VATs: new ones, or such as upstream has said of what it
-    /// says again. Written beside the program, which adds ten thousand at a time: this is about millions.
+    /// Adds activities that are due in so long, spread evenly over VATs: new ones, or such as upstream has said of what
+    /// it says again. Written beside the program, which adds ten thousand at a time: this is about millions.
     pub async fn fill(&self, n_activities: u64, n_vats: u64, are_new: bool, due_in: Duration) {
         let now = clock::wall_now().as_millis();
         let due_at = now + i64::try_from(due_in.as_millis()).unwrap();

@@ -69,8 +69,8 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    /// Whether the configuration has to be changed. An address that is taken, or not there yet, may be free later; a port
-    /// that this user may not have stays so.
+    /// Whether the configuration has to be changed. An address that is taken, or not there yet, may be free later; a
+    /// port that this user may not have stays so.
     pub fn is_configuration(&self) -> bool {
         self.source.kind() == std::io::ErrorKind::PermissionDenied
     }

@@ -34,7 +34,8 @@ impl Format {
     }
 }
 
-/// Prints a table in the format asked for. For people it has only the columns in `shown` (empty: all) that have a value.
+/// Prints a table in the format asked for. For people it has only the columns in `shown` (empty: all) that have a
+/// value.
 pub(super) fn print(table: &Table, format: Format, shown: &[&str], reader: &Reader) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match format {
@@ -51,9 +52,9 @@ pub(super) fn print(table: &Table, format: Format, shown: &[&str], reader: &Read
 /// How many rows [`print_slices`] reads and prints at a time.
 pub(super) const SLICE: u32 = 1_000;
 
-/// Prints a list, `limit` rows of it at most, slice by slice, so that memory doesn't grow with the list. `next` reads the
-/// slice after a position, of at most so many rows; no position is the beginning. For people each slice is a table as
-/// [`print()`] makes it, and the last line says if there is more.
+/// Prints a list, `limit` rows of it at most, slice by slice, so that memory doesn't grow with the list. `next` reads
+/// the slice after a position, of at most so many rows; no position is the beginning. For people each slice is a table
+/// as [`print()`] makes it, and the last line says if there is more.
 ///
 /// # Errors
 /// Those of `next`, and what keeps standard output from being written.

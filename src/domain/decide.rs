@@ -1,7 +1,7 @@
 //! What one answer makes of an activity: its next state, its next poll and the events to announce.
 //!
-//! [`decide`] has four steps: what the answer itself changes (`Effect`), what the activity's age adds (`Change`), when it
-//! is polled next (`Schedule`), and what is announced. Nothing has happened yet then: a [`Decision`] counts once the
+//! [`decide`] has four steps: what the answer itself changes (`Effect`), what the activity's age adds (`Change`), when
+//! it is polled next (`Schedule`), and what is announced. Nothing has happened yet then: a [`Decision`] counts once the
 //! recorder has stored it, with all that belongs to it, in one transaction.
 //!
 //! - The answer comes before the age: an activity that succeeds in the poll at its deadline has succeeded.

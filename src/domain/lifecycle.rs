@@ -16,8 +16,8 @@
 
 use super::activity::State;
 
-/// The state of an activity that was just registered, by the table below. Registering a known one again changes nothing:
-/// the store leaves its row alone.
+/// The state of an activity that was just registered, by the table below. Registering a known one again changes
+/// nothing: the store leaves its row alone.
 pub const REGISTERED: State = match next_state(None, Happening::Registered) {
     Ok(state) => state,
     // Found by the compiler, not by a user.

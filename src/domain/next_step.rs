@@ -1,7 +1,7 @@
 //! What to do next about an activity: one step, in both languages.
 //!
-//! While an activity waits, the step follows from what holds it ([`NextStep::while_waiting`]); once it has concluded, from
-//! its errors ([`NextStep::on_conclusion`]). After a failure:
+//! While an activity waits, the step follows from what holds it ([`NextStep::while_waiting`]); once it has concluded,
+//! from its errors ([`NextStep::on_conclusion`]). After a failure:
 //!
 //! 1. Errors in the customer's own data, of the registration or the device, lead: what ClearTax makes of wrong data is
 //!    wrong as well, and a ticket about the rest would come back.

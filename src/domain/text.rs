@@ -46,8 +46,8 @@ pub fn with_ascii_digits(text: &str) -> String {
 }
 
 /// Normalised for searching, so that different spellings match: letters in lower case, every decimal digit as an ASCII
-/// one, and Arabic letters that are typed for one another as one: alef with and without hamza, teh marbuta and heh, alef
-/// maksura and yeh. Marks above and below letters are left out.
+/// one, and Arabic letters that are typed for one another as one: alef with and without hamza, teh marbuta and heh,
+/// alef maksura and yeh. Marks above and below letters are left out.
 pub fn folded(text: &str) -> String {
     text.chars().filter_map(folded_char).collect()
 }

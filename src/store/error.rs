@@ -494,8 +494,8 @@ impl StoreError {
     }
 }
 
-/// Whether a server's error with this code (SQLSTATE) is about the connection and not about the statement: it is or will
-/// be closed, was in a transaction without a word for too long, or leads to a server that only reads.
+/// Whether a server's error with this code (SQLSTATE) is about the connection and not about the statement: it is or
+/// will be closed, was in a transaction without a word for too long, or leads to a server that only reads.
 pub(super) fn ends_connection(code: &str) -> bool {
     code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25006"
 }

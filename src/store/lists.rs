@@ -1,11 +1,11 @@
 //! Lists in slices: filtered, in a fixed order, each slice beginning where the one before it ended.
 //!
-//! The position of a slice's last row is what the next one begins after. It is the row's sort key, so it needs no memory
-//! here, survives restarts, and no row that comes or goes meanwhile makes another one repeat or disappear.
+//! The position of a slice's last row is what the next one begins after. It is the row's sort key, so it needs no
+//! memory here, survives restarts, and no row that comes or goes meanwhile makes another one repeat or disappear.
 //!
 //! A list that an index has in the wanted order costs what it returns. Any other may have to check every row
-//! (`is_expensive`): it waits in the queue of searches and has a time limit (`store::line`). Totals come from the tallies
-//! where those know them; otherwise rows are counted up to a limit.
+//! (`is_expensive`): it waits in the queue of searches and has a time limit (`store::line`). Totals come from the
+//! tallies where those know them; otherwise rows are counted up to a limit.
 
 use std::fmt;
 use std::str::FromStr;

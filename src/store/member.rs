@@ -1,8 +1,8 @@
 //! Which work a daemon holds, and what other processes did to the database.
 //!
-//! Work comes in pieces ([`Piece`]), and a piece has one holder. With a file the only daemon holds all from the start, and
-//! learns only that others have written. With a server pieces come and go ([`News`]), as `store::postgres::membership`
-//! explains. Outside the store nobody needs to know which it is.
+//! Work comes in pieces ([`Piece`]), and a piece has one holder. With a file the only daemon holds all from the start,
+//! and learns only that others have written. With a server pieces come and go ([`News`]), as
+//! `store::postgres::membership` explains. Outside the store nobody needs to know which it is.
 
 use std::collections::VecDeque;
 use std::fmt;

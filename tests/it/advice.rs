@@ -1,4 +1,5 @@
-//! What comes of the texts that people really meet: each line of `advice.jsonl` is an activity, with what its reading has to be.
+//! What comes of the texts that people really meet: each line of `advice.jsonl` is an activity, with what its reading
+//! has to be.
 
 use std::collections::BTreeMap;
 

@@ -147,8 +147,8 @@ fn the_picture_of_the_demo_is_what_it_prints() {
     }
 }
 
-/// A module that a path of the code names: the texts of its file, or of all files of its folder, and what is left of the
-/// path.
+/// A module that a path of the code names: the texts of its file, or of all files of its folder, and what is left of
+/// the path.
 fn module<'a>(path: &'a [&'a str]) -> Option<(Vec<String>, &'a [&'a str])> {
     (1..=path.len()).rev().find_map(|n| {
         let place = path[..n].join("/");

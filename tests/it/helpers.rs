@@ -43,9 +43,9 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condit
     }
 }
 
-/// Whether this machine can do what a test is about to try. Where it can't, the test is passed over, which is counted in
-/// the file that `NOT_TRIED_FILE` names, and is a failure where `NOT_TRIED` says `fails`: nobody must take a test for
-/// passed that was never tried.
+/// Whether this machine can do what a test is about to try. Where it can't, the test is passed over, which is counted
+/// in the file that `NOT_TRIED_FILE` names, and is a failure where `NOT_TRIED` says `fails`: nobody must take a test
+/// for passed that was never tried.
 pub fn can(it_can: bool, what: &str) -> bool {
     if !it_can {
         let line = format!("not tried: this machine can't {what}\n");

@@ -1,5 +1,6 @@
-//! What people and programs read again and again must not cost more with every activity: no statement behind it may read a
-//! table that grows from one end to the other. SQLite says how it would go about each, and the program which it executes.
+//! What people and programs read again and again must not cost more with every activity: no statement behind it may
+//! read a table that grows from one end to the other. SQLite says how it would go about each, and the program which it
+//! executes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

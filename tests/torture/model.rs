@@ -1,5 +1,5 @@
-//! Random histories of answers, commands, crashes, jumps of the clock and changed settings, through the pure core and the
-//! real store, held against a model that fits on a page.
+//! Random histories of answers, commands, crashes, jumps of the clock and changed settings, through the pure core and
+//! the real store, held against a model that fits on a page.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

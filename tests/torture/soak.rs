@@ -15,8 +15,8 @@ const BATCH: u64 = 100;
 /// Activities that are watched at a time, give or take a batch.
 const WATCHED: i64 = 400;
 
-/// How much more resident memory the last third may take than the first. Pools and caches settle, and the allocator gives
-/// back when it likes; what is lost for good adds up with the work.
+/// How much more resident memory the last third may take than the first. Pools and caches settle, and the allocator
+/// gives back when it likes; what is lost for good adds up with the work.
 const MEMORY_MAY_GROW_BY: u64 = 6 << 20;
 
 /// How many more files may be open at a time: as many connections more may happen to be in use.

@@ -1,8 +1,8 @@
 //! The outage brake: closes everything if upstream gives no usable answer to anyone, and lets probes through.
 //!
-//! It counts failures in a row, whichever activities they are of. It closes after [`OUTAGE_AFTER`] of them, if there has
-//! been no usable answer for four initial intervals either, 30 seconds at most. Single activities that always fail are no
-//! outage:
+//! It counts failures in a row, whichever activities they are of. It closes after [`OUTAGE_AFTER`] of them, if there
+//! has been no usable answer for four initial intervals either, 30 seconds at most. Single activities that always fail
+//! are no outage:
 //!
 //! - A failure does not count if upstream has answered another request since that one was sent.
 //! - If all that failed had failed before, the brake waits until every other activity must have had its turn.
@@ -11,8 +11,8 @@
 //! until its timeout must not delay the next. If upstream was never reached since the start, several are sent at once.
 //! Any usable answer opens it.
 //!
-//! An operator reads of the first failure, of an outage and of another reason for it, each at most once a minute, and of
-//! the recovery from what was reported.
+//! An operator reads of the first failure, of an outage and of another reason for it, each at most once a minute, and
+//! of the recovery from what was reported.
 
 use std::time::Duration;
 

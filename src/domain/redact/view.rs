@@ -42,8 +42,8 @@ impl View {
         }
     }
 
-    /// Letters and digits without what stands between them, and where in this view each stands. Those of HTML's tags are
-    /// left out unless `within_tags`.
+    /// Letters and digits without what stands between them, and where in this view each stands. Those of HTML's tags
+    /// are left out unless `within_tags`.
     pub(super) fn letters_and_digits(&self, within_tags: bool) -> (Vec<u8>, Vec<u32>) {
         let (mut bare, mut places) = (Vec::new(), Vec::new());
         let mut at = 0;

@@ -1,8 +1,8 @@
 //! Copies a whole SQLite database into an empty PostgreSQL database.
 //!
 //! All of it is one transaction: an interruption leaves the target as empty as it was. Before it is committed, each
-//! table of the target is read again and compared with what was read from the source, by a checksum over its rows in the
-//! order of their keys.
+//! table of the target is read again and compared with what was read from the source, by a checksum over its rows in
+//! the order of their keys.
 
 use std::collections::HashMap;
 

@@ -137,8 +137,8 @@ impl Server {
         self.address
     }
 
-    /// An upstream that succeeds, fails or refuses by how an id begins (`good`, `bad`, `odd`), up to a hyphen. All others are
-    /// in progress.
+    /// An upstream that succeeds, fails or refuses by how an id begins (`good`, `bad`, `odd`), up to a hyphen. All
+    /// others are in progress.
     pub async fn by_id() -> Self {
         Self::start(|seen| match seen.activity_id().split('-').next().unwrap_or_default() {
             "good" => Reply::succeeded(),
