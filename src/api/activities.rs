@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use super::Api;
 use super::headers::{is_json, media_type};
-use super::named::Named;
 use super::parameters::Parameters;
+use super::path::PathName;
 use super::problem::{Mistake, Mistakes, Problem};
 use super::shape::{ActivityBody, HistoryBody};
 use super::slices::sliced;
@@ -52,7 +52,7 @@ pub(super) async fn register(
     if !is_json(&media_type(&headers)) {
         return Err(Problem::not_json());
     }
-    let received = api.crowd.read(body, super::MAX_BODY_BYTES).await?;
+    let received = api.admission.read_body(body, super::MAX_BODY_BYTES).await?;
     let response = match read(&received.bytes)? {
         Intended::One(registration) => register_one(&api, *registration).await,
         Intended::Many(registrations) => register_many(&api, registrations).await,
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for Items {
 
 async fn register_one(api: &Api, registration: Registration) -> Result<Response, Problem> {
     require_served(api, std::slice::from_ref(&registration))?;
-    let _turn = api.crowd.writer().await?;
+    let _turn = api.admission.writer().await?;
     let now = api.clock.now();
     let (outcome, activity) = api
         .intake
@@ -169,7 +169,7 @@ struct Registered<'a> {
 
 async fn register_many(api: &Api, registrations: Vec<Registration>) -> Result<Response, Problem> {
     require_served(api, &registrations)?;
-    let turn = api.crowd.writer().await?;
+    let turn = api.admission.writer().await?;
     let (now, interval) = (api.clock.now(), api.initial_interval);
     let outcomes = api.intake.register(&registrations, &api.base_url, &api.serving, interval, now).await?;
     drop(turn);
@@ -293,7 +293,7 @@ fn state(label: &str) -> Result<ActivityState, Problem> {
 /// `GET /v1/activities/{activity_id}`
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    Named(activity_id): Named,
+    PathName(activity_id): PathName,
     RawQuery(query): RawQuery,
 ) -> Result<Json<HistoryBody>, Problem> {
     Ok(Json(history(&api, &wanted(&activity_id, query.as_deref())?).await?.into()))
@@ -302,7 +302,7 @@ pub(super) async fn show(
 /// `POST /v1/activities/{activity_id}/poll`
 pub(super) async fn poll(
     State(api): State<Arc<Api>>,
-    Named(activity_id): Named,
+    PathName(activity_id): PathName,
     RawQuery(query): RawQuery,
 ) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
@@ -312,7 +312,7 @@ pub(super) async fn poll(
 /// `POST /v1/activities/{activity_id}/cancel`
 pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
-    Named(activity_id): Named,
+    PathName(activity_id): PathName,
     RawQuery(query): RawQuery,
 ) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
@@ -322,7 +322,7 @@ pub(super) async fn cancel(
 /// `POST /v1/activities/{activity_id}/retry`
 pub(super) async fn retry(
     State(api): State<Arc<Api>>,
-    Named(activity_id): Named,
+    PathName(activity_id): PathName,
     RawQuery(query): RawQuery,
 ) -> Result<Json<ActivityBody>, Problem> {
     let wanted = wanted(&activity_id, query.as_deref())?;
@@ -330,21 +330,21 @@ pub(super) async fn retry(
 }
 
 pub(super) async fn poll_now(api: &Api, wanted: &ActivityRef) -> Result<ActivityRow, Problem> {
-    let _turn = api.crowd.writer().await?;
+    let _turn = api.admission.writer().await?;
     let activity = api.intake.poll_now(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(activity)
 }
 
 pub(super) async fn cancel_now(api: &Api, wanted: &ActivityRef) -> Result<ActivityRow, Problem> {
-    let _turn = api.crowd.writer().await?;
+    let _turn = api.admission.writer().await?;
     let activity = api.intake.cancel(wanted, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(activity)
 }
 
 pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<ActivityRow, Problem> {
-    let _turn = api.crowd.writer().await?;
+    let _turn = api.admission.writer().await?;
     let retried = api.intake.retry(wanted, &api.base_url, api.initial_interval, api.clock.now()).await?;
     api.wakers.wake_all();
     Ok(retried.activity)

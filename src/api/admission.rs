@@ -42,9 +42,9 @@ const STEP: usize = 1024 * 1024;
 /// How long a request waits for room.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// Room for requests and memory; see the module.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct Admission {
     readers: Arc<Semaphore>,
     writers: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
@@ -52,7 +52,7 @@ pub(super) struct Crowd {
     answers: Arc<Semaphore>,
 }
 
-impl Default for Crowd {
+impl Default for Admission {
     fn default() -> Self {
         let room = |n: usize| Arc::new(Semaphore::new(n));
         Self {
@@ -74,9 +74,9 @@ async fn room(of: &Arc<Semaphore>, n: u64) -> Result<OwnedSemaphorePermit, Probl
 }
 
 /// Limits how many requests read at the same time, and reserves memory for an answer until it has been sent.
-pub(super) async fn orderly(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let turn = match reads.then(|| room(&api.crowd.readers, 1)) {
+    let turn = match reads.then(|| room(&api.admission.readers, 1)) {
         Some(turn) => match turn.await {
             Ok(turn) => Some(turn),
             Err(problem) => return problem.into_response(),
@@ -89,7 +89,7 @@ pub(super) async fn orderly(State(api): State<Arc<Api>>, request: Request, next:
     if n_bytes <= SMALL_ANSWER_BYTES {
         return response;
     }
-    match room(&api.crowd.answers, (n_bytes / 1024).min(ANSWERS_KIB as u64)).await {
+    match room(&api.admission.answers, (n_bytes / 1024).min(ANSWERS_KIB as u64)).await {
         Ok(permit) => response.map(|body| Body::new(Counted { body, _permit: permit })),
         Err(problem) => problem.into_response(),
     }
@@ -128,7 +128,7 @@ pub(super) struct Received {
     room: Option<OwnedSemaphorePermit>,
 }
 
-impl Crowd {
+impl Admission {
     /// A turn to write.
     pub(super) async fn writer(&self) -> Result<OwnedSemaphorePermit, Problem> {
         room(&self.writers, 1).await
@@ -140,7 +140,7 @@ impl Crowd {
     }
 
     /// Reads a body of at most `max_bytes`. All bodies together take bounded memory.
-    pub(super) async fn read(&self, mut body: Body, max_bytes: usize) -> Result<Received, Problem> {
+    pub(super) async fn read_body(&self, mut body: Body, max_bytes: usize) -> Result<Received, Problem> {
         let too_large = || {
             Problem::too_large(format!("Nothing was changed. At most {} MiB are accepted.", max_bytes >> 20))
         };

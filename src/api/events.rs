@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::named::Named;
 use super::parameters::Parameters;
+use super::path::PathName;
 use super::problem::Problem;
 use super::slices::sliced;
 use crate::domain::activity::ActivityId;
@@ -64,7 +64,7 @@ fn payloads(table: &Table) -> Result<Vec<Box<RawValue>>, Problem> {
 /// `POST /v1/events/{event_id}/redeliver`
 pub(super) async fn redeliver(
     State(api): State<Arc<Api>>,
-    Named(event_id): Named,
+    PathName(event_id): PathName,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let mut parameters = Parameters::new(query.as_deref());
@@ -75,7 +75,7 @@ pub(super) async fn redeliver(
 }
 
 pub(super) async fn redeliver_now(api: &Api, event_id: String, sink: Option<String>) -> Result<u64, Problem> {
-    let _turn = api.crowd.writer().await?;
+    let _turn = api.admission.writer().await?;
     let n_due = api.intake.redeliver(&Redelivery::Event { event_id, sink }, api.clock.now()).await?;
     api.wakers.wake_sinks();
     Ok(n_due)

@@ -8,28 +8,28 @@
 //! is in the log.
 
 mod activities;
-mod crowd;
+mod admission;
 mod deliveries;
 mod events;
 mod exposition;
 mod guard;
 mod headers;
-mod named;
 mod openapi;
+mod page_request;
 mod pages;
 mod parameters;
-mod parts;
-mod patience;
+mod path;
 mod preflight;
 mod probes;
 mod problem;
 mod renewals;
-mod rest;
 mod server;
 mod shape;
 mod slices;
+mod streaming;
 mod token;
-mod visit;
+mod unread_body;
+mod write_timeout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub struct Api {
     token: Option<HttpToken>,
     /// Every form of our pages carries it; another site can't know it.
     form_token: String,
-    crowd: crowd::Crowd,
+    admission: admission::Admission,
     wrong_tokens: guard::WrongTokens,
 }
 
@@ -133,7 +133,7 @@ impl Api {
             hosts: settings.http.hosts.clone(),
             token: parts.token,
             form_token: uuid::Uuid::new_v4().simple().to_string(),
-            crowd: crowd::Crowd::default(),
+            admission: admission::Admission::default(),
             wrong_tokens: guard::WrongTokens::default(),
         })
     }
@@ -156,7 +156,7 @@ impl Api {
             .nest("/v1", v1)
             .merge(pages::router())
             .route("/openapi.json", get(openapi::document))
-            .layer(from_fn_with_state(Arc::clone(&api), crowd::orderly))
+            .layer(from_fn_with_state(Arc::clone(&api), admission::admit))
             .route("/metrics", get(probes::metrics))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
@@ -167,7 +167,7 @@ impl Api {
             .fallback_service(guarded.with_state(Arc::clone(&api)))
             .method_not_allowed_fallback(method_not_allowed)
             .layer(from_fn(bounded))
-            .layer(from_fn(rest::read_on))
+            .layer(from_fn(unread_body::discard))
             .with_state(api)
     }
 
@@ -192,7 +192,7 @@ impl Api {
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(from_fn(bounded))
-            .layer(from_fn(rest::read_on))
+            .layer(from_fn(unread_body::discard))
             .with_state(Arc::clone(self))
     }
 }

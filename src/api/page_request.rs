@@ -24,7 +24,7 @@ const REFRESH_COOKIE: &str = "pcsid-watch-refresh";
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct PageRequest {
     /// The query without these choices.
     pub(super) query: String,
     /// As chosen now, else as chosen before, else as the browser asks for, else as configured.
@@ -37,7 +37,7 @@ pub(super) struct Visit {
     chosen: Vec<(&'static str, &'static str)>,
 }
 
-impl Visit {
+impl PageRequest {
     fn read(uri: &Uri, cookies: Option<&str>, accepted: Option<&str>, configured: Language) -> Self {
         let (mut language, mut refresh) = (None, None);
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -101,7 +101,7 @@ fn accepted_language(header: &str) -> Option<Language> {
     best.map(|(_, language)| language)
 }
 
-impl FromRequestParts<Arc<Api>> for Visit {
+impl FromRequestParts<Arc<Api>> for PageRequest {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Infallible> {
@@ -131,16 +131,17 @@ mod tests {
             ("/", None, Some("fr;q=1, ar;q=0, *;q=0.1"), English, "", "/?lang=ar"),
             ("/?lang=fr", cookie("pcsid-watch-lang=fr"), None, English, "lang=fr", "/?lang=fr&lang=ar"),
         ] {
-            let visit = Visit::read(&uri.parse().unwrap(), cookies, accepted, English);
-            assert_eq!((visit.language, visit.query.as_str()), (language, query), "{uri} {accepted:?}");
-            assert_eq!(visit.other_language_at, other);
+            let request = PageRequest::read(&uri.parse().unwrap(), cookies, accepted, English);
+            assert_eq!((request.language, request.query.as_str()), (language, query), "{uri} {accepted:?}");
+            assert_eq!(request.other_language_at, other);
         }
     }
 
     #[test]
     fn the_status_page_stands_still_until_somebody_chooses_otherwise() {
-        let refresh =
-            |uri: &str, cookies| Visit::read(&uri.parse().unwrap(), cookies, None, Language::English).refresh;
+        let refresh = |uri: &str, cookies| {
+            PageRequest::read(&uri.parse().unwrap(), cookies, None, Language::English).refresh
+        };
         assert_eq!(refresh("/", None), Refresh::Off);
         assert_eq!(refresh("/?refresh=on", None), Refresh::On);
         assert_eq!(refresh("/", Some("pcsid-watch-refresh=on")), Refresh::On);

@@ -20,11 +20,11 @@ use url::form_urlencoded;
 use super::Api;
 use super::activities::{cancel_now, history, poll_now, retry_now};
 use super::events::redeliver_now;
-use super::named::Named;
+use super::page_request::PageRequest;
 use super::parameters::Parameters;
-use super::parts::{PartsSender, in_parts};
+use super::path::PathName;
 use super::problem::Problem;
-use super::visit::Visit;
+use super::streaming::{BodySender, streamed};
 use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
 use crate::domain::catalogue::Owner;
 use crate::domain::preflight::{self, Device, FIELDS};
@@ -72,7 +72,11 @@ async fn style() -> impl IntoResponse {
 }
 
 /// Draws a page, or the refusal of one.
-fn drawn(api: &Api, visit: &Visit, draw: impl FnOnce(&Frame<'_>) -> Result<Markup, Problem>) -> Response {
+fn drawn(
+    api: &Api,
+    request: &PageRequest,
+    draw: impl FnOnce(&Frame<'_>) -> Result<Markup, Problem>,
+) -> Response {
     let troubles = api.monitor.troubles();
     let outage = api.monitor.outage();
     let frame = Frame {
@@ -85,9 +89,9 @@ fn drawn(api: &Api, visit: &Visit, draw: impl FnOnce(&Frame<'_>) -> Result<Marku
         form_token: &api.form_token,
         stalled_after: api.stalled_after,
         catalogue: &api.catalogue,
-        words: Words::of(visit.language),
+        words: Words::of(request.language),
         zone: &api.zone,
-        other_language_at: &visit.other_language_at,
+        other_language_at: &request.other_language_at,
     };
     let mut response = match draw(&frame) {
         Ok(page) => Html(page.into_string()).into_response(),
@@ -98,22 +102,22 @@ fn drawn(api: &Api, visit: &Visit, draw: impl FnOnce(&Frame<'_>) -> Result<Marku
             response
         }
     };
-    visit.keep(&mut response);
+    request.keep(&mut response);
     response
 }
 
-async fn overview(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+async fn overview(State(api): State<Arc<Api>>, request: PageRequest) -> Response {
     let read = async {
-        Parameters::new(Some(&visit.query)).finish()?;
+        Parameters::new(Some(&request.query)).finish()?;
         let now = api.clock.now();
         Ok((api.reports.overview(now).await?, api.reports.statistics(now, &api.zone).await?))
     };
     let read: Result<_, Problem> = read.await;
-    let mut response = drawn(&api, &visit, |frame| {
+    let mut response = drawn(&api, &request, |frame| {
         let (overview, statistics) = read?;
-        Ok(page::overview(frame, &overview, &statistics, visit.refresh))
+        Ok(page::overview(frame, &overview, &statistics, request.refresh))
     });
-    if visit.refresh == Refresh::On {
+    if request.refresh == Refresh::On {
         // A header, so that the page itself contains nothing that reloads it.
         response.headers_mut().insert(REFRESH, HeaderValue::from(page::REFRESH_S));
     }
@@ -121,8 +125,8 @@ async fn overview(State(api): State<Arc<Api>>, visit: Visit) -> Response {
 }
 
 /// The search in a form's query. A field is empty if nothing was chosen in it.
-fn search(api: &Api, visit: &Visit) -> Result<(Search, ActivityFilter), Problem> {
-    let mut parameters = Parameters::new(Some(&visit.query));
+fn search(api: &Api, request: &PageRequest) -> Result<(Search, ActivityFilter), Problem> {
+    let mut parameters = Parameters::new(Some(&request.query));
     let mut chosen = |name| -> Result<Option<String>, Problem> {
         Ok(parameters.one(name)?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
     };
@@ -172,9 +176,9 @@ fn search(api: &Api, visit: &Visit) -> Result<(Search, ActivityFilter), Problem>
     Ok((search, filter))
 }
 
-async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+async fn activities(State(api): State<Arc<Api>>, request: PageRequest) -> Response {
     let read = async {
-        let (search, filter) = search(&api, &visit)?;
+        let (search, filter) = search(&api, &request)?;
         let filter = ActivityFilter { limit: Some(ROWS), ..filter };
         let slice = api.reports.list_activities(&filter).await?;
         let total = match slice.has_more || search.is_continued {
@@ -190,7 +194,7 @@ async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
         Ok((search, Found { activities, failures, total, next }))
     };
     let read: Result<_, Problem> = read.await;
-    drawn(&api, &visit, |frame| {
+    drawn(&api, &request, |frame| {
         let (search, found) = read?;
         Ok(page::activities(frame, &search, &found))
     })
@@ -198,19 +202,19 @@ async fn activities(State(api): State<Arc<Api>>, visit: Visit) -> Response {
 
 /// The search's result as a CSV file: the columns of `report_activities`, at most [`MAX_CSV_ROWS`] rows. It is sent
 /// slice by slice, to save memory.
-async fn activities_csv(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+async fn activities_csv(State(api): State<Arc<Api>>, request: PageRequest) -> Response {
     let read = async {
-        let (_, filter) = search(&api, &visit)?;
+        let (_, filter) = search(&api, &request)?;
         let filter = ActivityFilter { limit: Some(CSV_SLICE), ..filter };
-        let turn = api.crowd.heavy().await?;
+        let turn = api.admission.heavy().await?;
         Ok((turn, api.reports.list_activities(&filter).await?, filter))
     };
     let read: Result<_, Problem> = read.await;
     let (turn, first, filter) = match read {
         Ok(read) => read,
-        Err(problem) => return drawn(&api, &visit, |_| Err(problem)),
+        Err(problem) => return drawn(&api, &request, |_| Err(problem)),
     };
-    let (parts, body) = in_parts();
+    let (parts, body) = streamed();
     let reports = api.reports.clone();
     tokio::spawn(async move {
         let _turn = turn;
@@ -231,7 +235,7 @@ async fn send_csv(
     reports: &Reports,
     mut slice: Slice<ActivityPosition>,
     mut filter: ActivityFilter,
-    parts: &PartsSender,
+    parts: &BodySender,
 ) -> Result<(), axum::BoxError> {
     let mut n_rows = 0;
     loop {
@@ -256,9 +260,9 @@ async fn send_csv(
 }
 
 /// Deliveries with one status, or with all: the failed ones first.
-async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+async fn deliveries(State(api): State<Arc<Api>>, request: PageRequest) -> Response {
     let read = async {
-        let mut parameters = Parameters::new(Some(&visit.query));
+        let mut parameters = Parameters::new(Some(&request.query));
         let chosen = |text: Option<String>| text.filter(|text| !text.is_empty());
         let status = chosen(parameters.one("status")?)
             .map(|label| {
@@ -292,7 +296,7 @@ async fn deliveries(State(api): State<Arc<Api>>, visit: Visit) -> Response {
         Ok((Outbox { status, sink, sinks, undelivered, parts, is_continued: after.is_some() }, said))
     };
     let read: Result<_, Problem> = read.await;
-    drawn(&api, &visit, |frame| {
+    drawn(&api, &request, |frame| {
         let (outbox, said) = read?;
         Ok(page::outbox(frame, &outbox, said))
     })
@@ -305,9 +309,13 @@ enum Meant {
     OneOf(Vec<ActivityRow>),
 }
 
-async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit: Visit) -> Response {
+async fn activity(
+    State(api): State<Arc<Api>>,
+    PathName(activity_id): PathName,
+    request: PageRequest,
+) -> Response {
     let read = async {
-        let mut parameters = Parameters::new(Some(&visit.query));
+        let mut parameters = Parameters::new(Some(&request.query));
         let vat = parameters.vat()?;
         let said = parameters.one("said")?.and_then(|label| Done::from_label(&label));
         parameters.finish()?;
@@ -318,7 +326,7 @@ async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
         }
     };
     let read: Result<_, Problem> = read.await;
-    drawn(&api, &visit, |frame| {
+    drawn(&api, &request, |frame| {
         let (meant, said) = read?;
         Ok(match meant {
             Meant::This(history) => page::activity(frame, &history, said),
@@ -327,19 +335,19 @@ async fn activity(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
     })
 }
 
-async fn renewals(State(api): State<Arc<Api>>, visit: Visit) -> Response {
+async fn renewals(State(api): State<Arc<Api>>, request: PageRequest) -> Response {
     let read = async {
-        Parameters::new(Some(&visit.query)).finish()?;
+        Parameters::new(Some(&request.query)).finish()?;
         let now = api.clock.now();
         Ok(api.reports.ending(now, api.zone.offset_ms(now)).await?)
     };
     let read: Result<_, Problem> = read.await;
-    drawn(&api, &visit, |frame| Ok(page::renewals(frame, &read?)))
+    drawn(&api, &request, |frame| Ok(page::renewals(frame, &read?)))
 }
 
-async fn preflight_form(State(api): State<Arc<Api>>, visit: Visit) -> Response {
-    let read = Parameters::new(Some(&visit.query)).finish();
-    drawn(&api, &visit, |frame| {
+async fn preflight_form(State(api): State<Arc<Api>>, request: PageRequest) -> Response {
+    let read = Parameters::new(Some(&request.query)).finish();
+    drawn(&api, &request, |frame| {
         read?;
         Ok(page::preflight(frame, &page::Entered::default(), &page::Outcome::Empty))
     })
@@ -347,7 +355,7 @@ async fn preflight_form(State(api): State<Arc<Api>>, visit: Visit) -> Response {
 
 /// Checks what the form was sent with and draws it again. It changes nothing, so it needs no token, and it answers with
 /// the page itself: a value must not get into an address.
-async fn preflight(State(api): State<Arc<Api>>, visit: Visit, body: Bytes) -> Response {
+async fn preflight(State(api): State<Arc<Api>>, request: PageRequest, body: Bytes) -> Response {
     let mut entered = page::Entered::default();
     for (name, value) in form_urlencoded::parse(&body).into_owned() {
         match name.as_str() {
@@ -369,13 +377,17 @@ async fn preflight(State(api): State<Arc<Api>>, visit: Visit, body: Bytes) -> Re
         Ok(devices) => super::preflight::checked(&api, devices).await.map(page::Outcome::Checked),
         Err(err) => Ok(page::Outcome::Unreadable(err.to_string())),
     };
-    drawn(&api, &visit, |frame| Ok(page::preflight(frame, &entered, &outcome?)))
+    drawn(&api, &request, |frame| Ok(page::preflight(frame, &entered, &outcome?)))
 }
 
 /// The evidence as a file to keep: json, or html to be read and printed.
-async fn evidence(State(api): State<Arc<Api>>, Named(activity_id): Named, visit: Visit) -> Response {
+async fn evidence(
+    State(api): State<Arc<Api>>,
+    PathName(activity_id): PathName,
+    request: PageRequest,
+) -> Response {
     let read = async {
-        let mut parameters = Parameters::new(Some(&visit.query));
+        let mut parameters = Parameters::new(Some(&request.query));
         let vat = parameters.vat()?;
         let is_html = match parameters.one("format")?.as_deref() {
             None | Some("json") => false,
@@ -395,11 +407,11 @@ async fn evidence(State(api): State<Arc<Api>>, Named(activity_id): Named, visit:
     let read: Result<_, Problem> = read.await;
     let (wanted, bundle, is_html) = match read {
         Ok(read) => read,
-        Err(problem) => return drawn(&api, &visit, |_| Err(problem)),
+        Err(problem) => return drawn(&api, &request, |_| Err(problem)),
     };
     let (text, media_type, ending) = match is_html {
         true => (
-            evidence::render(&bundle, Words::of(visit.language), &api.zone).into_string(),
+            evidence::render(&bundle, Words::of(request.language), &api.zone).into_string(),
             "text/html; charset=utf-8",
             "html",
         ),
@@ -442,48 +454,69 @@ impl Action {
     }
 }
 
-async fn poll(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
-    act(&api, &visit, &activity_id, &Action::read(&body), Done::Due, async |wanted| {
+async fn poll(
+    api: State<Arc<Api>>,
+    request: PageRequest,
+    PathName(activity_id): PathName,
+    body: Bytes,
+) -> Response {
+    act(&api, &request, &activity_id, &Action::read(&body), Done::Due, async |wanted| {
         poll_now(&api, wanted).await.map(drop)
     })
     .await
 }
 
-async fn cancel(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
+async fn cancel(
+    api: State<Arc<Api>>,
+    request: PageRequest,
+    PathName(activity_id): PathName,
+    body: Bytes,
+) -> Response {
     let action = Action::read(&body);
-    act(&api, &visit, &activity_id, &action, Done::Cancelled, async |wanted| {
+    act(&api, &request, &activity_id, &action, Done::Cancelled, async |wanted| {
         cancel_now(&api, wanted).await.map(drop)
     })
     .await
 }
 
-async fn retry(api: State<Arc<Api>>, visit: Visit, Named(activity_id): Named, body: Bytes) -> Response {
+async fn retry(
+    api: State<Arc<Api>>,
+    request: PageRequest,
+    PathName(activity_id): PathName,
+    body: Bytes,
+) -> Response {
     let action = Action::read(&body);
-    act(&api, &visit, &activity_id, &action, Done::Retried, async |wanted| {
+    act(&api, &request, &activity_id, &action, Done::Retried, async |wanted| {
         retry_now(&api, wanted).await.map(drop)
     })
     .await
 }
 
 /// One event again, from an activity's page or from the list of deliveries.
-async fn redeliver(api: State<Arc<Api>>, visit: Visit, Named(event_id): Named, body: Bytes) -> Response {
+async fn redeliver(
+    api: State<Arc<Api>>,
+    request: PageRequest,
+    PathName(event_id): PathName,
+    body: Bytes,
+) -> Response {
     let action = Action::read(&body);
     let webhook = action.webhook.clone();
     let again = async || redeliver_now(&api, event_id, webhook).await.map(|_| ());
     match action.back_to_deliveries {
-        true => act_on_deliveries(&api, &visit, &action, again).await,
+        true => act_on_deliveries(&api, &request, &action, again).await,
         false => {
-            act(&api, &visit, &action.activity_id, &action, Done::Redelivered, async |_| again().await).await
+            act(&api, &request, &action.activity_id, &action, Done::Redelivered, async |_| again().await)
+                .await
         }
     }
 }
 
 /// All events again that were given up.
-async fn redeliver_all(api: State<Arc<Api>>, visit: Visit, body: Bytes) -> Response {
+async fn redeliver_all(api: State<Arc<Api>>, request: PageRequest, body: Bytes) -> Response {
     let action = Action::read(&body);
     let which = Redelivery::Dead { sink: action.webhook.clone(), since: None };
-    act_on_deliveries(&api, &visit, &action, async || {
-        let _turn = api.crowd.writer().await?;
+    act_on_deliveries(&api, &request, &action, async || {
+        let _turn = api.admission.writer().await?;
         api.intake.redeliver(&which, api.clock.now()).await?;
         api.wakers.wake_sinks();
         Ok(())
@@ -494,7 +527,7 @@ async fn redeliver_all(api: State<Arc<Api>>, visit: Visit, body: Bytes) -> Respo
 /// Does what a form on the list of deliveries asks for, if its token is right, and redirects to the failed deliveries.
 async fn act_on_deliveries(
     api: &Api,
-    visit: &Visit,
+    request: &PageRequest,
     action: &Action,
     what: impl AsyncFnOnce() -> Result<(), Problem>,
 ) -> Response {
@@ -504,14 +537,14 @@ async fn act_on_deliveries(
     };
     match done {
         Ok(()) => Redirect::to("/deliveries?said=redelivered").into_response(),
-        Err(problem) => drawn(api, visit, |_| Err(problem)),
+        Err(problem) => drawn(api, request, |_| Err(problem)),
     }
 }
 
 /// Does what a form asks for, if its token is right, and redirects to the activity.
 async fn act(
     api: &Api,
-    visit: &Visit,
+    request: &PageRequest,
     activity_id: &str,
     action: &Action,
     said: Done,
@@ -536,6 +569,6 @@ async fn act(
             query.append_pair("said", said.label());
             Redirect::to(&format!("/activities/{}?{}", wanted.activity_id, query.finish())).into_response()
         }
-        Err(problem) => drawn(api, visit, |_| Err(problem)),
+        Err(problem) => drawn(api, request, |_| Err(problem)),
     }
 }

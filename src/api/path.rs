@@ -7,9 +7,9 @@ use super::problem::Problem;
 
 /// The one name in a path. If it is not UTF-8, the request is refused like any other mistake.
 #[derive(Debug)]
-pub(super) struct Named(pub(super) String);
+pub(super) struct PathName(pub(super) String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Named {
+impl<S: Send + Sync> FromRequestParts<S> for PathName {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {

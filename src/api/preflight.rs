@@ -26,8 +26,8 @@ pub(super) async fn check(
 ) -> Result<Json<Value>, Problem> {
     Parameters::new(query.as_deref()).finish()?;
     // The parsed body takes much more memory than the body, so few are read at a time.
-    let _turn = api.crowd.heavy().await?;
-    let received = api.crowd.read(body, super::MAX_BODY_BYTES).await?;
+    let _turn = api.admission.heavy().await?;
+    let received = api.admission.read_body(body, super::MAX_BODY_BYTES).await?;
     let body = received.bytes.as_slice();
     let devices = match media_type(&headers).as_str() {
         "text/csv" => preflight::from_csv(body).map_err(unreadable)?,

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::patience::Patient;
+use super::write_timeout::WriteTimeout;
 
 /// Connections beyond the limit, for probes and metrics. If there are more, the oldest is closed.
 const MAX_SPARE: usize = 64;
@@ -144,7 +144,7 @@ pub async fn serve(
             accepted = listener.socket.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => TokioIo::new(Patient::new(stream)),
+            Ok((stream, _)) => TokioIo::new(WriteTimeout::new(stream)),
             Err(err) => {
                 tracing::debug!(error = &err as &dyn std::error::Error, "a connection could not be accepted");
                 tokio::time::sleep(AFTER_ACCEPT_ERROR).await;

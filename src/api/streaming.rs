@@ -9,13 +9,13 @@ use http_body::Frame;
 use tokio::sync::mpsc;
 
 /// Makes the parts. One that is an error breaks the connection off.
-pub(super) type PartsSender = mpsc::Sender<Result<Bytes, BoxError>>;
+pub(super) type BodySender = mpsc::Sender<Result<Bytes, BoxError>>;
 
 /// See the module.
 struct Parts(mpsc::Receiver<Result<Bytes, BoxError>>);
 
 /// A body and the sender of its parts.
-pub(super) fn in_parts() -> (PartsSender, Body) {
+pub(super) fn streamed() -> (BodySender, Body) {
     let (sender, parts) = mpsc::channel(1);
     (sender, Body::new(Parts(parts)))
 }

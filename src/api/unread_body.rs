@@ -56,7 +56,7 @@ impl Drop for Lent {
 }
 
 /// Reads on, after a request has been answered, what the client still sends.
-pub(super) async fn read_on(request: Request, next: Next) -> Response {
+pub(super) async fn discard(request: Request, next: Next) -> Response {
     let back = Arc::new(Mutex::new(None));
     let lent = Arc::clone(&back);
     // A client with `Expect: 100-continue` has not begun to send, and won't if it is refused.
@@ -66,12 +66,12 @@ pub(super) async fn read_on(request: Request, next: Next) -> Response {
     let rest = back.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(rest) = rest.filter(|_| !asks_first) {
         // After that the connection is closed.
-        let _ = timeout(REST_PATIENCE, discard(rest)).await;
+        let _ = timeout(REST_PATIENCE, read_and_drop(rest)).await;
     }
     response
 }
 
-async fn discard(mut body: Body) {
+async fn read_and_drop(mut body: Body) {
     let mut n_bytes = 0;
     while n_bytes < MAX_REST_BYTES
         && let Some(Ok(frame)) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await

@@ -17,7 +17,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection whose writes end in an error where the client does not read.
 #[derive(Debug)]
-pub(super) struct Patient {
+pub(super) struct WriteTimeout {
     stream: TcpStream,
     /// Since when something waits to be written.
     blocked_since: Option<Instant>,
@@ -26,7 +26,7 @@ pub(super) struct Patient {
     is_waiting: bool,
 }
 
-impl Patient {
+impl WriteTimeout {
     pub(super) fn new(stream: TcpStream) -> Self {
         let give_up = Box::pin(sleep_until(Instant::now()));
         Self { stream, blocked_since: None, give_up, is_waiting: false }
@@ -51,7 +51,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for WriteTimeout {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -61,7 +61,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for WriteTimeout {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
