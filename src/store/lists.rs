@@ -4,8 +4,8 @@
 //! memory here, survives restarts, and no row that comes or goes meanwhile makes another one repeat or disappear.
 //!
 //! A list that an index has in the wanted order costs what it returns. Any other may have to check every row
-//! (`is_expensive`): it waits in the queue of searches and has a time limit (`store::line`). Totals come from the
-//! tallies where those know them; otherwise rows are counted up to a limit.
+//! (`is_expensive`): it waits in the queue of searches and has a time limit (`store::search_queue`). Totals come from
+//! the tallies where those know them; otherwise rows are counted up to a limit.
 
 use std::fmt;
 use std::str::FromStr;

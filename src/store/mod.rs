@@ -51,7 +51,6 @@ mod files;
 mod gates;
 mod history;
 mod intake;
-mod line;
 mod lists;
 mod member;
 mod overview;
@@ -60,6 +59,7 @@ mod postgres;
 mod record;
 mod reports;
 mod schedule;
+mod search_queue;
 mod sqlite;
 mod statistics;
 #[cfg(test)]

@@ -42,8 +42,8 @@ pub use session::Session;
 
 use super::error;
 use super::error::StoreError;
-use super::line::{self, Line};
 use super::millis;
+use super::search_queue::{self, SearchQueue};
 use crate::domain::routing::Route;
 
 /// First half of the keys of all advisory locks of this program: "PCSW".
@@ -78,7 +78,7 @@ struct Inner {
     people: PgPool,
     /// What people search with, each in its turn.
     searches: PgPool,
-    line: Line,
+    search_queue: SearchQueue,
     /// What metrics and the service manager's line are read with: they wait for nobody else.
     signs: PgPool,
     /// Sinks that new events are delivered to.

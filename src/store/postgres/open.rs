@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlSafeStr};
 
 use super::error::StoreError;
-use super::line::{self, Line};
+use super::search_queue::{self, SearchQueue};
 use super::{Inner, LOCKS, MIGRATING, PostgresAddress, Store};
 use crate::domain::routing::Route;
 use crate::store::Access;
@@ -106,8 +106,8 @@ impl Store {
         let inner = Inner {
             readers: pool(options.clone(), READERS, true),
             people: pool(options.clone(), PEOPLE, false),
-            searches: pool(options.clone(), line::N_RUNNING, false),
-            line: Line::default(),
+            searches: pool(options.clone(), search_queue::N_RUNNING, false),
+            search_queue: SearchQueue::default(),
             signs: pool(options, 1, false),
             address: address.clone(),
             routes: routes.into(),

@@ -201,7 +201,7 @@ impl Store {
         arguments: &[Argument<'_>],
     ) -> Result<Table, StoreError> {
         let failed = StoreError::query;
-        let _turn = self.inner.line.turn().await?;
+        let _turn = self.inner.search_queue.turn().await?;
         let searches = &self.inner.searches;
         let mut bounded = searches.begin_with("BEGIN READ ONLY").await.map_err(failed(operation))?;
         sqlx::query("SET LOCAL statement_timeout = '5s'")

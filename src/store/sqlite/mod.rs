@@ -18,7 +18,7 @@ mod lock;
 mod open;
 mod overview;
 mod place;
-mod reading;
+mod read_only;
 mod record;
 mod rows;
 mod schedule;
@@ -37,8 +37,8 @@ use sqlx::{Sqlite, Transaction};
 
 use super::error;
 use super::error::StoreError;
-use super::line::{self, Line};
 use super::millis;
+use super::search_queue::{self, SearchQueue};
 use crate::domain::routing::Route;
 use lock::DatabaseLock;
 use place::Place;
@@ -55,7 +55,7 @@ pub struct Store {
     reports: SqlitePool,
     /// What people search with, each in its turn.
     searches: SqlitePool,
-    line: Line,
+    search_queue: SearchQueue,
     /// What metrics and the service manager's line are read with: they wait for nobody else.
     signs: SqlitePool,
     /// Sinks that new events are delivered to.
@@ -65,7 +65,7 @@ pub struct Store {
     /// Whether this process has created it.
     is_new: bool,
     /// How the file was at the start, if it is read as one that doesn't change.
-    read_at: Option<reading::State>,
+    read_at: Option<read_only::FileState>,
     /// The daemon's lock, held for as long as a clone lives.
     _lock: Option<Arc<DatabaseLock>>,
 }
@@ -93,7 +93,7 @@ impl Store {
     pub async fn end_reading(&self) -> Result<(), StoreError> {
         self.close().await;
         match &self.read_at {
-            Some(before) if *before != reading::state(&self.path) => {
+            Some(before) if *before != read_only::file_state(&self.path) => {
                 Err(StoreError::Moved { path: self.path().to_owned() })
             }
             _ => Ok(()),

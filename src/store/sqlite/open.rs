@@ -15,10 +15,10 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 use super::Store;
 use super::error::StoreError;
 use super::files::{flush_folder_of, folder_of, give_to_owner_of, name_without_replacing};
-use super::line::{self, Line};
 use super::lock::DatabaseLock;
 use super::place::{self, Place};
-use super::{beside, reading};
+use super::search_queue::{self, SearchQueue};
+use super::{beside, read_only};
 use crate::domain::routing::Route;
 use crate::store::Access;
 
@@ -163,11 +163,11 @@ async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
     if place::has_stale_wal(path) {
         return Err(StoreError::StaleJournal { path: path.to_owned() });
     }
-    let (options, is_still) = reading::options(path)?;
+    let (options, is_still) = read_only::options(path)?;
     match look_at_schema(path, options).await {
         // Another process may have written meanwhile. SQLite's own locks prevent that, if this user can take them.
-        Err(_) if is_still && reading::takes_part(path) => {
-            look_at_schema(path, reading::ordinary(path)).await
+        Err(_) if is_still && read_only::takes_part(path) => {
+            look_at_schema(path, read_only::ordinary(path)).await
         }
         found => found,
     }
@@ -398,17 +398,17 @@ async fn connect(
     is_new: bool,
 ) -> Result<Store, StoreError> {
     let failed = |source| StoreError::Open { path: path.clone(), source };
-    reading::require_writable(&path).map_err(|err| failed(sqlx::Error::Io(err)))?;
+    read_only::require_writable(&path).map_err(|err| failed(sqlx::Error::Io(err)))?;
     let writer = pool().max_connections(1).connect_with(write_options(&path)).await.map_err(failed)?;
     require_durable(&writer, &path).await?;
-    let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(reading::ordinary(&path));
+    let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(read_only::ordinary(&path));
     Ok(Store {
         place: None,
         writer,
         readers: readers(4),
         reports: readers(2),
-        searches: readers(line::N_RUNNING),
-        line: Line::default(),
+        searches: readers(search_queue::N_RUNNING),
+        search_queue: SearchQueue::default(),
         signs: readers(1),
         routes: routes.into(),
         is_new,
@@ -421,7 +421,7 @@ async fn connect(
 /// For commands that only read.
 async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError> {
     let failed = |source| StoreError::Open { path: path.clone(), source };
-    let (writer, options, read_at) = if reading::takes_part(&path) {
+    let (writer, options, read_at) = if read_only::takes_part(&path) {
         // One connection that could write, closed last: SQLite then folds the WAL into the file and takes away what it
         // has put beside it.
         let options = SqliteConnectOptions::new().filename(&path).busy_timeout(BUSY_TIMEOUT);
@@ -429,10 +429,10 @@ async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, Sto
         let keeper = pool().max_connections(1).connect_with(keeper).await.map_err(failed)?;
         let looking = sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&keeper).await;
         looking.map_err(|source| not_a_database(&path, source))?;
-        (keeper, reading::ordinary(&path), None)
+        (keeper, read_only::ordinary(&path), None)
     } else {
-        let (options, is_still) = reading::options(&path)?;
-        let state = is_still.then(|| reading::state(&path));
+        let (options, is_still) = read_only::options(&path)?;
+        let state = is_still.then(|| read_only::file_state(&path));
         (pool().max_connections(1).connect_lazy_with(options.clone()), options, state)
     };
     let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(options.clone());
@@ -441,8 +441,8 @@ async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, Sto
         writer,
         readers: readers(1),
         reports: readers(2),
-        searches: readers(line::N_RUNNING),
-        line: Line::default(),
+        searches: readers(search_queue::N_RUNNING),
+        search_queue: SearchQueue::default(),
         signs: readers(1),
         routes: routes.into(),
         is_new: false,

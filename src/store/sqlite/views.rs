@@ -206,7 +206,7 @@ impl Store {
         /// Between two looks at the clock: a millisecond or so.
         const STEPS: std::ffi::c_int = 20_000;
         let failed = StoreError::query;
-        let _turn = self.line.turn().await?;
+        let _turn = self.search_queue.turn().await?;
         let mut connection = self.searches.acquire().await.map_err(failed(operation))?;
         let until = Instant::now() + LONGEST_SEARCH;
         // A query whose client has gone is interrupted. The next user of the connection sets a handler of its own.
@@ -268,7 +268,7 @@ fn cells(row: &SqliteRow) -> Result<Vec<Cell>, sqlx::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::line::N_RUNNING;
+    use crate::store::search_queue::N_RUNNING;
 
     #[tokio::test]
     async fn a_search_that_nobody_waits_for_any_more_is_interrupted() {

@@ -1,13 +1,13 @@
 //! Reading a file without leaving anything beside it, and without the right to write.
 //!
-//! SQLite puts `-wal` and `-shm` beside a database in WAL mode, also for who only reads. Made by another user than the
-//! daemon's, they would keep the daemon out. So:
+//! In WAL mode SQLite creates `-wal` and `-shm` beside a database, even if it only reads. If another user than the
+//! daemon's created them, the daemon could not open the database any more. So:
 //!
-//! | beside the file | who owns it, or root | everybody else |
+//! | beside the file | the owner, or root | other users |
 //! |---|---|---|
-//! | nothing unfinished, nobody at work | as ever; what is made is removed at the end | read as a file that doesn't change, and looked at afterwards whether that was so |
-//! | `-wal` and `-shm` | as ever | as they are: SQLite reads them without writing |
-//! | `-wal` alone, or `-journal` | as ever: SQLite finishes what is unfinished | refused, saying who can |
+//! | nothing | as usual; SQLite removes at the end what it has created | read as immutable, and checked afterwards: did it change? |
+//! | `-wal` and `-shm` | as usual | SQLite reads them without writing |
+//! | `-wal` alone, or `-journal` | as usual: SQLite finishes what is unfinished | refused; the error says who can read it |
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -21,19 +21,19 @@ use super::error::StoreError;
 use super::files::folder_of;
 use super::open::BUSY_TIMEOUT;
 
-/// What a file that is read as one that doesn't change must still be at the end.
+/// What must be the same before and after an immutable read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct FileState {
     n_bytes: u64,
     changed_at: Option<SystemTime>,
     has_wal: bool,
 }
 
-/// Makes sure that this user may write a database. SQLite would open it all the same, and put files of this user beside
-/// it that keep the daemon out.
+/// Makes sure that this user may write a database. SQLite would open it anyway, and create files beside it that the
+/// daemon can't open.
 ///
 /// # Errors
-/// What keeps it from that.
+/// Why this user may not.
 pub(super) fn require_writable(path: &Path) -> std::io::Result<()> {
     let may_write = |path: &Path| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS);
     may_write(path)?;
@@ -45,26 +45,26 @@ pub(super) fn require_writable(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether this user may do all that SQLite does where it reads, so that the daemon can open what it leaves.
+/// Whether this user may read as SQLite usually does: the daemon can open the files that it leaves.
 pub(super) fn takes_part(path: &Path) -> bool {
     let may_write = |path: &Path| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
     let Ok(path) = std::fs::canonicalize(path) else { return false };
     let Ok(file) = std::fs::metadata(&path) else { return false };
     let me = rustix::process::geteuid();
-    // What root makes SQLite gives to the file's owner.
+    // SQLite gives files that root creates to the owner of the database.
     let is_mine = me.is_root() || me.as_raw() == file.uid();
     is_mine && may_write(&path) && may_write(folder_of(&path))
 }
 
-/// As SQLite reads where it may write as well.
+/// The usual way to read, for a user who may also write.
 pub(super) fn ordinary(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT)
 }
 
-/// How the file is read, and whether as one that doesn't change.
+/// How the file is read, and whether as immutable.
 ///
 /// # Errors
-/// [`StoreError::Unfinished`] where only who may write can read it.
+/// [`StoreError::Unfinished`] if only a user who may write can read it.
 pub(super) fn options(path: &Path) -> Result<(SqliteConnectOptions, bool), StoreError> {
     let length = |suffix| std::fs::metadata(beside(&real(path), suffix)).map(|file| file.len()).ok();
     let (wal, shm, journal) = (length("-wal"), length("-shm"), length("-journal"));
@@ -84,7 +84,7 @@ pub(super) fn options(path: &Path) -> Result<(SqliteConnectOptions, bool), Store
     }
 }
 
-/// With the index of the WAL as it is: it is neither made nor written.
+/// With the index of the WAL as it is: it is neither created nor written.
 fn without_making(path: &Path) -> SqliteConnectOptions {
     let mut url = "file:".to_owned();
     for byte in path.to_string_lossy().bytes() {
@@ -97,17 +97,17 @@ fn without_making(path: &Path) -> SqliteConnectOptions {
     ordinary(Path::new(&url))
 }
 
-/// To be compared with what it was.
-pub(super) fn state(path: &Path) -> State {
+/// The file's state now, to compare with the one before.
+pub(super) fn file_state(path: &Path) -> FileState {
     let file = std::fs::metadata(path).ok();
-    State {
+    FileState {
         n_bytes: file.as_ref().map_or(0, |file| file.len()),
         changed_at: file.and_then(|file| file.modified().ok()),
         has_wal: std::fs::metadata(beside(&real(path), "-wal")).is_ok_and(|wal| wal.len() > 0),
     }
 }
 
-/// SQLite puts its files beside what a symbolic link leads to.
+/// SQLite puts its files beside the target of a symbolic link.
 fn real(path: &Path) -> std::path::PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

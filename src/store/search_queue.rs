@@ -1,7 +1,6 @@
 //! The queue for searches: a search that a user chooses freely may cost as much as reading the whole database.
 //!
-//! Few run at the same time and few wait; further ones are refused at once. So searches never take all that others read
-//! with.
+//! Few run at the same time and few wait; more are refused at once. So searches never use up what other readers need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +13,26 @@ use super::error::StoreError;
 pub(super) const N_RUNNING: u32 = 2;
 
 /// Searches that run or wait.
-const N_IN_LINE: usize = 8;
+const N_RUNNING_OR_WAITING: usize = 8;
 
 /// How long one waits. A search takes no longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// See the module. Cheap to clone; clones are the same line.
+/// See the module. Cheap to clone; clones are the same queue.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub(super) struct SearchQueue {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
 }
 
-impl Default for Line {
+impl Default for SearchQueue {
     fn default() -> Self {
         let turns = Semaphore::new(N_RUNNING as usize);
-        Self { places: Arc::new(Semaphore::new(N_IN_LINE)), turns: Arc::new(turns) }
+        Self { places: Arc::new(Semaphore::new(N_RUNNING_OR_WAITING)), turns: Arc::new(turns) }
     }
 }
 
-impl Line {
+impl SearchQueue {
     /// Waits for a turn, which lasts until the returned permits are dropped.
     ///
     /// # Errors
@@ -61,22 +60,22 @@ mod tests {
 
     #[tokio::test]
     async fn few_search_few_wait_and_the_others_are_sent_away_at_once() {
-        let line = Line::default();
-        let first = line.turn().await.unwrap();
-        let _second = line.turn().await.unwrap();
-        // Nobody waits for ever, and who has gone leaves the line.
-        assert!(matches!(line.turn_within(Duration::ZERO).await, Err(StoreError::Crowded)));
+        let queue = SearchQueue::default();
+        let first = queue.turn().await.unwrap();
+        let _second = queue.turn().await.unwrap();
+        // No wait is endless, and a client that has gone leaves the queue.
+        assert!(matches!(queue.turn_within(Duration::ZERO).await, Err(StoreError::Crowded)));
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..6 {
-            let line = line.clone();
-            waiting.spawn(async move { line.turn_within(Duration::MAX).await.map(drop) });
+            let queue = queue.clone();
+            waiting.spawn(async move { queue.turn_within(Duration::MAX).await.map(drop) });
         }
         tokio::task::yield_now().await;
-        assert!(matches!(line.turn_within(Duration::MAX).await, Err(StoreError::Crowded)));
+        assert!(matches!(queue.turn_within(Duration::MAX).await, Err(StoreError::Crowded)));
         drop(first);
         while let Some(waited) = waiting.join_next().await {
             waited.unwrap().unwrap();
         }
-        drop(line.turn().await.unwrap());
+        drop(queue.turn().await.unwrap());
     }
 }
