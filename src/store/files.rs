@@ -1,4 +1,4 @@
-//! The face for what only a database file has: its size on disk, and a copy of it.
+//! The interface for what only a database file has: its size on disk, and a copy of it.
 
 use std::path::Path;
 

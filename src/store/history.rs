@@ -1,14 +1,16 @@
-//! All that is known of an activity: what `show` prints, `GET /v1/activities/{id}` answers, the activity's page is
-//! drawn from and the evidence is made of.
+//! All that is known of an activity: what `show` prints, `GET /v1/activities/{id}` answers, and what the activity's
+//! page and the evidence are made of.
 //!
 //! Each type is a row of a public view, its fields the columns in their order; serialised it is what `--format json`
 //! prints. A value that a field can't hold is [`StoreError::Damaged`], never an empty text. Columns that a newer
 //! program added are passed over, so that two versions may run side by side.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::explanations::FormerAttempt;
+use super::schedule::stored_state;
 use super::views::ActivityView;
 use super::{ActivityRef, Reports};
 use crate::domain::activity::{State, Vat};
@@ -201,6 +203,81 @@ pub struct History {
     pub attempts: Vec<AttemptRow>,
     /// The device's attempt before this one.
     pub former_attempt: Option<FormerAttempt>,
+}
+
+/// Upstream's final answer about an activity, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinalAnswer {
+    /// When it came.
+    pub answered_at: Timestamp,
+    /// Its status.
+    pub http_status: Option<u16>,
+    /// Its body, or the beginning of it.
+    pub body: String,
+    /// Whether its end was cut off.
+    pub is_cut: bool,
+}
+
+/// A device's attempt before another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FormerAttempt {
+    /// Its activity.
+    pub activity_id: String,
+    /// Its state.
+    pub state: State,
+    /// When it was registered.
+    pub registered_at: Timestamp,
+    /// When it concluded.
+    pub concluded_at: Option<Timestamp>,
+    /// Which of the rules it broke remain; only where upstream has concluded both attempts.
+    pub rules: Option<ComparedRules>,
+}
+
+/// The rules that two attempts of a device broke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ComparedRules {
+    /// Broken by the former attempt alone.
+    pub fixed: BTreeSet<String>,
+    /// Broken by both.
+    pub remaining: BTreeSet<String>,
+    /// Broken by the later attempt alone.
+    pub new: BTreeSet<String>,
+}
+
+/// A device's attempt and the one before it: key, id, state, registration and conclusion of the former, key and state
+/// of the later.
+pub(super) type AttemptsRow = (i64, String, String, i64, Option<i64>, i64, String);
+
+/// The former attempt, without the comparison of rules; and the keys of both attempts, if they can be compared because
+/// upstream has said of both which rules they broke.
+pub(super) fn former_attempt(row: AttemptsRow) -> Result<(FormerAttempt, Option<[i64; 2]>), StoreError> {
+    let (former, activity_id, state, registered_at, concluded_at, later, later_state) = row;
+    let stored = |state| stored_state("activities.state", state);
+    let (state, later_state) = (stored(state)?, stored(later_state)?);
+    let has_rules = |state| matches!(state, State::Succeeded | State::Failed);
+    let attempt = FormerAttempt {
+        activity_id,
+        state,
+        registered_at: Timestamp::from_millis(registered_at),
+        concluded_at: concluded_at.map(Timestamp::from_millis),
+        rules: None,
+    };
+    Ok((attempt, (has_rules(state) && has_rules(later_state)).then_some([former, later])))
+}
+
+impl ComparedRules {
+    /// From rows of an attempt's key and a rule that it broke.
+    pub(super) fn of([former, later]: [i64; 2], rows: &[(i64, String)]) -> Self {
+        let of = |key: i64| -> BTreeSet<&String> {
+            rows.iter().filter(|(attempt, _)| *attempt == key).map(|(_, rule)| rule).collect()
+        };
+        let (former, later) = (of(former), of(later));
+        Self {
+            fixed: former.difference(&later).copied().cloned().collect(),
+            remaining: former.intersection(&later).copied().cloned().collect(),
+            new: later.difference(&former).copied().cloned().collect(),
+        }
+    }
 }
 
 /// See [`Reports::history`].

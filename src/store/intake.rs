@@ -1,4 +1,4 @@
-//! The face for orders: register, cancel, retry, poll now, redeliver, import.
+//! The interface for orders: register, cancel, retry, poll now, redeliver, import.
 
 use super::activities::{ActivityRef, RegisterOutcome, Retried};
 use super::certificates::ImportedCertificates;

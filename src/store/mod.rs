@@ -1,9 +1,9 @@
 //! The database: the only place with SQL.
 //!
-//! [`Store`] is an opened one. What may be done with it is divided into faces, so that a caller sees only what it may
-//! do:
+//! [`Store`] is an opened one. What may be done with it is divided into interfaces, so that a caller sees only what it
+//! may do:
 //!
-//! | face | for |
+//! | interface | for |
 //! |---|---|
 //! | [`Reports`] | reading: reports, lists, the overview, one activity's history |
 //! | [`Intake`] | what people and other programs order: register, cancel, retry, poll now, redeliver |
@@ -16,7 +16,7 @@
 //!
 //! The files here have the types that callers see, and what both databases share. `sqlite` and `postgres` have the
 //! statements, under the same names, one file for each family of tables. What a function promises is documented at its
-//! face, not again in each database. `history` has a struct for each view of one activity, `views` the views of
+//! interface, not again in each database. `history` has a struct for each view of one activity, `views` the views of
 //! `report`, `lists` filters and cursors, `record` what the recorder writes, `schedule` what is claimed.
 //!
 //! # Rules
@@ -45,7 +45,6 @@ mod certificates;
 mod claims;
 mod deliveries;
 mod error;
-mod explanations;
 mod failures;
 mod files;
 mod gates;
@@ -78,13 +77,12 @@ pub use certificates::{
 };
 pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use error::StoreError;
-pub use explanations::{ComparedRules, FinalAnswer, FormerAttempt};
 pub use failures::Failure;
 pub use files::{Files, Footprint};
 pub use gates::StoredGate;
 pub use history::{
-    ActivityRow, AttemptRow, CheckErrorRow, CheckRow, DeliveryRow, EventRow, Explained, History,
-    ListedErrorRow, TransitionRow,
+    ActivityRow, AttemptRow, CheckErrorRow, CheckRow, ComparedRules, DeliveryRow, EventRow, Explained,
+    FinalAnswer, FormerAttempt, History, ListedErrorRow, TransitionRow,
 };
 pub use intake::Intake;
 pub use lists::{

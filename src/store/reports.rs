@@ -1,11 +1,10 @@
-//! The face for reading: reports, lists, the overview, one activity's history.
+//! The interface for reading: reports, lists, the overview, one activity's history.
 
 use super::activities::ActivityRef;
 use super::certificates::{Ending, EndingCertificates};
 use super::error::StoreError;
-use super::explanations::{FinalAnswer, FormerAttempt};
 use super::failures::Failure;
-use super::history::{ActivityRow, History};
+use super::history::{ActivityRow, FinalAnswer, FormerAttempt, History};
 use super::lists::{
     ActivityFilter, ActivityPosition, DeliveryFilter, DeliveryPosition, EventFilter, EventPosition, Slice,
     Total,

@@ -25,9 +25,9 @@ pub(super) fn stored_vat(text: String) -> Result<Vat, StoreError> {
     Vat::parse(&text).map_err(|_| StoreError::damaged("vats.vat", text))
 }
 
-/// A state as the database holds it.
-pub(super) fn stored_state(label: String) -> Result<State, StoreError> {
-    State::from_label(&label).ok_or_else(|| StoreError::damaged("activities.state", label))
+/// A state as the database holds it in this column.
+pub(super) fn stored_state(column: &'static str, label: String) -> Result<State, StoreError> {
+    State::from_label(&label).ok_or_else(|| StoreError::damaged(column, label))
 }
 
 /// An activity as it was when it was claimed.
@@ -97,7 +97,7 @@ impl TryFrom<ClaimedRow> for Claimed {
                     .map_err(|_| StoreError::damaged("activities.activity_id", &row.activity_id))?,
                 device_id: row.device_id,
                 reference: row.reference,
-                state: stored_state(row.state)?,
+                state: stored_state("activities.state", row.state)?,
                 round: count(row.round),
                 registered_at: Timestamp::from_millis(row.registered_at),
                 watched_from: Timestamp::from_millis(row.watched_from),

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 
 use super::error::StoreError;
 use super::failures::Failure;
-use super::schedule::from_json;
+use super::schedule::{from_json, stored_state};
 use crate::domain::activity::State;
 use crate::domain::report::CHECK_NAMES;
 use crate::domain::time::Timestamp;
@@ -196,7 +196,7 @@ pub(super) fn days(hours: &[(Date, i64)], rows: Vec<(i64, String, i64)>) -> Resu
     let mut days: Vec<Day> =
         hours.split_last().map_or_else(Vec::new, |(_, days)| days.iter().map(empty).collect());
     for (hour, label, n) in rows {
-        let state = state("tally_conclusions.state", label)?;
+        let state = stored_state("tally_conclusions.state", label)?;
         let nth = hours.partition_point(|(_, begins)| *begins <= hour).saturating_sub(1);
         if let Some(day) = days.get_mut(nth) {
             *day.states.entry(state).or_insert(0) += count(n);
@@ -268,7 +268,7 @@ pub(super) fn latest_conclusions(rows: Vec<LatestRow>) -> Result<Vec<Conclusion>
                 activity_id,
                 device_id,
                 reference,
-                state: state("activities.state", label)?,
+                state: stored_state("activities.state", label)?,
                 registered_at: Timestamp::from_millis(registered_at),
                 concluded_at: Timestamp::from_millis(concluded_at),
                 rules,
@@ -334,10 +334,6 @@ fn check_at(position: i64) -> Option<usize> {
 
 fn count(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
-}
-
-fn state(column: &'static str, label: String) -> Result<State, StoreError> {
-    State::from_label(&label).ok_or_else(|| StoreError::damaged(column, label))
 }
 
 #[cfg(test)]

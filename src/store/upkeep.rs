@@ -1,4 +1,4 @@
-//! The face for maintenance: checks, pruning, reminders, and the tie to one upstream.
+//! The interface for maintenance: checks, pruning, reminders, and the tie to one upstream.
 
 use std::time::Duration;
 

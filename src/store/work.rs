@@ -1,4 +1,4 @@
-//! The face of a daemon that holds work: claims, and records of their results.
+//! The interface of a daemon that holds work: claims, and records of their results.
 //!
 //! A claim writes nothing. What is claimed and not recorded yet is known here alone, in memory ([`Claims`]), and is not
 //! handed out by another claim until it is recorded.

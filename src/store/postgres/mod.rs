@@ -17,6 +17,7 @@ mod events;
 mod explanations;
 mod failures;
 mod gates;
+mod history;
 mod lists;
 mod membership;
 mod open;

@@ -9,6 +9,7 @@ use crate::store::lists::{
     ActivityFilter, ActivityOrder, ActivityPosition, Conditions, DeliveryFilter, DeliveryPosition,
     EventFilter, EventPosition, MAX_COUNTED, MAX_LOOKED_UP, MAX_SLICE_BYTES, Slice, Total, probing_limit,
 };
+use crate::store::schedule::stored_state;
 use crate::store::views::{Argument, Cell, Table};
 
 /// How the activities of a filter are found; SQLite's planner would choose worse.
@@ -146,7 +147,7 @@ impl Store {
         .fetch_all(&self.reports)
         .await
         .map_err(StoreError::query("counting states"))?;
-        Ok(labels.iter().filter_map(|label| State::from_label(label)).collect())
+        labels.into_iter().map(|label| stored_state("tally_states.state", label)).collect()
     }
 
     /// The keys of the activities that a search finds, as a JSON array; `None` if they are more than [`MAX_LOOKED_UP`].

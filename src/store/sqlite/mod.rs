@@ -13,6 +13,7 @@ mod explanations;
 mod failures;
 mod files;
 mod gates;
+mod history;
 mod lists;
 mod lock;
 mod open;

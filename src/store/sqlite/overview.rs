@@ -7,6 +7,7 @@ use super::error::StoreError;
 use crate::domain::activity::State;
 use crate::domain::time::Timestamp;
 use crate::store::overview::{Blocked, N_OLDEST, Overview, Undelivered, Waiting};
+use crate::store::schedule::stored_state;
 
 impl Store {
     pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
@@ -27,10 +28,7 @@ impl Store {
                 .await
                 .map_err(StoreError::query("counting activities"))?;
         rows.into_iter()
-            .map(|(label, n)| match State::from_label(&label) {
-                Some(state) => Ok((state, u64::try_from(n).unwrap_or(0))),
-                None => Err(StoreError::damaged("tally_states.state", label)),
-            })
+            .map(|(label, n)| Ok((stored_state("tally_states.state", label)?, u64::try_from(n).unwrap_or(0))))
             .collect()
     }
 
