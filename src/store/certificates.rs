@@ -9,7 +9,7 @@ use crate::domain::certificate::Certificate;
 use crate::domain::preflight::{Device, Known};
 use crate::domain::time::Timestamp;
 
-/// Certificates that are looked at in one transaction.
+/// Certificates that are checked in one transaction.
 pub(super) const REMIND_BATCH: i64 = 500;
 
 /// Rows in one set-based statement.
@@ -30,7 +30,7 @@ pub(super) const N_FEED: i64 = 2_000;
 /// The result of one check for due reminders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reminded {
-    /// Certificates that were looked at.
+    /// Certificates that were checked.
     pub n_looked_at: usize,
     /// Events that were stored.
     pub n_events: usize,
@@ -39,7 +39,7 @@ pub struct Reminded {
 /// The result of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImportedCertificates {
-    /// Devices that have a certificate from now on, or another one.
+    /// Devices that had no certificate, or an older one.
     pub n_new: u64,
     /// Imported before, with other times.
     pub n_changed: u64,

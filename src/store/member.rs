@@ -37,12 +37,12 @@ pub struct Duties {
     pub sinks: Vec<String>,
 }
 
-/// What a daemon has to act on: its work was given or taken, or others wrote.
+/// What a daemon has to act on: it got or lost work, or others wrote.
 #[derive(Debug)]
 pub enum News {
     /// It holds this piece from now on.
     Gained(Piece),
-    /// Another daemon shall have this piece: stop working on it, record what is under way, and free it.
+    /// Another daemon is to get this piece: stop working on it, record what is under way, and free it.
     Asked(Piece),
     /// Another process may have written something.
     Changed,
@@ -119,8 +119,8 @@ impl Member {
         }
     }
 
-    /// Takes part in what happened on the database (on a server: takes, asks for and gives pieces), and returns the
-    /// news. To be awaited to its end.
+    /// Acts on what happened in the database (on a server: takes pieces and gives them back), and returns the news. The
+    /// future must not be dropped before it ends.
     pub async fn act(&mut self) -> Vec<News> {
         match &mut self.inner {
             Inner::Sqlite { news, .. } => news.drain(..).collect(),

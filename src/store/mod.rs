@@ -283,12 +283,12 @@ impl Store {
         Intake(self.backend.clone())
     }
 
-    /// Looking after it.
+    /// Maintenance.
     pub fn upkeep(&self) -> Upkeep {
         Upkeep(self.backend.clone())
     }
 
-    /// What only a file has; `None` where the database is none.
+    /// What only a database file has; `None` on a server.
     pub fn files(&self) -> Option<Files> {
         match &self.backend {
             Backend::Sqlite(store) => Some(Files(store.clone())),
@@ -357,7 +357,7 @@ impl fmt::Display for Store {
     }
 }
 
-/// If a database was expected there, the URL names another place or its volume is not mounted.
+/// Says that a database was created. If one was expected, the URL names another place or its volume is not mounted.
 fn warn_of_new(database: &dyn fmt::Display) {
     tracing::warn!(
         database = %database,

@@ -15,7 +15,7 @@ pub struct Overview {
     pub closed: Vec<Blocked>,
     /// The activity that has waited longest for its conclusion.
     pub oldest_waiting: Option<Waiting>,
-    /// When the activity that is due longest fell due, of those that no hold or pause keeps back.
+    /// Since when the longest due activity has been due; those behind a hold or a pause don't count.
     pub due_since: Option<Timestamp>,
     /// Each sink's undelivered events.
     pub outbox: Vec<Undelivered>,
@@ -62,8 +62,8 @@ pub struct Undelivered {
     pub tried_since: Option<Timestamp>,
 }
 
-/// How many of a sink's oldest pending deliveries are looked at for the one that has been tried for longest: one that
-/// was ordered again is an old event, but has not been tried for long.
+/// How many of a sink's oldest pending deliveries are read to find the one that has been tried for longest. The oldest
+/// event need not be it: one that was sent again by hand has not been tried for long.
 pub(super) const N_OLDEST: i64 = 1_000;
 
 impl Overview {

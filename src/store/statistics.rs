@@ -165,7 +165,7 @@ pub struct Conclusion {
     pub reason: Option<String>,
 }
 
-/// VATs that nobody asks for.
+/// VATs that no configured credential serves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UnservedVats {
     /// The first of them.
@@ -318,7 +318,7 @@ fn distribution(rows: &[(u64, u64)]) -> Durations {
 
 /// Which bucket a duration belongs to. Those of less than a millisecond count as one.
 fn bucket_of(ms: u64) -> i32 {
-    // An edge itself may be found a hair below it.
+    // Rounding may put an edge just below itself.
     ((ms.max(1) as f64).log10() * BUCKETS_PER_DECADE + 1e-9).floor() as i32
 }
 

@@ -21,7 +21,7 @@ pub(super) const PRUNE_PAUSE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Activities removed in one transaction, so that none holds other writers up for long.
 pub(super) const PRUNE_BATCH: i64 = 500;
 
-/// Looks after the database.
+/// Maintains the database.
 #[derive(Debug, Clone)]
 pub struct Upkeep(pub(super) Backend);
 

@@ -1,4 +1,4 @@
-//! What people look at: the public views, read as tables.
+//! The public views, read as tables.
 //!
 //! A report that may have any number of rows is read in two steps, so that nobody holds it whole: the keys of its rows,
 //! in slices of a thousand, and the rows of one slice after the other. A row that has left the report between the two

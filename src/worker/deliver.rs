@@ -66,7 +66,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub struct LogSink;
 
 impl LogSink {
-    /// Where a piece is not written whole, all of it is written again.
+    /// If a piece was not written whole, all of it is written again.
     async fn write(&self, payloads: impl Iterator<Item = String>) -> Attempt {
         let mut stdout = tokio::io::stdout();
         let mut lines = String::new();
@@ -99,7 +99,7 @@ pub enum Sink {
 }
 
 impl Sink {
-    /// Sends these, which takes their payloads away, and says how it went: alike for all of them.
+    /// Sends these deliveries and takes their payloads out of them. They share one result.
     async fn deliver(&self, deliveries: &mut [ClaimedDelivery]) -> Attempt {
         let take = |delivery: &mut ClaimedDelivery| std::mem::take(&mut delivery.payload);
         match (self, deliveries) {
@@ -132,7 +132,7 @@ impl Sink {
 /// An attempt that has ended.
 #[derive(Debug)]
 struct Ended {
-    /// What it took. Their payloads are gone.
+    /// What was sent, without the payloads.
     deliveries: Vec<ClaimedDelivery>,
     ticket: ReceiverTicket,
     attempted_at: Timestamp,
@@ -149,7 +149,7 @@ pub struct DispatcherParts {
     pub sink: Sink,
     /// How long an event is tried.
     pub retry_for: Duration,
-    /// How long what is due is still sent when stopping.
+    /// How long due events are still sent when stopping.
     pub drain_for: Duration,
     /// The sink's part of the outbox.
     pub deliveries: Deliveries,
@@ -178,7 +178,7 @@ pub struct Dispatcher {
     ready: VecDeque<ClaimedDelivery>,
     attempts: JoinSet<Ended>,
     gate: ReceiverGate,
-    /// What the gate reckons from: no clock that jumps keeps a receiver waiting.
+    /// Where the gate's time begins: no clock that jumps keeps a receiver waiting.
     began_at: Instant,
     look_at: Instant,
 }
@@ -204,7 +204,7 @@ impl Dispatcher {
         }
     }
 
-    /// Sends until `stop`, then what is still due, as far as the time for it reaches.
+    /// Sends until `stop`, and then what is still due, for at most `drain_for`.
     ///
     /// # Errors
     /// Where an attempt's task died, which is a defect.
@@ -241,12 +241,12 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The time of the gate.
+    /// The time by which the gate works.
     fn gate_time(&self) -> Timestamp {
         Timestamp::from_millis(0) + self.began_at.elapsed()
     }
 
-    /// When the gate lets something through, where it tells.
+    /// When the gate lets the next event through; in the past if it is open.
     fn probe_at(&self) -> Instant {
         match self.gate.passage(self.gate_time()) {
             Passage::Closed { until: Some(until) } => self.began_at + until.since(Timestamp::from_millis(0)),
@@ -255,7 +255,7 @@ impl Dispatcher {
     }
 
     fn has_room(&self) -> bool {
-        // One that is down has its probe alone.
+        // A receiver that is down gets one probe at a time.
         let at_once = if self.gate.is_down() { 1 } else { self.sink.max_concurrent() };
         self.attempts.len() < at_once
     }
@@ -291,7 +291,7 @@ impl Dispatcher {
         match (claimed, next_at) {
             (Ok(claimed), Ok(next_at)) => {
                 let wait = match next_at {
-                    // There may be more: the claim was full, or ended with the bytes that one may have.
+                    // There may be more: the claim was full, or had as many bytes as one may have.
                     _ if claimed.len() == limit => Duration::ZERO,
                     Some(next_at) if !claimed.is_empty() && next_at <= now => Duration::ZERO,
                     Some(next_at) => next_at.since(now).max(Duration::from_millis(1)),
@@ -349,7 +349,7 @@ impl Dispatcher {
     /// One log line when a sink fails and one when it works again, however many events wait for it.
     fn note_health(&mut self, attempt: &Attempt, ticket: ReceiverTicket) {
         let (name, error) = (&self.name, attempt.error.as_deref().unwrap_or_default());
-        // One that is gone has answered, and knows what it wants.
+        // `410 Gone` is an answer: the receiver is up.
         let is_answered = !matches!(attempt.disposition, Disposition::Retry { .. });
         match self.gate.settle(ticket, is_answered, self.gate_time(), fastrand::f64()) {
             ReceiverStep::Unchanged => {}
@@ -370,12 +370,13 @@ impl Dispatcher {
         }
     }
 
-    /// A sink that is down gets one try at a time, so that most events would never see the last one of their own.
+    /// Gives up events whose time is over while the sink is down. It gets one try at a time then, so most events would
+    /// never have a last try.
     async fn give_up_if_down(&self) {
         if !self.gate.is_down() {
             return;
         }
-        // A little later than their own last try would be, so that it is not taken from them.
+        // A little later than an event's own last try would be, so that it is not given up before that.
         let tried_before = self.clock.now() - self.retry_for - LONGEST_RECEIVER_PROBE;
         match self.deliveries.give_up(tried_before).await {
             Ok(0) => {}
@@ -396,9 +397,9 @@ impl Dispatcher {
     }
 }
 
-/// What follows from an attempt. The last try is at the end of `retry_for`, counted from the event or from
-/// the last redelivery by hand. `Retry-After` is not undercut before that, and puts nothing off beyond it: an event
-/// must not be pending for ever because a receiver says so.
+/// What follows from an attempt. The last try is at the end of `retry_for`, counted from the event or from the last
+/// redelivery by hand. Until then no try is earlier than `Retry-After` says. It can't put off the last try: no receiver
+/// may keep an event pending for ever.
 fn what_follows(
     attempt: &Attempt,
     delivery: &ClaimedDelivery,

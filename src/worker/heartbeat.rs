@@ -1,4 +1,4 @@
-//! The daemon's sign of life in the database: a clock that jumped while it was away is noticed against it.
+//! The daemon's heartbeat in the database. By its time the next start notices whether the clock jumped in between.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::store::Record;
 
-/// How often the daemon notes that it lives.
+/// How often the daemon records that it is alive.
 const BEAT_EVERY: Duration = Duration::from_secs(10);
 
-/// When it was noted last.
+/// When it was recorded last.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeat {
     beat_at: Option<Instant>,
 }
 
 impl Heartbeat {
-    /// What is to be recorded, where it is time.
+    /// The record to write, if it is time for one.
     pub fn due(&mut self, clock: &Clock) -> Option<Record> {
         if self.beat_at.is_some_and(|at| at.elapsed() < BEAT_EVERY) {
             return None;
@@ -26,7 +26,7 @@ impl Heartbeat {
         Some(Record::Heartbeat(clock.now()))
     }
 
-    /// The last one.
+    /// The record to write at the end.
     pub fn at_the_end(clock: &Clock) -> Record {
         Record::Heartbeat(clock.now())
     }

@@ -1,5 +1,5 @@
-//! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends, the
-//! renewer reminds of certificates that end, the pruner forgets.
+//! The daemon's tasks: the poller asks, the recorder writes, a dispatcher for each sink sends, the renewer reminds of
+//! certificates that end, the pruner removes what is old.
 //!
 //! The recorder only writes: `outcomes` logs and counts what it wrote, `heartbeat` decides when the daemon's sign of
 //! life is due.

@@ -8,8 +8,8 @@ use crate::domain::text::one_line;
 use crate::monitor::Monitor;
 use crate::store::{PollRecord, Record, Recorded};
 
-/// Tells of what was recorded, without what a command had overtaken.
-pub(super) fn tell(batch: &[Record], recorded: &Recorded, monitor: &Monitor) {
+/// Logs and counts what was recorded, except decisions that a command had superseded.
+pub(super) fn report(batch: &[Record], recorded: &Recorded, monitor: &Monitor) {
     for poll in polls(batch).filter(|poll| !recorded.superseded.contains(&poll.claimed.key)) {
         log_stall(poll);
         log_conclusion(poll);

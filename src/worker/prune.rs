@@ -1,8 +1,7 @@
-//! The pruner: removes what concluded longer ago than it is to be kept.
-//!
-//! In small pieces with pauses between them, each a transaction of its own beside the recorder's, so that no poll waits
-//! for it. It does nothing until the clock has been steady for a while: a clock that is years ahead would make
-//! everything old.
+//! The pruner: removes what concluded longer ago than it has to be kept.
+//! It works in small batches with pauses between them. Each is a transaction of its own beside the recorder's, so that
+//! no poll waits for long. It does nothing until the clock has been steady for a while: a clock that is years ahead
+//! would make everything old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::store::{StoreError, Upkeep};
 
-/// How often it looks. What is pruned is hundreds of days old, so an hour is soon.
+/// How often it runs. What is pruned is hundreds of days old, so an hour later does not matter.
 const EVERY: Duration = Duration::from_secs(3_600);
 
 /// Pause between two batches, for others to write in.

@@ -53,10 +53,10 @@ const MAX_BATCH_BYTES: usize = 4 * 1_024 * 1_024;
 /// a page written once for many costs less than one written often.
 const BUSY_COMMITS_EVERY: Duration = Duration::from_millis(5);
 
-/// Records in one commit from which on the next may wait. An answer that comes alone never does.
+/// A commit of at least this many records makes the next one wait. A single answer never waits.
 const BUSY_BATCH: usize = 32;
 
-/// How often it shows that it goes round where there is nothing to write.
+/// How often the loop runs while there is nothing to write, so that the monitor sees it alive.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
 
 /// Waits between tries of a batch that could not be written.
@@ -80,8 +80,8 @@ pub struct RecorderHandle {
 }
 
 impl RecorderHandle {
-    /// Hands a record over; waits where the queue is full. One that comes after the recorder's end is dropped:
-    /// its row is simply still due.
+    /// Hands a record over; waits while the queue is full. After the recorder's end it is dropped: its row is still
+    /// due.
     pub async fn submit(&self, record: Record) {
         let n_kib = (record.weight() / 1_024).clamp(1, QUEUE_KIB);
         let room = Arc::clone(&self.room).acquire_many_owned(u32::try_from(n_kib).unwrap_or(u32::MAX));
@@ -109,7 +109,7 @@ pub struct RecorderParts {
     pub clock: Arc<Clock>,
     /// Wakes the tasks when another process changed the database, and dispatchers when there is a new event.
     pub wakers: Wakers,
-    /// Is told what was written.
+    /// Counts what was written.
     pub monitor: Arc<Monitor>,
 }
 
@@ -148,8 +148,8 @@ impl Recorder {
                     }
                     self.write(submissions.drain(..)).await;
                 }
-                // Where nothing is to be written, a lock that others keep is noticed as well. An error that waiting
-                // does not end comes with the next record again.
+                // Notices a lock that others keep, also while there is nothing to write. A permanent error comes again
+                // with the next record.
                 _ = ticks.tick() => drop(self.commit(&[]).await),
             }
             if let Some(beat) = self.heartbeat.due(&self.parts.clock) {
@@ -185,13 +185,13 @@ impl Recorder {
         }
         drop(rooms);
         for done in flushes {
-            // Who asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         }
     }
 
-    /// Commits a batch. Where one of its records can't be written at all, a defect, the
-    /// others are: that one is reported, and its row stays taken up, so that it is not asked for in a loop.
+    /// Commits a batch. If one of its records can't be written at all, which is a defect, the others are. That one is
+    /// reported, and its row stays claimed, so that it is not polled in a loop.
     async fn commit_or_leave_out(&mut self, batch: &[Record]) {
         match self.commit(batch).await {
             Ok(()) => {}
@@ -207,8 +207,9 @@ impl Recorder {
         }
     }
 
-    /// Commits a batch, however often it takes: nothing that upstream said is dropped because a disk is full.
-    /// An error that waiting does not end comes back. An empty batch writes nothing: it waits until others let it.
+    /// Commits a batch, and tries again as often as needed: nothing that upstream said is dropped because a disk is
+    /// full. Only a permanent error is returned. An empty batch writes nothing: it waits until no other process keeps
+    /// the lock.
     async fn commit(&mut self, batch: &[Record]) -> Result<(), StoreError> {
         let mut n_failures: u32 = 0;
         loop {
@@ -228,7 +229,7 @@ impl Recorder {
                             "the database can be written again, after {n_failures} tries"
                         );
                     }
-                    outcomes::tell(batch, &recorded, &self.parts.monitor);
+                    outcomes::report(batch, &recorded, &self.parts.monitor);
                     if !recorded.superseded.is_empty() {
                         tracing::debug!(
                             n_superseded = recorded.superseded.len(),
@@ -240,7 +241,7 @@ impl Recorder {
                     }
                     return Ok(());
                 }
-                // Everything that was held is being given up, this task too: what it can't write is still due.
+                // The supervisor is about to end this task, with all that was held. What can't be written is still due.
                 Err(err) if err.is_lost() => {
                     tracing::debug!(error = &err as &dyn std::error::Error, "a batch is dropped");
                     std::future::pending::<()>().await;

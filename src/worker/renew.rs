@@ -14,7 +14,7 @@ use crate::domain::certificate::Renewal;
 use crate::store::{StoreError, Upkeep};
 use crate::wakers::Wakers;
 
-/// How often it looks. Events of certificates are promised within ten seconds.
+/// How often it checks. Events of certificates are promised within ten seconds.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Pause between two batches, for others to write in.
@@ -35,12 +35,12 @@ impl Renewer {
         Self { upkeep, clock, renewal, wakers }
     }
 
-    /// Looks every two seconds until `stop`.
+    /// Checks every two seconds until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut is_failing = false;
         loop {
-            // It is not cut off in the middle: a look is short, and what it stored has to wake the sinks.
-            match self.look(&stop).await {
+            // A check is not interrupted: it is short, and what it stored has to wake the sinks.
+            match self.check(&stop).await {
                 Ok(()) => is_failing = false,
                 Err(err) => {
                     let error = &err as &dyn std::error::Error;
@@ -60,7 +60,7 @@ impl Renewer {
         }
     }
 
-    async fn look(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn check(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         while !stop.is_cancelled() {
             let reminded = self.upkeep.remind(&self.renewal, self.clock.now()).await?;
             if reminded.n_events > 0 {

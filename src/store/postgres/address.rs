@@ -14,7 +14,7 @@ use crate::file;
 use crate::secret::SecretSource;
 use crate::store::address::UnusableAddress;
 
-/// A server, a database on it and who connects. It holds no password.
+/// A server, a database on it and the user. It holds no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresAddress {
     url: Url,

@@ -66,7 +66,7 @@ impl Store {
         commit(transaction).await
     }
 
-    /// Through the session of who holds the upkeep.
+    /// Through the session of the daemon that holds the upkeep.
     pub async fn remind(&self, renewal: &Renewal, now: Timestamp) -> Result<Reminded, StoreError> {
         let is_any_due: bool =
             sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM certificates WHERE due_at <= $1)")
@@ -202,7 +202,7 @@ impl Store {
         Ok(endings(rows))
     }
 
-    /// How many current certificates end soon. It costs as much as there are of those.
+    /// How many current certificates end soon. Only those are read.
     pub(super) async fn ending_counts(&self, now: Timestamp) -> Result<EndingCounts, StoreError> {
         let at = |days: u32| (now + Duration::from_secs(u64::from(days) * 86_400)).as_millis();
         let [a, b, c, d] = WITHIN_DAYS.map(at);

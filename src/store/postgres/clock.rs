@@ -1,4 +1,4 @@
-//! What the database knows of time. It is the database's own: daemons measure by how much theirs differs.
+//! What the database knows of time. All daemons work by the server's clock, and measure by how much theirs differs.
 
 use sqlx::{PgConnection, PgExecutor};
 
@@ -65,7 +65,7 @@ async fn pull_in(
     Ok(pulled.rows_affected())
 }
 
-/// A daemon is alive.
+/// Records that a daemon is alive.
 pub(super) async fn beat(connection: impl PgExecutor<'_>, now: Timestamp) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO heartbeat (id, beat_at) VALUES (1, $1)

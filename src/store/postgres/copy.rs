@@ -59,7 +59,7 @@ impl Table {
     }
 }
 
-/// Copies everything; the caller has seen to it that no daemon runs on the source.
+/// Copies everything. The caller makes sure that no daemon runs on the source.
 ///
 /// # Errors
 /// Where the target is not empty, or differs from the source after the copy. Then nothing is in it.

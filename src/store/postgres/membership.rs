@@ -1,4 +1,4 @@
-//! A daemon's place among those of its database.
+//! A daemon's membership among the daemons of its database.
 //!
 //! Work comes in pieces. A daemon that holds one has a session lock on it, taken by its [`Session`]. Each daemon takes
 //! its share and gives back what is beyond it.
@@ -156,7 +156,7 @@ impl Membership {
         self.signal = Some(signal);
     }
 
-    /// Follows what has happened.
+    /// Acts on what has happened.
     pub async fn act(&mut self) -> Vec<News> {
         let ticked = match self.signal.take() {
             Some(Signal::Tick) => self.tick().await,
@@ -194,7 +194,7 @@ impl Membership {
         for other in self.others().await? {
             match (other.is_connected, other.is_late) {
                 (true, false) => living.push(other.pieces),
-                (is_connected, _) => self.bury(&other, is_connected).await?,
+                (is_connected, _) => self.fence(&other, is_connected).await?,
             }
         }
         if living.is_empty() || self.n_ticks > QUIET_TICKS {
@@ -222,7 +222,7 @@ impl Membership {
         Ok(now)
     }
 
-    /// Writes a sign of life. An error if another daemon has buried this one, or the locks are gone.
+    /// Writes a sign of life. An error if another daemon has fenced this one off, or the locks are gone.
     async fn give_sign(&mut self) -> Result<(), StoreError> {
         let (is_noted, n_locks): (bool, i64) = in_time(
             sqlx::query_as(sqlx::AssertSqlSafe(format!(
@@ -271,8 +271,8 @@ impl Membership {
         Ok(others.into_iter().map(other).collect())
     }
 
-    /// Ends the connection of a daemon without a sign of life, so that it can't commit anything more.
-    async fn bury(&mut self, other: &Other, is_connected: bool) -> Result<(), StoreError> {
+    /// Fences a daemon off that gives no sign of life: ends its connection, so that it can't commit anything more.
+    async fn fence(&mut self, other: &Other, is_connected: bool) -> Result<(), StoreError> {
         if is_connected {
             tracing::warn!(
                 replica = %other.name,
@@ -294,9 +294,9 @@ impl Membership {
         } else {
             tracing::info!(replica = %other.name, "daemon {} is gone", other.name);
         }
-        let buried =
+        let deleted =
             sqlx::query("DELETE FROM replicas WHERE id = $1").bind(other.id).execute(&mut self.control);
-        in_time(buried).await?;
+        in_time(deleted).await?;
         Ok(())
     }
 
@@ -362,7 +362,7 @@ impl Membership {
 
     /// Leaves: all that is held is free.
     pub async fn leave(mut self) {
-        // Where the session is lost others find out by themselves.
+        // If the session is lost, the others notice it themselves.
         let gone =
             sqlx::query("DELETE FROM replicas WHERE id = $1").bind(self.replica).execute(&mut self.control);
         let _ = in_time(gone).await;

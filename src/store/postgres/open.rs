@@ -100,7 +100,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The database for a daemon, which is looked at when it takes part in the work.
+    /// The database for a daemon, which is checked when the daemon joins.
     pub fn new(address: &PostgresAddress, routes: Vec<Route>) -> Result<Self, StoreError> {
         let options = address.options()?;
         let inner = Inner {
@@ -152,7 +152,8 @@ impl Store {
         if let Schema::Current = self.schema_of(connection).await? {
             return self.require_rights(connection).await;
         }
-        // One at a time; who waited finds the work done. The lock goes with the connection, however that ends.
+        // One process migrates at a time; the next one finds it done. The connection's end releases the lock, however
+        // it ends.
         let locking = StoreError::query("waiting for another process's migration");
         sqlx::query("SELECT pg_advisory_lock($1, $2)")
             .bind(LOCKS)
@@ -172,7 +173,7 @@ impl Store {
         self.require_rights(connection).await
     }
 
-    /// Whether a daemon is connected to the database; where that can't be found out, one counts as connected.
+    /// Whether a daemon is connected to the database. If that can't be found out, the answer is yes.
     pub async fn is_served(address: &PostgresAddress) -> bool {
         let asking = async {
             let mut connection = Self::new(address, Vec::new())?.connect().await?;
@@ -297,9 +298,9 @@ impl Store {
         Err(StoreError::Server { address: self.address().to_string(), rule: rule.into() })
     }
 
-    /// With a pooler that gives a connection another backend for each transaction locks are lost, and two daemons would
-    /// do the same work. It is recognised if two open connections have the same backend, or if a lock that was taken is
-    /// not there.
+    /// A pooler in transaction mode gives a connection another backend for each transaction: locks would be lost, and
+    /// two daemons would do the same work. It is recognised by two open connections that have the same backend, or by a
+    /// lock that was taken and is not there.
     async fn require_own_backend(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let failed = StoreError::query;
         let asking = "asking the server for its backend";
@@ -382,7 +383,7 @@ impl Store {
         }
     }
 
-    /// Tables that another role has made can't be used without its grant.
+    /// Tables of another role can't be used without its grant.
     async fn require_rights(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let (may, schema): (bool, Option<String>) = sqlx::query_as(
             "SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')

@@ -1,4 +1,4 @@
-//! The state of things at a glance.
+//! The current state in a few numbers, for the status page, the metrics and the service manager.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ impl Store {
     }
 
     async fn oldest_waiting(&self) -> Result<Option<Waiting>, StoreError> {
-        // One look into the index for those that have stalled and one for the others, rather than a walk over all.
+        // One index look-up for those that have stalled and one for the others, rather than a scan.
         let row: Option<(String, String, i64)> = sqlx::query_as(
             "SELECT v.vat, a.activity_id, a.watched_from
              FROM (VALUES (false), (true)) w (has_stalled)

@@ -142,7 +142,7 @@ impl Store {
 
     pub(super) async fn due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let due: Option<i64> = sqlx::query_scalar(
-            // One look into the index for each credential that is open; held VATs are not in it.
+            // One index look-up for each open credential; the index leaves held VATs out.
             "WITH RECURSIVE served (credential) AS (
                  SELECT min(credential) FROM vats
                  UNION ALL

@@ -1,4 +1,4 @@
-//! What people look at: the public views, read as tables.
+//! The public views, read as tables.
 
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};

@@ -9,7 +9,7 @@ use crate::store::News;
 /// How often the file is checked for commits of other processes.
 const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// How long to wait before it is confirmed that the file is another one.
+/// Wait before the second check that the file is another one.
 const LOOK_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
 
 impl Store {

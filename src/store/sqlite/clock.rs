@@ -1,4 +1,4 @@
-//! What the database knows of time: when the daemon last lived, and what moves when the wall clock jumps.
+//! What the database knows of time: the daemon's last heartbeat, and what moves when the wall clock jumps.
 
 use sqlx::SqliteConnection;
 

@@ -16,9 +16,9 @@ impl Store {
     /// [`StoreError::Copy`] where the copy can't be written; there is none then.
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         let failed = |source| StoreError::Copy { path: to.to_owned(), source };
-        // A file under that name is a whole copy.
+        // Under its final name a file is always a whole copy.
         let partial = beside(to, &format!(".partial-{}", std::process::id()));
-        // Of SQLite's errors none says why a file can't be made.
+        // SQLite's errors don't say why a file can't be created.
         let made = OpenOptions::new().write(true).create_new(true).open(&partial).map_err(failed)?;
         give_to_owner_of(self.path(), &made);
         let copied = sqlx::query("VACUUM INTO ?1")
@@ -50,7 +50,6 @@ impl Store {
     /// A hanging disk must not stop other tasks, so this runs on a thread of its own.
     pub async fn footprints(&self) -> Vec<Footprint> {
         let path = self.path().to_owned();
-        // A disk that hangs must hold no other task up.
         tokio::task::spawn_blocking(move || read(path)).await.ok().flatten().unwrap_or_default()
     }
 }
@@ -95,8 +94,8 @@ pub(super) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Gives a file that root makes the owner of this file or folder, so that the daemon can open it. If that fails, root
-/// keeps it.
+/// Gives a file that root has created to the owner of this other file or folder, so that the daemon can open it. If
+/// that fails, root keeps it.
 pub(super) fn give_to_owner_of(other: &Path, made: &File) {
     if rustix::process::geteuid().is_root()
         && let Ok(other) = std::fs::metadata(other)

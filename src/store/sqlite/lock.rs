@@ -56,8 +56,7 @@ impl DatabaseLock {
         self.file.try_clone()
     }
 
-    /// Whether somebody holds the lock of this database right now. It is taken for a moment to find out, where it is
-    /// free.
+    /// Whether a process holds the lock of this database right now. To find out, a free lock is taken for a moment.
     pub(super) fn is_held(database: &Path) -> bool {
         let Ok(file) = File::open(database) else { return false };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))

@@ -130,8 +130,8 @@ impl Store {
         }
     }
 
-    /// Begins to write, unless the WAL was cut: a commit may have SQLite copy it to the file, and with it what it no
-    /// longer holds.
+    /// Begins to write, unless the WAL was cut: a commit may make SQLite copy it into the file, with frames that are
+    /// lost.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         if let Some(place) = &self.place
             && place.is_wal_shorter()

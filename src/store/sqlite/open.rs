@@ -56,7 +56,7 @@ const WAL_SIZE_LIMIT: &str = "16777216";
 /// How long a command waits for another process that is creating or migrating the file.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the lock is waited for before the schema is looked at again.
+/// How long the lock is waited for before the schema is checked again.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a statement's connection is waited for. Reports on a loaded machine may take a while.
@@ -68,7 +68,7 @@ impl Store {
         let deadline = tokio::time::Instant::now() + MIGRATION_PATIENCE;
         let mut is_new = false;
         // The lock may be that of a daemon that migrates the file and then keeps the lock for good: what counts
-        // is the schema, so it is looked at again and again.
+        // is the schema, so it is checked again and again.
         loop {
             match schema_of(path).await? {
                 Schema::Current => break,
@@ -150,7 +150,7 @@ fn newest_migration() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// Looks at the file without changing it.
+/// Reads the file's schema without changing anything.
 async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
     match std::fs::metadata(path) {
         Ok(file) if file.is_dir() => return Err(StoreError::Folder { path: path.to_owned() }),
@@ -209,19 +209,19 @@ async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<S
     }
 }
 
-/// Tells "not a database" and "damaged" from all other errors.
+/// Distinguishes "not a database" and "damaged" from all other errors.
 fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
     let code = source.as_database_error().and_then(|err| err.code()).map(|code| code.into_owned());
     let path = path.to_owned();
     match code.as_deref() {
         Some("26" | "11") => StoreError::NotADatabase { path, source },
-        _ => can_t_open(path, source),
+        _ => open_error(path, source),
     }
 }
 
 /// SQLite doesn't say why a file can't be opened; the file system does. (A process that can't open it has no lock on it
 /// to lose.)
-fn can_t_open(path: PathBuf, source: sqlx::Error) -> StoreError {
+fn open_error(path: PathBuf, source: sqlx::Error) -> StoreError {
     let is_cause_unknown =
         source.as_database_error().and_then(|err| err.code()).is_some_and(|code| code == "14");
     let source = match std::fs::File::open(&path) {
@@ -234,7 +234,7 @@ fn can_t_open(path: PathBuf, source: sqlx::Error) -> StoreError {
 /// Makes a new database beside the final path and renames it when it is complete, so that a process that dies leaves no
 /// half of a database. Returns whether this process made it, rather than another one at the same time.
 async fn create(path: &Path) -> Result<bool, StoreError> {
-    // What is new is made where a symbolic link leads to.
+    // A new file is created at the target of a symbolic link.
     let path = &match std::fs::read_link(path) {
         Ok(target) => path.parent().unwrap_or(Path::new("")).join(target),
         Err(_) => path.to_owned(),
@@ -283,8 +283,7 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     let named = async {
         handle.set_len(0).map_err(failed)?;
         let mut connection = migrated(&making, path, &MIGRATIONS).await?;
-        // Closing does this too, but passes over a disk that is full: the file would get its name without what the WAL
-        // holds.
+        // Closing does this too, but ignores a full disk: the file would get its name without what the WAL holds.
         let folded = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
         let closed = connection.close().await;
         folded.map_err(|source| migration_failed(path, MigrateError::Execute(source)))?;
@@ -294,7 +293,7 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
         flush_folder_of(path).map_err(failed)
     };
     let named = named.await;
-    // Only where it did not get its name.
+    // Only if it was not renamed.
     if super::identity(&making) == Some(made) {
         let _ = std::fs::remove_file(&making);
         clear();
@@ -422,8 +421,8 @@ async fn connect(
 async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, StoreError> {
     let failed = |source| StoreError::Open { path: path.clone(), source };
     let (writer, options, read_at) = if read_only::takes_part(&path) {
-        // One connection that could write, closed last: SQLite then folds the WAL into the file and takes away what it
-        // has put beside it.
+        // One connection that could write, closed last: SQLite then folds the WAL into the file and removes the files
+        // that it has created beside it.
         let options = SqliteConnectOptions::new().filename(&path).busy_timeout(BUSY_TIMEOUT);
         let keeper = options.pragma("query_only", "ON");
         let keeper = pool().max_connections(1).connect_with(keeper).await.map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The state of things at a glance: what the status page, the metrics and the service manager are told.
+//! The current state in a few numbers, for the status page, the metrics and the service manager.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ impl Store {
     }
 
     async fn oldest_waiting(&self) -> Result<Option<Waiting>, StoreError> {
-        // One look into the index for those that have stalled and one for the others, rather than a walk over all.
+        // One index look-up for those that have stalled and one for the others, rather than a scan.
         let row: Option<(String, String, i64)> = sqlx::query_as(
             "SELECT v.vat, a.activity_id, a.watched_from
              FROM (SELECT 0 AS has_stalled UNION ALL SELECT 1) w
@@ -81,7 +81,7 @@ impl Store {
 
     async fn due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let due: Option<i64> = sqlx::query_scalar(
-            // One look into the index for each credential that is open; held VATs are not in it.
+            // One index look-up for each open credential; the index leaves held VATs out.
             "WITH RECURSIVE served (credential) AS (
                  SELECT min(credential) FROM vats
                  UNION ALL

@@ -1,7 +1,6 @@
 //! Set-based statements whose rows are bound.
-//!
-//! For what every poll or conclusion writes. Rows that come as JSON text are parsed twice, as a whole and each by
-//! itself, which costs more than writing them.
+//! They are for what every poll or conclusion writes. Rows that come as JSON text are parsed twice, the text as a whole
+//! and then each row, which costs more than writing them.
 
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
@@ -31,9 +30,8 @@ impl Row {
 }
 
 /// Executes `statement`, which reads its rows from `j` with these columns. Answers with how many rows it changed.
-///
-/// The number of rows is one of a few, so that few statements are prepared again and again: what `bind` makes of `None`
-/// must match nothing, nor be inserted.
+/// A statement has a power of two as its number of places, so that only a few different ones are prepared. `bind` gets
+/// `None` for a place that stays empty: what it binds then must match no row and must not be inserted.
 pub(super) async fn with_rows<'a, T>(
     connection: &mut SqliteConnection,
     columns: &'static str,

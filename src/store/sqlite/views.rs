@@ -1,4 +1,4 @@
-//! What people look at: the public views, read as tables.
+//! The public views, read as tables.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -203,7 +203,7 @@ impl Store {
         statement: impl SqlSafeStr,
         arguments: &[Argument<'_>],
     ) -> Result<Table, StoreError> {
-        /// Between two looks at the clock: a millisecond or so.
+        /// Steps of SQLite between two checks of the time: a millisecond or so.
         const STEPS: std::ffi::c_int = 20_000;
         let failed = StoreError::query;
         let _turn = self.search_queue.turn().await?;
