@@ -12,11 +12,11 @@ use crate::store::lists::{
 use crate::store::schedule::stored_state;
 use crate::store::views::{Argument, Cell, Table};
 
-/// How the activities of a filter are found; SQLite's planner would choose worse.
+/// How the activities of a filter are found. SQLite's planner would often choose a slower way.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Way {
+struct AccessPath {
     /// All search texts `s` are read in their order, and then the activity of each match.
-    walks_texts: bool,
+    scans_texts: bool,
     /// Activities are looked up by their rule, since few have it.
     rule_is_rare: bool,
     /// States with so many activities that all of one state would be too many to sort.
@@ -26,15 +26,15 @@ struct Way {
 }
 
 /// What a filter asks of each activity `a`, of `state` if given, and of its search text `s` if those are read first.
-fn conditions(filter: &ActivityFilter, state: Option<State>, way: &Way) -> Conditions<'static> {
+fn conditions(filter: &ActivityFilter, state: Option<State>, path: &AccessPath) -> Conditions<'static> {
     let owned = |text: &str| Argument::Owned(Some(text.to_owned()));
     let mut conditions = Conditions::new();
-    let looked_for = if way.found.is_some() { Vec::new() } else { filter.search_parts() };
-    if let Some(found) = &way.found {
+    let looked_for = if path.found.is_some() { Vec::new() } else { filter.search_parts() };
+    if let Some(found) = &path.found {
         conditions.add("a.id IN (SELECT value FROM json_each(?))", [owned(found)]);
     }
     for part in &looked_for {
-        let condition = match way.walks_texts {
+        let condition = match path.scans_texts {
             true => "instr(s.text, ?) > 0",
             false => {
                 "EXISTS (SELECT 1 FROM search_texts s
@@ -45,17 +45,17 @@ fn conditions(filter: &ActivityFilter, state: Option<State>, way: &Way) -> Condi
     }
     if let Some(state) = state {
         // The plus keeps SQLite from using the state's index.
-        let condition = if way.frequent_states.contains(&state) { "+a.state = ?" } else { "a.state = ?" };
+        let condition = if path.frequent_states.contains(&state) { "+a.state = ?" } else { "a.state = ?" };
         conditions.add(condition, [owned(state.label())]);
     }
     if let Some(rule) = &filter.rule {
-        let condition = match way.rule_is_rare {
+        let condition = match path.rule_is_rare {
             true => "a.id IN (SELECT activity FROM check_errors WHERE rule = ?)",
             false => "EXISTS (SELECT 1 FROM check_errors e WHERE e.activity = a.id AND +e.rule = ?)",
         };
         conditions.add(condition, [owned(rule)]);
     }
-    if way.walks_texts {
+    if path.scans_texts {
         conditions.span("s.registered_at >= ?", "s.registered_at < ?", filter.registered);
         if let Some(after) = filter.after {
             let condition = match filter.order {
@@ -112,25 +112,29 @@ impl Store {
         Ok(Total::of(&table, is_bounded))
     }
 
-    /// How the activities of a filter are best found in an order.
-    async fn way_to(&self, filter: &ActivityFilter, order: ActivityOrder) -> Result<Way, StoreError> {
-        let mut way = Way::default();
+    /// How the activities of a filter are found fastest in this order.
+    async fn access_path(
+        &self,
+        filter: &ActivityFilter,
+        order: ActivityOrder,
+    ) -> Result<AccessPath, StoreError> {
+        let mut path = AccessPath::default();
         if let Some(rule) = &filter.rule {
-            way.rule_is_rare = self.activities_with(rule).await? <= MAX_LOOKED_UP;
+            path.rule_is_rare = self.activities_with(rule).await? <= MAX_LOOKED_UP;
         }
         // A VAT's activities are found by its index and checked one by one.
-        if filter.vat.is_some() || way.rule_is_rare {
-            return Ok(way);
+        if filter.vat.is_some() || path.rule_is_rare {
+            return Ok(path);
         }
         // Search texts are stored in the order of registration.
-        way.walks_texts = filter.search.is_some() && !order.is_by_end();
+        path.scans_texts = filter.search.is_some() && !order.is_by_end();
         if order.is_by_end() {
-            way.frequent_states = self.frequent_states(&filter.states).await?;
+            path.frequent_states = self.frequent_states(&filter.states).await?;
             if filter.search.is_some() {
-                way.found = self.few_found(filter).await?;
+                path.found = self.few_found(filter).await?;
             }
         }
-        Ok(way)
+        Ok(path)
     }
 
     /// Those of these states that more than [`MAX_LOOKED_UP`] activities have.
@@ -181,18 +185,18 @@ impl Store {
         limit: Argument<'static>,
     ) -> Result<(String, Vec<Argument<'static>>), StoreError> {
         let (column, direction) = (order.column(), order.direction());
-        let way = self.way_to(filter, order).await?;
-        let from = match way.walks_texts {
+        let path = self.access_path(filter, order).await?;
+        let from = match path.scans_texts {
             true => "search_texts s CROSS JOIN activities a ON a.id = s.activity",
             false => "activities a",
         };
-        let order = match way.walks_texts {
+        let order = match path.scans_texts {
             true => format!("s.registered_at {direction}, s.activity {direction}"),
             false => format!("a.{column} {direction}, a.id {direction}"),
         };
         let mut arguments = Vec::new();
         let mut one = |state: Option<State>| -> Result<String, StoreError> {
-            let mut conditions = conditions(filter, state, &way);
+            let mut conditions = conditions(filter, state, &path);
             arguments.append(&mut conditions.arguments);
             arguments.push(limit.clone());
             let text = conditions.text;
@@ -204,13 +208,13 @@ impl Store {
             [] => one(None)?,
             [state] => one(Some(*state))?,
             states => {
-                let walks: Result<Vec<String>, _> = states
+                let parts: Result<Vec<String>, _> = states
                     .iter()
-                    .map(|state| one(Some(*state)).map(|walk| format!("SELECT * FROM ({walk})")))
+                    .map(|state| one(Some(*state)).map(|part| format!("SELECT * FROM ({part})")))
                     .collect();
-                let walks = walks?.join(" UNION ALL ");
+                let parts = parts?.join(" UNION ALL ");
                 arguments.push(limit);
-                format!("SELECT id, at_ms FROM ({walks}) ORDER BY at_ms {direction}, id {direction} LIMIT ?")
+                format!("SELECT id, at_ms FROM ({parts}) ORDER BY at_ms {direction}, id {direction} LIMIT ?")
             }
         };
         Ok((keys, arguments))
