@@ -31,7 +31,7 @@ use crate::domain::preflight::{self, Device, FIELDS};
 use crate::domain::routing::DeliveryStatus;
 use crate::domain::text::with_ascii_digits;
 use crate::evidence::{self, Bundle, Material};
-use crate::page::{self, Done, Found, Frame, Outbox, OutboxPart, Refresh, Search, Sort};
+use crate::page::{self, Done, FoundActivities, Frame, Outbox, OutboxPart, Refresh, Search, Sort};
 use crate::spreadsheet::{self, Part};
 use crate::store::{
     ActivityFilter, ActivityPosition, ActivityRef, ActivityRow, DeliveryFilter, DeliveryPosition, History,
@@ -191,7 +191,7 @@ async fn activities(State(api): State<Arc<Api>>, request: PageRequest) -> Respon
             _ => Vec::new(),
         };
         let next = slice.last.filter(|_| slice.has_more).map(|last| last.to_string());
-        Ok((search, Found { activities, failures, total, next }))
+        Ok((search, FoundActivities { activities, failures, total, next }))
     };
     let read: Result<_, Problem> = read.await;
     drawn(&api, &request, |frame| {

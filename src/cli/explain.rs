@@ -33,7 +33,7 @@ pub(super) struct ExplainArgs {
 }
 
 /// A rule with what the text said about it, where it comes from one.
-struct Explained {
+struct ExplainedRule {
     message: Option<String>,
     /// As the text has it, or the catalogue.
     severity: Severity,
@@ -47,7 +47,7 @@ pub(super) fn explain(settings: &Settings, args: ExplainArgs) -> CliResult {
         (codes, _) => codes
             .iter()
             .map(|code| catalogue.explain(Some(code)))
-            .map(|explanation| Explained { message: None, severity: explanation.severity, explanation })
+            .map(|explanation| ExplainedRule { message: None, severity: explanation.severity, explanation })
             .collect(),
     };
     let reader = Reader::new(settings);
@@ -77,13 +77,13 @@ fn read_standard_input() -> Result<String, CliError> {
     Ok(text)
 }
 
-fn in_text(text: &str, catalogue: &Catalogue) -> Vec<Explained> {
+fn in_text(text: &str, catalogue: &Catalogue) -> Vec<ExplainedRule> {
     split(text, catalogue.codes())
         .into_iter()
         .map(|mut error| {
             let message = std::mem::take(&mut error.message);
             catalogue.settle(&mut error, &message);
-            Explained {
+            ExplainedRule {
                 severity: error.severity.unwrap_or(Severity::Unknown),
                 explanation: catalogue.explain_error(&error),
                 message: Some(message),
@@ -93,7 +93,7 @@ fn in_text(text: &str, catalogue: &Catalogue) -> Vec<Explained> {
 }
 
 /// As JSON with both languages.
-fn as_json(explained: &Explained) -> Value {
+fn as_json(explained: &ExplainedRule) -> Value {
     let mut value = json!(explained.explanation);
     if let Some(object) = value.as_object_mut() {
         object.insert("severity".to_owned(), json!(explained.severity));
@@ -104,10 +104,10 @@ fn as_json(explained: &Explained) -> Value {
     value
 }
 
-fn table(explained: &[Explained], language: Language) -> Table {
+fn table(explained: &[ExplainedRule], language: Language) -> Table {
     let rows = explained
         .iter()
-        .map(|Explained { message, severity, explanation }| {
+        .map(|ExplainedRule { message, severity, explanation }| {
             let text = |text: &str| Cell::Text(text.to_owned());
             vec![
                 explanation.rule.as_deref().map_or(Cell::Null, text),
@@ -124,7 +124,7 @@ fn table(explained: &[Explained], language: Language) -> Table {
 }
 
 /// A block a rule.
-fn for_people(explained: &[Explained], reader: &Reader) -> String {
+fn for_people(explained: &[ExplainedRule], reader: &Reader) -> String {
     let words = reader.words;
     if explained.is_empty() {
         return format!("{}\n", words.nothing_to_explain());
@@ -135,7 +135,7 @@ fn for_people(explained: &[Explained], reader: &Reader) -> String {
     let width_of_labels = labels.iter().map(|label| cells(label)).max().unwrap_or(0);
     let [of_severity, of_owner, of_message, of_meaning, of_remedy] = labels;
     let mut lines = Vec::new();
-    for Explained { message, severity, explanation } in explained {
+    for ExplainedRule { message, severity, explanation } in explained {
         let rule = explanation.rule.as_deref().map_or_else(|| words.no_rule_code().to_string(), one_line);
         let owner = words.owner_word(explanation.owner).to_string();
         lines.push(rule);

@@ -80,7 +80,7 @@ pub enum Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "they say it themselves")]
-pub enum Concern {
+pub enum Topic {
     Totals,
     TaxCategory,
     Buyer,
@@ -139,7 +139,7 @@ struct Rule {
     code: String,
     family: Family,
     severity: Severity,
-    concerns: Concern,
+    concerns: Topic,
     applies_to: Documents,
     owner: Owner,
     /// Names a remedy.
@@ -229,7 +229,7 @@ pub struct Explanation {
     /// Whether breaking it fails a check.
     pub severity: Severity,
     /// What it is about, where that is known.
-    pub concerns: Option<Concern>,
+    pub concerns: Option<Topic>,
     /// Which documents it is for.
     pub applies_to: Documents,
     /// What it means.

@@ -76,7 +76,7 @@ pub struct Search {
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Found {
+pub struct FoundActivities {
     /// The activities.
     pub activities: Vec<ActivityRow>,
     /// The same rows as failures, where only failures were looked for.
@@ -129,7 +129,7 @@ impl Search {
 }
 
 /// The list, with the form that filters it.
-pub fn activities(frame: &Frame<'_>, search: &Search, found: &Found) -> Markup {
+pub fn activities(frame: &Frame<'_>, search: &Search, found: &FoundActivities) -> Markup {
     let words = frame.words;
     let rows = &found.activities;
     let title = match search.states.as_slice() {

@@ -41,7 +41,7 @@ use crate::words::Words;
 use marks::{Icon, icon};
 use text::{clock, code, cut, encoded, theirs};
 
-pub use activities::{Found, Search, Sort, activities};
+pub use activities::{FoundActivities, Search, Sort, activities};
 pub use activity::{Done, activity};
 pub use choice::choose_vat;
 pub use outbox::{Outbox, OutboxPart, outbox};

@@ -248,7 +248,7 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         is_continued: true,
         ..Search::default()
     };
-    let found = Found {
+    let found = FoundActivities {
         activities: State::ALL
             .map(|state| ActivityRow {
                 vat: text.to_owned(),
@@ -260,7 +260,7 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         total: Total::MoreThan(10),
         next: Some(text.to_owned()),
     };
-    let failed = Found { failures: vec![failure(text)], ..found.clone() };
+    let failed = FoundActivities { failures: vec![failure(text)], ..found.clone() };
     let (full, statistics) = full_overview(text);
     let empty = Overview::default();
     let mut pages = vec![
@@ -268,8 +268,8 @@ fn every_page_in(frame: &Frame<'static>, text: &str) -> Vec<(String, String)> {
         ("empty overview", overview(frame, &empty, &Statistics::default(), Refresh::Off)),
         ("activities", activities(&sad, &search, &found)),
         ("failures", activities(&sad, &search, &failed)),
-        ("nothing found", activities(frame, &search, &Found::default())),
-        ("no activities", activities(frame, &Search::default(), &Found::default())),
+        ("nothing found", activities(frame, &search, &FoundActivities::default())),
+        ("no activities", activities(frame, &Search::default(), &FoundActivities::default())),
         ("deliveries", outbox(&sad, &outbox_of(text), Some(Done::Redelivered))),
         ("no deliveries", outbox(frame, &Outbox::default(), None)),
         ("choice", choose_vat(&sad, &found.activities)),
@@ -467,7 +467,7 @@ fn the_overview_says_that_nothing_usable_comes_from_upstream_and_what_to_check()
 fn an_empty_database_says_how_to_fill_it() {
     for page in [
         overview(&frame(), &Overview::default(), &Statistics::default(), Refresh::On),
-        activities(&frame(), &Search::default(), &Found::default()),
+        activities(&frame(), &Search::default(), &FoundActivities::default()),
     ] {
         let page = page.into_string();
         assert!(page.contains("pcsid-watch add --vat VAT ACTIVITY_ID"), "{page}");

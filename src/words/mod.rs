@@ -220,10 +220,10 @@ fn without_tags(markup: &str) -> String {
     text
 }
 
-type Bundle = FluentBundle<FluentResource>;
+type Messages = FluentBundle<FluentResource>;
 
-fn bundle(language: Language) -> &'static Bundle {
-    static BUNDLES: LazyLock<[Bundle; 2]> = LazyLock::new(|| [read("en", ENGLISH), read("ar", ARABIC)]);
+fn bundle(language: Language) -> &'static Messages {
+    static BUNDLES: LazyLock<[Messages; 2]> = LazyLock::new(|| [read("en", ENGLISH), read("ar", ARABIC)]);
     match language {
         Language::English => &BUNDLES[0],
         Language::Arabic => &BUNDLES[1],
@@ -231,7 +231,7 @@ fn bundle(language: Language) -> &'static Bundle {
 }
 
 /// A message that can't be read is missing from the bundle; a test finds it.
-fn read(name: &str, text: &str) -> Bundle {
+fn read(name: &str, text: &str) -> Messages {
     let languages = name.parse().into_iter().collect();
     let mut bundle = FluentBundle::new_concurrent(languages);
     // Pages isolate by markup, and terminals don't know the characters for it.
@@ -246,7 +246,7 @@ fn read(name: &str, text: &str) -> Bundle {
 
 /// A message of the command line's help in Arabic; `None`: there is none of this name.
 pub(crate) fn help(key: &str, arguments: &[(&str, &str)]) -> Option<String> {
-    static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| read("ar", ARABIC_HELP));
+    static BUNDLE: LazyLock<Messages> = LazyLock::new(|| read("ar", ARABIC_HELP));
     let pattern = BUNDLE.get_message(key)?.value()?;
     let arguments: FluentArgs<'_> = arguments.iter().map(|(name, value)| (*name, *value)).collect();
     Some(BUNDLE.format_pattern(pattern, Some(&arguments), &mut Vec::new()).into_owned())
