@@ -53,7 +53,6 @@ use super::next_step::Withholding;
 use super::quota::Quota;
 use super::serving::Serving;
 use super::time::Timestamp;
-use super::turns::LOOK;
 use brake::{Brake, BrakeStep};
 use hold::{ClosedGate, Gate, GateAnswer, HoldStep, Moment};
 
@@ -423,9 +422,14 @@ impl Gates {
         names.filter(|name| self.passage_of_credential(name, now) != Passage::Free).collect()
     }
 
-    /// Held VATs that may be probed now as far as they are concerned, by credential; the longest waiting first, and no
-    /// more than a look's worth of each.
-    pub fn vats_to_probe(&mut self, serving: &Serving, now: Timestamp) -> BTreeMap<String, Vec<Vat>> {
+    /// Held VATs whose own hold lets a probe through now, by credential; the longest waiting first, and at most so many
+    /// of each credential.
+    pub fn vats_to_probe(
+        &mut self,
+        serving: &Serving,
+        now: Timestamp,
+        at_most: usize,
+    ) -> BTreeMap<String, Vec<Vat>> {
         if self.next_vat_probe.is_some_and(|at| at > now) {
             return BTreeMap::new();
         }
@@ -440,7 +444,7 @@ impl Gates {
         for (_, vat) in waiting.into_iter().take_while(|(probe_at, _)| *probe_at <= now) {
             let Some(credential) = serving.credential_of(vat) else { continue };
             let vats = to_probe.entry(credential.to_owned()).or_default();
-            if vats.len() < LOOK {
+            if vats.len() < at_most {
                 vats.push(vat.clone());
             }
         }

@@ -193,7 +193,7 @@ impl Turns {
         instant: Instant,
     ) -> (Vec<Wanted>, Timestamp) {
         let mut next_look = now + LOOK_AT_LEAST_EVERY;
-        let mut held_vats = gates.vats_to_probe(serving, now);
+        let mut held_vats = gates.vats_to_probe(serving, now, LOOK);
         if let Some(at) = gates.next_vat_probe().filter(|at| *at > now) {
             next_look = next_look.min(at);
         }
