@@ -143,15 +143,6 @@ mod tests {
     }
 
     #[test]
-    fn a_conclusion_of_upstream_is_final() {
-        for state in [State::Succeeded, State::Failed] {
-            for happening in HAPPENINGS {
-                assert!(next_state(Some(state), happening).is_err(), "{state:?}, {happening:?}");
-            }
-        }
-    }
-
-    #[test]
     fn what_is_watched_is_what_has_not_concluded() {
         for state in State::ALL {
             assert_eq!(

@@ -282,11 +282,11 @@ async fn write_findings(connection: &mut PgConnection, polls: &[&PollRecord]) ->
     write_rules_of_listed_errors(connection, &concluded).await
 }
 
-/// The checks that have more to say than that they passed, each with its activity and position.
-fn told_checks<'a>(concluded: &'a [(i64, &Findings)]) -> impl Iterator<Item = (i64, i64, &'a Check)> {
+/// The checks that get a row, because they say more than that they passed; each with its activity and position.
+fn stored_checks<'a>(concluded: &'a [(i64, &Findings)]) -> impl Iterator<Item = (i64, i64, &'a Check)> {
     concluded.iter().flat_map(|(key, findings)| {
-        let told = findings.reported_checks().filter(|(_, check)| !check.only_passed());
-        told.map(|(position, check)| (*key, position, check))
+        let stored = findings.reported_checks().filter(|(_, check)| !check.only_passed());
+        stored.map(|(position, check)| (*key, position, check))
     })
 }
 
@@ -294,7 +294,7 @@ async fn write_checks(
     connection: &mut PgConnection,
     concluded: &[(i64, &Findings)],
 ) -> Result<(), StoreError> {
-    let checks: Vec<_> = told_checks(concluded).collect();
+    let checks: Vec<_> = stored_checks(concluded).collect();
     if checks.is_empty() {
         return Ok(());
     }
@@ -317,9 +317,9 @@ async fn write_check_errors(
     connection: &mut PgConnection,
     concluded: &[(i64, &Findings)],
 ) -> Result<(), StoreError> {
-    let errors: Vec<_> = told_checks(concluded)
-        .flat_map(|(key, check, told)| {
-            (1_i64..).zip(&told.errors).map(move |(nth, error)| (key, check, nth, error))
+    let errors: Vec<_> = stored_checks(concluded)
+        .flat_map(|(key, position, check)| {
+            (1_i64..).zip(&check.errors).map(move |(nth, error)| (key, position, nth, error))
         })
         .collect();
     if errors.is_empty() {
@@ -331,7 +331,7 @@ async fn write_check_errors(
                               $7::text[])",
     )
     .bind(column(&errors, |(key, ..)| *key))
-    .bind(column(&errors, |(_, check, ..)| *check))
+    .bind(column(&errors, |(_, position, ..)| *position))
     .bind(column(&errors, |(_, _, nth, _)| *nth))
     .bind(column(&errors, |(.., error)| optional_text(error.rule.as_deref())))
     .bind(column(&errors, |(.., error)| text(&error.message)))
