@@ -297,12 +297,6 @@ impl Store {
         }
     }
 
-    /// The work, for tests of the store itself: with a server it has to be joined.
-    #[doc(hidden)]
-    pub fn work(&self) -> Work {
-        Work::new(self.backend.clone())
-    }
-
     /// Copies this database, a file without a running daemon, into an empty database on a server. If it is interrupted,
     /// the target stays empty.
     ///
