@@ -2,6 +2,9 @@
 //!
 //! A thread of its own writes it, so that a stuck log collector blocks nothing else: lines that find the queue full are
 //! dropped.
+//!
+//! `tracing-appender` was rejected: it panics if its thread can't be started, it waits a second at the end for a reader
+//! that does not read, and what it has to say about that it prints to standard output, where our events go.
 
 use std::error::Error;
 use std::fmt;
