@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::domain::activity::State;
+use crate::domain::decide::Transition;
 use crate::domain::report::Findings;
 use crate::domain::text::one_line;
 use crate::monitor::Monitor;
@@ -12,8 +13,11 @@ use crate::store::{PollRecord, Record, Recorded};
 pub(super) fn report(batch: &[Record], recorded: &Recorded, monitor: &Monitor) {
     for poll in polls(batch).filter(|poll| !recorded.superseded.contains(&poll.claimed.key)) {
         log_stall(poll);
-        log_conclusion(poll);
-        count_conclusion(monitor, poll);
+        if let Some(conclusion) = poll.decision.transition.as_ref().filter(|change| change.to.is_concluded())
+        {
+            log_conclusion(poll, conclusion);
+            count_conclusion(monitor, poll, conclusion);
+        }
     }
 }
 
@@ -24,14 +28,10 @@ fn polls(batch: &[Record]) -> impl Iterator<Item = &PollRecord> {
     })
 }
 
-fn count_conclusion(monitor: &Monitor, poll: &PollRecord) {
+fn count_conclusion(monitor: &Monitor, poll: &PollRecord, conclusion: &Transition) {
     let PollRecord { decision, decided_at, .. } = poll;
-    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
-    else {
-        return;
-    };
     let completed_at = decision.report.as_ref().and_then(|report| report.completed_at);
-    monitor.concluded(transition.to, completed_at.map(|completed_at| decided_at.since(completed_at)));
+    monitor.concluded(conclusion.to, completed_at.map(|completed_at| decided_at.since(completed_at)));
     for check in decision.findings.iter().flat_map(Findings::all_checks) {
         monitor.checked(check.name, check.outcome.label());
     }
@@ -63,15 +63,10 @@ fn log_stall(poll: &PollRecord) {
     );
 }
 
-/// Says how watching ended, once that is certain.
-fn log_conclusion(poll: &PollRecord) {
-    let PollRecord { claimed, decision, .. } = poll;
-    let Some(transition) = decision.transition.as_ref().filter(|transition| transition.to.is_concluded())
-    else {
-        return;
-    };
-    let activity = &claimed.activity;
-    let (id, vat, state) = (&activity.activity_id, &activity.vat, transition.to);
+/// Says how watching ended.
+fn log_conclusion(poll: &PollRecord, conclusion: &Transition) {
+    let activity = &poll.claimed.activity;
+    let (id, vat, state) = (&activity.activity_id, &activity.vat, conclusion.to);
     match state {
         State::Succeeded => {
             tracing::info!(activity_id = %id, vat = %vat, state = state.label(), "activity {id} of VAT {vat} succeeded");
@@ -81,7 +76,7 @@ fn log_conclusion(poll: &PollRecord) {
             vat = %vat,
             state = state.label(),
             "activity {id} of VAT {vat} is {state}: {}",
-            one_line(&transition.reason)
+            one_line(&conclusion.reason)
         ),
     }
 }

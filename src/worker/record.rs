@@ -229,16 +229,7 @@ impl Recorder {
                             "the database can be written again, after {n_failures} tries"
                         );
                     }
-                    outcomes::report(batch, &recorded, &self.parts.monitor);
-                    if !recorded.superseded.is_empty() {
-                        tracing::debug!(
-                            n_superseded = recorded.superseded.len(),
-                            "answers were dropped for activities that a command changed meanwhile"
-                        );
-                    }
-                    if recorded.n_events > 0 {
-                        self.parts.wakers.wake_sinks();
-                    }
+                    self.announce(batch, &recorded);
                     return Ok(());
                 }
                 // The supervisor is about to end this task, with all that was held. What can't be written is still due.
@@ -257,6 +248,20 @@ impl Recorder {
                     tokio::time::sleep(wait.copied().unwrap_or(Duration::from_secs(5))).await;
                 }
             }
+        }
+    }
+
+    /// What follows from a commit: its outcomes are logged and counted, and the dispatchers woken if it has events.
+    fn announce(&self, batch: &[Record], recorded: &Recorded) {
+        outcomes::report(batch, recorded, &self.parts.monitor);
+        if !recorded.superseded.is_empty() {
+            tracing::debug!(
+                n_superseded = recorded.superseded.len(),
+                "answers were dropped for activities that a command changed meanwhile"
+            );
+        }
+        if recorded.n_events > 0 {
+            self.parts.wakers.wake_sinks();
         }
     }
 }
