@@ -10,13 +10,14 @@
 
 #![expect(clippy::unwrap_used, reason = "in a bench a panic is the verdict")]
 
-#[path = "../src/domain/turns/rows.rs"]
-mod rows;
+#[path = "../src/domain/turns/memory.rs"]
+mod memory;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use memory::{MemoryActivity, MemorySchedule};
 use pcsid_watch::domain::activity::Vat;
 use pcsid_watch::domain::backoff::Backoff;
 use pcsid_watch::domain::classify::{Observation, Verdict};
@@ -26,7 +27,6 @@ use pcsid_watch::domain::report::Report;
 use pcsid_watch::domain::serving::Serving;
 use pcsid_watch::domain::time::Timestamp;
 use pcsid_watch::domain::turns::{BY_AGE, Candidate, Found, LOOK_STEPS, Turns, Wanted};
-use rows::{Row, Rows};
 
 const SEED: u64 = 20_260_526;
 
@@ -304,7 +304,7 @@ fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
     let backoff = Backoff::new(Duration::from_secs(5), 1.5, Duration::from_secs(300), 0.2);
     let mut gates = Gates::new(backoff, usize::MAX, [(CREDENTIAL.to_owned(), quota)]);
     let mut turns = Turns::new([CREDENTIAL.to_owned()], policy.by_age);
-    let mut rows = Rows::default();
+    let mut rows = MemorySchedule::default();
     let mut intervals: Vec<Duration> = vec![first_interval(policy); devices.len()];
     let mut arrivals: Vec<(u64, usize)> = devices
         .iter()
@@ -323,7 +323,12 @@ fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
     while outcome.all.len() < devices.len() {
         while let Some((due_at, key)) = arrivals.pop_if(|(due_at, _)| *due_at <= now) {
             let vat = devices[key].vat;
-            rows.insert(&Row { key, vat_key: vat as i64, vat: vats[vat].clone(), due_at: due_at as i64 });
+            rows.insert(&MemoryActivity {
+                key,
+                vat_key: vat as i64,
+                vat: vats[vat].clone(),
+                due_at: due_at as i64,
+            });
             turns.look_again();
         }
         let (at, instant) = (Timestamp::from_millis(now as i64), start + Duration::from_millis(now));
@@ -353,7 +358,7 @@ fn simulate(devices: &[Device], per_minute: u32, policy: &Policy) -> Outcome {
                 }
             } else {
                 let due_at = now + wait(&mut intervals[key], policy, &mut rng);
-                rows.insert(&Row { due_at: due_at as i64, ..turn.activity });
+                rows.insert(&MemoryActivity { due_at: due_at as i64, ..turn.activity });
             }
             turns.look_again();
         }

@@ -23,7 +23,7 @@
 //! What is remembered for each credential is bounded: nothing grows with VATs or activities.
 
 #[cfg(test)]
-mod rows;
+mod memory;
 #[cfg(test)]
 mod tests;
 

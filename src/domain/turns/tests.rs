@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::rows::{Row, Rows};
+use super::memory::{MemoryActivity, MemorySchedule};
 use super::*;
 use crate::domain::backoff::Backoff;
 use crate::domain::classify::{Observation, Verdict};
@@ -24,7 +24,7 @@ struct World {
     gates: Gates,
     serving: Serving,
     turns: Turns,
-    rows: BTreeMap<String, Rows>,
+    rows: BTreeMap<String, MemorySchedule>,
     n_rows: usize,
     now: Timestamp,
     instant: Instant,
@@ -58,7 +58,7 @@ impl World {
         let key = self.n_rows;
         self.n_rows += 1;
         let credential = self.serving.credential_of(&vat(vat_key)).unwrap().to_owned();
-        let row = Row { key, vat_key, vat: vat(vat_key), due_at: due_at.as_millis() };
+        let row = MemoryActivity { key, vat_key, vat: vat(vat_key), due_at: due_at.as_millis() };
         self.rows.entry(credential).or_default().insert(&row);
         key
     }
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// One look. What it hands out is asked for at once.
-    fn look(&mut self) -> Vec<Turn<Row>> {
+    fn look(&mut self) -> Vec<Turn<MemoryActivity>> {
         let none_ready = BTreeMap::new();
         let (wanted, _) =
             self.turns.wanted(&mut self.gates, &self.serving, &none_ready, self.now, self.instant);

@@ -6,14 +6,14 @@ use super::{Candidate, Found, LOOK_STEPS, Timestamp, Vat, Wanted};
 
 /// An activity: its key, its VAT's, and when it is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct MemoryActivity {
     pub key: usize,
     pub vat_key: i64,
     pub vat: Vat,
     pub due_at: i64,
 }
 
-impl Candidate for Row {
+impl Candidate for MemoryActivity {
     fn vat_key(&self) -> i64 {
         self.vat_key
     }
@@ -28,7 +28,7 @@ type Due = BTreeSet<(i64, usize)>;
 
 /// The activities of one credential that are not claimed.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct MemorySchedule {
     by_vat: BTreeMap<i64, (Vat, Due)>,
     /// By due time, VAT and key.
     by_age: BTreeSet<(i64, i64, usize)>,
@@ -36,22 +36,22 @@ pub struct Rows {
     due_times: BTreeSet<(i64, i64)>,
 }
 
-impl Rows {
-    pub fn insert(&mut self, row: &Row) {
+impl MemorySchedule {
+    pub fn insert(&mut self, row: &MemoryActivity) {
         self.by_age.insert((row.due_at, row.vat_key, row.key));
         self.change(row, |due| due.insert((row.due_at, row.key)));
     }
 
     /// It is claimed from now on.
-    pub fn remove(&mut self, row: &Row) {
+    pub fn remove(&mut self, row: &MemoryActivity) {
         self.by_age.remove(&(row.due_at, row.vat_key, row.key));
         self.change(row, |due| due.remove(&(row.due_at, row.key)));
     }
 
     /// `now` is in the unit of `due_at`.
-    pub fn look(&self, wanted: &Wanted, now: i64) -> Found<Row> {
+    pub fn look(&self, wanted: &Wanted, now: i64) -> Found<MemoryActivity> {
         let is_due = |(due_at, ..): &&(i64, i64, usize)| *due_at <= now;
-        let longest_due: Vec<Row> = self
+        let longest_due: Vec<MemoryActivity> = self
             .by_age
             .iter()
             .take_while(is_due)
@@ -102,11 +102,11 @@ impl Rows {
         self.by_vat.get(&vat_key).into_iter().flat_map(|(_, due)| due)
     }
 
-    fn row(&self, vat_key: i64, (due_at, key): (i64, usize)) -> Row {
-        Row { key, vat_key, vat: self.by_vat[&vat_key].0.clone(), due_at }
+    fn row(&self, vat_key: i64, (due_at, key): (i64, usize)) -> MemoryActivity {
+        MemoryActivity { key, vat_key, vat: self.by_vat[&vat_key].0.clone(), due_at }
     }
 
-    fn change(&mut self, row: &Row, change: impl FnOnce(&mut Due) -> bool) {
+    fn change(&mut self, row: &MemoryActivity, change: impl FnOnce(&mut Due) -> bool) {
         let (_, due) = self.by_vat.entry(row.vat_key).or_insert_with(|| (row.vat.clone(), Due::new()));
         if let Some((due_at, _)) = due.first() {
             self.due_times.remove(&(*due_at, row.vat_key));
