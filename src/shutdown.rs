@@ -1,11 +1,16 @@
-//! Signals: the first SIGTERM or SIGINT asks to stop, the second one hurries it; SIGHUP has a daemon read its tokens
-//! again.
+//! Signals: the first SIGTERM or SIGINT asks to stop, another one hurries it; SIGHUP has a daemon read its tokens again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// A signal that comes this soon after the first one is the same wish to stop: `timeout`, supervisors and terminals signal a
+/// process and its group, so that one stop arrives twice. A person who is impatient takes longer.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// The signals that stop the daemon, or make it read its tokens again.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +44,7 @@ impl Shutdown {
         let shutdown = Self::default();
         let handed_out = shutdown.clone();
         tokio::spawn(async move {
+            let mut asked_at: Option<Instant> = None;
             loop {
                 tokio::select! {
                     _ = terminate.recv() => {}
@@ -51,12 +57,19 @@ impl Shutdown {
                         }
                     },
                 }
-                if shutdown.stop.is_cancelled() {
-                    tracing::warn!("second signal: stopping at once");
-                    shutdown.hurry.cancel();
-                } else {
-                    tracing::info!("stopping; a second signal stops at once");
-                    shutdown.stop.cancel();
+                match asked_at {
+                    None => {
+                        asked_at = Some(Instant::now());
+                        tracing::info!("stopping; another signal, a second or more from now, stops at once");
+                        shutdown.stop.cancel();
+                    }
+                    Some(asked_at) if asked_at.elapsed() < SAME_WISH => {
+                        tracing::debug!("another signal at the same time as the first one changes nothing");
+                    }
+                    Some(_) => {
+                        tracing::warn!("second signal: stopping at once");
+                        shutdown.hurry.cancel();
+                    }
                 }
             }
         });
