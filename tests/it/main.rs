@@ -18,6 +18,7 @@ mod configuration;
 mod crashes;
 mod documents;
 mod explanations;
+mod floods;
 mod helpers;
 mod http;
 mod log;
