@@ -27,6 +27,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::daemon::DaemonError;
 use crate::domain::activity::InvalidInput;
 use crate::domain::catalogue::Language;
+use crate::domain::text;
 use crate::settings::{LogFormat, Settings, SettingsError};
 use crate::store::{Access, Store, StoreError};
 use crate::telemetry;
@@ -200,7 +201,7 @@ pub async fn main() -> u8 {
                 return 0;
             }
             match format_at_start() {
-                LogFormat::Text => drop(err.print()),
+                LogFormat::Text => print_usage_error(&err),
                 LogFormat::Json => {
                     telemetry::complain(LogFormat::Json, telemetry::harmless(&err.to_string()).trim())
                 }
@@ -241,13 +242,25 @@ pub async fn main() -> u8 {
     }
 }
 
+/// As clap prints it, in colours, unless an argument that it repeats would change what is seen.
+fn print_usage_error(err: &clap::Error) {
+    let plain = err.to_string();
+    let shown = text::visible(&plain);
+    if shown == plain {
+        let _ = err.print();
+    } else {
+        let _ = std::io::stderr().write_all(shown.as_bytes());
+    }
+}
+
 /// A line to the user who called.
 fn complain(sentence: &str) {
     telemetry::complain(LogFormat::Text, sentence);
 }
 
+/// An argument, or a file's name, may hold anything, and is repeated in a sentence.
 fn sentence(err: &anyhow::Error) -> String {
-    telemetry::harmless(&telemetry::sentence(err.as_ref()))
+    telemetry::harmless(&text::visible(&telemetry::sentence(err.as_ref())))
 }
 
 /// The format of a daemon's log, as far as it is known before the arguments are parsed.

@@ -593,3 +593,33 @@ fn too_few_threads_are_named() {
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.code() == Some(1) && said.contains("too few threads can be started"), "{said}");
 }
+
+#[test]
+fn what_steers_a_terminal_in_an_argument_is_shown_and_not_sent_to_it() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1"]);
+    let odd = "a\u{1b}[31m\u{202e}b\u{85}";
+    for arguments in [
+        &["deliveries", "redeliver", odd][..],
+        &["deliveries", "redeliver", "--webhook", odd, "--dead"],
+        &["webhook", "test", odd],
+        &["import", odd],
+        &["preflight", odd],
+        &["--config", odd, "list"],
+        &["db", "backup", &format!("missing/{odd}")],
+        &["show", odd],
+        &["list", "--state", odd],
+        &["list", "--vat", odd],
+        &["add", "--vat", odd, odd],
+        &[odd],
+    ] {
+        let ran = setup.run(arguments);
+        assert!(matches!(ran.code, 1 | 2), "{arguments:?}: {}", ran.stderr);
+        let is_sent = |c: char| matches!(c, '\u{1b}' | '\u{85}' | '\u{202e}');
+        assert!(
+            !ran.stderr.contains(is_sent) && !ran.stdout.contains(is_sent),
+            "{arguments:?}: {:?}",
+            ran.stderr
+        );
+    }
+}
