@@ -1,9 +1,10 @@
 //! Commands that only read: they invent no database, leave nothing behind, and need no right to write.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::helpers::{Ran, Reply, Server, Setup, VAT, can};
 
@@ -106,6 +107,12 @@ async fn a_command_that_reads_leaves_nothing_beside_a_stopped_daemons_database()
 
 /// A command as another user, who may read and not write; `None` where this user may not become one.
 fn as_nobody(setup: &Setup, arguments: &[&str]) -> Option<Ran> {
+    let output = command_of_nobody(setup, arguments).output().ok()?;
+    let ran = Ran::from(output);
+    (!ran.stderr.starts_with("setpriv:")).then_some(ran)
+}
+
+fn command_of_nobody(setup: &Setup, arguments: &[&str]) -> Command {
     // Where the program was built may be nobody else's to look at.
     let program = setup.path("program");
     if !program.exists() {
@@ -115,9 +122,7 @@ fn as_nobody(setup: &Setup, arguments: &[&str]) -> Option<Ran> {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(program).args(arguments);
     command.current_dir("/").env_clear().env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml"));
-    let output = command.output().ok()?;
-    let ran = Ran::from(output);
-    (!ran.stderr.starts_with("setpriv:")).then_some(ran)
+    command
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,6 +171,43 @@ async fn reading_needs_no_right_to_write() {
     let ran = as_nobody(&setup, &["list"]).unwrap();
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("can't be opened"), "{}", ran.stderr);
+}
+
+/// Who may not write reads the file as one that does not change, and learns afterwards that it did.
+#[test]
+fn what_changed_while_it_was_printed_is_said_after_the_rows() {
+    let setup = Setup::new(NOWHERE, "");
+    let vats: String = (0..3_000).map(|n| format!("3{n:013}3,act-{n}\n")).collect();
+    std::fs::write(setup.path("many.csv"), format!("vat,activity_id\n{vats}")).unwrap();
+    setup.ok(&["import", "many.csv"]);
+    std::fs::set_permissions(setup.folder(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(setup.path("token"), PermissionsExt::from_mode(0o644)).unwrap();
+    if as_nobody(&setup, &["--version"]).is_none_or(|ran| ran.code != 0) {
+        println!("not tried: this user may not become another one");
+        return;
+    }
+    for (n, arguments) in [
+        &["report", "summary", "--format", "json"][..],
+        &["report", "summary", "--limit", "100000"],
+        &["list", "--format", "csv"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut reading = command_of_nobody(&setup, arguments);
+        let mut reading = reading.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut rows = reading.stdout.take().unwrap();
+        // Far more than a pipe holds is still to come.
+        let mut first = [0; 1];
+        rows.read_exact(&mut first).unwrap();
+        setup.add(VAT, &[&format!("late-{n}")]);
+        let mut rest = String::new();
+        rows.read_to_string(&mut rest).unwrap();
+        let ran = Ran::from(reading.wait_with_output().unwrap());
+        assert!(rest.len() > 100_000, "{arguments:?}");
+        assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("was written while it was read"), "{arguments:?}: {}", ran.stderr);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
