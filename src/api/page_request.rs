@@ -9,6 +9,7 @@ use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use url::form_urlencoded;
 
 use super::Api;
@@ -73,7 +74,9 @@ impl PageRequest {
             Language::Arabic => Language::English,
         };
         let joint = if query.is_empty() { "" } else { "&" };
-        let other_language_at = format!("{}?{query}{joint}lang={}", uri.path(), other.label());
+        // A path may hold characters that are no ASCII, which can turn the order of a text.
+        let path = utf8_percent_encode(uri.path(), CONTROLS);
+        let other_language_at = format!("{path}?{query}{joint}lang={}", other.label());
         Self { query, language, refresh, other_language_at, chosen: chosen.into_iter().flatten().collect() }
     }
 

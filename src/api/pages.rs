@@ -29,7 +29,7 @@ use crate::domain::activity::{ActivityId, State as ActivityState, Vat};
 use crate::domain::catalogue::Owner;
 use crate::domain::preflight::{self, Device, FIELDS};
 use crate::domain::routing::DeliveryStatus;
-use crate::domain::text::with_ascii_digits;
+use crate::domain::text::{typed, with_ascii_digits};
 use crate::evidence::{self, Bundle, Material};
 use crate::page::{self, Done, FoundActivities, Frame, Outbox, OutboxPart, Refresh, Search, Sort};
 use crate::spreadsheet::{self, Part};
@@ -128,7 +128,7 @@ async fn overview(State(api): State<Arc<Api>>, request: PageRequest) -> Response
 fn search(api: &Api, request: &PageRequest) -> Result<(Search, ActivityFilter), Problem> {
     let mut parameters = Parameters::new(Some(&request.query));
     let mut chosen = |name| -> Result<Option<String>, Problem> {
-        Ok(parameters.one(name)?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+        Ok(parameters.one(name)?.map(|text| typed(&text).trim().to_owned()).filter(|text| !text.is_empty()))
     };
     let not_listed = |_: ()| Problem::bad_parameter("There is no such choice; choose one from the list.");
     let q = chosen("q")?.unwrap_or_default();
@@ -445,7 +445,7 @@ impl Action {
                 "form_token" => action.form_token = value,
                 "vat" => action.vat = Some(value),
                 "activity_id" => action.activity_id = value,
-                "webhook" => action.webhook = Some(value),
+                "webhook" => action.webhook = Some(typed(&value)),
                 "back" => action.back_to_deliveries = value == "deliveries",
                 _ => {}
             }

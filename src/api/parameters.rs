@@ -40,6 +40,10 @@ impl Parameters {
     pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         let mut values = self.all(name);
         match values.len() {
+            // PostgreSQL can't even compare with one.
+            _ if values.iter().any(|value| value.contains('\0')) => {
+                Err(Problem::bad_parameter(format!("Parameter `{name}` holds a NUL character.")))
+            }
             0 | 1 => Ok(values.pop()),
             n => Err(Problem::bad_parameter(format!("Parameter `{name}` is given {n} times: give it once."))),
         }

@@ -232,8 +232,8 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::CONFLICT, "wrong-state", "The activity's state forbids it", detail)
             }
             StoreError::UnknownEvent { event_id, sink } => {
-                let to_sink = sink.map_or_else(String::new, |sink| format!(" for webhook {sink}"));
-                let detail = format!("Event {event_id} is not known{to_sink}.");
+                let to_sink = sink.map_or_else(String::new, |sink| format!(" for webhook {}", quoted(&sink)));
+                let detail = format!("Event {} is not known{to_sink}.", quoted(&event_id));
                 Self::new(StatusCode::NOT_FOUND, "unknown-event", "There is no such event", detail)
             }
             StoreError::TooSlow => {

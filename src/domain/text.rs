@@ -11,6 +11,12 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_direction_mark(c) { ' ' } else { c }).collect()
 }
 
+/// What somebody typed or pasted, without characters that can't be seen: they come along from other programs, and would be
+/// repeated in the page that answers.
+pub fn typed(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && !is_direction_mark(*c)).collect()
+}
+
 /// Makes control characters and direction marks visible. Line breaks and tabs stay.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -129,6 +135,7 @@ mod tests {
     fn what_steers_a_terminal_or_turns_a_line_around_is_taken_out_or_shown() {
         let evil = "a\u{1b}[2J\u{202e}b\r\nc\u{2066}d\u{61c}\u{85}\u{7f}\0";
         assert_eq!(one_line(evil), "a [2J b  c d    ");
+        assert_eq!(typed(evil), "a[2Jbcd");
         let json = serde_json::to_string(evil).unwrap();
         let escaped = with_escaped_marks(json);
         assert!(!escaped.contains(is_direction_mark));

@@ -642,3 +642,96 @@ async fn an_order_is_answered_with_what_it_made_of_the_activity_and_not_with_wha
     }
     daemon.stop().await;
 }
+
+/// Whether a text holds what turns the order of a line around, or steers a terminal.
+fn is_harmful(text: &str) -> bool {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().any(|c| turns(c) || (c.is_control() && !matches!(c, '\n' | '\r' | '\t')))
+}
+
+/// Status and body of a request whose path is sent as it is.
+async fn answered(daemon: &Daemon, method: &str, path: &[u8]) -> (u16, String) {
+    let host = daemon.url().strip_prefix("http://").unwrap().to_owned();
+    let head = format!(" HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let mut stream = TcpStream::connect(&host).await.unwrap();
+    stream.write_all(&[method.as_bytes(), b" ", path, head.as_bytes()].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_characters_in_paths_and_parameters_are_refused_and_repeated_nowhere() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "").variable("PCSID_WATCH__LOG__LEVEL", "debug");
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    setup.reaches("act-1", "IN_PROGRESS").await;
+    let long = "a".repeat(10_240);
+    let odd: Vec<&[u8]> = vec![
+        b"..%2F..%2Fact-1",
+        b"act-1%00",
+        b"%E2%80%AEact-1",
+        b"\xe2\x80\xaeact-1",
+        b"%D8%9Cact-1",
+        b"act-1%0d%0aX-Evil:%201",
+        b"act-1%1b%5b2J",
+        b"%C2%85",
+        b"%FF%FE",
+        b"%61%63%74%2D%31%25%30%30",
+        b"act%252D1",
+        b"act-1%20",
+        b"%",
+        b"%zz",
+        b"%u0061",
+        long.as_bytes(),
+    ];
+    let places: [(&str, &str, &str); 8] = [
+        ("GET", "/v1/activities/", ""),
+        ("POST", "/v1/activities/", "/poll"),
+        ("POST", "/v1/activities/", "/cancel"),
+        ("POST", "/v1/activities/", "/retry"),
+        ("POST", "/v1/events/", "/redeliver"),
+        ("GET", "/activities/", ""),
+        ("GET", "/v1/activities?vat=", ""),
+        ("GET", "/v1/activities?cursor=", ""),
+    ];
+    for odd in odd {
+        for (method, before, after) in places {
+            let path = [before.as_bytes(), odd, after.as_bytes()].concat();
+            let (status, body) = answered(&daemon, method, &path).await;
+            let path = String::from_utf8_lossy(&path).chars().take(60).collect::<String>();
+            assert!((400..500).contains(&status), "{method} {path}: {status} {body}");
+            assert!(!is_harmful(&body), "{method} {path}: {body:?}");
+            if body.starts_with('{') {
+                assert!(body.len() < 1_000, "{method} {path}: {body}");
+            }
+        }
+    }
+    // What can't be seen is left out of a search, for it comes along from where a text was copied.
+    for field in ["q", "rule"] {
+        let path = format!("/activities?{field}=%E2%80%AEact%D8%9C-1%C2%85%1B");
+        let (status, body) = answered(&daemon, "GET", path.as_bytes()).await;
+        assert_eq!(status, 200, "{path}");
+        assert!(!is_harmful(&body), "{path}");
+        assert!(body.contains(&format!("name=\"{field}\"")) && body.contains("value=\"act-1\""), "{body}");
+    }
+    for path in
+        ["/v1/deliveries?sink=%00", "/v1/activities?reference=%00&device_id=%00", "/deliveries?webhook=%00"]
+    {
+        let (status, body) = answered(&daemon, "GET", path.as_bytes()).await;
+        assert!(status < 500 && !is_harmful(&body), "{path}: {status} {body:?}");
+    }
+    let details =
+        json!({"DeviceDetails": {"EgsSerialNumber": "1-a|2-b|3-\0", "CommonName": "\0"}, "Vat": "3\0"});
+    let checked = post(&daemon, "/v1/preflight", &details).await;
+    assert_eq!(checked.status(), 200, "{}", checked.text().await.unwrap());
+    assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 1);
+    assert_eq!(setup.number("SELECT count(*) FROM report_transitions").await, 1);
+    assert_eq!(setup.state("act-1").await, "IN_PROGRESS");
+    let log = daemon.stop().await;
+    assert!(!is_harmful(&log), "{log:?}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
