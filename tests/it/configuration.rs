@@ -147,8 +147,10 @@ fn a_missing_or_empty_secret_is_refused_at_the_start() {
     std::fs::remove_file(setup.path("token")).unwrap();
     let ran = setup.run(&["run"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains("credential `main` has no usable token"), "{}", ran.stderr);
-    assert!(ran.stderr.contains(&setup.path("token").display().to_string()), "{}", ran.stderr);
+    let file = setup.path("token").display().to_string();
+    for part in ["credential `main` has no usable token", "credentials[].token_file", &file] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
     std::fs::write(setup.path("token"), " \n").unwrap();
     assert_eq!(setup.run(&["run"]).code, 2);
     std::fs::write(setup.path("token"), "two\nlines").unwrap();
@@ -488,16 +490,5 @@ fn plain_http_to_another_machine_is_warned_of() {
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let warning = format!("`{url}` is plain http: anyone on the network path can read the token");
         assert_eq!(ran.stderr.contains(&warning), is_warned, "{}", ran.stderr);
-    }
-}
-
-#[test]
-fn a_secret_that_is_not_there_is_named_by_key_and_file() {
-    let setup = Setup::new("http://127.0.0.1:9", "");
-    std::fs::remove_file(setup.path("token")).unwrap();
-    let ran = setup.run(&["config", "check"]);
-    assert_eq!(ran.code, 2);
-    for part in ["credential `main`", "credentials[].token_file", setup.path("token").to_str().unwrap()] {
-        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
 }
