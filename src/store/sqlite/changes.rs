@@ -1,6 +1,6 @@
 //! What other processes do to the file: they commit to it, or take it away.
 //!
-//! `place` says whether the file is still the one that was opened; here it is asked for that again and again.
+//! `file_identity` says whether the file is still the one that was opened; here that is checked again and again.
 
 use super::Store;
 use super::error::StoreError;
@@ -24,8 +24,8 @@ impl Store {
                 Ok(found) if *version == Some(found) => {}
                 Ok(found) => {
                     *version = Some(found);
-                    if let Some(place) = &self.place {
-                        place.learn(&self.writer).await;
+                    if let Some(identity) = &self.file_identity {
+                        identity.learn(&self.writer).await;
                     }
                     return News::Changed;
                 }
@@ -45,16 +45,16 @@ impl Store {
 
     /// What happened to the file, if it is another one or gone.
     async fn loss(&self, version: Option<i64>) -> Option<StoreError> {
-        let place = self.place.as_ref()?;
-        if place.loss().is_none() {
-            return place.cut_wal(&self.writer).await;
+        let identity = self.file_identity.as_ref()?;
+        if identity.loss().is_none() {
+            return identity.cut_wal(&self.writer).await;
         }
         // The first check may have met SQLite in the middle of writing, or a commit of another process may explain it.
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         if self.data_version().await.is_ok_and(|found| version != Some(found)) {
-            place.learn(&self.writer).await;
+            identity.learn(&self.writer).await;
         }
-        let lost = place.loss()?;
+        let lost = identity.loss()?;
         if let StoreError::JournalGone { .. } = &lost {
             // SQLite still has the file open that has lost its name.
             let _ = sqlx::query("PRAGMA wal_checkpoint").execute(&self.writer).await;

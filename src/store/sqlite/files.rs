@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
-use super::place::MARK_AT;
+use super::file_format::MARK_AT;
 use super::{Store, beside};
 use crate::store::Footprint;
 
@@ -34,7 +34,7 @@ impl Store {
                 .write(true)
                 .open(&partial)
                 .and_then(|copy| {
-                    // A copy is no daemon's: see `place`.
+                    // No daemon has opened the copy: see `file_identity`.
                     copy.write_all_at(&[0; 4], MARK_AT as u64)?;
                     copy.sync_all()
                 })

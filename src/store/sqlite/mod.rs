@@ -11,6 +11,8 @@ mod deliveries;
 mod events;
 mod explanations;
 mod failures;
+mod file_format;
+mod file_identity;
 mod files;
 mod gates;
 mod history;
@@ -18,7 +20,6 @@ mod lists;
 mod lock;
 mod open;
 mod overview;
-mod place;
 mod read_only;
 mod record;
 mod rows;
@@ -41,8 +42,8 @@ use super::error::StoreError;
 use super::millis;
 use super::search_queue::{self, SearchQueue};
 use crate::domain::routing::Route;
+use file_identity::FileIdentity;
 use lock::DatabaseLock;
-use place::Place;
 
 /// The database of one daemon and its commands.
 #[derive(Debug, Clone)]
@@ -61,8 +62,8 @@ pub struct Store {
     signs: SqlitePool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
-    /// What the daemon has opened.
-    place: Option<Arc<Place>>,
+    /// By which the daemon knows the file that it has opened.
+    file_identity: Option<Arc<FileIdentity>>,
     /// Whether this process has created it.
     is_new: bool,
     /// How the file was at the start, if it is read as one that doesn't change.
@@ -133,9 +134,9 @@ impl Store {
     /// Begins to write, unless the WAL was cut: a commit may make SQLite copy it into the file, with frames that are
     /// lost.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        if let Some(place) = &self.place
-            && place.is_wal_shorter()
-            && let Some(cut) = place.cut_wal(&self.writer).await
+        if let Some(identity) = &self.file_identity
+            && identity.is_wal_shorter()
+            && let Some(cut) = identity.cut_wal(&self.writer).await
         {
             return Err(cut);
         }
@@ -151,7 +152,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Device and inode of a file; `None` where there is none.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+fn device_and_inode(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }

@@ -14,9 +14,9 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use super::Store;
 use super::error::StoreError;
+use super::file_identity::{self, FileIdentity};
 use super::files::{flush_folder_of, folder_of, give_to_owner_of, name_without_replacing};
 use super::lock::DatabaseLock;
-use super::place::{self, Place};
 use super::search_queue::{self, SearchQueue};
 use super::{beside, read_only};
 use crate::domain::routing::Route;
@@ -118,7 +118,7 @@ impl Store {
         }
         let file = lock.file().map_err(|source| StoreError::Lock { path: path.to_owned(), source })?;
         let mut store = connect(path.to_owned(), routes, Some(lock), is_new).await?;
-        store.place = Some(Arc::new(Place::mark(path, file, &store.writer).await));
+        store.file_identity = Some(Arc::new(FileIdentity::mark(path, file, &store.writer).await));
         Ok(store)
     }
 }
@@ -126,7 +126,7 @@ impl Store {
 /// A file with hard links, or mounted by itself, would have a WAL for each of its names, and lose what the others
 /// write.
 fn refuse_several_names(path: &Path) -> Result<(), StoreError> {
-    if place::is_mounted_alone(path) {
+    if file_identity::is_mounted_alone(path) {
         return Err(StoreError::MountedAlone { path: path.to_owned() });
     }
     match std::fs::metadata(path) {
@@ -160,7 +160,7 @@ async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Schema::Absent),
         Err(err) => return Err(StoreError::Open { path: path.to_owned(), source: sqlx::Error::Io(err) }),
     }
-    if place::has_stale_wal(path) {
+    if file_identity::has_stale_wal(path) {
         return Err(StoreError::StaleJournal { path: path.to_owned() });
     }
     let (options, is_still) = read_only::options(path)?;
@@ -260,7 +260,7 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
         let locked = DatabaseLock::of(file, path, LOCK_PATIENCE).await;
         // The previous holder of the lock may have made the database and renamed it. If it was a daemon, it still has
         // the lock.
-        if super::identity(&making) != Some(made) {
+        if super::device_and_inode(&making) != Some(made) {
             return Ok(false);
         }
         match locked {
@@ -294,7 +294,7 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     };
     let named = named.await;
     // Only if it was not renamed.
-    if super::identity(&making) == Some(made) {
+    if super::device_and_inode(&making) == Some(made) {
         let _ = std::fs::remove_file(&making);
         clear();
     }
@@ -402,7 +402,7 @@ async fn connect(
     require_durable(&writer, &path).await?;
     let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(read_only::ordinary(&path));
     Ok(Store {
-        place: None,
+        file_identity: None,
         writer,
         readers: readers(4),
         reports: readers(2),
@@ -436,7 +436,7 @@ async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, Sto
     };
     let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(options.clone());
     Ok(Store {
-        place: None,
+        file_identity: None,
         writer,
         readers: readers(1),
         reports: readers(2),

@@ -81,8 +81,8 @@ impl Store {
         }
         recorded.add(write_polls(&mut transaction, &self.routes, &polls).await?);
         write_deliveries(&mut transaction, &deliveries).await?;
-        if let Some(place) = &self.place {
-            place.mark_again(&mut transaction).await?;
+        if let Some(identity) = &self.file_identity {
+            identity.mark_again(&mut transaction).await?;
         }
         commit(transaction).await?;
         Ok(recorded)

@@ -8,11 +8,11 @@
 //! Each daemon puts a number of its own into it (`user_version`) at its start, and a higher one every second in which
 //! it writes. So the header's number never falls: a copy of the file has a lower one than the file after the next
 //! checkpoint, a copy from before the start has another one, and one by `db backup` has none. A copy by another SQLite
-//! client has another schema cookie, which in the file itself only a commit changes that was noticed before.
+//! client has another schema cookie: in the file itself only commits change that, and those of others are noticed first
+//! ([`FileIdentity::learn`]).
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufReader, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,31 +22,17 @@ use std::time::{Duration, Instant};
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
-use super::{beside, identity};
-
-/// Where the header of a database has its numbers; see SQLite's "Database File Format".
-const PAGES_AT: usize = 28;
-const SCHEMA_COOKIE_AT: usize = 40;
-pub(super) const MARK_AT: usize = 60;
-const HEADER_BYTES: usize = 64;
-
-/// Where frames of a WAL begin, and how much of each comes before its page.
-const WAL_HEADER_BYTES: u64 = 32;
-const FRAME_HEADER_BYTES: u64 = 24;
-
-/// What a WAL begins with, by the order of the bytes that its checksums are made of.
-const LITTLE_ENDIAN_WAL: u32 = 0x377f_0682;
-const BIG_ENDIAN_WAL: u32 = 0x377f_0683;
+use super::file_format::{
+    CommittedWal, FRAME_HEADER_BYTES, Header, MOST_WAL_BYTES, WAL_HEADER_BYTES, has_wal_head, header,
+};
+use super::{beside, device_and_inode};
 
 /// How often a daemon that writes puts a new number into the header.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 
-/// How much of a WAL is read: four times what is left of one that a long reader made grow.
-const MOST_WAL_BYTES: u64 = 64 * 1024 * 1024;
-
-/// What a daemon has opened.
+/// The file that a daemon has opened, and the files beside it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct FileIdentity {
     path: PathBuf,
     database: Option<(u64, u64)>,
     /// Names and identities of what is beside it.
@@ -94,15 +80,8 @@ impl Marks {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Header {
-    mark: u32,
-    schema_cookie: u32,
-    n_pages: u32,
-}
-
-impl Place {
-    /// Marks a database that `writer` has opened and whose lock is held by `file`.
+impl FileIdentity {
+    /// Puts this daemon's first number into a database that `writer` has opened and whose lock is held by `file`.
     pub(super) async fn mark(path: &Path, file: File, writer: &SqlitePool) -> Self {
         let before = header(&file).unwrap_or(Header { mark: 0, schema_cookie: 0, n_pages: 0 });
         let newest = sqlx::query_scalar::<_, u32>("PRAGMA user_version").fetch_one(writer).await;
@@ -116,15 +95,15 @@ impl Place {
             // The disk may be full, for example. The daemon handles that when it writes.
             tracing::debug!(error = &err as &dyn std::error::Error, "the database could not be marked");
         }
-        // From now on no earlier one is taken, if it has arrived.
+        // If it has reached the file, no earlier number is accepted from now on.
         let _ = header(&file).is_some_and(|header| marks.takes(header.mark));
-        let place = Self {
+        let identity = Self {
             path: path.to_owned(),
-            database: identity(path),
+            database: device_and_inode(path),
             beside: ["-wal", "-shm"].map(|suffix| {
                 let name = beside(path, suffix);
-                let identity = identity(&name);
-                (name, identity)
+                let found = device_and_inode(&name);
+                (name, found)
             }),
             n_bytes_before: Mutex::new(file.metadata().map_or(0, |file| file.len())),
             n_wal_bytes_before: Mutex::new(0),
@@ -133,8 +112,8 @@ impl Place {
             is_cut: AtomicBool::new(false),
             cookies: Mutex::new([before.schema_cookie].into()),
         };
-        place.learn(writer).await;
-        place
+        identity.learn(writer).await;
+        identity
     }
 
     /// Within a transaction: puts a higher number into the header, once a second.
@@ -191,7 +170,7 @@ impl Place {
                     n_bytes > 0 && (now < n_bytes || !has_wal_head(path))
                 }
                 Err(err) => {
-                    // Another one may pass. This one comes of what SQLite no longer finds in it.
+                    // This error says that SQLite no longer finds its frames in the WAL; any other may pass.
                     let code = err.as_database_error().and_then(|err| err.code());
                     if !code.is_some_and(|code| matches!(&*code, "11" | "26")) {
                         return None;
@@ -208,7 +187,7 @@ impl Place {
         Some(StoreError::JournalCut { path: path.clone() })
     }
 
-    /// Whether the WAL may have been cut since it was looked at last.
+    /// Whether the WAL may have been cut since the last check.
     pub(super) fn is_wal_shorter(&self) -> bool {
         let now = std::fs::metadata(&self.beside[0].0).map_or(0, |wal| wal.len());
         let mut before = self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
@@ -296,8 +275,8 @@ fn looks_stale(path: &Path) -> bool {
     };
     // Copies by `VACUUM INTO`, as `db backup` makes them, are not in WAL mode; a database that has a WAL is. In other
     // copies SQLite begins to count schemas again, and without its first page a WAL has a database as long as it was.
-    let newest = Newest::of(&wal);
-    match (modes, newest.schema_cookie, newest.n_pages) {
+    let committed = CommittedWal::of(&wal);
+    match (modes, committed.schema_cookie, committed.n_pages) {
         // Nothing in it was committed, and SQLite will make nothing of it.
         (_, _, None) => false,
         ([1, 1], ..) => true,
@@ -306,94 +285,8 @@ fn looks_stale(path: &Path) -> bool {
     }
 }
 
-/// What a WAL says of its database, as far as it was committed.
-#[derive(Default)]
-struct Newest {
-    /// In the last first page.
-    schema_cookie: Option<u32>,
-    /// With the last commit.
-    n_pages: Option<u32>,
-}
-
-impl Newest {
-    /// Reads frames as SQLite's recovery does: up to the first one whose checksum is wrong, as one has that a power cut
-    /// has left behind.
-    fn of(wal: &File) -> Self {
-        let mut newest = Self::default();
-        let mut reader = BufReader::with_capacity(256 * 1024, wal.take(MOST_WAL_BYTES));
-        let mut head = [0; WAL_HEADER_BYTES as usize];
-        if reader.read_exact(&mut head).is_err() {
-            return newest;
-        }
-        let of_words = match number(&head, 0) {
-            Some(LITTLE_ENDIAN_WAL) => u32::from_le_bytes,
-            Some(BIG_ENDIAN_WAL) => u32::from_be_bytes,
-            _ => return newest,
-        };
-        let Some(page_bytes @ 512..=65_536) = number(&head, 8) else { return newest };
-        let mut sums = summed((0, 0), &head[..24], of_words);
-        if sums_at(&head, 24) != Some(sums) {
-            return newest;
-        }
-        let mut frame = [0; FRAME_HEADER_BYTES as usize];
-        let mut page = vec![0; page_bytes as usize];
-        let mut cookie = None;
-        while reader.read_exact(&mut frame).is_ok() && reader.read_exact(&mut page).is_ok() {
-            sums = summed(summed(sums, &frame[..8], of_words), &page, of_words);
-            // Frames of a former round have other salts.
-            if frame[8..16] != head[16..24] || sums_at(&frame, 16) != Some(sums) {
-                break;
-            }
-            if number(&frame, 0) == Some(1) {
-                cookie = number(&page, SCHEMA_COOKIE_AT);
-            }
-            // Other frames than those that commit have a 0 there.
-            if let Some(n_pages @ 1..) = number(&frame, 4) {
-                newest = Self { schema_cookie: cookie, n_pages: Some(n_pages) };
-            }
-        }
-        newest
-    }
-}
-
-/// Whether a WAL begins as SQLite lets it begin. If that can't be read, it counts as if it did.
-fn has_wal_head(path: &Path) -> bool {
-    let mut head = [0; 4];
-    match File::open(path).and_then(|wal| wal.read_exact_at(&mut head, 0)) {
-        Ok(()) => matches!(u32::from_be_bytes(head), LITTLE_ENDIAN_WAL | BIG_ENDIAN_WAL),
-        Err(err) => err.kind() != std::io::ErrorKind::UnexpectedEof,
-    }
-}
-
-/// SQLite's checksum over pairs of words, carried on.
-fn summed(sums: (u32, u32), bytes: &[u8], of_words: fn([u8; 4]) -> u32) -> (u32, u32) {
-    let (pairs, _) = bytes.as_chunks::<8>();
-    pairs.iter().fold(sums, |(a, b), [p, q, r, s, t, u, v, w]| {
-        let a = a.wrapping_add(of_words([*p, *q, *r, *s])).wrapping_add(b);
-        (a, b.wrapping_add(of_words([*t, *u, *v, *w])).wrapping_add(a))
-    })
-}
-
-fn sums_at(bytes: &[u8], at: usize) -> Option<(u32, u32)> {
-    number(bytes, at).zip(number(bytes, at + 4))
-}
-
-fn header(file: &File) -> Option<Header> {
-    let mut bytes = [0; HEADER_BYTES];
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    Some(Header {
-        mark: number(&bytes, MARK_AT)?,
-        schema_cookie: number(&bytes, SCHEMA_COOKIE_AT)?,
-        n_pages: number(&bytes, PAGES_AT)?,
-    })
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-/// Whether the file is mounted by itself, as a container's single-file volume is: SQLite's WAL would be in another
-/// folder than that of who mounts it elsewhere.
+/// Whether the file is mounted by itself, as a container's single-file volume is. SQLite's WAL would then be in another
+/// folder than the WAL of a process that uses the file by its other name.
 pub(super) fn is_mounted_alone(path: &Path) -> bool {
     let Ok(path) = std::fs::canonicalize(path) else { return false };
     let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return false };
@@ -413,13 +306,15 @@ mod tests {
     use sqlx::ConnectOptions as _;
     use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 
+    use super::super::file_format::{MARK_AT, SCHEMA_COOKIE_AT};
     use super::*;
 
-    fn place(path: &Path, file: File) -> Place {
-        Place {
+    fn identity(path: &Path, file: File) -> FileIdentity {
+        FileIdentity {
             path: path.to_owned(),
-            database: identity(path),
-            beside: ["-wal", "-shm"].map(|suffix| (beside(path, suffix), identity(&beside(path, suffix)))),
+            database: device_and_inode(path),
+            beside: ["-wal", "-shm"]
+                .map(|suffix| (beside(path, suffix), device_and_inode(&beside(path, suffix)))),
             file,
             marks: Mutex::new(Marks {
                 former: Some(7),
@@ -450,11 +345,11 @@ mod tests {
         std::fs::write(&path, page(7)).unwrap();
         std::fs::write(&wal, "frames").unwrap();
         let open = || File::open(&path).unwrap();
-        let here = place(&path, open());
+        let here = identity(&path, open());
         assert!(here.loss().is_none());
 
         // Reading a folder fails as reading from a disk that is failing does.
-        let unreadable = place(&path, File::open(folder.path()).unwrap());
+        let unreadable = identity(&path, File::open(folder.path()).unwrap());
         assert!(unreadable.loss().is_none());
 
         // What the daemon wrote last may be in it, and nothing that it has written before what was found once.
@@ -493,17 +388,17 @@ mod tests {
         // Keeps ours from the file.
         sqlx::raw_sql("BEGIN; SELECT * FROM t").execute(&mut reader).await.unwrap();
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-        let place = Place::mark(&path, File::open(&path).unwrap(), &writer).await;
+        let identity = FileIdentity::mark(&path, File::open(&path).unwrap(), &writer).await;
         let file = File::options().write(true).open(&path).unwrap();
         let overwrite = |mark: u32| file.write_all_at(&mark.to_be_bytes(), MARK_AT as u64).unwrap();
-        assert!(place.loss().is_none());
+        assert!(identity.loss().is_none());
         overwrite(6);
-        assert!(place.loss().is_none());
+        assert!(identity.loss().is_none());
 
         sqlx::query("ROLLBACK").execute(&mut reader).await.unwrap();
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&writer).await.unwrap();
-        assert!(place.loss().is_none());
+        assert!(identity.loss().is_none());
         overwrite(6);
-        assert!(matches!(place.loss(), Some(StoreError::Overwritten { .. })));
+        assert!(matches!(identity.loss(), Some(StoreError::Overwritten { .. })));
     }
 }
