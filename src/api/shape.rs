@@ -6,8 +6,9 @@
 use serde::Serialize;
 
 use crate::domain::activity::State;
-use crate::domain::catalogue::{Owner, Severity};
+use crate::domain::catalogue::Owner;
 use crate::domain::report::CheckOutcome;
+use crate::domain::rules::Severity;
 use crate::domain::time::Timestamp;
 use crate::store::{
     ActivityRow, AttemptRow, CheckErrorRow, CheckRow, DeliveryRow, EventRow, Explained, FormerAttempt,

@@ -1,8 +1,9 @@
 //! Who reads a command's output, and how values and columns are named for them.
 
 use crate::domain::activity::State;
-use crate::domain::catalogue::{Owner, Severity};
+use crate::domain::catalogue::Owner;
 use crate::domain::routing::DeliveryStatus;
+use crate::domain::rules::Severity;
 use crate::domain::text::one_line;
 use crate::domain::time::Timestamp;
 use crate::domain::zone::Zone;

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::rules::{KnownCodes, RuleError};
+use super::rules::{KnownCodes, RuleError, Severity};
 
 const BUILTIN: &str = include_str!("catalogue/rules.toml");
 
@@ -61,19 +61,6 @@ pub enum Family {
     Onboarding,
     Transport,
     Xsd,
-}
-
-/// Whether breaking a rule fails a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// It does.
-    Error,
-    /// It is not known, or depends on the document (`both` in files of rules).
-    #[serde(alias = "both")]
-    Unknown,
-    /// It does not.
-    Warning,
 }
 
 /// What a rule is about.
@@ -318,23 +305,6 @@ impl Owner {
 }
 
 impl Severity {
-    /// All severities, what blocks first.
-    pub const ALL: [Severity; 3] = [Severity::Error, Severity::Unknown, Severity::Warning];
-
-    /// The public name.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Severity::Error => "error",
-            Severity::Unknown => "unknown",
-            Severity::Warning => "warning",
-        }
-    }
-
-    /// The severity with this name.
-    pub fn from_label(label: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|severity| severity.label() == label)
-    }
-
     /// Whether it blocks, for people.
     pub fn told(self) -> Text {
         match self {

@@ -12,11 +12,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::activity::{Activity, State, Vat};
-use super::catalogue::{Explanation, Owner, Severity, Text};
+use super::catalogue::{Explanation, Owner, Text};
 use super::certificate::{self, Certificate};
 use super::next_step::NextStep;
 use super::report::{CHECK_NAMES, Check, CheckOutcome, Explanations, Findings, Report};
 use super::rules::RuleError;
+use super::rules::Severity;
 use super::text::{json_bytes, with_escaped_marks};
 use super::time::Timestamp;
 

@@ -20,8 +20,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::Serialize;
 
 use super::activity::State;
-use super::catalogue::{Explanation, Family, OtpOf, Owner, Severity, Text};
+use super::catalogue::{Explanation, Family, OtpOf, Owner, Text};
 use super::report::{CheckOutcome, Explanations, Findings};
+use super::rules::Severity;
 
 /// How many corrections a step names one by one.
 const MAX_CORRECTIONS: usize = 3;

@@ -49,7 +49,8 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 
-use super::catalogue::Severity;
+use serde::{Deserialize, Serialize};
+
 use super::text::one_line;
 use view::View;
 
@@ -67,6 +68,38 @@ pub struct RuleError {
     pub severity: Option<Severity>,
     /// Which of its rule's causes this is, once it is settled.
     pub variant: Option<String>,
+}
+
+/// Whether breaking a rule fails a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It is not known, or depends on the document (`both` in files of rules).
+    #[serde(alias = "both")]
+    Unknown,
+    /// It does not.
+    Warning,
+}
+
+impl Severity {
+    /// All severities, what blocks first.
+    pub const ALL: [Severity; 3] = [Severity::Error, Severity::Unknown, Severity::Warning];
+
+    /// The public name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Unknown => "unknown",
+            Severity::Warning => "warning",
+        }
+    }
+
+    /// The severity with this name.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.label() == label)
+    }
 }
 
 /// The codes to look for besides those of the `BR-…` and `XSD_…` families, and how to spell all of

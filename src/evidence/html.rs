@@ -6,8 +6,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Bundle, FORMAT, MADE_BY, METHOD};
 use crate::domain::activity::State;
-use crate::domain::catalogue::Severity;
 use crate::domain::report::CheckOutcome;
+use crate::domain::rules::Severity;
 use crate::domain::rules::page_as_sentence;
 use crate::domain::text::{is_direction_mark, visible};
 use crate::domain::time::Timestamp;

@@ -14,9 +14,10 @@ use super::schedule::stored_state;
 use super::views::ActivityView;
 use super::{ActivityRef, Reports};
 use crate::domain::activity::{State, Vat};
-use crate::domain::catalogue::{Language, Owner, Severity};
+use crate::domain::catalogue::{Language, Owner};
 use crate::domain::report::CheckOutcome;
 use crate::domain::routing::DeliveryStatus;
+use crate::domain::rules::Severity;
 use crate::domain::time::Timestamp;
 
 /// A row of `report_activities`.

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::domain::activity::State;
-use crate::domain::catalogue::{Owner, Severity};
+use crate::domain::catalogue::Owner;
 use crate::domain::report::{CHECK_NAMES, CheckOutcome};
 use crate::domain::routing::DeliveryStatus;
+use crate::domain::rules::Severity;
 
 /// When it concluded.
 pub(crate) const CONCLUDED_AT: Timestamp = Timestamp::from_millis(1_779_786_071_000);

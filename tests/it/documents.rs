@@ -288,23 +288,46 @@ fn modules_use_no_others_than_the_architecture_says() {
 #[test]
 fn modules_use_each_other_in_one_direction() {
     let root = document("src/lib.rs");
-    let declared = root.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-    let mut left: BTreeMap<&str, BTreeSet<String>> =
-        declared.map(|module| (module, modules_used_by(module))).collect();
-    assert!(left.len() > 20, "{left:?}");
-    // Takes away again and again what uses nothing that is left. What remains at the end uses itself, by way of others.
+    let of_the_crate = declared(&root).map(|module| (module.to_owned(), modules_used_by(module)));
+    assert_no_circle(of_the_crate.collect());
+    let domain = document("src/domain/mod.rs");
+    let modules: BTreeSet<&str> = declared(&domain).collect();
+    let of_the_domain = modules.iter().map(|module| {
+        let texts = texts_of(&format!("domain/{module}"));
+        // Comments refer to what comes later, too.
+        let code =
+            texts.iter().flat_map(|text| text.lines()).filter(|line| !line.trim_start().starts_with("//"));
+        let names = code.flat_map(|line| line.split("super::").skip(1)).map(first_name);
+        let used = names.filter(|name| name != module && modules.contains(name)).map(str::to_owned);
+        ((*module).to_owned(), used.collect())
+    });
+    assert_no_circle(of_the_domain.collect());
+}
+
+/// The modules that a text declares.
+fn declared(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+}
+
+/// The name that a path begins with.
+fn first_name(path: &str) -> &str {
+    path.split(|ch: char| !ch.is_ascii_lowercase() && ch != '_').next().unwrap()
+}
+
+/// No module uses itself by way of others. `uses`: the others that each of them uses.
+fn assert_no_circle(mut uses: BTreeMap<String, BTreeSet<String>>) {
+    assert!(uses.len() > 20, "{uses:?}");
+    // Takes away what uses nothing that is left, again and again. What remains is in a circle, or uses one.
     loop {
-        let free: Vec<&str> = left
-            .iter()
-            .filter(|(_, used)| !used.iter().any(|used| left.contains_key(used.as_str())))
-            .map(|(module, _)| *module)
-            .collect();
+        let is_free = |used: &BTreeSet<String>| !used.iter().any(|used| uses.contains_key(used));
+        let free: Vec<String> =
+            uses.iter().filter(|(_, used)| is_free(used)).map(|(module, _)| module.clone()).collect();
         if free.is_empty() {
             break;
         }
-        free.iter().for_each(|module| drop(left.remove(module)));
+        free.iter().for_each(|module| drop(uses.remove(module)));
     }
-    assert!(left.is_empty(), "in or above a circle: {left:?}");
+    assert!(uses.is_empty(), "in a circle, or using one: {uses:?}");
 }
 
 #[test]

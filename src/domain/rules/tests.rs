@@ -3,7 +3,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::{KnownCodes, split};
-use crate::domain::catalogue::{Catalogue, Severity};
+use crate::domain::catalogue::Catalogue;
+use crate::domain::rules::Severity;
 
 /// Splits with the built-in codes and compares; an empty rule stands for none.
 #[track_caller]
