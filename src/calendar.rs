@@ -15,7 +15,7 @@ use crate::domain::certificate::{self, Renewal};
 use crate::domain::next_step::NextStep;
 use crate::domain::time::Timestamp;
 use crate::domain::zone::Zone;
-use crate::store::Ending;
+use crate::store::EndingCertificate;
 
 /// Namespace of the entries' ids. It must never change: calendars know entries by them.
 const NAMESPACE: Uuid = Uuid::from_u128(0x27c5_91e8_6d0a_5f3b_8c46_b1f2_30da_97e4);
@@ -25,7 +25,7 @@ const MAX_LINE: usize = 75;
 
 /// The feed; nothing in it depends on the time but `now`, the stamp of each entry.
 pub fn feed(
-    endings: &[Ending],
+    endings: &[EndingCertificate],
     renewal: &Renewal,
     now: Timestamp,
     language: Language,
@@ -54,13 +54,13 @@ pub fn feed(
 
 fn entry(
     feed: &mut Feed,
-    ending: &Ending,
+    ending: &EndingCertificate,
     renewal: &Renewal,
     now: Timestamp,
     language: Language,
     zone: &Zone,
 ) {
-    let Ending { vat, device_id, activity_id, expires_at, .. } = ending;
+    let EndingCertificate { vat, device_id, activity_id, expires_at, .. } = ending;
     let day = zone.date(*expires_at);
     // The last day that can be written has no next one.
     let Ok(next_day) = day.tomorrow() else { return };
@@ -152,8 +152,8 @@ impl Feed {
 mod tests {
     use super::*;
 
-    fn ending(device_id: &str, expires_at: &str) -> Ending {
-        Ending {
+    fn ending(device_id: &str, expires_at: &str) -> EndingCertificate {
+        EndingCertificate {
             vat: "310122393500003".to_owned(),
             device_id: Some(device_id.to_owned()),
             activity_id: None,
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    fn feed_of(endings: &[Ending], language: Language) -> String {
+    fn feed_of(endings: &[EndingCertificate], language: Language) -> String {
         feed(
             endings,
             &Renewal::default(),

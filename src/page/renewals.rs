@@ -9,7 +9,7 @@ use super::marks::{Icon, icon};
 use super::text::{cut, how_far, moment, theirs};
 use super::{Frame, Here, layout, link_to, link_to_vat, scrolling};
 use crate::domain::next_step::NextStep;
-use crate::store::{Ending, EndingCertificates, WITHIN_DAYS};
+use crate::store::{EndingCertificate, EndingCertificates, WITHIN_DAYS};
 
 /// The page.
 pub fn renewals(frame: &Frame<'_>, ending: &EndingCertificates) -> Markup {
@@ -65,7 +65,7 @@ fn tile(frame: &Frame<'_>, n: u64, class: &str, label: &Markup) -> Markup {
     }
 }
 
-fn list(frame: &Frame<'_>, list: &[Ending]) -> Markup {
+fn list(frame: &Frame<'_>, list: &[EndingCertificate]) -> Markup {
     let words = frame.words;
     let titles = [
         words.col_device(),

@@ -14,7 +14,7 @@ use crate::domain::lifecycle::{Happening, next_state};
 use crate::domain::report::CHECK_NAMES;
 use crate::domain::routing::DeliveryStatus;
 use crate::store::{
-    ActivityRow, Blocked, Bucket, CheckTally, ChecksByVat, Conclusion, Day, Durations, Ending,
+    ActivityRow, Blocked, Bucket, CheckTally, ChecksByVat, Conclusion, Day, Durations, EndingCertificate,
     EndingCertificates, EndingCounts, Explained, FailingRule, FailingRules, Failure, History, OutboxRow,
     Overview, Statistics, Total, Undelivered, UnservedVats, VatChecks, Waiting,
 };
@@ -201,7 +201,7 @@ fn outbox_of(text: &str) -> Outbox {
 
 /// Certificates of which one has ended.
 fn ending(text: &str) -> EndingCertificates {
-    let one = |activity_id: Option<&str>, expires_at| Ending {
+    let one = |activity_id: Option<&str>, expires_at| EndingCertificate {
         vat: text.to_owned(),
         device_id: Some(text.to_owned()),
         activity_id: activity_id.map(str::to_owned),

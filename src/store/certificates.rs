@@ -58,7 +58,7 @@ pub struct EndingCounts {
 
 /// A current certificate and its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub struct EndingCertificate {
     /// Its VAT.
     pub vat: String,
     /// The user's name for the device.
@@ -77,7 +77,7 @@ pub struct Ending {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EndingCertificates {
     /// Those that have ended or end within 90 days, the first to end first; a bounded number.
-    pub list: Vec<Ending>,
+    pub list: Vec<EndingCertificate>,
     /// How many more do.
     pub n_more: u64,
     /// How many end on which day of the next twelve months; days without any are left out.
@@ -108,9 +108,9 @@ pub(super) fn certificate(row: DueRow) -> Certificate {
 }
 
 /// From rows of certificates.
-pub(super) fn endings(rows: Vec<EndingRow>) -> Vec<Ending> {
+pub(super) fn endings(rows: Vec<EndingRow>) -> Vec<EndingCertificate> {
     rows.into_iter()
-        .map(|(vat, device_id, activity_id, obtained_at, expires_at, reminded_at)| Ending {
+        .map(|(vat, device_id, activity_id, obtained_at, expires_at, reminded_at)| EndingCertificate {
             vat,
             device_id,
             activity_id,

@@ -73,7 +73,7 @@ use std::sync::Arc;
 pub use activities::{ActivityRef, RegisterOutcome, Retried};
 pub use address::{Address, UnusableAddress};
 pub use certificates::{
-    Ending, EndingCertificates, EndingCounts, ImportedCertificates, Reminded, WITHIN_DAYS,
+    EndingCertificate, EndingCertificates, EndingCounts, ImportedCertificates, Reminded, WITHIN_DAYS,
 };
 pub use deliveries::{ClaimedDelivery, DeliveryOutcome, DeliveryRecord, Redelivery};
 pub use error::StoreError;

@@ -1,7 +1,7 @@
 //! The interface for reading: reports, lists, the overview, one activity's history.
 
 use super::activities::ActivityRef;
-use super::certificates::{Ending, EndingCertificates};
+use super::certificates::{EndingCertificate, EndingCertificates};
 use super::error::StoreError;
 use super::failures::Failure;
 use super::history::{ActivityRow, FinalAnswer, FormerAttempt, History};
@@ -139,7 +139,11 @@ impl Reports {
 
     /// The current certificates that end after this time, of one VAT or of all, for a calendar: a bounded number, the
     /// first to end first.
-    pub async fn calendar(&self, from: Timestamp, vat: Option<&Vat>) -> Result<Vec<Ending>, StoreError> {
+    pub async fn calendar(
+        &self,
+        from: Timestamp,
+        vat: Option<&Vat>,
+    ) -> Result<Vec<EndingCertificate>, StoreError> {
         on!(&self.0, store => store.calendar(from, vat).await)
     }
 

@@ -17,7 +17,7 @@ use crate::domain::routing::Route;
 use crate::domain::time::Timestamp;
 use crate::store::PollRecord;
 use crate::store::certificates::{
-    CALENDAR_DAYS, DueRow, Ending, EndingCertificates, EndingCounts, EndingRow, IMPORT_CHUNK,
+    CALENDAR_DAYS, DueRow, EndingCertificate, EndingCertificates, EndingCounts, EndingRow, IMPORT_CHUNK,
     ImportedCertificates, N_FEED, N_LISTED, REMIND_BATCH, Reminded, WITHIN_DAYS, certificate, device_names,
     ending_days, endings, known_devices,
 };
@@ -175,7 +175,11 @@ impl Store {
         Ok(EndingCertificates { list, n_more, days, counts })
     }
 
-    pub async fn calendar(&self, from: Timestamp, vat: Option<&Vat>) -> Result<Vec<Ending>, StoreError> {
+    pub async fn calendar(
+        &self,
+        from: Timestamp,
+        vat: Option<&Vat>,
+    ) -> Result<Vec<EndingCertificate>, StoreError> {
         self.endings(from, Timestamp::MAX, vat, N_FEED).await
     }
 
@@ -185,7 +189,7 @@ impl Store {
         until: Timestamp,
         vat: Option<&Vat>,
         limit: i64,
-    ) -> Result<Vec<Ending>, StoreError> {
+    ) -> Result<Vec<EndingCertificate>, StoreError> {
         let rows: Vec<EndingRow> = sqlx::query_as(
             "SELECT vat, device_id, activity_id, obtained_at, expires_at, reminded_at FROM certificates
              WHERE superseded_by IS NULL AND expires_at >= $1 AND expires_at <= $2
@@ -219,7 +223,7 @@ impl Store {
         .bind(b)
         .bind(c)
         .bind(d)
-        .fetch_one(self.signs())
+        .fetch_one(self.vitals())
         .await
         .map_err(StoreError::query("counting certificates"))?;
         let n = |n: i64| u64::try_from(n).unwrap_or(0);

@@ -81,7 +81,7 @@ struct Inner {
     searches: PgPool,
     search_queue: SearchQueue,
     /// What metrics and the service manager's line are read with: they wait for nobody else.
-    signs: PgPool,
+    vitals: PgPool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
     /// Whether this process has created the schema.
@@ -91,7 +91,7 @@ struct Inner {
 impl Store {
     /// Closes all connections.
     pub async fn close(&self) {
-        for pool in [&self.inner.signs, &self.inner.searches, &self.inner.people] {
+        for pool in [&self.inner.vitals, &self.inner.searches, &self.inner.people] {
             pool.close().await;
         }
         self.inner.readers.close().await;
@@ -116,8 +116,8 @@ impl Store {
         &self.inner.people
     }
 
-    fn signs(&self) -> &PgPool {
-        &self.inner.signs
+    fn vitals(&self) -> &PgPool {
+        &self.inner.vitals
     }
 
     fn readers(&self) -> &PgPool {

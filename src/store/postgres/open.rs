@@ -108,7 +108,7 @@ impl Store {
             people: pool(options.clone(), PEOPLE, false),
             searches: pool(options.clone(), search_queue::N_RUNNING, false),
             search_queue: SearchQueue::default(),
-            signs: pool(options, 1, false),
+            vitals: pool(options, 1, false),
             address: address.clone(),
             routes: routes.into(),
             is_new: AtomicBool::new(false),
@@ -119,8 +119,8 @@ impl Store {
     /// A connection of its own, with the password as its file holds it now.
     pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
         let options = self.address().options()?;
-        let Inner { readers, people, searches, signs, .. } = &*self.inner;
-        for pool in [readers, people, searches, signs] {
+        let Inner { readers, people, searches, vitals, .. } = &*self.inner;
+        for pool in [readers, people, searches, vitals] {
             pool.set_connect_options(options.clone());
         }
         let failed = |source| StoreError::Connect { address: self.address().to_string(), source };

@@ -24,7 +24,7 @@ impl Store {
     async fn states(&self) -> Result<BTreeMap<State, u64>, StoreError> {
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT state, sum(n)::bigint FROM tally_states GROUP BY state HAVING sum(n) > 0")
-                .fetch_all(self.signs())
+                .fetch_all(self.vitals())
                 .await
                 .map_err(StoreError::query("counting activities"))?;
         rows.into_iter()
@@ -42,7 +42,7 @@ impl Store {
              ORDER BY 1 NULLS FIRST, 2 NULLS FIRST",
         )
         .bind(now.as_millis())
-        .fetch_all(self.signs())
+        .fetch_all(self.vitals())
         .await
         .map_err(StoreError::query("reading holds"))?;
         let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
@@ -69,7 +69,7 @@ impl Store {
              JOIN vats v ON v.id = a.vat_id
              ORDER BY a.watched_from, a.id LIMIT 1",
         )
-        .fetch_optional(self.signs())
+        .fetch_optional(self.vitals())
         .await
         .map_err(StoreError::query("looking for the oldest activity"))?;
         Ok(row.map(|(vat, activity_id, since)| Waiting {
@@ -94,7 +94,7 @@ impl Store {
              ORDER BY t.sink",
         )
         .bind(N_OLDEST)
-        .fetch_all(self.signs())
+        .fetch_all(self.vitals())
         .await
         .map_err(StoreError::query("counting undelivered events"))?;
         let count = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);

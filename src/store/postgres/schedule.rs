@@ -156,7 +156,7 @@ impl Store {
                                       WHERE held_since IS NOT NULL OR paused_until > $1)",
         )
         .bind(now.as_millis())
-        .fetch_one(self.signs())
+        .fetch_one(self.vitals())
         .await
         .map_err(StoreError::query("looking for due activities"))?;
         Ok(due.map(Timestamp::from_millis).filter(|due| *due <= now))

@@ -16,7 +16,7 @@ use crate::domain::preflight::{Device, Known};
 use crate::domain::time::Timestamp;
 use crate::store::PollRecord;
 use crate::store::certificates::{
-    CALENDAR_DAYS, DueRow, Ending, EndingCertificates, EndingCounts, EndingRow, IMPORT_CHUNK,
+    CALENDAR_DAYS, DueRow, EndingCertificate, EndingCertificates, EndingCounts, EndingRow, IMPORT_CHUNK,
     ImportedCertificates, N_FEED, N_LISTED, REMIND_BATCH, Reminded, WITHIN_DAYS, certificate, device_names,
     ending_days, endings, known_devices,
 };
@@ -210,7 +210,11 @@ impl Store {
         Ok(EndingCertificates { list, n_more, days, counts: self.ending_counts(now).await? })
     }
 
-    pub async fn calendar(&self, from: Timestamp, vat: Option<&Vat>) -> Result<Vec<Ending>, StoreError> {
+    pub async fn calendar(
+        &self,
+        from: Timestamp,
+        vat: Option<&Vat>,
+    ) -> Result<Vec<EndingCertificate>, StoreError> {
         self.endings(from, Timestamp::MAX, vat, N_FEED).await
     }
 
@@ -220,7 +224,7 @@ impl Store {
         until: Timestamp,
         vat: Option<&Vat>,
         limit: i64,
-    ) -> Result<Vec<Ending>, StoreError> {
+    ) -> Result<Vec<EndingCertificate>, StoreError> {
         let rows: Vec<EndingRow> = sqlx::query_as(
             "SELECT vat, device_id, activity_id, obtained_at, expires_at, reminded_at FROM certificates
              WHERE superseded_by IS NULL AND expires_at >= ?1 AND expires_at <= ?2 AND (?4 IS NULL OR vat = ?4)
@@ -236,7 +240,7 @@ impl Store {
         Ok(endings(rows))
     }
 
-    /// How many current certificates end soon. It costs as much as there are of those.
+    /// How many current certificates end soon. Only those are read.
     pub(super) async fn ending_counts(&self, now: Timestamp) -> Result<EndingCounts, StoreError> {
         let at = |days: u32| (now + Duration::from_secs(u64::from(days) * 86_400)).as_millis();
         let [a, b, c, d] = WITHIN_DAYS.map(at);
@@ -253,7 +257,7 @@ impl Store {
         .bind(b)
         .bind(c)
         .bind(d)
-        .fetch_one(&self.signs)
+        .fetch_one(&self.vitals)
         .await
         .map_err(StoreError::query("counting certificates"))?;
         let n = |n: i64| u64::try_from(n).unwrap_or(0);

@@ -59,7 +59,7 @@ pub struct Store {
     searches: SqlitePool,
     search_queue: SearchQueue,
     /// What metrics and the service manager's line are read with: they wait for nobody else.
-    signs: SqlitePool,
+    vitals: SqlitePool,
     /// Sinks that new events are delivered to.
     routes: Arc<[Route]>,
     /// By which the daemon knows the file that it has opened.
@@ -104,7 +104,7 @@ impl Store {
 
     /// Closes all connections; the last process to do so folds the WAL into the file.
     pub async fn close(&self) {
-        for pool in [&self.signs, &self.searches, &self.reports] {
+        for pool in [&self.vitals, &self.searches, &self.reports] {
             pool.close().await;
         }
         self.readers.close().await;
