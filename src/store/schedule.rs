@@ -121,7 +121,7 @@ impl TryFrom<ClaimedRow> for Claimed {
     }
 }
 
-/// The activities in a JSON array of activities, or what was being done where it could not be read.
+/// The activities in a JSON array that a query has answered with; `operation` says what failed if it did.
 pub(super) fn claimed(
     rows: Result<String, sqlx::Error>,
     operation: &'static str,
@@ -130,7 +130,7 @@ pub(super) fn claimed(
     rows.into_iter().map(Claimed::try_from).collect()
 }
 
-/// What a query has put together with `json_group_array`.
+/// Reads what a query has put together with `json_group_array`.
 pub(super) fn from_json<T: DeserializeOwned>(column: &'static str, text: String) -> Result<T, StoreError> {
     serde_json::from_str(&text).map_err(|_| StoreError::damaged(column, text))
 }

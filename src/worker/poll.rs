@@ -57,8 +57,8 @@ use crate::service;
 use crate::store::{Claimed, PollRecord, Polls, Record, StoreError, Sweep};
 use crate::upstream::{Client, LongBody, Tokens};
 
-/// Where no more than so many claimed activities wait for a request, the next are looked for: a look takes a few
-/// milliseconds, and requests go on meanwhile.
+/// When no more than so many claimed activities wait for a request, the next look begins. It takes a few milliseconds,
+/// and requests go on meanwhile.
 const READY_LOW: usize = LOOK / 2;
 
 /// Activities that may be claimed besides those whose request is in flight: they wait for a slot, or for the recorder.
@@ -69,7 +69,7 @@ const MOST_CLAIMED: usize = 512;
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often at the most it is noted when a credential was used last.
+/// How often the time of a credential's last request is recorded, at most.
 const NOTE_REQUESTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Shortest wait between two looks of which the first found nothing.
@@ -103,7 +103,7 @@ pub struct PollerParts {
     pub wake: Arc<Notify>,
     /// Asks to read the tokens again at once.
     pub reload: Arc<Notify>,
-    /// Learns how it goes.
+    /// Counts polls, and learns whether the poller works.
     pub monitor: Arc<Monitor>,
 }
 
@@ -252,13 +252,13 @@ impl Poller {
                 self.is_readable = true;
                 let turns = self.turns.plan(looked, &mut self.parts.gates, self.parts.clock.now());
                 if std::mem::take(&mut self.is_outdated) {
-                    // What the look has not seen it must not put off.
+                    // The look must not put off what it has not seen.
                     self.turns.look_again();
                 }
                 // A sweep may have claimed an activity during the look.
                 let polls = &self.parts.polls;
                 self.ready.extend(turns.into_iter().filter(|turn| polls.claim(&turn.activity)));
-                // Whether there is more, and when, the turns know.
+                // The turns know whether there is more, and when.
                 self.look_at = Instant::now();
             }
             Err(err) => {
@@ -310,7 +310,7 @@ impl Poller {
         }
     }
 
-    /// Takes note of a request's end and of all others that have ended by now.
+    /// Settles a request that has ended, and all others that have ended by now.
     async fn finish(&mut self, first: Finished) -> Result<(), JoinError> {
         let mut next = Some(first);
         while let Some(finished) = next {
@@ -394,7 +394,7 @@ impl Poller {
         service::reloaded();
     }
 
-    /// Looks at what no answer brings along: tokens, the clock, and ages behind closed gates.
+    /// Checks what no answer is about: tokens, the clock, and ages behind closed gates.
     async fn tick(&mut self) {
         for credential in self.parts.tokens.refresh() {
             tracing::info!(credential = %credential, "credential {credential} has a new token");
@@ -442,7 +442,8 @@ impl Poller {
         let overdue = match self.parts.polls.overdue(sweep, &closed, stalled_before, expired_before).await {
             Ok(overdue) => overdue,
             Err(err) => {
-                // A database that can't be read the look reports as well; a row that can't be read it may not meet.
+                // The look reports a database that can't be read as well, but it may not meet a single row that can't
+                // be.
                 if std::mem::take(&mut self.is_sweeping) {
                     let error = &err as &dyn std::error::Error;
                     tracing::error!(error, "{err}; overdue activities on hold wait");
@@ -467,8 +468,8 @@ impl Poller {
         self.swept = Swept { ended_at: Instant::now(), took: began_at.elapsed() };
     }
 
-    /// Waits for the requests on their way, but no longer than allowed: an answer that is not awaited is
-    /// not lost, its activity is still due.
+    /// Waits for the requests on their way, but no longer than allowed. An activity whose answer came too late is
+    /// still due.
     async fn drain(mut self) -> Result<(), JoinError> {
         self.put_back();
         let deadline = Instant::now() + self.parts.drain_for;

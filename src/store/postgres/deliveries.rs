@@ -89,7 +89,7 @@ impl Store {
                 "{again} WHERE (event, sink) IN (
                      SELECT event, sink FROM deliveries
                      WHERE status <> 'delivered' AND status = 'dead' AND ($2::text IS NULL OR sink = $2)
-                       -- What has died again since has had its turn.
+                       -- One that this order has made due already may be dead again: once is enough.
                        AND tried_from <> $1
                        AND event IN (SELECT seq FROM events WHERE occurred_at >= $3)
                      LIMIT {AT_ONCE})"

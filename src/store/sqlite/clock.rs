@@ -86,6 +86,7 @@ pub(super) async fn shift(
         "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL",
         "UPDATE deliveries SET next_attempt_at = min(next_attempt_at + ?1, ?2),
              tried_from = min(tried_from + ?1, ?2), revision = revision + 1
+         -- The index of undelivered ones is used only where the statement says so.
          WHERE status <> 'delivered' AND status = 'pending'",
         "UPDATE heartbeat SET beat_at = min(beat_at + ?1, ?2), prune_after = min(prune_after + ?1, ?2)",
     ] {

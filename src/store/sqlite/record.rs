@@ -24,7 +24,7 @@ use crate::domain::time::Timestamp;
 use crate::store::deliveries::DeliveryRecord;
 use crate::store::record::{PollRecord, Record, Recorded};
 
-/// Decisions in one set-based statement. It bounds the JSON text; a batch of more takes several statements.
+/// Decisions in one set-based statement, so that its JSON text is bounded. A larger batch takes several statements.
 const CHUNK: usize = 1_024;
 
 impl Store {
@@ -48,11 +48,11 @@ impl Store {
         tried
     }
 
-    /// Replaces the writer's connection. After a commit that failed, on a full disk say, SQLite has ended the
-    /// transaction while the connection's own count of them has not, and it would begin none ever again.
+    /// Replaces the writer's connection. After a commit that failed, for example on a full disk, SQLite has ended the
+    /// transaction, but the connection still counts it as open and would never begin another.
     async fn renew_writer(&self) {
         if let Ok(connection) = self.writer.acquire().await {
-            // It is thrown away because it failed; how it ends does not matter.
+            // It failed already; how it is closed does not matter.
             let _ = connection.close().await;
         }
     }
@@ -133,7 +133,7 @@ async fn write_schedules<'a>(
     savepoint(connection, "SAVEPOINT polls", operation).await?;
     let mut applied = polls.to_vec();
     if update_schedules(connection, &applied).await? < polls.len() {
-        // Rare: a command changed some of these rows since they were claimed. Only now is it worth finding out which.
+        // Rare: a command has changed some of these rows since they were claimed. Which ones is only asked then.
         savepoint(connection, "ROLLBACK TO polls", operation).await?;
         let rows: Vec<_> = polls.iter().map(|poll| (poll.claimed.key, poll.claimed.revision)).collect();
         let unchanged: Vec<i64> = sqlx::query_scalar(

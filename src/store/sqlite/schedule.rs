@@ -144,7 +144,7 @@ const DUE_VATS: &str = "SELECT id FROM vats INDEXED BY vats_due
 struct Look<'a> {
     connection: &'a mut SqliteConnection,
     now: i64,
-    /// What this look has found is added, so that it is found once.
+    /// What this look finds is added, so that it is found only once.
     claimed_keys: HashSet<i64>,
 }
 
@@ -337,7 +337,7 @@ fn as_i64(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// Within a transaction: notes again when each of these VATs has something due; a JSON array of their keys.
+/// Within a transaction: stores anew when each of these VATs has something due. `vat_keys` is a JSON array.
 pub(super) async fn refresh_due(connection: &mut SqliteConnection, vat_keys: &str) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE vats SET next_due_at = (
