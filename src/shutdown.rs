@@ -1,4 +1,5 @@
-//! Signals: the first SIGTERM or SIGINT asks to stop, another one hurries it; SIGHUP has a daemon read its tokens again.
+//! Signals: the first SIGTERM or SIGINT asks to stop, another one hurries it; SIGHUP has a daemon read its tokens
+//! again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A signal that comes this soon after the first one is the same wish to stop: `timeout`, supervisors and terminals signal a
-/// process and its group, so that one stop arrives twice. A person who is impatient takes longer.
+/// A signal that comes this soon after the first one is the same wish to stop: `timeout`, supervisors and terminals
+/// signal a process and its group, so that one stop arrives twice. A person who is impatient takes longer.
 const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// The signals that stop the daemon, or make it read its tokens again.

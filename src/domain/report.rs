@@ -2,8 +2,8 @@
 //!
 //! `StatusBody` and `ErrorBody` are the documented JSON; [`Report`] is the part that the database keeps.
 //! Reading is strict where a conclusion depends on it: a wrong type on the way to `Status`, `ActivityType` or
-//! `PcsidGenerated`, or a key given twice, makes the whole body unreadable, so that nothing is concluded from it. A wrong
-//! type elsewhere says nothing, as if the field were missing. Unknown keys are passed over.
+//! `PcsidGenerated`, or a key given twice, makes the whole body unreadable, so that nothing is concluded from it. A
+//! wrong type elsewhere says nothing, as if the field were missing. Unknown keys are passed over.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

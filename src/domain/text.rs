@@ -11,8 +11,8 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_direction_mark(c) { ' ' } else { c }).collect()
 }
 
-/// What somebody typed or pasted, without characters that can't be seen: they come along from other programs, and would be
-/// repeated in the page that answers.
+/// What somebody typed or pasted, without characters that can't be seen: they come along from other programs, and would
+/// be repeated in the page that answers.
 pub fn typed(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !is_direction_mark(*c)).collect()
 }

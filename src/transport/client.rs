@@ -303,9 +303,9 @@ impl Stream for MaybeHttpsStream<MaybeHttpsStream<TokioIo<TcpStream>>> {}
 
 /// A connection that lets other tasks have their turn.
 ///
-/// The HTTP library reads interim answers in a loop for as long as bytes are there, and a server that sends them without
-/// end would keep a thread. So from time to time the connection has no bytes for a moment. Then the library also notices
-/// that nobody waits for the answer any more.
+/// The HTTP library reads interim answers in a loop for as long as bytes are there, and a server that sends them
+/// without end would keep a thread. So from time to time the connection has no bytes for a moment. Then the library
+/// also notices that nobody waits for the answer any more.
 struct Fair {
     stream: Box<dyn Stream>,
     is_proxy: bool,
