@@ -143,7 +143,7 @@ fn for_people(explained: &[ExplainedRule], reader: &Reader) -> String {
         let mut fact = |label: &str, value: &str| {
             lines.extend(labelled(label, value, 2, width_of_labels, reader.width));
         };
-        fact(&of_severity, severity.told().of(words.language()));
+        fact(&of_severity, severity.in_words().of(words.language()));
         // In English beside the name that data has.
         let owner = match words.language() {
             Language::English => format!("{owner} ({})", explanation.owner.label()),

@@ -82,7 +82,7 @@ impl Reader {
                 "check_name" => word(words.check_word(text), text),
                 "severity" => Severity::from_label(text).map_or_else(
                     || one_line(text),
-                    |severity| severity.told().of(words.language()).to_owned(),
+                    |severity| severity.in_words().of(words.language()).to_owned(),
                 ),
                 "owner" | "next_step_owner" | "last_failure_owner" => {
                     word(Owner::from_label(text).map(|owner| words.owner_word(owner)), text)

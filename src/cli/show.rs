@@ -232,7 +232,7 @@ impl<'a> Story<'a> {
 
     /// Whether an error blocks.
     fn severity(&self, severity: Severity) -> String {
-        severity.told().of(self.reader.words.language()).to_owned()
+        severity.in_words().of(self.reader.words.language()).to_owned()
     }
 
     fn errors(&mut self, history: &History) {

@@ -306,7 +306,7 @@ impl Owner {
 
 impl Severity {
     /// Whether it blocks, for people.
-    pub fn told(self) -> Text {
+    pub fn in_words(self) -> Text {
         match self {
             Severity::Error => Text::new("error", "خطأ"),
             Severity::Unknown => Text::new("may block", "قد يكون مانعًا"),

@@ -99,7 +99,7 @@ impl NextStep {
 
     /// What to do while an activity waits; `None` where nothing is.
     ///
-    /// The view `report_activities` names one of [`NextStep::standing`] for each row in the same order; a test compares
+    /// The view `report_activities` names one of [`NextStep::waiting_steps`] for each row in the same order; a test compares
     /// the two for every combination.
     pub fn while_waiting(withheld: Option<Withholding>, has_stalled: bool) -> Option<Self> {
         withheld.map(Self::while_withheld).or_else(|| has_stalled.then(Self::while_stalled))
@@ -183,7 +183,7 @@ impl NextStep {
     }
 
     /// Every step that [`NextStep::while_waiting`] may name, with the key that the view finds it by.
-    pub fn standing() -> [(&'static str, NextStep); 4] {
+    pub fn waiting_steps() -> [(&'static str, NextStep); 4] {
         [
             ("stalled", Self::while_stalled()),
             ("credential-held", Self::while_credential_is_held()),

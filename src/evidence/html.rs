@@ -203,7 +203,7 @@ impl Sheet<'_> {
         html! {
             dt {
                 @match rule { Some(rule) => (code(rule)), None => (self.words.no_rule_code()) }
-                " " span.soft { "(" (severity.told().of(self.words.language())) ")" }
+                " " span.soft { "(" (severity.in_words().of(self.words.language())) ")" }
             }
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn deliveries(frame: &Frame<'_>, history: &History) -> Markup {
                     }
                     ul.deliveries {
                         @for delivery in history.deliveries.iter().filter(is_of_event) {
-                            (one(frame, history, delivery))
+                            (delivery_item(frame, history, delivery))
                         }
                     }
                 }
@@ -39,7 +39,7 @@ pub(super) fn deliveries(frame: &Frame<'_>, history: &History) -> Markup {
     }
 }
 
-fn one(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -> Markup {
+fn delivery_item(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -> Markup {
     let words = frame.words;
     let activity = &history.activity;
     let status = delivery.status;

@@ -33,14 +33,14 @@ pub(super) fn checks(frame: &Frame<'_>, history: &History) -> Markup {
             ul.checks {
                 @for name in CHECK_NAMES {
                     @let check = history.checks.iter().find(|check| check.check_name == name);
-                    (one(frame, name, check, is_concluded))
+                    (check_item(frame, name, check, is_concluded))
                 }
             }
         }
     }
 }
 
-fn one(frame: &Frame<'_>, name: &str, check: Option<&CheckRow>, is_concluded: bool) -> Markup {
+fn check_item(frame: &Frame<'_>, name: &str, check: Option<&CheckRow>, is_concluded: bool) -> Markup {
     let words = frame.words;
     let outcome = check.map(|check| check.outcome);
     let (class, mark, word) = match outcome {
@@ -88,7 +88,7 @@ fn failure(frame: &Frame<'_>, check: &CheckRow) -> Markup {
 /// Whether an error blocks.
 fn severity(frame: &Frame<'_>, severity: Severity) -> Markup {
     html! {
-        span class={ "severity " (severity.label()) } { (severity.told().of(frame.words.language())) }
+        span class={ "severity " (severity.label()) } { (severity.in_words().of(frame.words.language())) }
     }
 }
 

@@ -55,7 +55,7 @@ pub fn preflight(frame: &Frame<'_>, entered: &Entered, outcome: &Outcome) -> Mar
 }
 
 /// One of the texts of the table of details, in the reader's language.
-fn of<'a>(frame: &Frame<'_>, texts: (&'a str, &'a str)) -> &'a str {
+fn in_language<'a>(frame: &Frame<'_>, texts: (&'a str, &'a str)) -> &'a str {
     match frame.words.language() {
         Language::English => texts.0,
         Language::Arabic => texts.1,
@@ -108,7 +108,7 @@ fn item(frame: &Frame<'_>, finding: &Finding) -> Markup {
             p {
                 span class={ "chip " (class) } { (icon(mark)) (word) } " "
                 strong {
-                    @match spec { Some(spec) => (of(frame, spec.name)), None => (theirs(&finding.field)) }
+                    @match spec { Some(spec) => (in_language(frame, spec.name)), None => (theirs(&finding.field)) }
                 }
                 @if let Some(rule) = finding.rule { " " (code(rule)) }
                 @if let Some(value) = &finding.value { " = " code { (theirs(value)) } }
@@ -129,9 +129,9 @@ fn form(frame: &Frame<'_>, entered: &Entered) -> Markup {
                 @for spec in FIELDS.iter().filter(asked) {
                     @let value = entered.values.get(spec.path).map_or("", String::as_str);
                     div.detail {
-                        label for=(spec.path) { (of(frame, spec.name)) }
+                        label for=(spec.path) { (in_language(frame, spec.name)) }
                         (input(frame, spec, value))
-                        p.note { (of(frame, spec.form)) ". " (of(frame, spec.about)) }
+                        p.note { (in_language(frame, spec.form)) ". " (in_language(frame, spec.about)) }
                     }
                 }
             }

@@ -283,15 +283,19 @@ impl ComparedRules {
 
 /// See [`Reports::history`].
 pub(super) async fn history(reports: &Reports, wanted: &ActivityRef) -> Result<History, StoreError> {
-    whole(reports, StoreError::only(reports.activities_named(wanted).await?, wanted, |row| &row.vat)?, wanted)
-        .await
+    history_of(
+        reports,
+        StoreError::only(reports.activities_named(wanted).await?, wanted, |row| &row.vat)?,
+        wanted,
+    )
+    .await
 }
 
 /// See [`Reports::histories`].
 pub(super) async fn histories(reports: &Reports, wanted: &ActivityRef) -> Result<Vec<History>, StoreError> {
     let mut histories = Vec::new();
     for activity in reports.activities_named(wanted).await? {
-        histories.push(whole(reports, activity, wanted).await?);
+        histories.push(history_of(reports, activity, wanted).await?);
     }
     if histories.is_empty() {
         return Err(StoreError::unknown(wanted));
@@ -300,7 +304,7 @@ pub(super) async fn histories(reports: &Reports, wanted: &ActivityRef) -> Result
 }
 
 /// The activity with all that belongs to it.
-async fn whole(
+async fn history_of(
     reports: &Reports,
     activity: ActivityRow,
     wanted: &ActivityRef,

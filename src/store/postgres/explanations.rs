@@ -28,7 +28,7 @@ impl Store {
         });
         let explained: Vec<Explanation> = explained.collect();
         write_explanations(&mut transaction, explained.iter()).await?;
-        let steps = NextStep::standing();
+        let steps = NextStep::waiting_steps();
         sqlx::query(
             "INSERT INTO waiting_steps AS w (reason, step, step_ar, kind)
              SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])

@@ -29,7 +29,7 @@ impl Store {
         });
         let explained: Vec<Explanation> = explained.collect();
         write_explanations(&mut transaction, explained.iter()).await?;
-        let steps: Vec<_> = NextStep::standing()
+        let steps: Vec<_> = NextStep::waiting_steps()
             .into_iter()
             .map(|(reason, step)| (reason, step.text.en, step.text.ar, step.kind))
             .collect();
