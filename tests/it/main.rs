@@ -8,6 +8,7 @@
 )]
 
 mod advice;
+mod architecture;
 mod bounds;
 mod certificates;
 mod clock;
