@@ -10,7 +10,7 @@ use super::schedule::{ACTIVITY, refresh_due};
 use super::tallies::{count_state, uncount_conclusion};
 use super::views::statement_of;
 use super::{Store, as_json, commit, millis, upstream};
-use crate::domain::activity::{ActivityId, Registration, Vat};
+use crate::domain::activity::{ActivityId, Registration, State, Vat};
 use crate::domain::decide;
 use crate::domain::lifecycle::{self, Happening, next_state};
 use crate::domain::serving::Serving;
@@ -100,55 +100,81 @@ impl Store {
         let to = next_state(Some(from), Happening::Retried).map_err(wrong_state(&claimed))?;
         uncount_conclusion(&mut transaction, claimed.key).await?;
         count_state(&mut transaction, claimed.vat_key, from, to).await?;
-        sqlx::query(
-            "UPDATE activities SET state = ?3, round = round + 1, watched_from = ?2, stalled_at = NULL,
-                 concluded_at = NULL, errors_left_out = 0 WHERE id = ?1",
-        )
-        .bind(claimed.key)
-        .bind(now.as_millis())
-        .bind(to.label())
-        .execute(&mut *transaction)
-        .await
-        .map_err(StoreError::query("restarting an activity"))?;
-        sqlx::query(
-            "UPDATE schedules SET revision = revision + 1, next_poll_at = ?2, interval_ms = ?3,
-                 consecutive_errors = 0, strikes = 0 WHERE id = ?1",
-        )
-        .bind(claimed.key)
-        .bind(now.as_millis())
-        .bind(millis(initial_interval))
-        .execute(&mut *transaction)
-        .await
-        .map_err(StoreError::query("restarting a schedule"))?;
-        refresh_due(&mut transaction, &as_json(&[claimed.vat_key])?).await?;
-        sqlx::query(
-            "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, reason)
-             SELECT ?1, coalesce(max(seq), 0) + 1, ?3, ?4, ?2, 'watched again by an operator'
-             FROM transitions WHERE activity = ?1",
-        )
-        .bind(claimed.key)
-        .bind(now.as_millis())
-        .bind(from.label())
-        .bind(to.label())
-        .execute(&mut *transaction)
-        .await
-        .map_err(StoreError::query("recording a retry"))?;
-        // They belonged to the conclusion that is taken back; its event keeps them.
-        for statement in [
-            "DELETE FROM errors WHERE activity = ?1",
-            "DELETE FROM error_rules WHERE activity = ?1",
-            "DELETE FROM final_answers WHERE activity = ?1",
-        ] {
-            sqlx::query(statement)
-                .bind(claimed.key)
-                .execute(&mut *transaction)
-                .await
-                .map_err(StoreError::query("clearing a former rejection"))?;
-        }
+        restart(&mut transaction, &claimed, to, initial_interval, now).await?;
+        record_retry(&mut transaction, claimed.key, (from, to), now).await?;
+        clear_conclusion(&mut transaction, claimed.key).await?;
         let activity = read(&mut transaction, &claimed.activity.vat, &claimed.activity.activity_id).await?;
         commit(transaction).await?;
         Ok(Retried { from, activity })
     }
+}
+
+/// Within a transaction: has an activity watched as if it were registered now.
+async fn restart(
+    connection: &mut SqliteConnection,
+    claimed: &Claimed,
+    state: State,
+    initial_interval: std::time::Duration,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE activities SET state = ?3, round = round + 1, watched_from = ?2, stalled_at = NULL,
+             concluded_at = NULL, errors_left_out = 0 WHERE id = ?1",
+    )
+    .bind(claimed.key)
+    .bind(now.as_millis())
+    .bind(state.label())
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::query("restarting an activity"))?;
+    sqlx::query(
+        "UPDATE schedules SET revision = revision + 1, next_poll_at = ?2, interval_ms = ?3,
+             consecutive_errors = 0, strikes = 0 WHERE id = ?1",
+    )
+    .bind(claimed.key)
+    .bind(now.as_millis())
+    .bind(millis(initial_interval))
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::query("restarting a schedule"))?;
+    refresh_due(connection, &as_json(&[claimed.vat_key])?).await
+}
+
+async fn record_retry(
+    connection: &mut SqliteConnection,
+    key: i64,
+    (from, to): (State, State),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO transitions (activity, seq, from_state, to_state, occurred_at, reason)
+         SELECT ?1, coalesce(max(seq), 0) + 1, ?3, ?4, ?2, 'watched again by an operator'
+         FROM transitions WHERE activity = ?1",
+    )
+    .bind(key)
+    .bind(now.as_millis())
+    .bind(from.label())
+    .bind(to.label())
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("recording a retry"))?;
+    Ok(())
+}
+
+/// Within a transaction: removes what belonged to a conclusion that is taken back. The conclusion's event keeps it.
+async fn clear_conclusion(connection: &mut SqliteConnection, key: i64) -> Result<(), StoreError> {
+    for statement in [
+        "DELETE FROM errors WHERE activity = ?1",
+        "DELETE FROM error_rules WHERE activity = ?1",
+        "DELETE FROM final_answers WHERE activity = ?1",
+    ] {
+        sqlx::query(statement)
+            .bind(key)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::query("clearing a former rejection"))?;
+    }
+    Ok(())
 }
 
 /// Registers these, in the order of the registrations.
