@@ -182,32 +182,7 @@ impl From<std::io::Error> for CliError {
 pub async fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(err) => {
-            // The log is in English.
-            let is_for_a_log = err.use_stderr() && std::env::args_os().any(|argument| argument == "run");
-            let err = match language_at_start() {
-                Language::Arabic if !is_for_a_log => match help::in_arabic(err) {
-                    Ok(err) => err,
-                    Err(text) => {
-                        complain(&text);
-                        return 2;
-                    }
-                },
-                _ => err,
-            };
-            // To stdout for --help and --version, to stderr otherwise. If that can't be written, nobody reads it.
-            if !err.use_stderr() {
-                let _ = err.print();
-                return 0;
-            }
-            match format_at_start() {
-                LogFormat::Text => print_usage_error(&err),
-                LogFormat::Json => {
-                    telemetry::complain(LogFormat::Json, telemetry::harmless(&err.to_string()).trim())
-                }
-            }
-            return 2;
-        }
+        Err(err) => return answer_usage(err),
     };
     let (config, lang, is_daemon) = (cli.config.clone(), cli.lang, matches!(cli.command, Command::Run));
     // Our own sentence in the language asked for; other errors stay English.
@@ -240,6 +215,32 @@ pub async fn main() -> u8 {
             2
         }
     }
+}
+
+/// Prints the help that was asked for, or what is wrong with the arguments, and answers with the exit code.
+fn answer_usage(err: clap::Error) -> u8 {
+    // The log is in English.
+    let is_for_a_log = err.use_stderr() && std::env::args_os().any(|argument| argument == "run");
+    let err = match language_at_start() {
+        Language::Arabic if !is_for_a_log => match help::in_arabic(err) {
+            Ok(err) => err,
+            Err(text) => {
+                complain(&text);
+                return 2;
+            }
+        },
+        _ => err,
+    };
+    // To stdout for --help and --version, to stderr otherwise. If that can't be written, nobody reads it.
+    if !err.use_stderr() {
+        let _ = err.print();
+        return 0;
+    }
+    match format_at_start() {
+        LogFormat::Text => print_usage_error(&err),
+        LogFormat::Json => telemetry::complain(LogFormat::Json, telemetry::harmless(&err.to_string()).trim()),
+    }
+    2
 }
 
 /// As clap prints it, in colours, unless an argument that it repeats would change what is seen.
