@@ -59,7 +59,7 @@ async fn import_activities(settings: &Settings, name: &str, text: String) -> Cli
     say_ignored(words, name, &checked.ignored);
     let mut progress = Progress::new(words, checked.n_rows);
     let mut reader =
-        Reader::new(&text, &ACTIVITIES, words).map_err(|problem| refused(Problems::of(problem)))?;
+        RowReader::new(&text, &ACTIVITIES, words).map_err(|problem| refused(Problems::of(problem)))?;
     let chunks = std::iter::from_fn(|| {
         let rows = std::iter::from_fn(|| reader.next(registration)).filter_map(Result::ok);
         let chunk: Vec<Registration> = rows.take(CHUNK).map(|(_, registration)| registration).collect();
@@ -299,7 +299,7 @@ impl Columns {
 
 /// What a file holds: its rows with the lines that they begin on, and the headings of columns that are none of ours.
 #[derive(Debug)]
-struct Rows<T> {
+struct ImportedRows<T> {
     rows: Vec<(u64, T)>,
     ignored: Vec<String>,
 }
@@ -315,16 +315,16 @@ fn registration([vat, activity_id, device_id, reference]: [Option<&str>; 4]) -> 
 
 /// What is known of a file of activities once all its rows are found good.
 #[derive(Debug, Default)]
-struct Checked {
+struct CheckedFile {
     n_rows: usize,
     vats: BTreeSet<Vat>,
     ignored: Vec<String>,
 }
 
 /// Reads every row once; all bad ones are found.
-fn check(text: &str, words: Words) -> Result<Checked, Problems> {
-    let mut reader = Reader::new(text, &ACTIVITIES, words).map_err(Problems::of)?;
-    let mut checked = Checked { ignored: std::mem::take(&mut reader.ignored), ..Checked::default() };
+fn check(text: &str, words: Words) -> Result<CheckedFile, Problems> {
+    let mut reader = RowReader::new(text, &ACTIVITIES, words).map_err(Problems::of)?;
+    let mut checked = CheckedFile { ignored: std::mem::take(&mut reader.ignored), ..CheckedFile::default() };
     let mut problems = Problems::default();
     while let Some(row) = reader.next(registration) {
         match row {
@@ -345,13 +345,13 @@ fn parse_certificates(
     text: &str,
     valid_for: Duration,
     words: Words,
-) -> Result<Rows<ImportedCertificate>, Problems> {
+) -> Result<ImportedRows<ImportedCertificate>, Problems> {
     let row = |[vat, device_id, obtained_at, expires_at]: [Option<&str>; 4]| {
         let [vat, obtained_at, expires_at] =
             [vat, obtained_at, expires_at].map(|text| with_ascii_digits(text.unwrap_or_default()));
         ImportedCertificate::parse(&vat, device_id.unwrap_or_default(), &obtained_at, &expires_at, valid_for)
     };
-    let mut reader = Reader::new(text, &CERTIFICATES, words).map_err(Problems::of)?;
+    let mut reader = RowReader::new(text, &CERTIFICATES, words).map_err(Problems::of)?;
     let ignored = std::mem::take(&mut reader.ignored);
     let (mut rows, mut problems) = (Vec::new(), Problems::default());
     while let Some(row) = reader.next(row) {
@@ -360,7 +360,7 @@ fn parse_certificates(
             Err(problem) => problems.add(problem),
         }
     }
-    let file = problems.or(Rows { rows, ignored })?;
+    let file = problems.or(ImportedRows { rows, ignored })?;
     let mut first_lines: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     let mut problems = Problems::default();
     for (line, row) in &file.rows {
@@ -372,7 +372,7 @@ fn parse_certificates(
 }
 
 /// Reads the rows of a file one after the other.
-struct Reader<'a> {
+struct RowReader<'a> {
     csv: csv::Reader<&'a [u8]>,
     record: csv::StringRecord,
     lines: Lines<'a>,
@@ -384,7 +384,7 @@ struct Reader<'a> {
     is_over: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RowReader<'a> {
     fn new(text: &'a str, columns: &Columns, words: Words) -> Result<Self, String> {
         let bytes = text.as_bytes();
         let mut csv = csv::ReaderBuilder::new()
@@ -488,7 +488,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Vec<Registration>, Vec<String>> {
         let checked = check(text, EN).map_err(|problems| problems.first)?;
-        let mut reader = Reader::new(text, &ACTIVITIES, EN).unwrap();
+        let mut reader = RowReader::new(text, &ACTIVITIES, EN).unwrap();
         let rows: Vec<_> =
             std::iter::from_fn(|| reader.next(registration)).map(|row| row.unwrap().1).collect();
         assert_eq!(rows.len(), checked.n_rows);

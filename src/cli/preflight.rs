@@ -32,7 +32,7 @@ pub(super) struct PreflightArgs {
 }
 
 /// A device with what was found about it.
-struct Checked {
+struct CheckedDevice {
     device: Device,
     findings: Vec<Finding>,
 }
@@ -44,10 +44,10 @@ pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliRe
     let devices = preflight::from_text(&text).map_err(|err| CliError::unusable(format!("{name}: {err}")))?;
     let known = known(settings, &devices).await;
     let context = Context::of_upstream(&settings.upstream.base_url);
-    let checked: Vec<Checked> = preflight::check_all(&devices, context, &known)
+    let checked: Vec<CheckedDevice> = preflight::check_all(&devices, context, &known)
         .into_iter()
         .zip(devices)
-        .map(|(findings, device)| Checked { device, findings })
+        .map(|(findings, device)| CheckedDevice { device, findings })
         .collect();
     let mut out = std::io::stdout().lock();
     match args.format {
@@ -67,7 +67,7 @@ pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliRe
 }
 
 /// The exit code says whether there is an error.
-fn verdict(name: &str, checked: &[Checked]) -> CliResult {
+fn verdict(name: &str, checked: &[CheckedDevice]) -> CliResult {
     match count(checked, FindingSeverity::Error) {
         0 => Ok(()),
         1 => {
@@ -79,7 +79,7 @@ fn verdict(name: &str, checked: &[Checked]) -> CliResult {
     }
 }
 
-fn count(checked: &[Checked], severity: FindingSeverity) -> usize {
+fn count(checked: &[CheckedDevice], severity: FindingSeverity) -> usize {
     checked.iter().flat_map(|one| &one.findings).filter(|finding| finding.severity == severity).count()
 }
 
@@ -128,7 +128,7 @@ async fn known(settings: &Settings, devices: &[Device]) -> Vec<Vec<Known>> {
 }
 
 /// One object a finding, with both languages.
-fn rows(checked: &[Checked]) -> Vec<Value> {
+fn rows(checked: &[CheckedDevice]) -> Vec<Value> {
     let mut rows = Vec::new();
     for (nth, one) in checked.iter().enumerate() {
         for finding in &one.findings {
@@ -142,12 +142,12 @@ fn rows(checked: &[Checked]) -> Vec<Value> {
     rows
 }
 
-fn table(checked: &[Checked]) -> Table {
+fn table(checked: &[CheckedDevice]) -> Table {
     let text = |text: &str| Cell::Text(text.to_owned());
     let some = |given: Option<&str>| given.map_or(Cell::Null, text);
     let number = |n: u64| i64::try_from(n).map_or(Cell::Null, Cell::Integer);
     let mut rows = Vec::new();
-    for (nth, Checked { device, findings }) in checked.iter().enumerate() {
+    for (nth, CheckedDevice { device, findings }) in checked.iter().enumerate() {
         for found in findings {
             rows.push(vec![
                 number(nth as u64 + 1),
@@ -183,9 +183,9 @@ fn table(checked: &[Checked]) -> Table {
 }
 
 /// A few lines a finding, errors first. Writing to a `String` can't fail.
-fn for_people(name: &str, checked: &[Checked], words: Words) -> String {
+fn for_people(name: &str, checked: &[CheckedDevice], words: Words) -> String {
     let mut text = String::new();
-    for (nth, Checked { device, findings }) in checked.iter().enumerate() {
+    for (nth, CheckedDevice { device, findings }) in checked.iter().enumerate() {
         let place = match device.line {
             Some(line) => format!("{name}, {}", words.preflight_device(line)),
             None => name.to_owned(),
