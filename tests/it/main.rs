@@ -23,6 +23,7 @@ mod floods;
 mod helpers;
 mod http;
 mod log;
+mod looks;
 mod main_job;
 mod pages;
 mod plans;

@@ -24,6 +24,8 @@ mod helpers;
 mod http;
 #[path = "../it/log.rs"]
 mod log;
+#[path = "../it/looks.rs"]
+mod looks;
 #[path = "../it/main_job.rs"]
 mod main_job;
 #[path = "../it/pages.rs"]
