@@ -167,7 +167,14 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let store = Store::open_as_daemon(&settings.database, settings.routes()).await?;
+    // A migration of a large database takes minutes. Each of its steps is one transaction, which may be cut off.
+    let store = tokio::select! {
+        opened = Store::open_as_daemon(&settings.database, settings.routes()) => opened?,
+        () = shutdown.stop.cancelled() => {
+            tracing::info!("stopped while the database was opened; the next start goes on with it");
+            return Ok(());
+        }
+    };
     let clock = Arc::new(Clock::default());
     let (listener, metrics_listener) = (
         listen("http.listen", settings.http.listen).await?,

@@ -15,36 +15,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Copy`] where the copy can't be written; there is none then.
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        let failed = |source| StoreError::Copy { path: to.to_owned(), source };
-        // Under its final name a file is always a whole copy.
-        let partial = beside(to, &format!(".partial-{}", std::process::id()));
-        // SQLite's errors don't say why a file can't be created.
-        let made = OpenOptions::new().write(true).create_new(true).open(&partial).map_err(failed)?;
-        give_to_owner_of(self.path(), &made);
-        let copied = sqlx::query("VACUUM INTO ?1")
-            .bind(partial.to_string_lossy().into_owned())
-            .execute(&self.reports)
-            .await
-            .map_err(|source| match source.as_database_error().and_then(|err| err.code()).as_deref() {
-                Some("13") => failed(std::io::ErrorKind::StorageFull.into()),
-                _ => StoreError::Query { operation: "copying the database", source },
-            });
-        let named = copied.and_then(|_| {
-            OpenOptions::new()
-                .write(true)
-                .open(&partial)
-                .and_then(|copy| {
-                    // No daemon has opened the copy: see `file_identity`.
-                    copy.write_all_at(&[0; 4], MARK_AT as u64)?;
-                    copy.sync_all()
-                })
-                .and_then(|()| name_without_replacing(&partial, to))
-                .and_then(|()| flush_folder_of(to))
-                .map_err(failed)
-        });
-        // A partial copy is of no use.
-        let _ = std::fs::remove_file(&partial);
-        named
+        copy_whole(&self.reports, self.path(), to).await
     }
 
     /// A hanging disk must not stop other tasks, so this runs on a thread of its own.
@@ -52,6 +23,71 @@ impl Store {
         let path = self.path().to_owned();
         tokio::task::spawn_blocking(move || read(path)).await.ok().flatten().unwrap_or_default()
     }
+}
+
+/// A copy that is being written. Under its final name a file is always a whole copy; this one goes when it is dropped.
+struct Partial(PathBuf);
+
+/// Before the number of the process that writes it.
+const PARTIAL: &str = ".partial-";
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(beside(&self.0, "-journal"));
+    }
+}
+
+/// Copies the database `from`, which this executor has open, to a file that does not exist yet. It belongs to the owner of
+/// the database.
+///
+/// # Errors
+/// [`StoreError::Copy`] where the copy can't be written; there is none then.
+pub(super) async fn copy_whole<'c>(
+    executor: impl sqlx::SqliteExecutor<'c>,
+    from: &Path,
+    to: &Path,
+) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Copy { path: to.to_owned(), source };
+    let path = beside(to, &format!("{PARTIAL}{}", std::process::id()));
+    // SQLite's errors don't say why a file can't be created.
+    let made = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
+    let partial = Partial(path);
+    give_to_owner_of(from, &made);
+    sqlx::query("VACUUM INTO ?1")
+        .bind(partial.0.to_string_lossy().into_owned())
+        .execute(executor)
+        .await
+        .map_err(|source| match source.as_database_error().and_then(|err| err.code()).as_deref() {
+            Some("13") => failed(std::io::ErrorKind::StorageFull.into()),
+            _ => StoreError::Query { operation: "copying the database", source },
+        })?;
+    let name = || {
+        let copy = OpenOptions::new().write(true).open(&partial.0)?;
+        // No daemon has opened the copy: see `file_identity`.
+        copy.write_all_at(&[0; 4], MARK_AT as u64)?;
+        copy.sync_all()?;
+        name_without_replacing(&partial.0, to)?;
+        flush_folder_of(to)
+    };
+    name().map_err(failed)
+}
+
+/// The copies of this name with a number, the oldest first; and what is left of copies that were not finished.
+pub(super) fn copies(name: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let begins = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (mut whole, mut partial) = (Vec::new(), Vec::new());
+    for file in std::fs::read_dir(folder_of(name)).into_iter().flatten().flatten() {
+        let file_name = file.file_name();
+        let file_name = file_name.to_string_lossy();
+        match file_name.strip_prefix(&begins) {
+            Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => whole.push(file.path()),
+            Some(rest) if rest.contains(PARTIAL) => partial.push(file.path()),
+            _ => {}
+        }
+    }
+    whole.sort();
+    (whole, partial)
 }
 
 fn read(path: PathBuf) -> Option<Vec<Footprint>> {

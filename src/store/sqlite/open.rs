@@ -15,7 +15,9 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 use super::Store;
 use super::error::StoreError;
 use super::file_identity::{self, FileIdentity};
-use super::files::{flush_folder_of, folder_of, give_to_owner_of, name_without_replacing};
+use super::files::{
+    copies, copy_whole, flush_folder_of, folder_of, give_to_owner_of, name_without_replacing,
+};
 use super::lock::DatabaseLock;
 use super::search_queue::{self, SearchQueue};
 use super::{beside, read_only};
@@ -301,6 +303,9 @@ async fn create(path: &Path) -> Result<bool, StoreError> {
     named.map(|()| true)
 }
 
+/// Copies from before a migration that are kept of the same schema.
+const MAX_COPIES: usize = 2;
+
 /// Brings a file to the newest schema, with a copy of an older one beside it first. The caller has the lock. Answers
 /// whether there was none.
 async fn migrate(path: &Path, migrations: &Migrator) -> Result<bool, StoreError> {
@@ -316,11 +321,28 @@ async fn migrate(path: &Path, migrations: &Migrator) -> Result<bool, StoreError>
         return Ok(older.is_none());
     };
     let now = crate::clock::wall_now().as_millis() / 1_000;
-    let copy = beside(path, &format!(".before-migration-from-{version}-{now}"));
-    let made = OpenOptions::new().write(true).create_new(true).open(&copy);
-    give_to_owner_of(path, &made.map_err(|source| StoreError::Copy { path: copy.clone(), source })?);
+    let name = beside(path, &format!(".before-migration-from-{version}-"));
+    let copy = beside(&name, &now.to_string());
+    tracing::info!(
+        "database {} has schema {version}: it is copied to {}, and then brought to schema {}; that takes a while where it is large",
+        path.display(),
+        copy.display(),
+        newest_migration()
+    );
+    // Left by a start that was killed meanwhile: the lock is this one's.
+    for partial in copies(&name).1 {
+        let _ = std::fs::remove_file(partial);
+    }
     let migrated = match copy_before_migration(path, &copy).await {
-        Ok(()) => run_migrations(path, migrations).await,
+        Ok(()) => {
+            // One that is killed within the migration leaves its copy. A start that is tried again and again would fill
+            // the disk.
+            let (whole, _) = copies(&name);
+            for former in whole.iter().rev().skip(MAX_COPIES) {
+                let _ = std::fs::remove_file(former);
+            }
+            run_migrations(path, migrations).await
+        }
         failed => failed,
     };
     // While the database is as it was, the copy is of no use. A start that is tried again and again would fill the
@@ -332,16 +354,15 @@ async fn migrate(path: &Path, migrations: &Migrator) -> Result<bool, StoreError>
 }
 
 async fn copy_before_migration(path: &Path, copy: &Path) -> Result<(), StoreError> {
-    let failed = || StoreError::query("copying the file before its migration");
     let mut connection = write_options(path)
+        .disable_statement_logging()
         .connect()
         .await
         .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-    let statement = sqlx::query("VACUUM INTO ?1").bind(copy.to_string_lossy().into_owned());
-    let copied = statement.execute(&mut connection).await;
+    let copied = copy_whole(&mut connection, path, copy).await;
     let closed = connection.close().await;
-    copied.map_err(failed())?;
-    closed.map_err(failed())
+    copied?;
+    closed.map_err(StoreError::query("closing after the copy before the migration"))
 }
 
 async fn run_migrations(path: &Path, migrations: &Migrator) -> Result<(), StoreError> {
@@ -351,7 +372,9 @@ async fn run_migrations(path: &Path, migrations: &Migrator) -> Result<(), StoreE
 
 /// Migrates this file, which is called `name` where it fails. Answers with the connection.
 async fn migrated(path: &Path, name: &Path, migrations: &Migrator) -> Result<SqliteConnection, StoreError> {
+    // A slow statement would be logged with all that it says.
     let mut connection = write_options(path)
+        .disable_statement_logging()
         .connect()
         .await
         .map_err(|source| StoreError::Open { path: name.to_owned(), source })?;
