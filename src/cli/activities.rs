@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
+use tokio_util::sync::CancellationToken;
 
 use super::output::{self, Format};
 use super::reader::Reader;
@@ -99,7 +100,7 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
         .collect::<Result<Vec<_>, _>>()?;
     let vats = registrations.iter().map(|registration| registration.vat.clone()).collect();
     let chunks = registrations.chunks(CHUNK).map(<[Registration]>::to_vec);
-    let outcomes = register(settings, &vats, chunks, |_| {}).await?;
+    let outcomes = register(settings, &vats, chunks, |_| {}, &CancellationToken::new()).await?;
     let words = Words::of(settings.language);
     {
         let mut out = std::io::stdout().lock();
@@ -125,6 +126,7 @@ pub(super) async fn register(
     vats: &BTreeSet<Vat>,
     chunks: impl Iterator<Item = Vec<Registration>>,
     mut progress: impl FnMut(usize),
+    stop: &CancellationToken,
 ) -> Result<Vec<RegisterOutcome>, CliError> {
     let serving = settings.serving();
     for vat in vats {
@@ -142,6 +144,9 @@ pub(super) async fn register(
     // An empty file has a chunk as well, so that the database belongs to its upstream from then on.
     let empty = chunks.peek().is_none().then(Vec::new);
     for (nth, chunk) in empty.into_iter().chain(chunks).enumerate() {
+        if stop.is_cancelled() {
+            return Err(interrupted());
+        }
         if nth > 0 {
             tokio::time::sleep(TURN).await;
         }
@@ -163,6 +168,11 @@ pub(super) async fn register(
         complain(&Words::of(settings.language).vat_shape(vat.as_str()).to_string());
     }
     Ok(outcomes)
+}
+
+/// A command that a signal ended before it was done.
+pub(super) fn interrupted() -> CliError {
+    CliError::failed("a signal ended it")
 }
 
 /// Says so where no daemon runs: nothing happens until one does.

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use super::activities::interrupted;
+use super::run::on_signals;
 use super::{CliError, CliResult, open_existing};
 use crate::clock;
 use crate::settings::Settings;
+use crate::shutdown::Hangup;
 use crate::store::{Access, Store};
 
 #[derive(Debug, Subcommand)]
@@ -51,9 +54,15 @@ async fn backup(settings: &Settings, file: &Path) -> CliResult {
             "{store} is no file: take a backup with its server's pg_dump, or of the whole server with pg_basebackup"
         )));
     };
-    let copied = files.backup(file).await;
-    store.close().await;
-    copied?;
+    let stop = on_signals(Hangup::Stop)?.stop;
+    tokio::select! {
+        copied = files.backup(file) => {
+            store.close().await;
+            copied?;
+        }
+        // What there is of the copy goes.
+        () = stop.cancelled() => return Err(interrupted()),
+    }
     Ok(writeln!(std::io::stdout(), "{} is a copy of {}", file.display(), store)?)
 }
 

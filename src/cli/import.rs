@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::activities::{CHUNK, register, say_if_stopped};
+use super::activities::{CHUNK, interrupted, register, say_if_stopped};
+use super::run::on_signals;
 use super::{CliError, CliResult, complain, open};
 use crate::domain::activity::{Registration, Vat};
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::lines::Lines;
 use crate::domain::text::{folded, with_ascii_digits};
 use crate::settings::Settings;
+use crate::shutdown::Hangup;
 use crate::store::{ImportedCertificates, RegisterOutcome, TURN};
 use crate::words::{Said, Words};
 
@@ -65,7 +67,9 @@ async fn import_activities(settings: &Settings, name: &str, text: String) -> Cli
         let chunk: Vec<Registration> = rows.take(CHUNK).map(|(_, registration)| registration).collect();
         (!chunk.is_empty()).then_some(chunk)
     });
-    let registered = register(settings, &checked.vats, chunks, |n_done| progress.is_at(n_done)).await;
+    // From now on a signal ends it between two chunks, and how far it came is said.
+    let stop = on_signals(Hangup::Stop)?.stop;
+    let registered = register(settings, &checked.vats, chunks, |n_done| progress.is_at(n_done), &stop).await;
     progress.ends();
     let outcomes = match registered {
         Ok(outcomes) => outcomes,
@@ -98,13 +102,20 @@ async fn import_certificates(settings: &Settings, name: &str, text: String) -> C
     let store = open(settings).await?;
     let base_url = &settings.upstream.base_url;
     let (mut n_done, mut imported) = (0, ImportedCertificates::default());
+    let stop = on_signals(Hangup::Stop)?.stop;
     // An empty file is written as one empty chunk, so that the database belongs to its upstream from then on.
     for chunk in certificates.chunks(CHUNK).chain(certificates.is_empty().then_some(&*certificates)) {
         if n_done > 0 {
             tokio::time::sleep(TURN).await;
         }
-        let done = store.intake().import_certificates(chunk, base_url, store.now().await?).await;
-        let done = done.map_err(|err| match CliError::from(err) {
+        let done = match stop.is_cancelled() {
+            true => Err(interrupted()),
+            false => {
+                let now = store.now().await?;
+                store.intake().import_certificates(chunk, base_url, now).await.map_err(CliError::from)
+            }
+        };
+        let done = done.map_err(|err| match err {
             CliError::Failed(err) if n_done > 0 => {
                 let far = words.import_came_so_far(n_done as u64, certificates.len() as u64).to_string();
                 CliError::Failed(err.context(far))
