@@ -7,7 +7,8 @@
 //!
 //! The work is in `supervisor`: with a file one supervisor runs all of it, with a server a new one begins whenever the
 //! connection was lost. HTTP and the messages to the service manager run beside it, so that they say what is wrong
-//! meanwhile. A task that ends unasked ends the daemon, with exit code 1.
+//! meanwhile. HTTP has threads of its own: a page that takes long delays no poll, and an upstream that keeps the
+//! poller's thread busy no probe. A task that ends unasked ends the daemon, with exit code 1.
 
 mod supervisor;
 
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +87,11 @@ pub enum DaemonError {
     /// An address for HTTP can't be used.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// No threads for HTTP can be had.
+    #[error(
+        "the threads for HTTP can't be started; this user or service may have no more (`ulimit -u`, TasksMax)"
+    )]
+    Threads(#[source] std::io::Error),
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -118,7 +125,7 @@ impl DaemonError {
             | DaemonError::HttpToken(_) => true,
             DaemonError::Store(err) => err.is_configuration(),
             DaemonError::Listen(err) => err.is_configuration(),
-            DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
+            DaemonError::Threads(_) | DaemonError::TaskEnded { .. } | DaemonError::NotDrained => false,
         }
     }
 }
@@ -176,9 +183,10 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         }
     };
     let clock = Arc::new(Clock::default());
+    let threads = HttpThreads::start()?;
     let (listener, metrics_listener) = (
-        listen("http.listen", settings.http.listen).await?,
-        listen("http.metrics_listen", settings.http.metrics_listen).await?,
+        threads.listen("http.listen", settings.http.listen).await?,
+        threads.listen("http.metrics_listen", settings.http.metrics_listen).await?,
     );
     let monitor = Monitor::new(
         settings.credentials.iter().map(|credential| credential.name.clone()).collect(),
@@ -205,7 +213,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         }
         Err(err) => return Err(err),
     };
-    let mut servers = Servers::start(&shared, listener, metrics_listener, prepared.http_token);
+    let mut servers = Servers::start(&shared, &threads, listener, metrics_listener, prepared.http_token);
     tracing::info!(
         database = %shared.store,
         upstream = %settings.upstream.base_url,
@@ -328,6 +336,7 @@ struct Servers {
 impl Servers {
     fn start(
         shared: &Shared<'_>,
+        threads: &HttpThreads,
         listener: Option<Listener>,
         metrics_listener: Option<Listener>,
         token: Option<HttpToken>,
@@ -345,12 +354,18 @@ impl Servers {
         if let Some(listener) = listener {
             tracing::info!(address = %listener.address, "the status page and the API are on http://{}/", listener.address);
             let (router, spare) = (api.router(), api.spare_router());
-            http.spawn(api::serve(listener, Bounds::default(), router, spare, stop.clone()));
+            http.spawn_on(
+                api::serve(listener, Bounds::default(), router, spare, stop.clone()),
+                &threads.handle,
+            );
         }
         if let Some(listener) = metrics_listener {
             tracing::info!(address = %listener.address, "probes and metrics are on http://{}/metrics", listener.address);
             let (router, spare) = (api.probe_router(), api.probe_router());
-            http.spawn(api::serve(listener, Bounds::default(), router, spare, stop.clone()));
+            http.spawn_on(
+                api::serve(listener, Bounds::default(), router, spare, stop.clone()),
+                &threads.handle,
+            );
         }
         Self { http, watch, stop }
     }
@@ -370,10 +385,40 @@ impl Servers {
     }
 }
 
-async fn listen(key: &'static str, address: Option<SocketAddr>) -> Result<Option<Listener>, ListenError> {
-    match address {
-        Some(address) => Ok(Some(Listener::bind(key, address).await?)),
-        None => Ok(None),
+/// The threads that serve HTTP. Connections that were opened on them stay usable until this is dropped.
+struct HttpThreads {
+    handle: Handle,
+    /// Taken when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl HttpThreads {
+    fn start() -> Result<Self, DaemonError> {
+        let runtime = Builder::new_multi_thread().thread_name("http").enable_all().build();
+        let runtime = runtime.map_err(DaemonError::Threads)?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// Listens there, so that these threads are told of new connections.
+    async fn listen(
+        &self,
+        key: &'static str,
+        address: Option<SocketAddr>,
+    ) -> Result<Option<Listener>, DaemonError> {
+        let Some(address) = address else { return Ok(None) };
+        match self.handle.spawn(Listener::bind(key, address)).await {
+            Ok(listener) => Ok(Some(listener?)),
+            Err(source) => Err(DaemonError::TaskEnded { task: "HTTP server", source: Some(source) }),
+        }
+    }
+}
+
+impl Drop for HttpThreads {
+    fn drop(&mut self) {
+        // Waiting for them is not allowed here, nor needed: their requests have ended or had their time.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -13,7 +13,10 @@ const EXIT_PATIENCE: Duration = Duration::from_millis(300);
 fn main() -> ExitCode {
     // Another provider can't be installed yet: this is the first thing that happens.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let built = try_threads().and_then(|()| tokio::runtime::Builder::new_multi_thread().enable_all().build());
+    let built = try_threads().and_then(|()| {
+        // One thread does what the daemon is for: SQLite has its own, HTTP too, and a second one would take turns with it.
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+    });
     let runtime = match built {
         Ok(runtime) => runtime,
         Err(err) => {
@@ -31,17 +34,17 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Threads besides the runtime's workers: the log's, the database's, and those that block.
-const OTHER_THREADS: usize = 4;
+/// Threads besides those that serve HTTP, one for each core: the worker, the log's, the database's, and those that block.
+const OTHER_THREADS: usize = 5;
 
 /// Starts as many threads as are needed at least, and ends them. The runtime would panic for want of the first one, and
 /// wait for ever for others.
 fn try_threads() -> std::io::Result<()> {
-    let n_workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let n_cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let gate = RwLock::new(());
     std::thread::scope(|scope| {
         let _closed = gate.write();
         let start = |_| std::thread::Builder::new().spawn_scoped(scope, || drop(gate.read())).map(drop);
-        (0..n_workers + OTHER_THREADS).try_for_each(start)
+        (0..n_cores + OTHER_THREADS).try_for_each(start)
     })
 }
