@@ -285,7 +285,7 @@ pub fn init(settings: &LogSettings) -> LogGuard {
     // Libraries below have little to say to an operator; a directive that names them overrides this.
     // What waits for a locked database is reported by the one who waits.
     let directives =
-        format!("hyper=warn,hyper_util=warn,rustls=warn,sqlx=warn,sqlx::pool=error,{}", settings.level);
+        format!("hyper=warn,reqwest=warn,rustls=warn,sqlx=warn,sqlx::pool=error,{}", settings.level);
     let filter: Targets = directives.parse().unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
     // If no thread can be started, the daemon can't start either and says so.
     let Ok(lines) = Lines::start() else { return LogGuard(None) };

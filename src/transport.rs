@@ -1,7 +1,6 @@
 //! What the HTTP clients for upstream and for webhooks share: connections that are renewed, error messages, and
 //! `Retry-After`.
 
-mod client;
 pub mod proxy;
 
 use std::error::Error as _;
@@ -9,22 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::Method;
-use hyper::header::{
+use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use hyper_util::client::legacy::connect::dns::GaiResolver;
-use hyper_util::client::proxy::matcher::Matcher;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::time::Instant;
 
-use self::client::{Client, Kind, Resolver};
 use crate::clock;
 use crate::domain::retry_after::parse_retry_after;
 use crate::file;
-
-pub use self::client::{Failure, Limits, Response};
 
 /// How long connections are used before new ones replace them. A new one resolves the host's name again, so a changed
 /// address is followed within this time, even if the old one still answers.
@@ -37,19 +30,18 @@ const RENEW_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// takes longer than all else about a client.
 const READ_ROOTS_AFTER: Duration = Duration::from_secs(3_600);
 
-/// A client that follows no redirect, and whose connections are renewed: every minute, and after a request that failed,
-/// because it may have failed because of where the connection leads.
+/// A client that follows no redirect and sends no referer, and whose connections are renewed: every minute, and after a
+/// request that failed, because it may have failed because of where the connection leads.
 pub struct Renewing {
     url: String,
     /// What a `ca_file` holds.
     trusted: Vec<CertificateDer<'static>>,
-    limits: Limits,
-    resolver: Resolver,
+    with: Box<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>,
     current: Mutex<Current>,
 }
 
 struct Current {
-    client: Client,
+    client: reqwest::Client,
     made_at: Instant,
     is_doubted: bool,
     tls: Arc<rustls::ClientConfig>,
@@ -64,46 +56,25 @@ impl std::fmt::Debug for Renewing {
 
 impl Renewing {
     /// A client that trusts, besides the system's roots, the certificates in `ca_file`: the file, and the key that
-    /// names it.
+    /// names it. `with` sets up what else there is to set up.
     ///
     /// # Errors
     /// Where the file or the TLS set-up is not usable.
-    pub fn new(url: &str, ca_file: Option<(String, &Path)>, limits: Limits) -> Result<Self, ClientError> {
-        Self::with_resolver(url, ca_file, limits, Resolver::System(GaiResolver::new()))
-    }
-
-    fn with_resolver(
+    pub fn new(
         url: &str,
         ca_file: Option<(String, &Path)>,
-        limits: Limits,
-        resolver: Resolver,
+        with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ClientError> {
         let trusted = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
         let tls = tls(url, &trusted)?;
-        let client = client(url, &tls, &resolver, limits);
+        let client = client(url, &tls, &with)?;
         let now = Instant::now();
         let current = Current { client, made_at: now, is_doubted: false, tls, tls_made_at: now };
-        Ok(Self { url: url.to_owned(), trusted, limits, resolver, current: Mutex::new(current) })
-    }
-
-    /// Asks for a URL, and reads the head of the answer.
-    ///
-    /// # Errors
-    /// Where there is no answer.
-    pub async fn get(&self, url: &str, headers: HeaderMap) -> Result<Response, Failure> {
-        self.client().send(Method::GET, url, headers, String::new()).await
-    }
-
-    /// Sends a text to a URL, and reads the head of the answer.
-    ///
-    /// # Errors
-    /// Where there is no answer.
-    pub async fn post(&self, url: &str, headers: HeaderMap, body: String) -> Result<Response, Failure> {
-        self.client().send(Method::POST, url, headers, body).await
+        Ok(Self { url: url.to_owned(), trusted, with: Box::new(with), current: Mutex::new(current) })
     }
 
     /// The client to make the next request with.
-    fn client(&self) -> Client {
+    pub fn client(&self) -> reqwest::Client {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let age = current.made_at.elapsed();
         if age >= RENEW_AFTER || (current.is_doubted && age >= RENEW_AT_MOST_EVERY) {
@@ -112,7 +83,7 @@ impl Renewing {
         current.client.clone()
     }
 
-    /// If the roots can't be read now, for example because no file descriptor is left, the former ones stay in use.
+    /// If it can't be made now, for example because no file descriptor is left, the former one stays in use.
     fn renew(&self, current: &mut Current) {
         if current.tls_made_at.elapsed() >= READ_ROOTS_AFTER
             && let Ok(tls) = tls(&self.url, &self.trusted)
@@ -120,7 +91,9 @@ impl Renewing {
             current.tls = tls;
             current.tls_made_at = Instant::now();
         }
-        current.client = client(&self.url, &current.tls, &self.resolver, self.limits);
+        if let Ok(client) = client(&self.url, &current.tls, &self.with) {
+            current.client = client;
+        }
         current.made_at = Instant::now();
         current.is_doubted = false;
     }
@@ -132,10 +105,18 @@ impl Renewing {
 }
 
 /// Plain http to this machine goes through no proxy: none could reach it, and it would read the token.
-fn client(url: &str, tls: &Arc<rustls::ClientConfig>, resolver: &Resolver, limits: Limits) -> Client {
-    let is_asked = matches!(resolver, Resolver::System(_));
-    let proxies = (is_asked && !is_plain_loopback(url)).then(Matcher::from_env);
-    Client::new(Arc::clone(tls), resolver.clone(), proxies, limits)
+fn client(
+    url: &str,
+    tls: &rustls::ClientConfig,
+    with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, ClientError> {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")))
+        .tls_backend_preconfigured(tls.clone());
+    let builder = if is_plain_loopback(url) { builder.no_proxy() } else { builder };
+    with(builder).build().map_err(ClientError::Client)
 }
 
 /// Trusts the system's roots and the certificates of a `ca_file`. A client that speaks plain http to this machine
@@ -180,6 +161,9 @@ pub enum ClientError {
     /// There is no certificate to trust.
     #[error("TLS can't be set up: is a bundle of CA certificates installed (package ca-certificates)?")]
     NoRoots,
+    /// The HTTP client can't be set up.
+    #[error("the HTTP client can't be set up")]
+    Client(#[source] reqwest::Error),
 }
 
 fn read_certificates((key, path): (String, &Path)) -> Result<Vec<CertificateDer<'static>>, ClientError> {
@@ -242,16 +226,14 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What went wrong with a request, in an operator's words: the kind of failure and its innermost cause.
-pub fn explain(failure: &Failure) -> String {
+pub fn explain(err: &reqwest::Error) -> String {
     let chain: Vec<String> =
-        std::iter::successors(failure.source(), |&cause| cause.source()).map(ToString::to_string).collect();
+        std::iter::successors(err.source(), |&cause| cause.source()).map(ToString::to_string).collect();
     let says = |part: &str| chain.iter().any(|cause| cause.contains(part));
     let is_tls = says("certificate") || says("tls") || says("TLS");
     // A failing proxy is named, so that the other side is not blamed.
-    let is_connect = matches!(&failure.kind, Kind::Request(err) if err.is_connect());
-    let url = url::Url::parse(&failure.url).ok();
     let proxy =
-        url.filter(|url| is_connect && !is_plain_loopback(url.as_str())).and_then(|url| proxy::of(&url));
+        err.url().filter(|url| err.is_connect() && !is_plain_loopback(url.as_str())).and_then(proxy::of);
     let by_proxy = proxy.map(|proxy| match () {
         () if says("proxy authorization required") => format!("{proxy} wants a user name and a password"),
         () if says("tunnel error") && !says("failed to create") => format!("{proxy} refuses the connection"),
@@ -263,19 +245,17 @@ pub fn explain(failure: &Failure) -> String {
         by_proxy
     } else if says("found HTTP2 preface") || says("NoApplicationProtocol") || says("invalid HTTP version") {
         "the other side does not speak HTTP/1.1, which is needed; perhaps it takes HTTP/2 alone"
-    } else if matches!(failure.kind, Kind::InterimAnswers) {
-        "the other side does not come to an answer"
-    } else if failure.is_timeout() && is_connect {
+    } else if err.is_timeout() && err.is_connect() {
         "no connection in time"
-    } else if failure.is_timeout() {
+    } else if err.is_timeout() {
         "no answer in time"
     } else if says("dns error") {
         "the host's name could not be resolved"
     } else if is_tls {
         "TLS failed"
-    } else if is_connect {
+    } else if err.is_connect() {
         "no connection"
-    } else if matches!(failure.kind, Kind::Body(_)) {
+    } else if err.is_body() || err.is_decode() {
         "the connection broke within the answer"
     } else {
         "the connection broke before an answer"
@@ -330,12 +310,6 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        connect_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(90),
-        max_idle: usize::MAX,
-    };
-
     /// A server that answers every request on every connection with its name, and never closes one.
     async fn server(name: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -371,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn roots_are_read_again_after_an_hour_and_not_with_each_client() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let clients = Renewing::new("http://elsewhere.test/", None, LIMITS).unwrap();
+        let clients = Renewing::new("http://elsewhere.test/", None, |builder| builder).unwrap();
         let tls_of_next_client = |tls_age| {
             let mut current = clients.current.lock().unwrap();
             current.made_at -= RENEW_AFTER;
@@ -393,13 +367,13 @@ mod tests {
         // What the name resolves to, for who asks again.
         let record = Arc::new(Mutex::new(old));
         let resolved = Arc::clone(&record);
-        let url = "http://moved.test/";
-        let clients = Renewing::with_resolver(url, None, LIMITS, Resolver::Told(resolved)).unwrap();
+        let clients = Renewing::new("http://moved.test/", None, move |builder| {
+            builder.no_proxy().resolve("moved.test", *resolved.lock().unwrap())
+        })
+        .unwrap();
         let ask = async || {
-            let mut answer = clients.get(url, HeaderMap::new()).await.unwrap();
-            let body = answer.chunk().await.unwrap().unwrap();
-            assert_eq!(answer.chunk().await.unwrap(), None);
-            String::from_utf8(body.to_vec()).unwrap()
+            let answer = clients.client().get("http://moved.test/").send().await.unwrap();
+            answer.text().await.unwrap()
         };
         assert_eq!(ask().await, "old");
         *record.lock().unwrap() = new;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ use super::token::Token;
 use crate::domain::activity::{ActivityId, Vat, status_url};
 use crate::domain::classify::{Answer, MAX_KEPT_BODY_BYTES};
 use crate::settings::UpstreamSettings;
-use crate::transport::{Limits, Renewing, Response, ask_for_plain_body, encoding, explain, retry_after};
+use crate::transport::{Renewing, ask_for_plain_body, encoding, explain, retry_after};
 
 pub use crate::transport::ClientError;
 
@@ -52,12 +52,13 @@ impl Client {
     /// Where the CA file or the TLS set-up is not usable.
     pub fn new(settings: &UpstreamSettings) -> Result<Self, ClientError> {
         let ca_file = settings.ca_file.as_deref().map(|path| ("upstream.ca_file".to_owned(), path));
-        let limits = Limits {
-            connect_timeout: settings.connect_timeout,
-            idle_timeout: IDLE_TIMEOUT,
-            max_idle: settings.max_in_flight,
-        };
-        let http = Renewing::new(&settings.base_url, ca_file, limits)?;
+        let (connect_timeout, max_in_flight) = (settings.connect_timeout, settings.max_in_flight);
+        let http = Renewing::new(&settings.base_url, ca_file, move |builder| {
+            builder
+                .connect_timeout(connect_timeout)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(max_in_flight)
+        })?;
         Ok(Self {
             http: Arc::new(http),
             long_bodies: Arc::new(Semaphore::new(MAX_LONG_BODIES)),
@@ -107,7 +108,7 @@ impl Client {
         let deadline = Instant::now() + self.request_timeout;
         let late =
             || format!("no complete answer within {:?} (upstream.request_timeout)", self.request_timeout);
-        let request = self.http.get(&url, headers);
+        let request = self.http.client().get(url).headers(headers).send();
         let response = match tokio::time::timeout_at(deadline, request).await {
             Ok(Ok(response)) => response,
             Ok(Err(err)) => return Answer::NoReply { http_status: None, cause: explain(&err) },
@@ -140,7 +141,11 @@ impl Client {
         }
     }
 
-    async fn read_body(&self, mut response: Response, long_body: &mut LongBody) -> Result<Vec<u8>, String> {
+    async fn read_body(
+        &self,
+        mut response: reqwest::Response,
+        long_body: &mut LongBody,
+    ) -> Result<Vec<u8>, String> {
         let too_long = || format!("the answer's body is longer than {} KiB", MAX_BODY_BYTES / 1024);
         if response.content_length().is_some_and(|announced| announced > MAX_BODY_BYTES as u64) {
             return Err(too_long());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hyper::header::HeaderValue;
+use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 
 use crate::domain::redact::Redactor;

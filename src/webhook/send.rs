@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
@@ -14,19 +14,13 @@ use crate::domain::redact::Redactor;
 use crate::domain::text;
 use crate::secret::{SecretError, SecretSource};
 use crate::settings::WebhookSettings;
-use crate::transport::{
-    ClientError, Limits, Renewing, Response, ask_for_plain_body, encoding, explain, retry_after,
-};
+use crate::transport::{ClientError, Renewing, ask_for_plain_body, encoding, explain, retry_after};
 
 /// How much of a receiver's answer is read; a shorter part is kept where it refused.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
 
 /// How long the rest of a receiver's answer is waited for once its status is known.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long idle connections are kept, and how many: more than are in use at the same time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-const MAX_IDLE_CONNECTIONS: usize = 16;
 
 /// How much of a refusal is kept.
 const MAX_KEPT_CHARS: usize = 200;
@@ -126,12 +120,8 @@ impl Sender {
         let webhook = settings.route.sink.clone();
         let secrets = RwLock::new(read_secrets(&webhook, &settings.secret)?);
         let ca_file = settings.ca_file.as_deref().map(|path| ("webhooks[].ca_file".to_owned(), path));
-        let limits = Limits {
-            connect_timeout: settings.timeout,
-            idle_timeout: IDLE_TIMEOUT,
-            max_idle: MAX_IDLE_CONNECTIONS,
-        };
-        let http = Renewing::new(&settings.url, ca_file, limits)
+        let timeout = settings.timeout;
+        let http = Renewing::new(&settings.url, ca_file, move |builder| builder.connect_timeout(timeout))
             .map_err(|source| SenderError::Client { webhook: webhook.clone(), source })?;
         let source = settings.secret.clone();
         Ok(Self {
@@ -190,7 +180,7 @@ impl Sender {
                 Err(_) => return failed(format!("{name} is no header value")),
             };
         }
-        let request = self.http.post(&self.url, headers, body);
+        let request = self.http.client().post(&self.url).headers(headers).body(body).send();
         let response = match tokio::time::timeout(self.timeout, request).await {
             Ok(Ok(response)) => response,
             Ok(Err(err)) => {
@@ -242,7 +232,7 @@ fn attempt(http_status: u16, not_before: Option<Duration>, answer: String) -> At
 
 /// The first characters of an answer on one line. The status has decided already, so a body that breaks or
 /// never ends changes nothing.
-async fn beginning(mut response: Response) -> String {
+async fn beginning(mut response: reqwest::Response) -> String {
     if let Some(encoding) = encoding(response.headers()) {
         return format!("(a body that is encoded, {encoding}, though that was not asked for)");
     }

@@ -161,7 +161,7 @@ mod tests {
         let signed = secrets(&format!("{SECRET} {other}")).sign(ID, now, BODY);
         assert_eq!(signed.split(' ').count(), 2);
         for secret in [SECRET, &other] {
-            let mut headers = hyper::header::HeaderMap::new();
+            let mut headers = reqwest::header::HeaderMap::new();
             headers.insert("webhook-id", ID.parse().unwrap());
             headers.insert("webhook-timestamp", now.to_string().parse().unwrap());
             headers.insert("webhook-signature", signed.parse().unwrap());
