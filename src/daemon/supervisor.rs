@@ -108,7 +108,6 @@ impl<'a> Supervisor<'a> {
         let (recorder, handle) = Recorder::new(RecorderParts {
             work: member.work().clone(),
             clock: Arc::clone(&shared.clock),
-            wakers: shared.wakers.clone(),
             monitor: Arc::clone(&shared.monitor),
         });
         let mut recording = JoinSet::new();

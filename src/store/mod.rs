@@ -155,6 +155,13 @@ macro_rules! on {
 }
 use on;
 
+impl Backend {
+    /// Which sinks get which events.
+    fn routes(&self) -> &[Route] {
+        on!(self, store => store.routes())
+    }
+}
+
 impl Store {
     /// Opens the database for a command, creating or migrating it as needed. New events go to `routes`.
     ///

@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::deliveries::DeliveryRecord;
 use super::schedule::Claimed;
 use crate::domain::decide::Decision;
+use crate::domain::event::Event;
 use crate::domain::gate::GateChange;
 use crate::domain::report::Findings;
 use crate::domain::time::Timestamp;
@@ -38,6 +41,15 @@ pub enum Record {
 }
 
 impl Record {
+    /// The events that it announces.
+    pub(super) fn events(&self) -> &[Event] {
+        match self {
+            Record::Poll(poll) => &poll.decision.events,
+            Record::Gate(change) => change.event.as_slice(),
+            _ => &[],
+        }
+    }
+
     /// About how many bytes it takes in memory: nearly all of them are texts that upstream wrote, and what is made of
     /// them.
     pub fn weight(&self) -> usize {
@@ -79,11 +91,14 @@ pub struct Recorded {
     pub superseded: HashSet<i64>,
     /// Events stored.
     pub n_events: usize,
+    /// The key of each of these events, in their order, where the database tells without being asked again.
+    pub(super) event_keys: Vec<(Uuid, i64)>,
 }
 
 impl Recorded {
     pub(super) fn add(&mut self, other: Recorded) {
         self.superseded.extend(other.superseded);
         self.n_events += other.n_events;
+        self.event_keys.extend(other.event_keys);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::claims::Claims;
-use super::deliveries::{AT_ONCE, ClaimedDelivery};
+use super::deliveries::{AT_ONCE, ClaimedDelivery, Outbox};
 use super::error::StoreError;
 use super::gates::StoredGate;
 use super::record::{Record, Recorded};
@@ -28,7 +28,7 @@ pub struct Work {
 #[derive(Debug, Default)]
 struct AllClaims {
     polls: Vec<Weak<Claims>>,
-    sinks: BTreeMap<String, Arc<Claims>>,
+    sinks: BTreeMap<String, Arc<Outbox>>,
 }
 
 /// The schedule of the activities of some credentials' VATs.
@@ -46,7 +46,7 @@ pub struct Polls {
 pub struct Deliveries {
     backend: Backend,
     sink: String,
-    claims: Arc<Claims>,
+    outbox: Arc<Outbox>,
 }
 
 impl Work {
@@ -56,8 +56,8 @@ impl Work {
 
     /// The deliveries of a sink.
     pub fn deliveries(&self, sink: &str) -> Deliveries {
-        let claims = Arc::clone(self.claims().sinks.entry(sink.to_owned()).or_default());
-        Deliveries { backend: self.backend.clone(), sink: sink.to_owned(), claims }
+        let outbox = Arc::clone(self.claims().sinks.entry(sink.to_owned()).or_default());
+        Deliveries { backend: self.backend.clone(), sink: sink.to_owned(), outbox }
     }
 
     /// The activities of these credentials' VATs, and of those that none serves if they are this daemon's.
@@ -90,13 +90,30 @@ impl Work {
                 _ => None,
             }));
         }
-        for (sink, of_sink) in &claims.sinks {
-            of_sink.release(batch.iter().filter_map(|record| match record {
+        for (sink, outbox) in &claims.sinks {
+            outbox.claims.release(batch.iter().filter_map(|record| match record {
                 Record::Delivery(delivery) if delivery.sink == *sink => Some(delivery.event_key),
                 _ => None,
             }));
         }
+        if recorded.n_events > 0 {
+            self.hand_over(&claims.sinks, batch, &recorded);
+        }
         Ok(recorded)
+    }
+
+    /// Tells the sinks of events that were committed.
+    fn hand_over(&self, sinks: &BTreeMap<String, Arc<Outbox>>, batch: &[Record], recorded: &Recorded) {
+        let by_id: HashMap<_, _> =
+            batch.iter().flat_map(Record::events).map(|event| (event.id, event)).collect();
+        let keys = recorded.event_keys.iter();
+        let events: Vec<_> = keys.filter_map(|(id, key)| Some((*key, *by_id.get(id)?))).collect();
+        for (sink, outbox) in sinks {
+            match self.backend.routes().iter().find(|route| route.sink == *sink) {
+                Some(route) if events.len() == recorded.n_events => outbox.committed(&events, route),
+                _ => outbox.miss(),
+            }
+        }
     }
 
     /// Finds out whether others keep the database locked, and writes nothing. A server notices that by other means.
@@ -194,32 +211,51 @@ impl Polls {
 }
 
 impl Deliveries {
-    /// The sink's due deliveries, the longest due first, without what is claimed. From now on they are claimed.
-    pub async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let claimed = self.claims.keys();
-        let due =
+    /// The sink's due deliveries, the longest due first, without what is claimed; from now on they are claimed. And when
+    /// the next is due.
+    pub async fn claim(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<ClaimedDelivery>, Option<Timestamp>), StoreError> {
+        let claimed = self.outbox.claims.keys();
+        self.outbox.begin_to_read();
+        let (due, last_event) =
             on!(&self.backend, store => store.claim_deliveries(&self.sink, now, limit, &claimed).await)?;
         due.iter().for_each(|delivery| {
-            self.claims.insert(delivery.event_key);
+            self.outbox.claims.insert(delivery.event_key);
         });
-        Ok(due)
+        if due.len() == limit {
+            return Ok((due, Some(now)));
+        }
+        let claimed = self.outbox.claims.keys();
+        let next_at = on!(&self.backend, store => store.next_delivery_at(&self.sink, &claimed).await)?;
+        // A claim ends as well where it has as many bytes as one may have.
+        if next_at.is_none_or(|next_at| next_at > now) {
+            self.outbox.has_read(last_event);
+        }
+        Ok((due, next_at))
+    }
+
+    /// What was handed over from memory as soon as it was committed; it is claimed.
+    pub fn handed_over(&self) -> Vec<ClaimedDelivery> {
+        self.outbox.take()
+    }
+
+    /// Whether something is due since the last claim that was not handed over, and has to be claimed.
+    pub fn is_missing_some(&self) -> bool {
+        self.outbox.is_missing_some()
+    }
+
+    /// Waits until something was committed. One waiter at a time; what was before the call counts.
+    pub async fn arrived(&self) {
+        self.outbox.arrived().await;
     }
 
     /// Puts back what was claimed and will not be recorded.
     pub fn put_back(&self, deliveries: impl IntoIterator<Item = ClaimedDelivery>) {
-        self.claims.release(deliveries.into_iter().map(|delivery| delivery.event_key));
-    }
-
-    /// Waits until something that was claimed is recorded or put back. One waiter at a time; a release before the call
-    /// counts.
-    pub async fn released(&self) {
-        self.claims.released().await;
-    }
-
-    /// When the next delivery is due, without what is claimed.
-    pub async fn next_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        let claimed = self.claims.keys();
-        on!(&self.backend, store => store.next_delivery_at(&self.sink, &claimed).await)
+        self.outbox.claims.release(deliveries.into_iter().map(|delivery| delivery.event_key));
+        self.outbox.miss();
     }
 
     /// Marks deliveries as dead that have failed since before `tried_before`, even if they had few tries because the

@@ -2,7 +2,8 @@
 //!
 //! A dispatcher claims the due deliveries of its sink from the outbox, sends each event's stored text, and hands the
 //! result to the recorder, which writes it. Its neighbours are the poller, whose conclusions put deliveries into the
-//! outbox and wake it, and the recorder, for which it waits as the poller does.
+//! outbox, and the recorder, for which it waits as the poller does. Where it has sent all that was due, the store hands
+//! it what comes next as soon as that is committed, and it reads nothing.
 //!
 //! # Rules
 //!
@@ -112,10 +113,10 @@ impl Sink {
         }
     }
 
-    /// How many deliveries one attempt takes: a request of a webhook has one event.
+    /// How many deliveries one attempt takes at most: a request of a webhook has one event.
     fn at_once(&self) -> usize {
         match self {
-            Sink::Log(_) => READY,
+            Sink::Log(_) => usize::MAX,
             Sink::Webhook(_) => 1,
         }
     }
@@ -217,7 +218,7 @@ impl Dispatcher {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = self.attempts.join_next() => self.settle(ended?).await,
-                () = self.deliveries.released() => self.look_at = Instant::now(),
+                () = self.deliveries.arrived() => {}
                 () = self.wake.notified() => self.look_at = Instant::now(),
                 _ = ticks.tick() => {
                     self.refresh_secret();
@@ -262,7 +263,11 @@ impl Dispatcher {
 
     async fn send_due(&mut self) {
         while self.has_room() && !matches!(self.gate.passage(self.gate_time()), Passage::Closed { .. }) {
-            if self.ready.is_empty() && Instant::now() >= self.look_at {
+            if self.ready.is_empty() {
+                self.ready.extend(self.deliveries.handed_over());
+            }
+            if self.ready.is_empty() && (self.deliveries.is_missing_some() || Instant::now() >= self.look_at)
+            {
                 self.claim().await;
             }
             let n_taken = self.ready.len().min(self.sink.at_once());
@@ -283,24 +288,14 @@ impl Dispatcher {
     async fn claim(&mut self) {
         let now = self.clock.now();
         let limit = if self.gate.is_down() { 1 } else { READY };
-        let claimed = self.deliveries.claim(now, limit).await;
-        let next_at = match &claimed {
-            Ok(claimed) if claimed.len() < limit => self.deliveries.next_at().await,
-            _ => Ok(None),
-        };
-        match (claimed, next_at) {
-            (Ok(claimed), Ok(next_at)) => {
-                let wait = match next_at {
-                    // There may be more: the claim was full, or had as many bytes as one may have.
-                    _ if claimed.len() == limit => Duration::ZERO,
-                    Some(next_at) if !claimed.is_empty() && next_at <= now => Duration::ZERO,
-                    Some(next_at) => next_at.since(now).max(Duration::from_millis(1)),
-                    None => LOOK_EVERY,
-                };
+        match self.deliveries.claim(now, limit).await {
+            Ok((claimed, next_at)) => {
+                let shortest = Duration::from_millis(u64::from(claimed.is_empty()));
+                let wait = next_at.map_or(LOOK_EVERY, |next_at| next_at.since(now).max(shortest));
                 self.look_at = Instant::now() + wait.min(LOOK_EVERY);
                 self.ready.extend(claimed);
             }
-            (Err(err), _) | (_, Err(err)) => {
+            Err(err) => {
                 tracing::debug!(sink = %self.name, error = &err as &dyn std::error::Error, "the outbox can't be read");
                 self.look_at = Instant::now() + LOOK_EVERY;
             }
@@ -318,8 +313,12 @@ impl Dispatcher {
                 DeliveryOutcome::Retry { .. } => Attempted::Failed,
                 DeliveryOutcome::Dead => Attempted::Dead,
             };
-            if outcome == DeliveryOutcome::Dead {
-                self.log_death(&attempt, &delivery.event_id);
+            match outcome {
+                DeliveryOutcome::Delivered => {}
+                DeliveryOutcome::Retry { next_attempt_at, .. } => {
+                    self.look_at = self.look_at.min(Instant::now() + next_attempt_at.since(now));
+                }
+                DeliveryOutcome::Dead => self.log_death(&attempt, &delivery.event_id),
             }
             self.monitor.attempted(&self.name, attempted, duration);
             let record = DeliveryRecord {
@@ -357,7 +356,10 @@ impl Dispatcher {
                 tracing::warn!(sink = %name, error, "an event could not be delivered to {name}: {error}; it is tried again");
             }
             // What was claimed ahead stays due; nothing holds its payload in memory meanwhile.
-            ReceiverStep::Down => self.deliveries.put_back(self.ready.drain(..)),
+            ReceiverStep::Down => {
+                let handed_over = self.deliveries.handed_over();
+                self.deliveries.put_back(self.ready.drain(..).chain(handed_over));
+            }
             ReceiverStep::Recovered { n_failures } => {
                 tracing::info!(sink = %name, n_failures, "{name} takes events again after {n_failures} tries");
             }

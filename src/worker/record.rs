@@ -35,7 +35,6 @@ use super::outcomes;
 use crate::clock::Clock;
 use crate::monitor::Monitor;
 use crate::store::{Record, Recorded, StoreError, Work};
-use crate::wakers::Wakers;
 
 /// Records that may wait for the recorder. Together with what is in flight it bounds the daemon's memory.
 const QUEUE: usize = 2_048;
@@ -107,8 +106,6 @@ pub struct RecorderParts {
     pub work: Work,
     /// The daemon's time.
     pub clock: Arc<Clock>,
-    /// Wakes the tasks when another process changed the database, and dispatchers when there is a new event.
-    pub wakers: Wakers,
     /// Counts what was written.
     pub monitor: Arc<Monitor>,
 }
@@ -251,7 +248,7 @@ impl Recorder {
         }
     }
 
-    /// What follows from a commit: its outcomes are logged and counted, and the dispatchers woken if it has events.
+    /// What follows from a commit: its outcomes are logged and counted.
     fn announce(&self, batch: &[Record], recorded: &Recorded) {
         outcomes::report(batch, recorded, &self.parts.monitor);
         if !recorded.superseded.is_empty() {
@@ -259,9 +256,6 @@ impl Recorder {
                 n_superseded = recorded.superseded.len(),
                 "answers were dropped for activities that a command changed meanwhile"
             );
-        }
-        if recorded.n_events > 0 {
-            self.parts.wakers.wake_sinks();
         }
     }
 }

@@ -21,7 +21,7 @@ impl Store {
         now: Timestamp,
         limit: usize,
         claimed_keys: &HashSet<i64>,
-    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+    ) -> Result<(Vec<ClaimedDelivery>, Option<i64>), StoreError> {
         self.require_held()?;
         let rows: Vec<DeliveryRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT k.event, k.revision, e.event_id, e.payload, k.tried_from, k.interval_ms
@@ -42,7 +42,7 @@ impl Store {
         .fetch_all(self.readers())
         .await
         .map_err(StoreError::query("claiming deliveries"))?;
-        Ok(rows
+        let claimed = rows
             .into_iter()
             .map(|(event_key, revision, event_id, payload, tried_from, interval)| ClaimedDelivery {
                 event_key,
@@ -52,7 +52,9 @@ impl Store {
                 tried_from: Timestamp::from_millis(tried_from),
                 interval: interval.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
             })
-            .collect())
+            .collect();
+        // Other daemons write events too, so a sink's own are always read.
+        Ok((claimed, None))
     }
 
     pub async fn next_delivery_at(

@@ -124,7 +124,7 @@ impl Store {
         &self.inner.readers
     }
 
-    fn routes(&self) -> &[Route] {
+    pub fn routes(&self) -> &[Route] {
         &self.inner.routes
     }
 

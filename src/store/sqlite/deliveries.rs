@@ -19,21 +19,22 @@ use crate::store::schedule::from_json;
 type DeliveryRow = (i64, i64, String, i64, Option<i64>);
 
 impl Store {
-    /// The due deliveries of a sink, the longest due first, without those in `claimed_keys`.
+    /// The due deliveries of a sink, the longest due first, without those in `claimed_keys`; and the last event there was.
     pub async fn claim_deliveries(
         &self,
         sink: &str,
         now: Timestamp,
         limit: usize,
         claimed_keys: &HashSet<i64>,
-    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+    ) -> Result<(Vec<ClaimedDelivery>, Option<i64>), StoreError> {
         // One row for all of them: each row is handed from thread to thread, which costs more than reading it. No JSON
         // has the character between payloads, however it is spaced.
-        let (rows, payloads): (String, Option<String>) = sqlx::query_as(
+        let (rows, payloads, last_event): (String, Option<String>, i64) = sqlx::query_as(
             sqlx::AssertSqlSafe(format!(
                 "SELECT json_group_array(json_array(k.event, k.revision, e.event_id, k.tried_from, k.interval_ms)
                                          ORDER BY k.next_attempt_at, k.event),
-                        group_concat(e.payload, char(30) ORDER BY k.next_attempt_at, k.event)
+                        group_concat(e.payload, char(30) ORDER BY k.next_attempt_at, k.event),
+                        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
                  FROM (SELECT *, sum(n_bytes) OVER (ORDER BY next_attempt_at, event) - n_bytes AS n_before
                        FROM (SELECT d.event, d.revision, d.tried_from, d.interval_ms, d.next_attempt_at,
                                     octet_length(e.payload) AS n_bytes
@@ -70,7 +71,7 @@ impl Store {
                 interval: interval.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
             }
         });
-        Ok(claimed.collect())
+        Ok((claimed.collect(), Some(last_event)))
     }
 
     /// When this sink's next delivery is due, without those in `claimed_keys`.
@@ -177,10 +178,10 @@ pub(super) async fn write_deliveries(
     }
     for ((sink, status), attempts) in by_end {
         let operation = "recording deliveries";
-        let n = with_rows(connection, ATTEMPT, statement, &attempts, bind_attempt, operation).await?;
+        let written = with_rows(connection, ATTEMPT, statement, &attempts, bind_attempt, operation).await?;
         if status != PENDING {
-            count_deliveries(connection, sink, PENDING, -count(n)).await?;
-            count_deliveries(connection, sink, status, count(n)).await?;
+            count_deliveries(connection, sink, PENDING, -count(written.n_changed)).await?;
+            count_deliveries(connection, sink, status, count(written.n_changed)).await?;
         }
     }
     // The log sink has no attempts worth keeping: a line was written or it was not.
@@ -250,7 +251,9 @@ mod tests {
         }
         let claim = async |limit, out: &[i64]| -> Vec<i64> {
             let out = out.iter().copied().collect();
-            let claimed = store.claim_deliveries("s", Timestamp::from_millis(1), limit, &out).await.unwrap();
+            let now = Timestamp::from_millis(1);
+            let (claimed, last_event) = store.claim_deliveries("s", now, limit, &out).await.unwrap();
+            assert_eq!(last_event, Some(5));
             claimed.iter().map(|delivery| delivery.event_key).collect()
         };
         assert_eq!(claim(64, &[]).await, [1, 2, 3]);

@@ -1,6 +1,7 @@
 //! Events and what is to be delivered of them.
 
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::error::StoreError;
 use super::rows::{Row, with_rows};
@@ -9,14 +10,15 @@ use crate::domain::event::Event;
 use crate::domain::routing::Route;
 
 /// Within a transaction: stores events, each with the key of its activity, and one delivery for every sink that
-/// takes them. An event that is stored already stays as it is.
+/// takes them. An event that is stored already stays as it is. Answers with each event's key, in their order; with none
+/// where one of them was stored already.
 pub(super) async fn write_events(
     connection: &mut SqliteConnection,
     routes: &[Route],
     events: &[(Option<i64>, &Event)],
-) -> Result<(), StoreError> {
+) -> Result<Vec<(Uuid, i64)>, StoreError> {
     if events.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let columns = "event_id, type, activity, vat, occurred_at, payload";
     let statement = "INSERT INTO events (event_id, type, activity, vat, occurred_at, payload)
@@ -31,7 +33,7 @@ pub(super) async fn write_events(
             .push_bind(event.map(|event| event.occurred_at.as_millis()))
             .push_bind(event.map(|event| event.payload.as_str()));
     };
-    with_rows(connection, columns, statement, events, bind, "recording events").await?;
+    let written = with_rows(connection, columns, statement, events, bind, "recording events").await?;
     let statement = "INSERT INTO deliveries (event, sink, status, tried_from, next_attempt_at)
          SELECT e.seq, j.sink, 'pending', j.at, j.at
          FROM j CROSS JOIN events e ON e.event_id = j.event_id
@@ -46,10 +48,15 @@ pub(super) async fn write_events(
         let taken = events.iter().map(|(_, event)| *event).filter(|event| route.takes(event));
         let rows: Vec<_> = taken.map(|event| (event, route.sink.as_str())).collect();
         let columns = "event_id, sink, at";
-        let n_new = with_rows(connection, columns, statement, &rows, bind, "recording deliveries").await?;
-        count_deliveries(connection, &route.sink, "pending", count(n_new)).await?;
+        let new = with_rows(connection, columns, statement, &rows, bind, "recording deliveries").await?;
+        count_deliveries(connection, &route.sink, "pending", count(new.n_changed)).await?;
     }
-    Ok(())
+    if written.n_changed < events.len() as u64 {
+        return Ok(Vec::new());
+    }
+    // Keys are given out one after the other.
+    let first_key = written.last_key - count(written.n_changed) + 1;
+    Ok(events.iter().map(|(_, event)| event.id).zip(first_key..).collect())
 }
 
 /// The number of changed rows as a signed number.

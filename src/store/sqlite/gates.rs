@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::error::StoreError;
 use super::events::write_events;
@@ -60,7 +61,7 @@ pub(super) async fn write_gate(
     connection: &mut SqliteConnection,
     routes: &[Route],
     change: &GateChange,
-) -> Result<(), StoreError> {
+) -> Result<Vec<(Uuid, i64)>, StoreError> {
     let statement = match &change.scope {
         Scope::Credential(_) => {
             "INSERT INTO credentials
@@ -93,8 +94,6 @@ pub(super) async fn write_gate(
         .execute(&mut *connection)
         .await
         .map_err(StoreError::query("recording a hold"))?;
-    if let Some(event) = &change.event {
-        write_events(connection, routes, &[(None, event)]).await?;
-    }
-    Ok(())
+    let event: Vec<_> = change.event.iter().map(|event| (None, event)).collect();
+    write_events(connection, routes, &event).await
 }

@@ -131,6 +131,10 @@ impl Store {
         }
     }
 
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// Begins to write, unless the WAL was cut: a commit may make SQLite copy it into the file, with frames that are
     /// lost.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {

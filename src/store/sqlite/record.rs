@@ -68,7 +68,8 @@ impl Store {
                 Record::Delivery(delivery) => deliveries.push(delivery),
                 Record::Gate(change) => {
                     recorded.n_events += usize::from(change.event.is_some());
-                    write_gate(&mut transaction, &self.routes, change).await?;
+                    let keys = write_gate(&mut transaction, &self.routes, change).await?;
+                    recorded.event_keys.extend(keys);
                 }
                 Record::ClockJump { delta_ms, now } => {
                     // What was decided before the jump is written before it.
@@ -118,8 +119,8 @@ pub(super) async fn write_polls<P: std::borrow::Borrow<PollRecord>>(
             .iter()
             .flat_map(|poll| poll.decision.events.iter().map(|event| (Some(poll.claimed.key), event)))
             .collect();
-        write_events(connection, routes, &events).await?;
         recorded.n_events += events.len();
+        recorded.event_keys.extend(write_events(connection, routes, &events).await?);
     }
     Ok(recorded)
 }
@@ -193,8 +194,8 @@ async fn update_schedules(
             .push_bind(decision.and_then(|decision| decision.http_status))
             .push_bind(decision.and_then(|decision| decision.error.as_deref()));
     };
-    let n_updated = with_rows(connection, columns, statement, polls, bind, "recording polls").await?;
-    Ok(usize::try_from(n_updated).unwrap_or(usize::MAX))
+    let written = with_rows(connection, columns, statement, polls, bind, "recording polls").await?;
+    Ok(usize::try_from(written.n_changed).unwrap_or(usize::MAX))
 }
 
 /// Writes the columns that few polls change.

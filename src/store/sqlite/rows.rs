@@ -29,7 +29,17 @@ impl Row {
     }
 }
 
-/// Executes `statement`, which reads its rows from `j` with these columns. Answers with how many rows it changed.
+/// What a statement did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Written {
+    /// How many rows it changed.
+    pub n_changed: u64,
+    /// The key of the row that was inserted last, where any was.
+    pub last_key: i64,
+}
+
+/// Executes `statement`, which reads its rows from `j` with these columns, in their order.
+///
 /// A statement has a power of two as its number of places, so that only a few different ones are prepared. `bind` gets
 /// `None` for a place that stays empty: what it binds then must match no row and must not be inserted.
 pub(super) async fn with_rows<'a, T>(
@@ -39,9 +49,9 @@ pub(super) async fn with_rows<'a, T>(
     rows: &'a [T],
     bind: impl Fn(&mut Row, Option<&'a T>),
     operation: &'static str,
-) -> Result<u64, StoreError> {
+) -> Result<Written, StoreError> {
     let one = format!(",({}?)", "?,".repeat(columns.matches(',').count()));
-    let (mut n_changed, mut rest) = (0, rows);
+    let (mut written, mut rest) = (Written::default(), rows);
     while !rest.is_empty() {
         let (n_rows, n_places) = fitting(rest.len());
         let (chunk, others) = rest.split_at(n_rows);
@@ -56,9 +66,11 @@ pub(super) async fn with_rows<'a, T>(
             return Err(failed(sqlx::Error::Encode(err)));
         }
         let done = sqlx::query_with(AssertSqlSafe(text), row.arguments).execute(&mut *connection).await;
-        n_changed += done.map_err(failed)?.rows_affected();
+        let done = done.map_err(failed)?;
+        written.n_changed += done.rows_affected();
+        written.last_key = done.last_insert_rowid();
     }
-    Ok(n_changed)
+    Ok(written)
 }
 
 /// How many of these rows the next statement takes, and how many it has places for: a power of two, of which at most a
@@ -85,14 +97,20 @@ mod tests {
             let bind = |row: &mut Row, n: Option<&i64>| {
                 row.push_bind(n).push_bind(n.map(i64::to_string));
             };
-            let n = with_rows(&mut connection, "n, word", statement, &rows, bind, "writing").await.unwrap();
-            assert_eq!(n, n_rows.unsigned_abs());
+            let written =
+                with_rows(&mut connection, "n, word", statement, &rows, bind, "writing").await.unwrap();
+            assert_eq!(written.n_changed, n_rows.unsigned_abs());
             let sums: (i64, i64) =
                 sqlx::query_as("SELECT coalesce(sum(n), 0), coalesce(sum(word), 0) FROM t")
                     .fetch_one(&mut connection)
                     .await
                     .unwrap();
             assert_eq!(sums, (n_rows * (n_rows + 1) / 2, n_rows * (n_rows + 1) / 2));
+            let out_of_order: i64 = sqlx::query_scalar("SELECT count(*) FROM t WHERE n <> rowid")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            assert_eq!((out_of_order, written.last_key), (0, n_rows));
         }
     }
 
