@@ -50,11 +50,11 @@ pub struct Redactor {
     bare: Pieces,
 }
 
-/// Lower-case pieces of every writing of the secrets.
+/// Lower-case pieces of every writing of the secrets, none of them shorter than [`MIN_SECRET_BYTES`].
 #[derive(Default)]
 struct Pieces {
     by_length: BTreeMap<usize, HashSet<Box<[u8]>>>,
-    beginnings: Beginnings,
+    steps: Steps,
 }
 
 /// A part of a text that is to be replaced.
@@ -64,30 +64,45 @@ struct Found {
     goes_on: bool,
 }
 
-/// Whether a piece may begin with these three bytes. This is asked for every position of every answer, and rules nearly
-/// all of them out.
-struct Beginnings(Box<[bool]>);
+/// How far a search may step on (Wu and Manber's algorithm): every answer is searched, and nearly all of its bytes are
+/// passed over unread.
+struct Steps(Box<[u8; 1 << 16]>);
 
-impl Beginnings {
-    fn place(bytes: [u8; 3]) -> usize {
-        let [first, second, third] = bytes.map(usize::from);
+impl Steps {
+    /// The farthest step: no piece has three bytes that no piece has.
+    const FARTHEST: u8 = (MIN_SECRET_BYTES - 2) as u8;
+
+    fn place(bytes: [u8; 3]) -> u16 {
+        let [first, second, third] = bytes.map(u16::from);
         first ^ second << 4 ^ third << 8
     }
 
-    fn note(&mut self, bytes: [u8; 3]) {
-        if let Some(may_be) = self.0.get_mut(Self::place(bytes)) {
-            *may_be = true;
+    /// Notes what a piece begins with: no step may lead past it.
+    fn note(&mut self, beginning: &[u8; MIN_SECRET_BYTES]) {
+        for (step, three) in (0..).zip(beginning.windows(3).rev()) {
+            if let Some(three) = three.first_chunk()
+                && let Some(farthest) = self.0.get_mut(usize::from(Self::place(*three)))
+            {
+                *farthest = step.min(*farthest);
+            }
         }
     }
 
-    fn may_be(&self, bytes: [u8; 3]) -> bool {
-        self.0.get(Self::place(bytes)).is_some_and(|may_be| *may_be)
+    /// Where in this a piece may begin; from `at` on, the first place.
+    fn next(&self, bytes: &[u8], mut at: usize) -> Option<usize> {
+        loop {
+            let last_three = bytes.get(at + MIN_SECRET_BYTES - 3..)?.first_chunk()?;
+            match self.0.get(usize::from(Self::place(*last_three))) {
+                Some(0) | None => return Some(at),
+                Some(step) => at += usize::from(*step),
+            }
+        }
     }
 }
 
-impl Default for Beginnings {
+impl Default for Steps {
     fn default() -> Self {
-        Self(vec![false; 1 << 16].into())
+        Self(Box::new([Self::FARTHEST; 1 << 16]))
     }
 }
 
@@ -100,19 +115,18 @@ impl std::fmt::Debug for Redactor {
 impl Pieces {
     fn add(&mut self, writing: &[u8], step: usize) {
         for piece in writing.windows(writing.len().clamp(1, WINDOW)).step_by(step) {
-            self.by_length.entry(piece.len()).or_default().insert(piece.into());
-            if let Some(bytes) = piece.first_chunk() {
-                self.beginnings.note(*bytes);
+            if let Some(beginning) = piece.first_chunk() {
+                self.steps.note(beginning);
+                self.by_length.entry(piece.len()).or_default().insert(piece.into());
             }
         }
     }
 
     /// Where in this a piece stands.
     fn find<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
-        let may_begin = |(at, three): (usize, &[u8])| {
-            three.first_chunk().is_some_and(|bytes| self.beginnings.may_be(*bytes)).then_some(at)
-        };
-        bytes.windows(3).enumerate().filter_map(may_begin).flat_map(move |at| {
+        let candidates =
+            std::iter::successors(self.steps.next(bytes, 0), |at| self.steps.next(bytes, at + 1));
+        candidates.flat_map(move |at| {
             self.by_length.iter().filter_map(move |(length, pieces)| {
                 let range = at..at + length;
                 bytes.get(range.clone()).is_some_and(|piece| pieces.contains(piece)).then_some(range)
@@ -215,7 +229,7 @@ impl Redactor {
     /// Finds our secrets by their letters and digits alone, with or without those within tags: a tag may stand between
     /// two characters, or around them all.
     fn find_bare(&self, source: &[u8], view: &View, within_tags: bool, found: &mut Vec<Found>) {
-        let (bare, places) = view.letters_and_digits(within_tags);
+        let bare = view.letters_and_digits(within_tags);
         let mut ranges = self.bare.find(&bare).peekable();
         if ranges.peek().is_none() {
             return;
@@ -225,9 +239,8 @@ impl Redactor {
             is_secret.get_mut(range).unwrap_or_default().fill(true);
         }
         let mut last: Option<(usize, Range<usize>)> = None;
-        for (at, place) in places.into_iter().enumerate().filter(|(at, _)| is_secret.get(*at) == Some(&true))
-        {
-            let place = place as usize;
+        let places = view.places_of_letters_and_digits(within_tags).enumerate();
+        for (at, place) in places.filter(|(at, _)| is_secret.get(*at) == Some(&true)) {
             let (Some(start), Some(end)) = (view.start(place), view.start(place + 1)) else { continue };
             let range = start as usize..end as usize;
             let before = last.take().filter(|(last_at, _)| last_at + 1 == at).map(|(_, range)| range);

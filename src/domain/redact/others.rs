@@ -29,32 +29,42 @@ const KEYS: [&str; 17] = [
 const AUTHORIZATION: &str = "authorization";
 const SCHEMES: [&str; 6] = ["bearer", "basic", "token", "digest", "negotiate", "apikey"];
 
-/// Finds secrets of others in a view that has no escapes any more.
+/// What a private key's armour begins with, as far as it is one word.
+const ARMOUR: &[u8] = b"-----begin";
+
+/// Finds secrets of others in a view that has no escapes any more: each begins or ends with a word.
 pub(super) fn find_others(view: &View, found: &mut Vec<Found>) {
     let bytes = view.bytes.as_slice();
     let mut at = 0;
-    let mut word_start = 0;
-    while at < bytes.len() {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let secret = match rest {
-            [b'-', b'-', b'-', b'-', b'-', ..] => private_key(rest).map(|length| at..at + length),
-            [b'e', b'y', b'j', ..] if at == word_start => json_web_token(rest).map(|length| at..at + length),
-            [first, ..] if !is_word(*first) => None,
-            // The end of a word is where a key ends.
-            [_, next, ..] if is_word(*next) => None,
-            _ => value_after(bytes, word_start, at + 1),
-        };
+    while let Some(start) = position(bytes, at, is_word) {
+        let end = position(bytes, start, |byte| !is_word(byte)).unwrap_or(bytes.len());
+        let secret = secret_at(bytes, start, end);
+        at = secret.as_ref().map_or(end, |secret| secret.end.max(start + 1));
         if let Some(secret) = secret {
-            at = secret.end.max(at + 1);
-            word_start = at;
             view.note(secret, found);
-            continue;
-        }
-        at += 1;
-        if bytes.get(at - 1).is_some_and(|byte| !is_word(*byte)) {
-            word_start = at;
         }
     }
+}
+
+fn position(bytes: &[u8], from: usize, is_wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    Some(from + bytes.get(from..)?.iter().position(|byte| is_wanted(*byte))?)
+}
+
+/// The secret that a word is the beginning or the key of.
+fn secret_at(bytes: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
+    let word = bytes.get(start..end)?;
+    let found = |from: usize, measure: fn(&[u8]) -> Option<usize>| {
+        Some(from..from + measure(bytes.get(from..).unwrap_or_default())?)
+    };
+    if word.starts_with(b"eyj")
+        && let Some(token) = found(start, json_web_token)
+    {
+        return Some(token);
+    }
+    if word.ends_with(ARMOUR) {
+        return found(end - ARMOUR.len(), private_key);
+    }
+    value_after(bytes, start, end)
 }
 
 const fn is_word(byte: u8) -> bool {

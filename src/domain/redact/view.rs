@@ -42,22 +42,33 @@ impl View {
         }
     }
 
-    /// Letters and digits without what stands between them, and where in this view each stands. Those of HTML's tags
-    /// are left out unless `within_tags`.
-    pub(super) fn letters_and_digits(&self, within_tags: bool) -> (Vec<u8>, Vec<u32>) {
-        let (mut bare, mut places) = (Vec::new(), Vec::new());
-        let mut at = 0;
-        while let Some(byte) = self.bytes.get(at) {
-            if let (true, Ok(place)) = (byte.is_ascii_alphanumeric(), u32::try_from(at)) {
-                bare.push(*byte);
-                places.push(place);
-            }
-            at += match self.bytes.get(at..) {
-                Some([b'<', rest @ ..]) if !within_tags => 1 + tag(rest),
-                _ => 1,
-            };
+    /// Letters and digits without what stands between them. Those of HTML's tags are left out unless `within_tags`.
+    pub(super) fn letters_and_digits(&self, within_tags: bool) -> Vec<u8> {
+        let bytes = self.bytes.as_slice();
+        let mut bare = Vec::with_capacity(bytes.len());
+        if within_tags || !bytes.contains(&b'<') {
+            bare.extend(bytes.iter().filter(|byte| byte.is_ascii_alphanumeric()));
+        } else {
+            bare.extend(self.places_of_letters_and_digits(within_tags).filter_map(|place| bytes.get(place)));
         }
-        (bare, places)
+        bare
+    }
+
+    /// Where in this view each of them stands. It takes longer, and most texts have no use for it.
+    pub(super) fn places_of_letters_and_digits(&self, within_tags: bool) -> impl Iterator<Item = usize> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            loop {
+                let (place, byte) = (at, *self.bytes.get(at)?);
+                at += match self.bytes.get(at..) {
+                    Some([b'<', rest @ ..]) if !within_tags => 1 + tag(rest),
+                    _ => 1,
+                };
+                if byte.is_ascii_alphanumeric() {
+                    return Some(place);
+                }
+            }
+        })
     }
 
     /// The view behind one more layer of escapes; `None` where there is none.
