@@ -161,6 +161,9 @@ pub enum ClientError {
     /// There is no certificate to trust.
     #[error("TLS can't be set up: is a bundle of CA certificates installed (package ca-certificates)?")]
     NoRoots,
+    /// The URL is none.
+    #[error("the URL can't be read")]
+    Url(#[source] url::ParseError),
     /// The HTTP client can't be set up.
     #[error("the HTTP client can't be set up")]
     Client(#[source] reqwest::Error),

@@ -93,7 +93,12 @@ impl fmt::Display for ActivityId {
 
 /// Where upstream answers for an activity.
 pub fn status_url(base_url: &str, activity_id: &str) -> String {
-    format!("{base_url}/onboarding/{activity_id}/pcsid-status")
+    format!("{base_url}{}", status_path(activity_id))
+}
+
+/// The same below the base URL's path.
+pub fn status_path(activity_id: &str) -> String {
+    format!("/onboarding/{activity_id}/pcsid-status")
 }
 
 /// What a user hands in to have an activity watched.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use url::Url;
 
 use super::token::Token;
-use crate::domain::activity::{ActivityId, Vat, status_url};
+use crate::domain::activity::{ActivityId, Vat, status_path};
 use crate::domain::classify::{Answer, MAX_KEPT_BODY_BYTES};
 use crate::settings::UpstreamSettings;
 use crate::transport::{Renewing, ask_for_plain_body, encoding, explain, retry_after};
@@ -40,7 +41,8 @@ pub struct Client {
     http: Arc<Renewing>,
     /// Permits for bodies that are long.
     long_bodies: Arc<Semaphore>,
-    base_url: String,
+    /// Parsed once: the parts of it that make up most of a URL need not be read again for each request.
+    base_url: Url,
     request_timeout: Duration,
 }
 
@@ -62,7 +64,7 @@ impl Client {
         Ok(Self {
             http: Arc::new(http),
             long_bodies: Arc::new(Semaphore::new(MAX_LONG_BODIES)),
-            base_url: settings.base_url.clone(),
+            base_url: Url::parse(&settings.base_url).map_err(ClientError::Url)?,
             request_timeout: settings.request_timeout,
         })
     }
@@ -94,7 +96,9 @@ impl Client {
         token: &Token,
         long_body: &mut LongBody,
     ) -> Answer {
-        let url = status_url(&self.base_url, activity_id.as_str());
+        let mut url = self.base_url.clone();
+        let base_path = self.base_url.path().trim_end_matches('/');
+        url.set_path(&format!("{base_path}{}", status_path(activity_id.as_str())));
         let mut headers = HeaderMap::with_capacity(3);
         ask_for_plain_body(&mut headers);
         headers.insert(AUTH_TOKEN, token.header.clone());
