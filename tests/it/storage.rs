@@ -61,6 +61,29 @@ async fn a_wal_that_is_emptied_beneath_the_daemon_ends_it_and_damages_nothing() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wal_that_is_cut_and_has_grown_again_is_noticed_by_its_hole() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let mut daemon = setup.start().await;
+    let path = setup.path("test.db-wal");
+    let n_bytes = eventually("the WAL has some frames", || async {
+        let n_bytes = std::fs::metadata(&path).ok()?.len();
+        (n_bytes > 20 * 4_120).then_some(n_bytes)
+    })
+    .await;
+    // Cut in the middle of a transaction it has its length again at once.
+    let wal = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    wal.set_len(4_096).unwrap();
+    wal.set_len(n_bytes + 4_120).unwrap();
+    assert_eq!(daemon.exit_code().await, 1);
+    let log = daemon.stderr();
+    assert!(log.contains("test.db-wal` was emptied or cut while the daemon ran"), "{log}");
+    assert!(setup.ok(&["db", "check"]).contains("is whole"));
+    setup.start().await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_copied_over_the_running_daemons_file_is_noticed_and_left_as_it_is() {
     for is_ours in [true, false] {
         let upstream = Server::start(|_| Reply::in_progress()).await;

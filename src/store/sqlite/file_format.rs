@@ -95,6 +95,25 @@ pub(super) fn has_wal_head(path: &Path) -> bool {
     }
 }
 
+/// Where the first frame ends that was lost because somebody cut the WAL: SQLite goes on further back, and leaves a hole
+/// before it. `None` where there is no hole, or the file system knows of none.
+pub(super) fn end_of_lost_frame(path: &Path) -> Option<u64> {
+    let wal = File::open(path).ok()?;
+    let hole = rustix::fs::seek(&wal, rustix::fs::SeekFrom::Hole(0)).ok()?;
+    // A file without one has a hole at its end.
+    if hole >= wal.metadata().ok()?.len() {
+        return None;
+    }
+    let mut head = [0; WAL_HEADER_BYTES as usize];
+    wal.read_exact_at(&mut head, 0).ok()?;
+    let n_bytes = FRAME_HEADER_BYTES + u64::from(number(&head, 8)?);
+    let begin = WAL_HEADER_BYTES + hole.saturating_sub(WAL_HEADER_BYTES).div_ceil(n_bytes) * n_bytes;
+    let mut frame = [0; FRAME_HEADER_BYTES as usize];
+    wal.read_exact_at(&mut frame, begin).ok()?;
+    // No page has the number 0.
+    (number(&frame, 0) == Some(0)).then_some(begin + n_bytes)
+}
+
 /// SQLite's checksum over pairs of words, carried on.
 fn summed(sums: (u32, u32), bytes: &[u8], of_words: fn([u8; 4]) -> u32) -> (u32, u32) {
     let (pairs, _) = bytes.as_chunks::<8>();

@@ -23,7 +23,8 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
 use super::file_format::{
-    CommittedWal, FRAME_HEADER_BYTES, Header, MOST_WAL_BYTES, WAL_HEADER_BYTES, has_wal_head, header,
+    CommittedWal, FRAME_HEADER_BYTES, Header, MOST_WAL_BYTES, WAL_HEADER_BYTES, end_of_lost_frame,
+    has_wal_head, header,
 };
 use super::{beside, device_and_inode};
 
@@ -153,21 +154,22 @@ impl FileIdentity {
         lost.map(|(name, _)| StoreError::JournalGone { path: name.clone() })
     }
 
-    /// What happened to the WAL, if another program has cut it: it became shorter, or has lost its head and grown
-    /// again, and SQLite has frames in it that it no longer holds.
+    /// What happened to the WAL, if another program has cut it: it became shorter, or has grown again without its head
+    /// or with a hole, and SQLite has frames in it that it no longer holds.
     pub(super) async fn cut_wal(&self, writer: &SqlitePool) -> Option<StoreError> {
         let (path, _) = &self.beside[0];
         let before = || self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
         let now = std::fs::metadata(path).ok()?.len();
+        let has_lost = |n_bytes| end_of_lost_frame(path).is_some_and(|end| end <= n_bytes);
         let is_cut = if self.is_cut.load(Ordering::Relaxed) {
             true
-        } else if now >= *before() && has_wal_head(path) {
+        } else if now >= *before() && has_wal_head(path) && !has_lost(u64::MAX) {
             false
         } else {
             match n_bytes_in_use(writer).await {
                 Ok(n_bytes) => {
                     let now = std::fs::metadata(path).ok()?.len();
-                    n_bytes > 0 && (now < n_bytes || !has_wal_head(path))
+                    n_bytes > 0 && (now < n_bytes || !has_wal_head(path) || has_lost(n_bytes))
                 }
                 Err(err) => {
                     // This error says that SQLite no longer finds its frames in the WAL; any other may pass.
