@@ -113,10 +113,10 @@ impl Sink {
         }
     }
 
-    /// How many deliveries one attempt takes at most: a request of a webhook has one event.
+    /// How many deliveries one attempt takes: a request of a webhook has one event.
     fn at_once(&self) -> usize {
         match self {
-            Sink::Log(_) => usize::MAX,
+            Sink::Log(_) => READY,
             Sink::Webhook(_) => 1,
         }
     }
