@@ -1,9 +1,8 @@
 //! The content of upstream's answer, as it is sent and as it is kept.
 //!
 //! `StatusBody` and `ErrorBody` are the documented JSON; [`Report`] is the part that the database keeps.
-//! Reading is strict where a conclusion depends on it: a wrong type on the way to `Status`, `ActivityType` or
-//! `PcsidGenerated`, or a key given twice, makes the whole body unreadable, so that nothing is concluded from it. A
-//! wrong type elsewhere says nothing, as if the field were missing. Unknown keys are passed over.
+//! Reading is strict where a conclusion depends on it: a wrong type or a key given twice makes the whole body
+//! unreadable, so that nothing is concluded from it. Unknown keys are passed over.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::catalogue::{Catalogue, Explanation};
@@ -334,25 +333,28 @@ impl<'a> Explanations<'a> {
 }
 
 /// The documented body of a status answer.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct StatusBody {
     pub(super) activity_type: Option<String>,
     pub(super) status: Option<String>,
-    created_at: Said<Text>,
-    updated_at: Said<Text>,
-    completed_at: Said<Text>,
-    request_meta_info: Said<RequestMetaInfo>,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    completed_at: Option<String>,
+    request_meta_info: Option<Object<RequestMetaInfo>>,
     response_info: Option<Object<ResponseInfo>>,
-    error_list: Said<Listed>,
+    error_list: Option<Listed>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 struct RequestMetaInfo {
-    total_count: Said<Whole>,
-    success_count: Said<Whole>,
-    failure_count: Said<Whole>,
+    #[serde(default, deserialize_with = "whole_number")]
+    total_count: Option<i64>,
+    #[serde(default, deserialize_with = "whole_number")]
+    success_count: Option<i64>,
+    #[serde(default, deserialize_with = "whole_number")]
+    failure_count: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -362,15 +364,15 @@ struct ResponseInfo {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 struct ResponseMetaData {
     pcsid_generated: Option<String>,
-    standard_tax_invoice: Said<Text>,
-    standard_tax_invoice_credit: Said<Text>,
-    standard_tax_invoice_debit: Said<Text>,
-    simplified_tax_invoice: Said<Text>,
-    simplified_tax_invoice_credit: Said<Text>,
-    simplified_tax_invoice_debit: Said<Text>,
+    standard_tax_invoice: Option<String>,
+    standard_tax_invoice_credit: Option<String>,
+    standard_tax_invoice_debit: Option<String>,
+    simplified_tax_invoice: Option<String>,
+    simplified_tax_invoice_credit: Option<String>,
+    simplified_tax_invoice_debit: Option<String>,
 }
 
 /// The documented body of a refusal.
@@ -394,32 +396,6 @@ struct Listed {
     left_out: u32,
 }
 
-/// An `ErrorList` that is being read.
-#[derive(Debug, Default)]
-struct Listing {
-    errors: Vec<ListedError>,
-    bound: Bound,
-}
-
-impl Listing {
-    /// `None`: one that can't be read.
-    fn add(&mut self, error: Option<ListedError>) {
-        let Some(mut error) = error else {
-            self.bound.left_out = self.bound.left_out.saturating_add(1);
-            return;
-        };
-        if self.bound.takes(error.cut()) {
-            self.errors.push(error);
-        }
-    }
-}
-
-impl From<Listing> for Listed {
-    fn from(read: Listing) -> Self {
-        Self { errors: read.errors, left_out: read.bound.left_out }
-    }
-}
-
 impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ListVisitor;
@@ -431,11 +407,13 @@ impl<'de> Deserialize<'de> for Listed {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listed, A::Error> {
-                let mut listed = Listing::default();
-                while let Some(Object(error)) = list.next_element()? {
-                    listed.add(Some(error));
+                let (mut errors, mut bound) = (Vec::new(), Bound::default());
+                while let Some(Object(mut error)) = list.next_element::<Object<ListedError>>()? {
+                    if bound.takes(error.cut()) {
+                        errors.push(error);
+                    }
                 }
-                Ok(listed.into())
+                Ok(Listed { errors, left_out: bound.left_out })
             }
         }
         deserializer.deserialize_seq(ListVisitor)
@@ -451,23 +429,22 @@ impl StatusBody {
     ///
     /// A timestamp that can't be read is left out: it decides nothing.
     pub(super) fn into_parts(self, known: &KnownCodes) -> (Report, Findings) {
-        let time = |Said(Text(text))| text.as_deref().and_then(Timestamp::parse_lenient);
-        let count = |Said(Whole(count))| count;
+        let time = |text: Option<String>| text.as_deref().and_then(Timestamp::parse_lenient);
         let word = |text: Option<String>| {
             text.map(|mut text| {
                 text::cut(&mut text, MAX_WORD_BYTES);
                 text
             })
         };
-        let Said(counts) = self.request_meta_info;
+        let counts = self.request_meta_info.map(|Object(counts)| counts).unwrap_or_default();
         let meta = self.response_info.and_then(|Object(info)| info.response_meta_data);
         let meta = meta.map(|Object(meta)| meta).unwrap_or_default();
         let report = Report {
             upstream_status: word(self.status),
             pcsid_generated: word(meta.pcsid_generated),
-            total_count: count(counts.total_count),
-            success_count: count(counts.success_count),
-            failure_count: count(counts.failure_count),
+            total_count: counts.total_count,
+            success_count: counts.success_count,
+            failure_count: counts.failure_count,
             created_at: time(self.created_at),
             updated_at: time(self.updated_at),
             completed_at: time(self.completed_at),
@@ -479,15 +456,14 @@ impl StatusBody {
             meta.simplified_tax_invoice,
             meta.simplified_tax_invoice_credit,
             meta.simplified_tax_invoice_debit,
-        ]
-        .map(|Said(Text(text))| text);
+        ];
         let checks = CHECK_NAMES
             .into_iter()
             .zip(texts)
             .filter(|(_, text)| text.is_some())
             .map(|(name, text)| Check::from_text(name, text, known))
             .collect();
-        let Said(Listed { errors, left_out }) = self.error_list;
+        let Listed { errors, left_out } = self.error_list.unwrap_or_default();
         (report, Findings { checks, errors, errors_left_out: left_out })
     }
 }
@@ -515,169 +491,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// What can be used of a field that decides nothing. Whatever is not wanted of it says nothing.
-trait Wanted: Default {
-    fn text(_: String) -> Self {
-        Self::unwanted()
-    }
-
-    fn number(_: serde_json::Number) -> Self {
-        Self::unwanted()
-    }
-
-    fn list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Self::unwanted())
-    }
-
-    fn object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Self::unwanted())
-    }
-
-    fn unwanted() -> Self {
-        Self::default()
-    }
-}
-
-/// A field that may be of any type.
-#[derive(Debug, Default)]
-struct Said<T>(T);
-
-impl<'de, T: Wanted> Deserialize<'de> for Said<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WantedVisitor(PhantomData)).map(Said)
-    }
-}
-
-struct WantedVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Wanted> Visitor<'de> for WantedVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-        Ok(T::unwanted())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<T, E> {
-        Ok(T::number(number.into()))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
-        Ok(T::number(number.into()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<T, E> {
-        Ok(serde_json::Number::from_f64(number).map_or_else(T::unwanted, T::number))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<T, E> {
-        Ok(T::text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<T, E> {
-        Ok(T::text(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
-        T::list(list)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
-        T::object(object)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Text(Option<String>);
-
-impl Wanted for Text {
-    fn text(text: String) -> Self {
-        Self(Some(text))
-    }
-}
-
-/// A text, or a number as it is written: a code may be one.
-#[derive(Debug, Default)]
-struct TextOrNumber(Option<String>);
-
-impl Wanted for TextOrNumber {
-    fn text(text: String) -> Self {
-        Self(Some(text))
-    }
-
-    fn number(number: serde_json::Number) -> Self {
-        Self(Some(number.to_string()))
-    }
-}
-
-/// A JSON number without a fraction (`6` and `6.0` alike).
-#[derive(Debug, Default)]
-struct Whole(Option<i64>);
-
-impl Wanted for Whole {
-    fn number(number: serde_json::Number) -> Self {
-        // Beyond 2^53 several whole numbers are the same JSON number with a fraction.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        let whole = || number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT).map(|n| n as i64);
-        Self(number.as_i64().or_else(whole))
-    }
-}
-
-impl Wanted for RequestMetaInfo {
-    fn object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
-        Self::deserialize(MapAccessDeserializer::new(object))
-    }
-}
-
-/// An entry of an `ErrorList` that decides nothing; `None` for what is none.
-#[derive(Debug, Default)]
-struct Entry(Option<ListedError>);
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct EntryFields {
-    error_code: Said<TextOrNumber>,
-    error_message: Said<TextOrNumber>,
-    error_source: Said<TextOrNumber>,
-}
-
-impl Wanted for Entry {
-    fn text(text: String) -> Self {
-        Self(Some(ListedError { error_message: Some(text), ..ListedError::default() }))
-    }
-
-    fn object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
-        let fields = EntryFields::deserialize(MapAccessDeserializer::new(object))?;
-        let text = |Said(TextOrNumber(text))| text;
-        Ok(Self(Some(ListedError {
-            error_code: text(fields.error_code),
-            error_message: text(fields.error_message),
-            error_source: text(fields.error_source),
-            rules: Vec::new(),
-        })))
-    }
-}
-
-/// What is no list, and what is no entry, counts as left out: it can be seen in the final answer.
-impl Wanted for Listed {
-    fn list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
-        let mut listed = Listing::default();
-        while let Some(Said(Entry(entry))) = list.next_element()? {
-            listed.add(entry);
-        }
-        Ok(listed.into())
-    }
-
-    fn unwanted() -> Self {
-        Self { left_out: 1, ..Self::default() }
-    }
+/// A JSON number without a fraction (`6` and `6.0` alike) or null.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    // Beyond 2^53 several whole numbers are the same JSON number with a fraction.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number
+        .as_i64()
+        .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT).map(|n| n as i64))
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
 }

@@ -188,7 +188,8 @@ fn an_array_of_the_fields_in_their_order_is_no_object() {
     check_untrusted(json!([kind, "FAILED", null, null, null, null, null, null]).to_string());
     check_untrusted(json!([[{ "ErrorCode": "6004" }]]).to_string());
     check_untrusted(json!({ "ErrorList": [["6004", "no such id", "CLEARTAX"]] }).to_string());
-    assert_eq!(concluded(200, &with(SUCCEEDED, "/RequestMetaInfo", json!([6, 6, 0]))).0.total_count, None);
+    check(200, with(SUCCEEDED, "/RequestMetaInfo", json!([6, 6, 0])), "invalid_response");
+    check(200, with(SUCCEEDED, "/RequestMetaInfo", json!([])), "invalid_response");
     check(200, with(SUCCEEDED, "/ResponseInfo", json!([null])), "invalid_response");
     check(200, with(SUCCEEDED, META, json!(["GENERATED", "", "", "", "", "", ""])), "invalid_response");
 }
@@ -250,108 +251,46 @@ fn nesting_neither_breaks_the_reader_nor_concludes_in_place_of_a_value() {
     check_untrusted(deep(50_000, "[", "", "]"));
     check_untrusted(deep(20_000, "{\"Status\":", "\"SUCCEEDED\"", "}"));
     check_untrusted(format!("{{\"Status\":{}}}", deep(50_000, "[", "\"SUCCEEDED\"", "]")));
-    // An unknown key is passed over at any depth, and so is what is no entry of the list.
-    let list = format!("{{\"Status\":\"FAILED\",\"ErrorList\":{}}}", deep(50_000, "[", "{}", "]"));
-    assert_eq!(concluded(500, &list).1.errors_left_out, 1);
+    check_untrusted(format!("{{\"Status\":\"FAILED\",\"ErrorList\":{}}}", deep(50_000, "[", "{}", "]")));
+    // An unknown key is passed over at any depth.
     let extra = deep(50_000, "[", "", "]");
     check(200, format!("{{\"Status\":\"IN_PROGRESS\",\"Trace\":{extra}}}"), "in_progress");
 }
 
-/// Values of all types but texts.
-fn no_texts() -> [Value; 6] {
-    [json!(6), json!(6.5), json!(true), json!([]), json!({}), json!(["SUCCEEDED"])]
-}
-
 #[test]
-fn a_wrong_type_where_the_conclusion_depends_on_it_makes_the_whole_body_untrusted() {
-    for pointer in ["/ActivityType", "/Status", &format!("{META}/PcsidGenerated")] {
-        for value in no_texts() {
-            let body = with(FAILED, pointer, value);
+fn a_wrong_type_anywhere_makes_the_whole_body_untrusted() {
+    let texts = ["/ActivityType", "/Status", "/CreatedAt", "/UpdatedAt", "/CompletedAt"].map(str::to_owned);
+    let meta = ["PcsidGenerated"].into_iter().chain(CHECK_NAMES).map(|name| format!("{META}/{name}"));
+    let listed = ["Code", "Message", "Source"].map(|part| format!("/ErrorList/0/Error{part}"));
+    for pointer in texts.into_iter().chain(meta).chain(listed) {
+        for value in [json!(6), json!(6.5), json!(true), json!([]), json!({}), json!(["SUCCEEDED"])] {
+            let body = with(FAILED, &pointer, value);
             check(200, &body, "invalid_response");
             check(500, &body, "server_error");
         }
     }
-    // What is in there decides.
-    for object in ["/ResponseInfo", META] {
+    for count in ["TotalCount", "SuccessCount", "FailureCount"] {
+        for value in [json!("6"), json!(""), json!(6.5), json!(1e300), json!(true), json!([6]), json!({})] {
+            check_untrusted(with(SUCCEEDED, &format!("/RequestMetaInfo/{count}"), value));
+        }
+    }
+    for object in ["/RequestMetaInfo", "/ResponseInfo", META] {
         for value in [json!("x"), json!(6), json!(true), json!([])] {
             check_untrusted(with(SUCCEEDED, object, value));
         }
     }
-    // Here the list itself is what is decided by.
-    let no_code = json!([{ "ErrorCode": 6010 }]);
-    for value in [json!("x"), json!({}), json!(6), json!([null]), json!(["6010"]), json!([{}, 6]), no_code] {
-        check(400, with(FAILED, "/ErrorList", value), "unexpected_status");
-    }
-}
-
-#[test]
-fn a_wrong_type_elsewhere_says_nothing_and_changes_no_conclusion() {
-    let (whole, all) = concluded(500, FAILED);
-    for (pointer, without) in [
-        ("/CreatedAt", Report { created_at: None, ..whole.clone() }),
-        ("/UpdatedAt", Report { updated_at: None, ..whole.clone() }),
-        ("/CompletedAt", Report { completed_at: None, ..whole.clone() }),
-    ] {
-        for value in no_texts() {
-            let body = with(FAILED, pointer, value);
-            assert_eq!(concluded(500, &body), (without.clone(), all.clone()), "{body}");
-        }
-    }
-    for (count, without) in [
-        ("TotalCount", Report { total_count: None, ..whole.clone() }),
-        ("SuccessCount", Report { success_count: None, ..whole.clone() }),
-        ("FailureCount", Report { failure_count: None, ..whole.clone() }),
-    ] {
-        for value in [json!("6"), json!(""), json!(6.5), json!(1e300), json!(true), json!([6]), json!({})] {
-            let body = with(FAILED, &format!("/RequestMetaInfo/{count}"), value);
-            assert_eq!(concluded(500, &body), (without.clone(), all.clone()), "{body}");
-        }
-    }
-    for value in [json!("x"), json!(6), json!(true), json!([])] {
-        let body = with(FAILED, "/RequestMetaInfo", value);
-        let without = Report { total_count: None, success_count: None, failure_count: None, ..whole.clone() };
-        assert_eq!(concluded(500, &body), (without, all.clone()), "{body}");
-    }
-    // A check that is said in no known way is none that failed, nor one that passed.
-    for name in CHECK_NAMES {
-        for value in no_texts() {
-            let body = with(FAILED, &format!("{META}/{name}"), value);
-            let (report, findings) = concluded(500, &body);
-            let others: Vec<_> = all.checks.iter().filter(|check| check.name != name).cloned().collect();
-            assert_eq!((&report, findings.checks), (&whole, others), "{body}");
-        }
-    }
-}
-
-#[test]
-fn entries_of_the_list_keep_what_can_be_read_and_say_that_more_was_there() {
-    let message = |text: &str| ListedError { error_message: Some(text.to_owned()), ..ListedError::default() };
-    let code = |text: &str| ListedError { error_code: Some(text.to_owned()), ..ListedError::default() };
-    for (list, errors, left_out) in [
-        (json!("x"), vec![], 1),
-        (json!({}), vec![], 1),
-        (json!(6), vec![], 1),
-        (json!(true), vec![], 1),
-        (Value::Null, vec![], 0),
-        (json!([]), vec![], 0),
-        (json!([null, 6, [{}]]), vec![], 3),
-        (json!(["no such rule", {}]), vec![message("no such rule"), ListedError::default()], 0),
-        (json!([{ "ErrorCode": 6010, "ErrorMessage": {}, "ErrorSource": true }]), vec![code("6010")], 0),
-        (json!([{ "ErrorMessage": 6.5 }]), vec![message("6.5")], 0),
-    ] {
-        for http_status in [200, 500] {
-            let body = with(FAILED, "/ErrorList", list.clone());
-            let (report, findings) = concluded(http_status, &body);
-            assert_eq!(report, concluded(500, FAILED).0);
-            assert_eq!((findings.errors, findings.errors_left_out), (errors.clone(), left_out), "{list}");
-        }
+    for value in [json!("x"), json!({}), json!(6), json!([null]), json!(["6010"]), json!([{}, 6])] {
+        let body = with(FAILED, "/ErrorList", value);
+        check(200, &body, "invalid_response");
+        check(500, &body, "server_error");
+        check(400, &body, "unexpected_status");
     }
 }
 
 #[test]
 fn a_wrong_type_is_placed_without_quoting_the_value() {
     let secret = "s3cret".repeat(30_000);
-    let shown = detail(200, format!("{{\"Status\":\"FAILED\",\"ResponseInfo\":\"{secret}\"}}"));
+    let shown = detail(200, format!("{{\"Status\":\"FAILED\",\"ErrorList\":\"{secret}\"}}"));
     assert!(shown.starts_with("a field has a wrong type or stands twice, near column "), "{shown}");
     assert!(shown.chars().count() < 400, "{shown}");
 }
@@ -681,16 +620,37 @@ fn assert_presentable(text: &str) {
     assert!(text.chars().count() <= 600, "{} characters: {text}", text.chars().count());
 }
 
-/// Whether what decides has the documented shape: written apart from the reader, over untyped JSON.
+/// Whether a value has the documented shape: written apart from the reader, over untyped JSON.
 fn is_documented(value: &Value) -> bool {
     fn is(value: &Value, key: &str, fits: impl Fn(&Value) -> bool) -> bool {
         value.get(key).is_none_or(|value| value.is_null() || fits(value))
     }
-    let is_meta = |value: &Value| value.is_object() && is(value, "PcsidGenerated", Value::is_string);
+    fn is_list(value: &Value) -> bool {
+        let fits = |entry: &Value| {
+            entry.is_object()
+                && ["ErrorCode", "ErrorMessage", "ErrorSource"]
+                    .iter()
+                    .all(|key| is(entry, key, Value::is_string))
+        };
+        value.as_array().is_some_and(|entries| entries.iter().all(fits))
+    }
+    fn is_meta(value: &Value) -> bool {
+        let mut texts = ["PcsidGenerated"].into_iter().chain(CHECK_NAMES);
+        value.is_object() && texts.all(|key| is(value, key, Value::is_string))
+    }
+    let is_counts = |value: &Value| {
+        let is_whole = |count: &Value| count.as_f64().is_some_and(|count| count.fract() == 0.0);
+        value.is_object()
+            && ["TotalCount", "SuccessCount", "FailureCount"].iter().all(|key| is(value, key, is_whole))
+    };
     value.is_object()
         && is(value, "ActivityType", |kind| kind == "ZATCA_COMPLIANCE_INVOICE")
-        && is(value, "Status", Value::is_string)
+        && ["Status", "CreatedAt", "UpdatedAt", "CompletedAt"]
+            .iter()
+            .all(|key| is(value, key, Value::is_string))
+        && is(value, "RequestMetaInfo", is_counts)
         && is(value, "ResponseInfo", |info| info.is_object() && is(info, "ResponseMetaData", is_meta))
+        && is(value, "ErrorList", is_list)
 }
 
 /// Fails where a verdict concludes without being entitled to by the status and the body.
