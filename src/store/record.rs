@@ -10,7 +10,8 @@ use super::schedule::Claimed;
 use crate::domain::decide::Decision;
 use crate::domain::event::Event;
 use crate::domain::gate::GateChange;
-use crate::domain::report::Findings;
+use crate::domain::report::{Check, Findings, ListedError};
+use crate::domain::rules::RuleError;
 use crate::domain::time::Timestamp;
 
 /// One thing to write.
@@ -100,5 +101,48 @@ impl Recorded {
         self.superseded.extend(other.superseded);
         self.n_events += other.n_events;
         self.event_keys.extend(other.event_keys);
+    }
+}
+
+/// What came with the conclusions among some decisions, with the keys of their activities.
+pub(super) struct Concluded<'a>(Vec<(i64, &'a Findings)>);
+
+impl<'a> Concluded<'a> {
+    pub fn of(polls: &[&'a PollRecord]) -> Self {
+        let findings =
+            polls.iter().filter_map(|poll| Some((poll.claimed.key, poll.decision.findings.as_ref()?)));
+        Self(findings.collect())
+    }
+
+    /// The checks that get a row, because they say more than that they passed; each with its activity and position.
+    pub fn checks(&self) -> impl Iterator<Item = (i64, i64, &'a Check)> {
+        self.0.iter().flat_map(|(key, findings)| {
+            let stored = findings.reported_checks().filter(|(_, check)| !check.only_passed());
+            stored.map(|(position, check)| (*key, position, check))
+        })
+    }
+
+    /// The errors in their texts, with activity, the check's position, and their own.
+    pub fn check_errors(&self) -> impl Iterator<Item = (i64, i64, i64, &'a RuleError)> {
+        self.checks().flat_map(|(key, position, check)| {
+            (1_i64..).zip(&check.errors).map(move |(nth, error)| (key, position, nth, error))
+        })
+    }
+
+    /// The errors of `ErrorList`, with activity and position.
+    pub fn listed_errors(&self) -> impl Iterator<Item = (i64, i64, &'a ListedError)> {
+        self.0.iter().flat_map(|(key, findings)| {
+            (1_i64..).zip(&findings.errors).map(move |(nth, error)| (*key, nth, error))
+        })
+    }
+
+    /// The rules that these name, with activity, position, and the position of the listed error.
+    pub fn rules_of_listed_errors(&self) -> impl Iterator<Item = (i64, i64, i64, &'a RuleError)> {
+        self.0.iter().flat_map(|(key, findings)| {
+            let rules = (1_i64..)
+                .zip(&findings.errors)
+                .flat_map(|(entry, error)| error.rules.iter().map(move |rule| (entry, rule)));
+            (1_i64..).zip(rules).map(move |(position, (entry, rule))| (*key, position, entry, rule))
+        })
     }
 }

@@ -14,12 +14,12 @@ use super::membership::EVENTS;
 use super::schedule::refresh_due;
 use super::{Store, clock, millis, notify, optional_text, text};
 use crate::domain::catalogue::Owner;
-use crate::domain::report::{Check, Findings};
+use crate::domain::report::Findings;
 use crate::domain::routing::Route;
 use crate::domain::rules::Severity;
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::DeliveryRecord;
-use crate::store::record::{PollRecord, Record, Recorded};
+use crate::store::record::{Concluded, PollRecord, Record, Recorded};
 
 /// Decisions in one set-based statement; a batch of more takes several statements.
 const CHUNK: usize = 1_024;
@@ -275,27 +275,15 @@ async fn write_final_answers(connection: &mut PgConnection, polls: &[&PollRecord
 
 /// Writes what came with conclusions.
 async fn write_findings(connection: &mut PgConnection, polls: &[&PollRecord]) -> Result<(), StoreError> {
-    let concluded: Vec<(i64, &Findings)> =
-        polls.iter().filter_map(|poll| Some((poll.claimed.key, poll.decision.findings.as_ref()?))).collect();
+    let concluded = Concluded::of(polls);
     write_checks(connection, &concluded).await?;
     write_check_errors(connection, &concluded).await?;
     write_listed_errors(connection, &concluded).await?;
     write_rules_of_listed_errors(connection, &concluded).await
 }
 
-/// The checks that get a row, because they say more than that they passed; each with its activity and position.
-fn stored_checks<'a>(concluded: &'a [(i64, &Findings)]) -> impl Iterator<Item = (i64, i64, &'a Check)> {
-    concluded.iter().flat_map(|(key, findings)| {
-        let stored = findings.reported_checks().filter(|(_, check)| !check.only_passed());
-        stored.map(|(position, check)| (*key, position, check))
-    })
-}
-
-async fn write_checks(
-    connection: &mut PgConnection,
-    concluded: &[(i64, &Findings)],
-) -> Result<(), StoreError> {
-    let checks: Vec<_> = stored_checks(concluded).collect();
+async fn write_checks(connection: &mut PgConnection, concluded: &Concluded<'_>) -> Result<(), StoreError> {
+    let checks: Vec<_> = concluded.checks().collect();
     if checks.is_empty() {
         return Ok(());
     }
@@ -316,13 +304,9 @@ async fn write_checks(
 
 async fn write_check_errors(
     connection: &mut PgConnection,
-    concluded: &[(i64, &Findings)],
+    concluded: &Concluded<'_>,
 ) -> Result<(), StoreError> {
-    let errors: Vec<_> = stored_checks(concluded)
-        .flat_map(|(key, position, check)| {
-            (1_i64..).zip(&check.errors).map(move |(nth, error)| (key, position, nth, error))
-        })
-        .collect();
+    let errors: Vec<_> = concluded.check_errors().collect();
     if errors.is_empty() {
         return Ok(());
     }
@@ -346,14 +330,9 @@ async fn write_check_errors(
 
 async fn write_listed_errors(
     connection: &mut PgConnection,
-    concluded: &[(i64, &Findings)],
+    concluded: &Concluded<'_>,
 ) -> Result<(), StoreError> {
-    let errors: Vec<_> = concluded
-        .iter()
-        .flat_map(|(key, findings)| {
-            (1_i64..).zip(&findings.errors).map(move |(nth, error)| (*key, nth, error))
-        })
-        .collect();
+    let errors: Vec<_> = concluded.listed_errors().collect();
     if errors.is_empty() {
         return Ok(());
     }
@@ -374,15 +353,9 @@ async fn write_listed_errors(
 
 async fn write_rules_of_listed_errors(
     connection: &mut PgConnection,
-    concluded: &[(i64, &Findings)],
+    concluded: &Concluded<'_>,
 ) -> Result<(), StoreError> {
-    let mut rules = Vec::new();
-    for (key, findings) in concluded {
-        let all = (1_i64..)
-            .zip(&findings.errors)
-            .flat_map(|(entry, error)| error.rules.iter().map(move |rule| (entry, rule)));
-        rules.extend((1_i64..).zip(all).map(|(position, (entry, rule))| (*key, position, entry, rule)));
-    }
+    let rules: Vec<_> = concluded.rules_of_listed_errors().collect();
     if rules.is_empty() {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::certificates::write_certificates;
@@ -22,7 +23,7 @@ use crate::domain::routing::Route;
 use crate::domain::rules::Severity;
 use crate::domain::time::Timestamp;
 use crate::store::deliveries::DeliveryRecord;
-use crate::store::record::{PollRecord, Record, Recorded};
+use crate::store::record::{Concluded, PollRecord, Record, Recorded};
 
 /// Decisions in one set-based statement, so that its JSON text is bounded. A larger batch takes several statements.
 const CHUNK: usize = 1_024;
@@ -305,53 +306,73 @@ async fn write_final_answers(
 
 /// Writes what came with conclusions: checks, the single errors in their texts, and listed errors.
 async fn write_findings(connection: &mut SqliteConnection, polls: &[&PollRecord]) -> Result<(), StoreError> {
-    let concluded: Vec<(i64, &Findings)> =
-        polls.iter().filter_map(|poll| Some((poll.claimed.key, poll.decision.findings.as_ref()?))).collect();
-    let mut checks = Vec::new();
-    let mut check_errors = Vec::new();
-    let mut errors = Vec::new();
-    let mut error_rules = Vec::new();
-    for (key, findings) in concluded {
-        for (position, check) in findings.reported_checks().filter(|(_, check)| !check.only_passed()) {
-            for (nth, error) in (1_i64..).zip(&check.errors) {
-                let (rule, variant) = (&error.rule, &error.variant);
-                let severity = error.severity.map(Severity::label);
-                check_errors.push((key, position, nth, rule, &error.message, severity, variant));
-            }
-            checks.push((key, position, check.outcome.label(), &check.message, check.errors_left_out));
-        }
-        for (position, error) in (1_i64..).zip(&findings.errors) {
-            errors.push((key, position, &error.error_code, &error.error_message, &error.error_source));
-        }
-        let rules = (1_i64..)
-            .zip(&findings.errors)
-            .flat_map(|(entry, error)| error.rules.iter().map(move |rule| (entry, rule)));
-        for (position, (entry, error)) in (1_i64..).zip(rules) {
+    let concluded = Concluded::of(polls);
+    let checks: Vec<_> = concluded
+        .checks()
+        .map(|(key, position, check)| {
+            (key, position, check.outcome.label(), &check.message, check.errors_left_out)
+        })
+        .collect();
+    let check_errors: Vec<_> = concluded
+        .check_errors()
+        .map(|(key, position, nth, error)| {
             let severity = error.severity.map(Severity::label);
-            error_rules.push((key, position, entry, &error.rule, severity, &error.variant));
-        }
+            (key, position, nth, &error.rule, &error.message, severity, &error.variant)
+        })
+        .collect();
+    let errors: Vec<_> = concluded
+        .listed_errors()
+        .map(|(key, nth, error)| (key, nth, &error.error_code, &error.error_message, &error.error_source))
+        .collect();
+    let rules: Vec<_> = concluded
+        .rules_of_listed_errors()
+        .map(|(key, position, entry, rule)| {
+            (key, position, entry, &rule.rule, rule.severity.map(Severity::label), &rule.variant)
+        })
+        .collect();
+    insert_all(
+        connection,
+        "INSERT INTO checks (activity, position, outcome, message, errors_left_out)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)",
+        &checks,
+        "recording checks",
+    )
+    .await?;
+    insert_all(
+        connection,
+        "INSERT INTO check_errors (activity, check_position, position, rule, message, severity, variant)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+         FROM json_each(?1)",
+        &check_errors,
+        "recording check errors",
+    )
+    .await?;
+    insert_all(
+        connection,
+        "INSERT INTO errors (activity, position, error_code, error_message, error_source)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)",
+        &errors,
+        "recording listed errors",
+    )
+    .await?;
+    insert_all(
+        connection,
+        "INSERT INTO error_rules (activity, position, entry, rule, severity, variant)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1)",
+        &rules,
+        "recording the listed errors' rules",
+    )
+    .await
+}
+
+async fn insert_all<T: Serialize>(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: &[T],
+    operation: &'static str,
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
     }
-    if !checks.is_empty() {
-        let statement = "INSERT INTO checks (activity, position, outcome, message, errors_left_out)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
-        insert(connection, statement, as_json(&checks)?, "recording checks").await?;
-    }
-    if !check_errors.is_empty() {
-        let statement =
-            "INSERT INTO check_errors (activity, check_position, position, rule, message, severity, variant)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-             FROM json_each(?1)";
-        insert(connection, statement, as_json(&check_errors)?, "recording check errors").await?;
-    }
-    if !errors.is_empty() {
-        let statement = "INSERT INTO errors (activity, position, error_code, error_message, error_source)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
-        insert(connection, statement, as_json(&errors)?, "recording listed errors").await?;
-    }
-    if !error_rules.is_empty() {
-        let statement = "INSERT INTO error_rules (activity, position, entry, rule, severity, variant)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1)";
-        insert(connection, statement, as_json(&error_rules)?, "recording the listed errors' rules").await?;
-    }
-    Ok(())
+    insert(connection, statement, as_json(rows)?, operation).await
 }
