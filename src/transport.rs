@@ -5,7 +5,8 @@ pub mod proxy;
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -13,6 +14,7 @@ use reqwest::header::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -32,16 +34,27 @@ const READ_ROOTS_AFTER: Duration = Duration::from_secs(3_600);
 
 /// A client that follows no redirect and sends no referer, and whose connections are renewed: every minute, and after a
 /// request that failed, because it may have failed because of where the connection leads.
+///
+/// The HTTP library reads interim answers (1xx) in a loop for as long as they come, so a server that sends them without
+/// end keeps a thread busy. A server has to answer once before its connections share a thread with the daemon's work.
+/// Until then, and for a minute after a request without an answer, they have a thread of their own.
 pub struct Renewing {
     url: String,
     /// What a `ca_file` holds.
     trusted: Vec<CertificateDer<'static>>,
     with: Box<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>,
     current: Mutex<Current>,
+    aside: OnceLock<Option<Aside>>,
 }
 
 struct Current {
     client: reqwest::Client,
+    /// Whether the server has answered.
+    has_answered: bool,
+    /// When a request ended without an answer.
+    unanswered_at: Option<Instant>,
+    /// Whether the client's connections have a thread of their own.
+    is_aside: bool,
     made_at: Instant,
     is_doubted: bool,
     tls: Arc<rustls::ClientConfig>,
@@ -69,18 +82,61 @@ impl Renewing {
         let tls = tls(url, &trusted)?;
         let client = client(url, &tls, &with)?;
         let now = Instant::now();
-        let current = Current { client, made_at: now, is_doubted: false, tls, tls_made_at: now };
-        Ok(Self { url: url.to_owned(), trusted, with: Box::new(with), current: Mutex::new(current) })
+        let current = Current {
+            client,
+            has_answered: false,
+            unanswered_at: None,
+            is_aside: true,
+            made_at: now,
+            is_doubted: false,
+            tls,
+            tls_made_at: now,
+        };
+        Ok(Self {
+            url: url.to_owned(),
+            trusted,
+            with: Box::new(with),
+            current: Mutex::new(current),
+            aside: OnceLock::new(),
+        })
     }
 
-    /// The client to make the next request with.
-    pub fn client(&self) -> reqwest::Client {
+    /// Makes a request, and reads the head of its answer.
+    ///
+    /// # Errors
+    /// Where no answer comes. Whoever has waited long enough drops the future.
+    pub async fn send(
+        &self,
+        request: impl FnOnce(reqwest::Client) -> reqwest::RequestBuilder,
+    ) -> reqwest::Result<reqwest::Response> {
+        let (client, thread) = self.client();
+        let mut outcome = Outcome { of: self, is_answered: false };
+        let mut answer = pin!(request(client).send());
+        let answer = std::future::poll_fn(|context| {
+            // A connection belongs to the runtime that it is opened in.
+            let _entered = thread.as_ref().map(Handle::enter);
+            answer.as_mut().poll(context)
+        })
+        .await;
+        outcome.is_answered = answer.is_ok();
+        answer
+    }
+
+    /// The client to make the next request with, and the thread for its connections, if they have one of their own.
+    fn client(&self) -> (reqwest::Client, Option<Handle>) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let age = current.made_at.elapsed();
-        if age >= RENEW_AFTER || (current.is_doubted && age >= RENEW_AT_MOST_EVERY) {
+        let is_quiet = current.unanswered_at.is_none_or(|at| at.elapsed() >= RENEW_AFTER);
+        let is_to_be_aside = !(current.has_answered && is_quiet);
+        let is_due = current.is_doubted || is_to_be_aside != current.is_aside;
+        // A server that does not answer leaves the thread of the work at once.
+        let is_urgent = is_to_be_aside && !current.is_aside;
+        if age >= RENEW_AFTER || is_urgent || (is_due && age >= RENEW_AT_MOST_EVERY) {
+            current.is_aside = is_to_be_aside;
             self.renew(&mut current);
         }
-        current.client.clone()
+        let aside = || self.aside.get_or_init(Aside::start).as_ref().map(|aside| aside.handle.clone());
+        (current.client.clone(), current.is_aside.then(aside).flatten())
     }
 
     /// If it can't be made now, for example because no file descriptor is left, the former one stays in use.
@@ -101,6 +157,47 @@ impl Renewing {
     /// Notes that a request failed: the next one gets a new connection.
     pub fn doubt(&self) {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).is_doubted = true;
+    }
+}
+
+/// Notes, when dropped, whether a request was answered.
+struct Outcome<'a> {
+    of: &'a Renewing,
+    is_answered: bool,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        let mut current = self.of.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.is_answered {
+            true => current.has_answered = true,
+            false => current.unanswered_at = Some(Instant::now()),
+        }
+    }
+}
+
+/// A thread for connections to a server that is not known to answer.
+struct Aside {
+    handle: Handle,
+    /// Taken when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Aside {
+    /// `None`: no more threads can be had. Then its connections share the thread of the work.
+    fn start() -> Option<Self> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("aside").enable_all().build().ok()?;
+        Some(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Waiting for it is not allowed here.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -354,7 +451,7 @@ mod tests {
             current.made_at -= RENEW_AFTER;
             current.tls_made_at -= tls_age;
             drop(current);
-            clients.client();
+            drop(clients.client());
             Arc::clone(&clients.current.lock().unwrap().tls)
         };
         let first = tls_of_next_client(Duration::ZERO);
@@ -375,13 +472,16 @@ mod tests {
         })
         .unwrap();
         let ask = async || {
-            let answer = clients.client().get("http://moved.test/").send().await.unwrap();
+            let answer = clients.send(|client| client.get("http://moved.test/")).await.unwrap();
             answer.text().await.unwrap()
         };
-        assert_eq!(ask().await, "old");
+        let later = |time| clients.current.lock().unwrap().made_at -= time;
+        let is_aside = || clients.current.lock().unwrap().is_aside;
+        assert_eq!((ask().await.as_str(), is_aside()), ("old", true), "it has never answered before");
+        later(RENEW_AT_MOST_EVERY);
+        assert_eq!((ask().await.as_str(), is_aside()), ("old", false));
         *record.lock().unwrap() = new;
         assert_eq!(ask().await, "old", "the connection is used again");
-        let later = |time| clients.current.lock().unwrap().made_at -= time;
         later(RENEW_AFTER);
         assert_eq!(ask().await, "new");
         // Renewed at once after a failure, unless many failures follow each other.
@@ -389,5 +489,10 @@ mod tests {
         clients.doubt();
         later(RENEW_AT_MOST_EVERY);
         assert_eq!(ask().await, "old");
+        // A request without an answer.
+        drop(Outcome { of: &clients, is_answered: false });
+        assert_eq!((ask().await.as_str(), is_aside()), ("old", true));
+        later(RENEW_AT_MOST_EVERY);
+        assert_eq!((ask().await.as_str(), is_aside()), ("old", true));
     }
 }

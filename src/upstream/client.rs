@@ -112,7 +112,7 @@ impl Client {
         let deadline = Instant::now() + self.request_timeout;
         let late =
             || format!("no complete answer within {:?} (upstream.request_timeout)", self.request_timeout);
-        let request = self.http.client().get(url).headers(headers).send();
+        let request = self.http.send(|client| client.get(url).headers(headers));
         let response = match tokio::time::timeout_at(deadline, request).await {
             Ok(Ok(response)) => response,
             Ok(Err(err)) => return Answer::NoReply { http_status: None, cause: explain(&err) },

@@ -180,7 +180,7 @@ impl Sender {
                 Err(_) => return failed(format!("{name} is no header value")),
             };
         }
-        let request = self.http.client().post(&self.url).headers(headers).body(body).send();
+        let request = self.http.send(|client| client.post(&self.url).headers(headers).body(body));
         let response = match tokio::time::timeout(self.timeout, request).await {
             Ok(Ok(response)) => response,
             Ok(Err(err)) => {

@@ -1,10 +1,10 @@
-//! An upstream that sends without end where an answer should be.
+//! Servers that send without end where an answer should be.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use crate::helpers::{Setup, VAT, eventually, http_client};
+use crate::helpers::{Reply, Server, Setup, VAT, WEBHOOK_SECRET, eventually, http_client, webhook};
 
 /// Sends interim answers (1xx) for as long as the other side reads, but an honest answer about `honest`.
 fn flood() -> SocketAddr {
@@ -35,7 +35,7 @@ fn flood() -> SocketAddr {
 }
 
 /// The HTTP library reads interim answers for as long as they come, so each of these requests lasts for all of its
-/// time. HTTP has other threads.
+/// time. HTTP has other threads, and so have connections to a server that does not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_floods_keeps_no_probe_waiting_and_ends_no_poll() {
     let setup = Setup::new(&format!("http://{}", flood()), "")
@@ -59,5 +59,33 @@ async fn an_upstream_that_floods_keeps_no_probe_waiting_and_ends_no_poll() {
     }
     setup.add(VAT, &["honest"]);
     setup.reaches("honest", "SUCCEEDED").await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_floods_delays_no_poll_and_no_other_receiver() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let honest = Server::start(|_| Reply::new(204, "")).await;
+    // Its requests end only with the daemon.
+    let hooks = format!(
+        "{}[[webhooks]]\nname = \"flood\"\nurl = \"http://{}/flood\"\nsecret = \"{WEBHOOK_SECRET}\"\ntimeout = \"1h\"\n",
+        webhook("honest", &honest),
+        flood()
+    );
+    let setup = Setup::new(&upstream.url(), &hooks);
+    let first: Vec<_> = (0..8).map(|n| format!("first-{n}")).collect();
+    setup.add(VAT, &first.iter().map(String::as_str).collect::<Vec<_>>());
+    let daemon = setup.start().await;
+    // All the requests that it may have at the same time are under way, and it floods them.
+    for n in 0..10 {
+        let id = format!("later-{n}");
+        setup.add(VAT, &[&id]);
+        setup.reaches(&id, "SUCCEEDED").await;
+    }
+    let delivered = "SELECT count(*) FROM report_deliveries WHERE sink = 'honest' AND status = 'delivered'";
+    eventually("the honest one has everything", || async {
+        (setup.number(delivered).await == 18).then_some(())
+    })
+    .await;
     daemon.stop().await;
 }
