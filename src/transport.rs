@@ -36,8 +36,8 @@ const READ_ROOTS_AFTER: Duration = Duration::from_secs(3_600);
 /// request that failed, because it may have failed because of where the connection leads.
 ///
 /// The HTTP library reads interim answers (1xx) in a loop for as long as they come, so a server that sends them without
-/// end keeps a thread busy. A server has to answer once before its connections share a thread with the daemon's work.
-/// Until then, and for a minute after a request without an answer, they have a thread of their own.
+/// end keeps a thread busy. So for a minute after a request without an answer its connections have a thread of their
+/// own instead of sharing that of the daemon's work. [`FirstThread`] says where they begin.
 pub struct Renewing {
     url: String,
     /// What a `ca_file` holds.
@@ -47,9 +47,18 @@ pub struct Renewing {
     aside: OnceLock<Option<Aside>>,
 }
 
+/// Where the connections to a server are that has not answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstThread {
+    /// For one that all work depends on.
+    OfTheWork,
+    /// For one among others, which it must not delay.
+    ItsOwn,
+}
+
 struct Current {
     client: reqwest::Client,
-    /// Whether the server has answered.
+    /// Whether the server has answered, or is taken to.
     has_answered: bool,
     /// When a request ended without an answer.
     unanswered_at: Option<Instant>,
@@ -76,6 +85,7 @@ impl Renewing {
     pub fn new(
         url: &str,
         ca_file: Option<(String, &Path)>,
+        first: FirstThread,
         with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ClientError> {
         let trusted = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
@@ -84,9 +94,9 @@ impl Renewing {
         let now = Instant::now();
         let current = Current {
             client,
-            has_answered: false,
+            has_answered: first == FirstThread::OfTheWork,
             unanswered_at: None,
-            is_aside: true,
+            is_aside: first == FirstThread::ItsOwn,
             made_at: now,
             is_doubted: false,
             tls,
@@ -445,7 +455,8 @@ mod tests {
     #[tokio::test]
     async fn roots_are_read_again_after_an_hour_and_not_with_each_client() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let clients = Renewing::new("http://elsewhere.test/", None, |builder| builder).unwrap();
+        let clients =
+            Renewing::new("http://elsewhere.test/", None, FirstThread::OfTheWork, |builder| builder).unwrap();
         let tls_of_next_client = |tls_age| {
             let mut current = clients.current.lock().unwrap();
             current.made_at -= RENEW_AFTER;
@@ -467,7 +478,7 @@ mod tests {
         // What the name resolves to, for who asks again.
         let record = Arc::new(Mutex::new(old));
         let resolved = Arc::clone(&record);
-        let clients = Renewing::new("http://moved.test/", None, move |builder| {
+        let clients = Renewing::new("http://moved.test/", None, FirstThread::ItsOwn, move |builder| {
             builder.no_proxy().resolve("moved.test", *resolved.lock().unwrap())
         })
         .unwrap();

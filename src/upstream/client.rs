@@ -12,7 +12,7 @@ use super::token::Token;
 use crate::domain::activity::{ActivityId, Vat, status_path};
 use crate::domain::classify::{Answer, MAX_KEPT_BODY_BYTES};
 use crate::settings::UpstreamSettings;
-use crate::transport::{Renewing, ask_for_plain_body, encoding, explain, retry_after};
+use crate::transport::{FirstThread, Renewing, ask_for_plain_body, encoding, explain, retry_after};
 
 pub use crate::transport::ClientError;
 
@@ -55,7 +55,7 @@ impl Client {
     pub fn new(settings: &UpstreamSettings) -> Result<Self, ClientError> {
         let ca_file = settings.ca_file.as_deref().map(|path| ("upstream.ca_file".to_owned(), path));
         let (connect_timeout, max_in_flight) = (settings.connect_timeout, settings.max_in_flight);
-        let http = Renewing::new(&settings.base_url, ca_file, move |builder| {
+        let http = Renewing::new(&settings.base_url, ca_file, FirstThread::OfTheWork, move |builder| {
             builder
                 .connect_timeout(connect_timeout)
                 .pool_idle_timeout(IDLE_TIMEOUT)

@@ -14,7 +14,9 @@ use crate::domain::redact::Redactor;
 use crate::domain::text;
 use crate::secret::{SecretError, SecretSource};
 use crate::settings::WebhookSettings;
-use crate::transport::{ClientError, Renewing, ask_for_plain_body, encoding, explain, retry_after};
+use crate::transport::{
+    ClientError, FirstThread, Renewing, ask_for_plain_body, encoding, explain, retry_after,
+};
 
 /// How much of a receiver's answer is read; a shorter part is kept where it refused.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
@@ -121,8 +123,10 @@ impl Sender {
         let secrets = RwLock::new(read_secrets(&webhook, &settings.secret)?);
         let ca_file = settings.ca_file.as_deref().map(|path| ("webhooks[].ca_file".to_owned(), path));
         let timeout = settings.timeout;
-        let http = Renewing::new(&settings.url, ca_file, move |builder| builder.connect_timeout(timeout))
-            .map_err(|source| SenderError::Client { webhook: webhook.clone(), source })?;
+        let http = Renewing::new(&settings.url, ca_file, FirstThread::ItsOwn, move |builder| {
+            builder.connect_timeout(timeout)
+        })
+        .map_err(|source| SenderError::Client { webhook: webhook.clone(), source })?;
         let source = settings.secret.clone();
         Ok(Self {
             webhook,
