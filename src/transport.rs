@@ -14,7 +14,8 @@ use reqwest::header::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock;
@@ -186,28 +187,21 @@ impl Drop for Outcome<'_> {
     }
 }
 
-/// A thread for connections to a server that is not known to answer.
+/// A thread for connections to a server that is not known to answer. It ends when this is dropped.
 struct Aside {
     handle: Handle,
-    /// Taken when dropped.
-    runtime: Option<Runtime>,
+    _stop: oneshot::Sender<()>,
 }
 
 impl Aside {
     /// `None`: no more threads can be had. Then its connections share the thread of the work.
     fn start() -> Option<Self> {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).thread_name("aside").enable_all().build().ok()?;
-        Some(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        // Waiting for it is not allowed here.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = move || drop(runtime.block_on(stopped));
+        std::thread::Builder::new().name("aside".to_owned()).spawn(run).ok()?;
+        Some(Self { handle, _stop: stop })
     }
 }
 
