@@ -12,11 +12,13 @@ use std::time::Duration;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
+use reqwest::{Request, Response};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use url::Url;
 
 use crate::clock;
 use crate::domain::retry_after::parse_retry_after;
@@ -40,7 +42,7 @@ const READ_ROOTS_AFTER: Duration = Duration::from_secs(3_600);
 /// end keeps a thread busy. So for a minute after a request without an answer its connections have a thread of their
 /// own instead of sharing that of the daemon's work. [`FirstThread`] says where they begin.
 pub struct Renewing {
-    url: String,
+    url: Url,
     /// What a `ca_file` holds.
     trusted: Vec<CertificateDer<'static>>,
     with: Box<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>,
@@ -89,9 +91,10 @@ impl Renewing {
         first: FirstThread,
         with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ClientError> {
+        let url = Url::parse(url).map_err(ClientError::Url)?;
         let trusted = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
-        let tls = tls(url, &trusted)?;
-        let client = client(url, &tls, &with)?;
+        let tls = tls(&url, &trusted)?;
+        let client = client(&url, &tls, &with)?;
         let now = Instant::now();
         let current = Current {
             client,
@@ -103,26 +106,22 @@ impl Renewing {
             tls,
             tls_made_at: now,
         };
-        Ok(Self {
-            url: url.to_owned(),
-            trusted,
-            with: Box::new(with),
-            current: Mutex::new(current),
-            aside: OnceLock::new(),
-        })
+        Ok(Self { url, trusted, with: Box::new(with), current: Mutex::new(current), aside: OnceLock::new() })
+    }
+
+    /// What it was made for, parsed once: the host is most of the work.
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Makes a request, and reads the head of its answer.
     ///
     /// # Errors
     /// Where no answer comes. Whoever has waited long enough drops the future.
-    pub async fn send(
-        &self,
-        request: impl FnOnce(reqwest::Client) -> reqwest::RequestBuilder,
-    ) -> reqwest::Result<reqwest::Response> {
+    pub async fn send(&self, request: Request) -> reqwest::Result<Response> {
         let (client, thread) = self.client();
         let mut outcome = Outcome { of: self, is_answered: false };
-        let mut answer = pin!(request(client).send());
+        let mut answer = pin!(client.execute(request));
         let answer = std::future::poll_fn(|context| {
             // A connection belongs to the runtime that it is opened in.
             let _entered = thread.as_ref().map(Handle::enter);
@@ -207,7 +206,7 @@ impl Aside {
 
 /// Plain http to this machine goes through no proxy: none could reach it, and it would read the token.
 fn client(
-    url: &str,
+    url: &Url,
     tls: &rustls::ClientConfig,
     with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client, ClientError> {
@@ -222,7 +221,7 @@ fn client(
 
 /// Trusts the system's roots and the certificates of a `ca_file`. A client that speaks plain http to this machine
 /// needs none, so it reads none.
-fn tls(url: &str, trusted: &[CertificateDer<'static>]) -> Result<Arc<rustls::ClientConfig>, ClientError> {
+fn tls(url: &Url, trusted: &[CertificateDer<'static>]) -> Result<Arc<rustls::ClientConfig>, ClientError> {
     let mut roots = rustls::RootCertStore::empty();
     if !is_plain_loopback(url) {
         roots.add_parsable_certificates(trusted.iter().cloned());
@@ -309,12 +308,12 @@ pub fn encoding(headers: &HeaderMap) -> Option<&'static str> {
         })
 }
 
-fn is_plain_loopback(url: &str) -> bool {
-    url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url))
+fn is_plain_loopback(url: &Url) -> bool {
+    url.scheme() == "http" && is_loopback(url)
 }
 
 /// Whether a URL's host is this machine.
-pub fn is_loopback(url: &url::Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(host)) => host == "localhost",
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -336,8 +335,7 @@ pub fn explain(err: &reqwest::Error) -> String {
     let says = |part: &str| chain.iter().any(|cause| cause.contains(part));
     let is_tls = says("certificate") || says("tls") || says("TLS");
     // A failing proxy is named, so that the other side is not blamed.
-    let proxy =
-        err.url().filter(|url| err.is_connect() && !is_plain_loopback(url.as_str())).and_then(proxy::of);
+    let proxy = err.url().filter(|url| err.is_connect() && !is_plain_loopback(url)).and_then(proxy::of);
     let by_proxy = proxy.map(|proxy| match () {
         () if says("proxy authorization required") => format!("{proxy} wants a user name and a password"),
         () if says("tunnel error") && !says("failed to create") => format!("{proxy} refuses the connection"),
@@ -412,6 +410,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    use reqwest::Method;
+
     use super::*;
 
     /// A server that answers every request on every connection with its name, and never closes one.
@@ -477,7 +477,7 @@ mod tests {
         })
         .unwrap();
         let ask = async || {
-            let answer = clients.send(|client| client.get("http://moved.test/")).await.unwrap();
+            let answer = clients.send(Request::new(Method::GET, clients.url().clone())).await.unwrap();
             answer.text().await.unwrap()
         };
         let later = |time| clients.current.lock().unwrap().made_at -= time;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Method, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use url::Url;
 
 use super::token::Token;
 use crate::domain::activity::{ActivityId, Vat, status_path};
@@ -41,8 +41,6 @@ pub struct Client {
     http: Arc<Renewing>,
     /// Permits for bodies that are long.
     long_bodies: Arc<Semaphore>,
-    /// Parsed once: the parts of it that make up most of a URL need not be read again for each request.
-    base_url: Url,
     request_timeout: Duration,
 }
 
@@ -64,7 +62,6 @@ impl Client {
         Ok(Self {
             http: Arc::new(http),
             long_bodies: Arc::new(Semaphore::new(MAX_LONG_BODIES)),
-            base_url: Url::parse(&settings.base_url).map_err(ClientError::Url)?,
             request_timeout: settings.request_timeout,
         })
     }
@@ -96,11 +93,14 @@ impl Client {
         token: &Token,
         long_body: &mut LongBody,
     ) -> Answer {
-        let mut url = self.base_url.clone();
-        let base_path = self.base_url.path().trim_end_matches('/');
+        let mut url = self.http.url().clone();
+        let base_path = self.http.url().path().trim_end_matches('/');
         url.set_path(&format!("{base_path}{}", status_path(activity_id.as_str())));
-        let mut headers = HeaderMap::with_capacity(3);
-        ask_for_plain_body(&mut headers);
+        let mut request = Request::new(Method::GET, url);
+        let headers = request.headers_mut();
+        // These, and those of the libraries.
+        headers.reserve(6);
+        ask_for_plain_body(headers);
         headers.insert(AUTH_TOKEN, token.header.clone());
         match HeaderValue::from_str(vat.as_str()) {
             Ok(vat) => headers.insert(VAT, vat),
@@ -112,8 +112,7 @@ impl Client {
         let deadline = Instant::now() + self.request_timeout;
         let late =
             || format!("no complete answer within {:?} (upstream.request_timeout)", self.request_timeout);
-        let request = self.http.send(|client| client.get(url).headers(headers));
-        let response = match tokio::time::timeout_at(deadline, request).await {
+        let response = match tokio::time::timeout_at(deadline, self.http.send(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(err)) => return Answer::NoReply { http_status: None, cause: explain(&err) },
             Err(_) => return Answer::NoReply { http_status: None, cause: late() },

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Method, Request};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
@@ -106,7 +107,6 @@ pub enum Disposition {
 pub struct Sender {
     webhook: String,
     http: Renewing,
-    url: String,
     source: SecretSource,
     secrets: RwLock<Secrets>,
     is_readable: AtomicBool,
@@ -131,7 +131,6 @@ impl Sender {
         Ok(Self {
             webhook,
             http,
-            url: settings.url.clone(),
             source,
             secrets,
             is_readable: AtomicBool::new(true),
@@ -174,8 +173,10 @@ impl Sender {
             let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
             secrets.sign(event_id, timestamp, body.as_bytes())
         };
-        let mut headers = HeaderMap::with_capacity(5);
-        ask_for_plain_body(&mut headers);
+        let mut request = Request::new(Method::POST, self.http.url().clone());
+        *request.body_mut() = Some(body.into());
+        let headers = request.headers_mut();
+        ask_for_plain_body(headers);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
         for (name, value) in [(WEBHOOK_ID, event_id), (WEBHOOK_SIGNATURE, signature.as_str())] {
@@ -184,8 +185,7 @@ impl Sender {
                 Err(_) => return failed(format!("{name} is no header value")),
             };
         }
-        let request = self.http.send(|client| client.post(&self.url).headers(headers).body(body));
-        let response = match tokio::time::timeout(self.timeout, request).await {
+        let response = match tokio::time::timeout(self.timeout, self.http.send(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(err)) => {
                 self.http.doubt();
