@@ -424,12 +424,13 @@ async fn connect(
     let writer = pool().max_connections(1).connect_with(write_options(&path)).await.map_err(failed)?;
     require_durable(&writer, &path).await?;
     let readers = |n_most| pool().max_connections(n_most).connect_lazy_with(read_only::ordinary(&path));
-    // Those that read what is due find their cache empty after each commit: a large one would only take memory.
+    // Those that read what is due find their cache empty after each commit: a large one would only take memory. Each of
+    // them holds the whole schema as well, so there are two: the second serves what the look ahead does not wait for.
     let looking = read_only::ordinary(&path).pragma("cache_size", "-512");
     Ok(Store {
         file_identity: None,
         writer,
-        readers: pool().max_connections(4).connect_lazy_with(looking),
+        readers: pool().max_connections(2).connect_lazy_with(looking),
         reports: readers(2),
         searches: readers(search_queue::N_RUNNING),
         search_queue: SearchQueue::default(),
