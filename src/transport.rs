@@ -117,7 +117,7 @@ impl Renewing {
     /// Makes a request, and reads the head of its answer.
     ///
     /// # Errors
-    /// Where no answer comes. Whoever has waited long enough drops the future.
+    /// If no answer comes. It waits without a limit: the caller sets one.
     pub async fn send(&self, request: Request) -> reqwest::Result<Response> {
         let (client, thread) = self.client();
         let mut outcome = Outcome { of: self, is_answered: false };
@@ -261,7 +261,7 @@ pub enum ClientError {
     /// There is no certificate to trust.
     #[error("TLS can't be set up: is a bundle of CA certificates installed (package ca-certificates)?")]
     NoRoots,
-    /// The URL is none.
+    /// It is not a URL.
     #[error("the URL can't be read")]
     Url(#[source] url::ParseError),
     /// The HTTP client can't be set up.

@@ -49,7 +49,7 @@ use crate::webhook::{Attempt, Disposition, Sender};
 /// Requests to one webhook at the same time.
 const MAX_CONCURRENT: usize = 8;
 
-/// Deliveries claimed ahead. Each holds its payload, so there are few.
+/// Deliveries that are claimed ahead, or written to the log in one piece. Each holds its payload, so there are few.
 const READY: usize = 64;
 
 /// First and longest wait between tries of a delivery, and how they grow.
@@ -357,8 +357,9 @@ impl Dispatcher {
             }
             // What was claimed ahead stays due; nothing holds its payload in memory meanwhile.
             ReceiverStep::Down => {
-                let handed_over = self.deliveries.handed_over();
-                self.deliveries.put_back(self.ready.drain(..).chain(handed_over));
+                // After the first of these nothing more is handed over.
+                self.deliveries.put_back(self.ready.drain(..));
+                self.deliveries.put_back(self.deliveries.handed_over());
             }
             ReceiverStep::Recovered { n_failures } => {
                 tracing::info!(sink = %name, n_failures, "{name} takes events again after {n_failures} tries");

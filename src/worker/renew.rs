@@ -1,7 +1,7 @@
 //! The renewer: stores the events of certificates that end, when they are due.
 //!
 //! It writes by itself rather than through the recorder: what it announces depends on no answer, and thousands of
-//! reminders must not delay polls. It wakes the dispatchers as the recorder does after a commit. What is due is decided
+//! reminders must not delay polls. It wakes the dispatchers after a commit. What is due is decided
 //! by `domain::certificate::due`.
 
 use std::sync::Arc;
