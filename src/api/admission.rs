@@ -5,20 +5,20 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Api;
 use super::problem::Problem;
+use super::returned_body::returned;
 
 /// Most requests that read at the same time.
 const MAX_READERS: usize = 16;
@@ -90,34 +90,13 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, request: Request, next: N
         return response;
     }
     match room(&api.admission.answers, (n_bytes / 1024).min(ANSWERS_KIB as u64)).await {
-        Ok(permit) => response.map(|body| Body::new(Counted { body, _permit: permit })),
+        Ok(permit) => response.map(|body| {
+            returned(body, move |sent| {
+                drop(sent);
+                drop(permit);
+            })
+        }),
         Err(problem) => problem.into_response(),
-    }
-}
-
-/// A body that returns its share of memory when it has been sent or dropped.
-struct Counted {
-    body: Body,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

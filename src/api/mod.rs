@@ -23,6 +23,7 @@ mod preflight;
 mod probes;
 mod problem;
 mod renewals;
+mod returned_body;
 mod server;
 mod shape;
 mod slices;

@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -13,59 +12,32 @@ use axum::extract::Request;
 use axum::http::header::EXPECT;
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use tokio::time::timeout;
+
+use super::returned_body::returned;
 
 /// How much is read on, and for how long.
 const MAX_REST_BYTES: usize = 64 * 1024 * 1024;
 const REST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A body that comes back when it is no longer wanted.
-struct Lent {
-    body: Body,
-    back: Arc<Mutex<Option<Body>>>,
-}
-
-impl http_body::Body for Lent {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if !self.body.is_end_stream() {
-            let body = std::mem::take(&mut self.body);
-            *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
-        }
-    }
-}
-
 /// Reads on, after a request has been answered, what the client still sends.
 pub(super) async fn discard(request: Request, next: Next) -> Response {
-    let back = Arc::new(Mutex::new(None));
-    let lent = Arc::clone(&back);
+    let rest = Arc::new(Mutex::new(None));
+    let unread = Arc::clone(&rest);
     // A client with `Expect: 100-continue` has not begun to send, and won't if it is refused.
     let asks_first = request.headers().contains_key(EXPECT);
-    let request = request.map(|body| Body::new(Lent { body, back: lent }));
+    let request = request.map(|body| {
+        returned(body, move |body| {
+            if !body.is_end_stream() {
+                *unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+            }
+        })
+    });
     let response = next.run(request).await;
-    let rest = back.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let rest = rest.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(rest) = rest.filter(|_| !asks_first) {
-        // After that the connection is closed.
+        // If there is more than that, the connection is closed.
         let _ = timeout(REST_PATIENCE, read_and_drop(rest)).await;
     }
     response
