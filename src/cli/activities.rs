@@ -48,6 +48,7 @@ pub(super) struct ListArgs {
     format: Format,
 }
 
+/// What names an activity on a command line.
 #[derive(Debug, Args)]
 pub(super) struct ActivityArgs {
     /// The activity
@@ -82,14 +83,10 @@ impl ValueEnum for StateArg {
 }
 
 impl ActivityArgs {
-    fn parse(&self) -> Result<ActivityRef, CliError> {
-        activity_ref(&self.activity_id, self.vat.as_deref())
+    pub(super) fn parse(&self) -> Result<ActivityRef, CliError> {
+        let vat = self.vat.as_deref().map(Vat::parse).transpose()?;
+        Ok(ActivityRef { activity_id: ActivityId::parse(&self.activity_id)?, vat })
     }
-}
-
-/// What names an activity on a command line.
-pub(super) fn activity_ref(activity_id: &str, vat: Option<&str>) -> Result<ActivityRef, CliError> {
-    Ok(ActivityRef { activity_id: ActivityId::parse(activity_id)?, vat: vat.map(Vat::parse).transpose()? })
 }
 
 pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
@@ -209,8 +206,7 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
 
 /// The state of each activity, for people: when it ended, or when it is asked for and what was wrong last.
 fn add_standing(table: &mut Table, reader: &Reader) {
-    let column = |name: &str| table.columns.iter().position(|column| column == name);
-    let at = ["concluded_at", "next_poll_at", "last_error"].map(column);
+    let at = ["concluded_at", "next_poll_at", "last_error"].map(|name| table.position(name));
     for row in &mut table.rows {
         let [ended, next, error] =
             at.map(|at| at.and_then(|at| row.get(at)).map(spreadsheet::text).unwrap_or_default());

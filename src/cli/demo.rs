@@ -11,13 +11,12 @@ use super::table::draw;
 use super::{CliError, CliResult, LanguageArg};
 use crate::clock;
 use crate::daemon;
-use crate::domain::activity::Registration;
+use crate::domain::activity::{ActivityId, Registration};
 use crate::domain::catalogue::Language;
 use crate::sandbox::{self, Sandbox};
 use crate::settings::{LogFormat, LogSettings, Settings};
-use crate::shutdown::Hangup;
-use crate::shutdown::Shutdown;
-use crate::store::{ActivityFilter, Cell, ReportView, Store, Table};
+use crate::shutdown::{Hangup, Shutdown};
+use crate::store::{ActivityFilter, ActivityRef, Cell, ReportView, Store, Table};
 use crate::telemetry;
 
 /// How long the demo may take before it fails.
@@ -168,7 +167,7 @@ async fn watch(store: &Store, reader: &Reader) -> CliResult {
             return Err(CliError::failed("the demo did not end within its time; is the machine very busy?"));
         }
         if !is_cancelled && began_at.elapsed() > Duration::from_secs(3) {
-            let activity = super::activities::activity_ref(CANCELLED, None)?;
+            let activity = ActivityRef { activity_id: ActivityId::parse(CANCELLED)?, vat: None };
             store.intake().cancel(&activity, clock::wall_now()).await?;
             is_cancelled = true;
         }
@@ -181,7 +180,7 @@ const SHOWN: [&str; 5] = ["activity_id", "vat", "state", "poll_count", "last_err
 fn redraw(mut table: Table, n_drawn_lines: usize, reader: &Reader) -> std::io::Result<usize> {
     let mut out = std::io::stdout().lock();
     // One line a row, so that the table stays within the screen that it is drawn over.
-    let last_error = table.columns.iter().position(|column| column == "last_error");
+    let last_error = table.position("last_error");
     for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(last_error?)) {
         if let Cell::Text(text) = cell {
             text.truncate(text.find(':').unwrap_or(text.len()));
@@ -211,7 +210,7 @@ fn print_changes(table: &Table, seen: &mut Vec<String>, reader: &Reader) -> std:
 }
 
 fn column(table: &Table, name: &str) -> Vec<String> {
-    let at = table.columns.iter().position(|column| column == name);
+    let at = table.position(name);
     let cell = |row: &Vec<Cell>| match at.and_then(|at| row.get(at)) {
         Some(Cell::Text(text)) => text.clone(),
         _ => String::new(),

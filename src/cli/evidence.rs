@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::activities::activity_ref;
+use super::activities::ActivityArgs;
 use super::{CliResult, open_existing, output};
 use crate::clock;
 use crate::evidence::{self, Bundle, Material};
@@ -14,11 +14,8 @@ use crate::words::Words;
 
 #[derive(Debug, Args)]
 pub(super) struct EvidenceArgs {
-    /// The activity
-    activity_id: String,
-    /// Its VAT, if the id is registered for several
-    #[arg(long)]
-    vat: Option<String>,
+    #[command(flatten)]
+    activity: ActivityArgs,
     /// json for programs, html to read and print
     #[arg(long, value_enum, default_value_t)]
     format: EvidenceFormat,
@@ -32,7 +29,7 @@ enum EvidenceFormat {
 }
 
 pub(super) async fn evidence(settings: &Settings, args: EvidenceArgs) -> CliResult {
-    let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
+    let wanted = args.activity.parse()?;
     let store = open_existing(settings, Access::Read).await?;
     let history = store.reports().history(&wanted).await?;
     let final_answer = store.reports().final_answer(&wanted).await?;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::activities::activity_ref;
+use super::activities::ActivityArgs;
 use super::output::{self, Format};
 use super::reader::Reader;
 use super::table::{cells, labelled, wrapped};
@@ -24,18 +24,15 @@ use crate::words::Said;
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    /// The activity
-    activity_id: String,
-    /// Its VAT, where the id is registered for several
-    #[arg(long)]
-    vat: Option<String>,
+    #[command(flatten)]
+    activity: ActivityArgs,
     /// Output format; csv has only the activity's own row
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 pub(super) async fn show(settings: &Settings, args: ShowArgs) -> CliResult {
-    let wanted = activity_ref(&args.activity_id, args.vat.as_deref())?;
+    let wanted = args.activity.parse()?;
     let reader = Reader::new(settings);
     let store = open_existing(settings, Access::Read).await?;
     if args.format == Format::Csv {

@@ -38,9 +38,7 @@ impl Column {
 pub(super) fn draw(table: &Table, shown: &[&str], reader: &Reader) -> String {
     let positions: Vec<usize> = match shown {
         [] => (0..table.columns.len()).collect(),
-        shown => {
-            shown.iter().filter_map(|shown| table.columns.iter().position(|column| column == shown)).collect()
-        }
+        shown => shown.iter().filter_map(|name| table.position(name)).collect(),
     };
     let columns: Vec<Column> = positions
         .into_iter()

@@ -150,7 +150,7 @@ fn a_row_comes_back_from_the_columns_it_is_written_as() {
         ("last_polled_at", Cell::Text("soon".to_owned()), "`report_activities.last_polled_at` holds"),
         ("poll_count", Cell::Integer(-1), "`report_activities.poll_count` holds \"-1\""),
     ] {
-        let at = table.columns.iter().position(|name| name == column).unwrap();
+        let at = table.position(column).unwrap();
         let right = std::mem::replace(&mut table.rows[0][at], value);
         let refused = table.read::<ActivityRow>("report_activities").unwrap_err().to_string();
         assert!(refused.contains(expected), "{refused}");

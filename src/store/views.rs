@@ -50,6 +50,11 @@ impl Table {
         Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows }
     }
 
+    /// The position of the column with this name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+
     /// The rows as JSON objects, their keys the columns.
     pub fn objects(&self) -> Vec<Map<String, Value>> {
         let object =
