@@ -50,7 +50,7 @@ fn known_type(text: String) -> Result<String, Problem> {
 
 /// The stored texts as they are.
 fn payloads(table: &Table) -> Result<Vec<Box<RawValue>>, Problem> {
-    let at = table.columns.iter().position(|column| column == "payload");
+    let at = table.position("payload");
     let texts = table.rows.iter().filter_map(|row| match row.get(at?) {
         Some(Cell::Text(text)) => Some(text.clone()),
         _ => None,
@@ -70,13 +70,13 @@ pub(super) async fn redeliver(
     let mut parameters = Parameters::new(query.as_deref());
     let sink = parameters.one("webhook")?;
     parameters.finish()?;
-    let n_due = redeliver_now(&api, event_id, sink).await?;
+    let n_due = redeliver_now(&api, &Redelivery::Event { event_id, sink }).await?;
     Ok(Json(json!({"redelivered": n_due})))
 }
 
-pub(super) async fn redeliver_now(api: &Api, event_id: String, sink: Option<String>) -> Result<u64, Problem> {
+pub(super) async fn redeliver_now(api: &Api, which: &Redelivery) -> Result<u64, Problem> {
     let _turn = api.admission.writer().await?;
-    let n_due = api.intake.redeliver(&Redelivery::Event { event_id, sink }, api.clock.now()).await?;
+    let n_due = api.intake.redeliver(which, api.clock.now()).await?;
     api.wakers.wake_sinks();
     Ok(n_due)
 }

@@ -124,22 +124,26 @@ async fn overview(State(api): State<Arc<Api>>, request: PageRequest) -> Response
     response
 }
 
+/// A form's parameter has a value that its list does not offer.
+fn not_listed() -> Problem {
+    Problem::bad_parameter("There is no such choice; choose one from the list.")
+}
+
 /// The search in a form's query. A field is empty if nothing was chosen in it.
 fn search(api: &Api, request: &PageRequest) -> Result<(Search, ActivityFilter), Problem> {
     let mut parameters = Parameters::new(Some(&request.query));
     let mut chosen = |name| -> Result<Option<String>, Problem> {
         Ok(parameters.one(name)?.map(|text| typed(&text).trim().to_owned()).filter(|text| !text.is_empty()))
     };
-    let not_listed = |_: ()| Problem::bad_parameter("There is no such choice; choose one from the list.");
     let q = chosen("q")?.unwrap_or_default();
     let states = match chosen("state")? {
-        Some(label) => Search::states_from_label(&label).ok_or(()).map_err(not_listed)?,
+        Some(label) => Search::states_from_label(&label).ok_or_else(not_listed)?,
         None => Vec::new(),
     };
     // Arabic keyboards have other digits.
     let vat = chosen("vat")?.map(|text| Vat::parse(&with_ascii_digits(&text))).transpose()?;
     let owner = match chosen("owner")? {
-        Some(label) => Some(Owner::from_label(&label).ok_or(()).map_err(not_listed)?),
+        Some(label) => Some(Owner::from_label(&label).ok_or_else(not_listed)?),
         None => None,
     };
     let rule = chosen("rule")?.unwrap_or_default();
@@ -149,7 +153,7 @@ fn search(api: &Api, request: &PageRequest) -> Result<(Search, ActivityFilter), 
     };
     let (from, until) = (date(chosen("from")?)?, date(chosen("until")?)?);
     let sort = match chosen("sort")? {
-        Some(label) => Sort::from_label(&label).ok_or(()).map_err(not_listed)?,
+        Some(label) => Sort::from_label(&label).ok_or_else(not_listed)?,
         None => Sort::default(),
     };
     let after = parameters.cursor()?;
@@ -265,11 +269,7 @@ async fn deliveries(State(api): State<Arc<Api>>, request: PageRequest) -> Respon
         let mut parameters = Parameters::new(Some(&request.query));
         let chosen = |text: Option<String>| text.filter(|text| !text.is_empty());
         let status = chosen(parameters.one("status")?)
-            .map(|label| {
-                DeliveryStatus::from_label(&label).ok_or_else(|| {
-                    Problem::bad_parameter("There is no such choice; choose one from the list.")
-                })
-            })
+            .map(|label| DeliveryStatus::from_label(&label).ok_or_else(not_listed))
             .transpose()?;
         let sink = chosen(parameters.one("sink")?);
         let said = parameters.one("said")?.and_then(|label| Done::from_label(&label));
@@ -397,7 +397,7 @@ async fn evidence(
         parameters.finish()?;
         let wanted = ActivityRef { activity_id: ActivityId::parse(&activity_id)?, vat };
         let material = Material {
-            history: super::activities::history(&api, &wanted).await?,
+            history: history(&api, &wanted).await?,
             final_answer: api.reports.final_answer(&wanted).await?,
             base_url: api.base_url.clone(),
         };
@@ -500,8 +500,8 @@ async fn redeliver(
     body: Bytes,
 ) -> Response {
     let action = Action::read(&body);
-    let webhook = action.webhook.clone();
-    let again = async || redeliver_now(&api, event_id, webhook).await.map(|_| ());
+    let which = Redelivery::Event { event_id, sink: action.webhook.clone() };
+    let again = async || redeliver_now(&api, &which).await.map(drop);
     match action.back_to_deliveries {
         true => act_on_deliveries(&api, &request, &action, again).await,
         false => {
@@ -515,13 +515,7 @@ async fn redeliver(
 async fn redeliver_all(api: State<Arc<Api>>, request: PageRequest, body: Bytes) -> Response {
     let action = Action::read(&body);
     let which = Redelivery::Dead { sink: action.webhook.clone(), since: None };
-    act_on_deliveries(&api, &request, &action, async || {
-        let _turn = api.admission.writer().await?;
-        api.intake.redeliver(&which, api.clock.now()).await?;
-        api.wakers.wake_sinks();
-        Ok(())
-    })
-    .await
+    act_on_deliveries(&api, &request, &action, async || redeliver_now(&api, &which).await.map(drop)).await
 }
 
 /// Does what a form on the list of deliveries asks for, if its token is right, and redirects to the failed deliveries.

@@ -158,7 +158,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "There are too many requests", detail)
     }
 
-    fn took_too_long() -> Self {
+    fn database_took_too_long() -> Self {
         let detail = "The database took too long. Narrow the request, by `vat` or a time for example, or ask for fewer rows.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The request took too long", detail)
     }
@@ -241,7 +241,7 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The search takes too long", detail)
             }
             err if err.is_busy() => Self::busy(),
-            err if err.is_interruption() => Self::took_too_long(),
+            err if err.is_interruption() => Self::database_took_too_long(),
             err => {
                 tracing::error!(error = &err as &dyn std::error::Error, "a request over HTTP failed: {err}");
                 Self::unavailable()
