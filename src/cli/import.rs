@@ -4,7 +4,7 @@
 //! Windows-1256, with additional columns, and with headings in either language.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::activities::{CHUNK, interrupted, register, say_if_stopped};
 use super::run::on_signals;
-use super::{CliError, CliResult, complain, open};
+use super::{CliError, CliResult, complain, input, open};
 use crate::domain::activity::{Registration, Vat};
 use crate::domain::certificate::ImportedCertificate;
 use crate::domain::lines::Lines;
@@ -34,15 +34,12 @@ pub(super) struct ImportArgs {
 
 pub(super) async fn import(settings: &Settings, args: ImportArgs) -> CliResult {
     let words = Words::of(settings.language);
-    let name =
-        if args.file.as_os_str() == "-" { "standard input".into() } else { args.file.display().to_string() };
-    let bytes = match read(&args.file, MAX_FILE_BYTES) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => {
-            return Err(CliError::unusable(words.import_too_long(&name, MAX_FILE_BYTES >> 20).to_string()));
-        }
-        Err(err) => return Err(CliError::unusable(format!("{name} can't be read: {err}"))),
-    };
+    let name = input::name_of(&args.file);
+    let bytes = input::read(&args.file, MAX_FILE_BYTES + 1)
+        .map_err(|err| CliError::unusable(format!("{name} can't be read: {err}")))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(CliError::unusable(words.import_too_long(&name, MAX_FILE_BYTES >> 20).to_string()));
+    }
     let (text, encoding) = decoded(bytes);
     if let Some(encoding) = encoding {
         complain(&words.import_encoding(encoding, &name).to_string());
@@ -171,21 +168,6 @@ impl Progress {
 
 /// Longest file that is read. All of it is read before the first row is written, so its bytes are in memory.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
-
-/// The bytes of a file; `None` where it has more than these.
-fn read(file: &std::path::Path, max_bytes: u64) -> std::io::Result<Option<Vec<u8>>> {
-    if file.as_os_str() == "-" {
-        read_bounded(std::io::stdin().lock(), max_bytes)
-    } else {
-        read_bounded(std::fs::File::open(file)?, max_bytes)
-    }
-}
-
-fn read_bounded(input: impl Read, max_bytes: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    input.take(max_bytes + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
-}
 
 /// The text of a file, and its encoding unless it is UTF-8.
 fn decoded(bytes: Vec<u8>) -> (String, Option<&'static str>) {
@@ -477,10 +459,7 @@ mod tests {
     const EN: Words = Words::of(Language::English);
 
     #[test]
-    fn what_is_too_long_or_never_ends_is_refused() {
-        assert_eq!(read_bounded(&b"12345"[..], 5).unwrap().as_deref(), Some(&b"12345"[..]));
-        assert_eq!(read_bounded(&b"123456"[..], 5).unwrap(), None);
-        assert_eq!(read_bounded(std::io::repeat(b'x'), 5).unwrap(), None);
+    fn the_refusal_of_a_long_file_names_the_limit() {
         for language in [Language::English, Language::Arabic] {
             assert!(Words::of(language).import_too_long("a.csv", 256).to_string().contains("256"));
         }

@@ -10,6 +10,7 @@ mod explain;
 mod health;
 mod help;
 mod import;
+mod input;
 mod output;
 mod preflight;
 mod reader;

@@ -1,15 +1,15 @@
 //! `preflight`: are the details of a registration right, before its one-time password is spent?
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Format};
 use super::reader::Reader;
-use super::{CliError, CliResult, complain, open_existing};
+use super::{CliError, CliResult, complain, input, open_existing};
 use crate::domain::preflight::{self, Context, Device, Finding, FindingSeverity, Known, MAX_BYTES};
 use crate::domain::text::one_line;
 use crate::settings::Settings;
@@ -39,8 +39,10 @@ struct CheckedDevice {
 
 pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliResult {
     let Some(file) = args.file.filter(|_| !args.example) else { return example(args.format) };
-    let name = if file.as_os_str() == "-" { "standard input".into() } else { file.display().to_string() };
-    let text = read(&file).map_err(|err| CliError::unusable(format!("{name} can't be read: {err}")))?;
+    let name = input::name_of(&file);
+    // A byte more than is accepted shows that a file is too long.
+    let text = input::read(&file, MAX_BYTES as u64 + 1)
+        .map_err(|err| CliError::unusable(format!("{name} can't be read: {err}")))?;
     let devices = preflight::from_text(&text).map_err(|err| CliError::unusable(format!("{name}: {err}")))?;
     let known = known(settings, &devices).await;
     let context = Context::of_upstream(&settings.upstream.base_url);
@@ -94,18 +96,6 @@ fn example(format: Format) -> CliResult {
         }
     }
     Ok(out.flush()?)
-}
-
-/// One byte more than is taken, so that a longer file is known to be one.
-fn read(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let limit = MAX_BYTES as u64 + 1;
-    if file.as_os_str() == "-" {
-        std::io::stdin().lock().take(limit).read_to_end(&mut text)?;
-    } else {
-        std::fs::File::open(file)?.take(limit).read_to_end(&mut text)?;
-    }
-    Ok(text)
 }
 
 /// What the configured database knows of these devices. It is looked at where there is one; where it can't be read, the
