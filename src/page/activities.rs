@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::marks::chip;
 use super::text::{address, cut, moment_stacked, stacked, stored, theirs};
-use super::{Frame, Here, failures, layout, link_to_device, link_to_vat, nothing_registered};
+use super::{Frame, Here, failures, layout, link_to_device, link_to_vat, nothing_registered, turn_pages};
 use crate::domain::activity::State;
 use crate::domain::catalogue::Owner;
 use crate::store::{ActivityOrder, ActivityRow, Failure, Total};
@@ -150,14 +150,9 @@ pub fn activities(frame: &Frame<'_>, search: &Search, found: &FoundActivities) -
             @if found.failures.is_empty() { (list(frame, rows)) }
             @else { (failures::table(frame, &found.failures, &title)) }
         }
-        @if found.next.is_some() || search.is_continued {
-            nav.pages aria-label=(words.pages_of_list()) {
-                @if search.is_continued { a href=(search.address("/activities", None)) { (words.page_first()) } }
-                @if let Some(cursor) = &found.next {
-                    a rel="next" href=(search.address("/activities", Some(cursor))) { (words.page_next()) }
-                }
-            }
-        }
+        (turn_pages(frame,
+            search.is_continued.then(|| search.address("/activities", None)),
+            found.next.as_deref().map(|cursor| search.address("/activities", Some(cursor)))))
     };
     layout(frame, &title, Here::Activities, &main)
 }

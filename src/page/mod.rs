@@ -209,6 +209,19 @@ fn scrolling(label: &impl ToString, wide: &Markup) -> Markup {
     html! { div.scroll role="group" aria-label=(label.to_string()) tabindex="0" { (wide) } }
 }
 
+/// Links to the first page of a list and to the next one, as far as there are such pages.
+fn turn_pages(frame: &Frame<'_>, first: Option<String>, next: Option<String>) -> Markup {
+    let words = frame.words;
+    html! {
+        @if first.is_some() || next.is_some() {
+            nav.pages aria-label=(words.pages_of_list()) {
+                @if let Some(address) = first { a href=(address) { (words.page_first()) } }
+                @if let Some(address) = next { a rel="next" href=(address) { (words.page_next()) } }
+            }
+        }
+    }
+}
+
 /// A form's hidden fields and its one button.
 fn action(frame: &Frame<'_>, path: &str, carried: &[(&str, &str)], button: &Markup) -> Markup {
     html! {

@@ -6,7 +6,7 @@ use super::activity::{Done, banner};
 use super::deliveries::redeliver;
 use super::marks::delivery_chip;
 use super::text::{address, cut, moment_stacked, stacked, stored, theirs};
-use super::{Frame, Here, action, layout, link_to};
+use super::{Frame, Here, action, layout, link_to, turn_pages};
 use crate::domain::routing::DeliveryStatus;
 use crate::domain::text::visible;
 use crate::store::{DeliveryRow, OutboxRow, Undelivered};
@@ -78,14 +78,9 @@ pub fn outbox(frame: &Frame<'_>, outbox: &Outbox, said: Option<Done>) -> Markup 
             section {
                 h2 { (words.delivery_word(part.status)) }
                 (list(frame, part))
-                @if part.next.is_some() || outbox.is_continued {
-                    nav.pages aria-label=(words.pages_of_list()) {
-                        @if outbox.is_continued { a href=(outbox.address(outbox.status, None)) { (words.page_first()) } }
-                        @if let Some(cursor) = &part.next {
-                            a rel="next" href=(outbox.address(Some(part.status), Some(cursor))) { (words.page_next()) }
-                        }
-                    }
-                }
+                (turn_pages(frame,
+                    outbox.is_continued.then(|| outbox.address(outbox.status, None)),
+                    part.next.as_deref().map(|cursor| outbox.address(Some(part.status), Some(cursor)))))
             }
         }
     };
