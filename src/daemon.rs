@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, ApiParts, Bounds, HttpToken, HttpTokenError, ListenError, Listener};
@@ -40,9 +39,6 @@ const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
 
 /// How long closing the database may take after everything has stopped.
 const CLOSE: Duration = Duration::from_millis(400);
-
-/// How a task ends: as asked, or because a task that it runs has died.
-type TaskResult = Result<(), JoinError>;
 
 /// Why the daemon could not start, or ended unasked.
 #[derive(Debug, thiserror::Error)]
@@ -174,14 +170,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    // A migration of a large database takes minutes. Each of its steps is one transaction, which may be cut off.
-    let store = tokio::select! {
-        opened = Store::open_as_daemon(&settings.database, settings.routes()) => opened?,
-        () = shutdown.stop.cancelled() => {
-            tracing::info!("stopped while the database was opened; the next start goes on with it");
-            return Ok(());
-        }
-    };
+    let Some(store) = open_database(settings, &shutdown).await? else { return Ok(()) };
     let clock = Arc::new(Clock::default());
     let threads = HttpThreads::start()?;
     let (listener, metrics_listener) = (
@@ -203,16 +192,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         wakers: Wakers::default(),
         reload: Arc::clone(&shutdown.reload),
     };
-    // A permanent error ends the start; a server that can't be reached yet is waited for.
-    let first = match Supervisor::begin(&shared).await {
-        Ok(supervisor) => Some(supervisor),
-        Err(DaemonError::Store(err)) if err.is_absence() && shared.store.is_shared() => {
-            say_lost(&err);
-            shared.monitor.lost(&err);
-            None
-        }
-        Err(err) => return Err(err),
-    };
+    let first = first_supervisor(&shared).await?;
     let mut servers = Servers::start(&shared, &threads, listener, metrics_listener, prepared.http_token);
     tracing::info!(
         database = %shared.store,
@@ -228,7 +208,7 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         ended = work(&shared, first, &shutdown) => ended,
         ended = servers.ended() => Err(ended),
     };
-    servers.stop().await;
+    servers.stop();
     if matches!(&ended, Err(DaemonError::Store(err)) if err.forbids_writing()) {
         return ended;
     }
@@ -237,6 +217,32 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     }
     tracing::info!("stopped");
     ended
+}
+
+/// Opens the database; `None` if the daemon was stopped meanwhile. A migration of a large database takes minutes. Each of
+/// its steps is one transaction, which a stop may cut off.
+async fn open_database(settings: &Settings, shutdown: &Shutdown) -> Result<Option<Store>, DaemonError> {
+    tokio::select! {
+        opened = Store::open_as_daemon(&settings.database, settings.routes()) => Ok(Some(opened?)),
+        () = shutdown.stop.cancelled() => {
+            tracing::info!("stopped while the database was opened; the next start goes on with it");
+            Ok(None)
+        }
+    }
+}
+
+/// Begins to work; `None` if the database server can't be reached yet, which is waited for. Any other error is permanent
+/// and ends the start.
+async fn first_supervisor<'a>(shared: &'a Shared<'a>) -> Result<Option<Supervisor<'a>>, DaemonError> {
+    match Supervisor::begin(shared).await {
+        Ok(supervisor) => Ok(Some(supervisor)),
+        Err(DaemonError::Store(err)) if err.is_absence() && shared.store.is_shared() => {
+            say_lost(&err);
+            shared.monitor.lost(&err);
+            Ok(None)
+        }
+        Err(err) => Err(err),
+    }
 }
 
 /// File descriptors for all but requests in flight: the database, the log, and a few connections of people.
@@ -380,7 +386,8 @@ impl Servers {
         DaemonError::TaskEnded { task, source: ended.err() }
     }
 
-    async fn stop(self) {
+    /// Ends them. Requests that are under way have a moment to end.
+    fn stop(self) {
         self.stop.cancel();
     }
 }
@@ -419,21 +426,5 @@ impl Drop for HttpThreads {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-/// How waiting for tasks came out.
-#[derive(Debug, PartialEq, Eq)]
-enum Ended {
-    All,
-    NotAll,
-}
-
-/// Waits for all of these tasks until the deadline. `wait` has already found out why one failed.
-async fn all_ended(tasks: &mut JoinSet<TaskResult>, deadline: Instant) -> Ended {
-    let all = async { while tasks.join_next().await.is_some() {} };
-    match tokio::time::timeout_at(deadline, all).await {
-        Ok(()) => Ended::All,
-        Err(_) => Ended::NotAll,
     }
 }

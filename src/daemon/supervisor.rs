@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
-use super::{DaemonError, Ended, TaskResult, all_ended};
+use super::DaemonError;
 use crate::clock::{self, Clock};
 use crate::domain::activity::Vat;
 use crate::domain::gate::Gates;
@@ -53,6 +54,9 @@ const TAKE_UP_AGAIN: Duration = Duration::from_secs(1);
 /// How long a task may take to end, and its results to be recorded, before a piece is handed over.
 const HANDED_OVER: Duration = Duration::from_secs(5);
 
+/// How a task ends: as asked, or because a task that it runs has died.
+type TaskResult = Result<(), JoinError>;
+
 /// What every supervisor of a daemon works with.
 pub(super) struct Shared<'a> {
     pub(super) settings: &'a Settings,
@@ -70,7 +74,7 @@ pub(super) struct Supervisor<'a> {
     shared: &'a Shared<'a>,
     member: Member,
     recorder: RecorderHandle,
-    recording: JoinSet<TaskResult>,
+    recording: JoinSet<()>,
     /// Pollers and the upkeep; dispatchers are apart, because they stop later.
     polling: JoinSet<(Piece, TaskResult)>,
     sending: JoinSet<(Piece, TaskResult)>,
@@ -111,10 +115,7 @@ impl<'a> Supervisor<'a> {
             monitor: Arc::clone(&shared.monitor),
         });
         let mut recording = JoinSet::new();
-        recording.spawn(async move {
-            recorder.run().await;
-            Ok(())
-        });
+        recording.spawn(recorder.run());
         shared.monitor.works_again();
         Ok(Self {
             shared,
@@ -150,7 +151,7 @@ impl<'a> Supervisor<'a> {
                     Err(source) => return died("dispatcher", source),
                 },
                 ended = self.recording.join_next() => {
-                    return died("recorder", ended.and_then(|ended| ended.and_then(|result| result).err()));
+                    return died("recorder", ended.and_then(Result::err));
                 }
                 () = self.shared.reload.notified() => self.reload(),
             }
@@ -323,7 +324,7 @@ impl<'a> Supervisor<'a> {
         self.polling.shutdown().await;
         // The log sink finishes the line that it is writing.
         self.running.values().for_each(|running| running.stop.cancel());
-        ended_by(&mut self.sending, Instant::now() + DRAIN_DELIVERIES).await;
+        let _ = ended_by(&mut self.sending, Instant::now() + DRAIN_DELIVERIES).await;
         self.sending.shutdown().await;
     }
 
@@ -341,7 +342,7 @@ impl<'a> Supervisor<'a> {
             of.for_each(|(_, running)| running.stop.cancel());
         };
         stop(&self.running, false);
-        ended_by(&mut self.polling, began_at + POLLS_DRAINED).await;
+        let _ = ended_by(&mut self.polling, began_at + POLLS_DRAINED).await;
         let flushed = tokio::time::timeout_at(began_at + RECORDS_FLUSHED, self.recorder.flush()).await;
         if flushed.is_ok() {
             let pieces: Vec<Piece> = self.running.keys().cloned().collect();
@@ -350,22 +351,21 @@ impl<'a> Supervisor<'a> {
             }
         }
         stop(&self.running, true);
-        ended_by(&mut self.sending, began_at + DELIVERIES_DRAINED).await;
+        let _ = ended_by(&mut self.sending, began_at + DELIVERIES_DRAINED).await;
         drop(self.recorder);
-        let drained = match (flushed, all_ended(&mut self.recording, began_at + RECORDS_DRAINED).await) {
-            (Ok(()), Ended::All) => Ok(()),
-            _ => Err(DaemonError::NotDrained),
-        };
+        let recorded = ended_by(&mut self.recording, began_at + RECORDS_DRAINED).await;
+        let drained = flushed.and(recorded).map_err(|_| DaemonError::NotDrained);
         self.member.leave().await;
         drained
     }
 }
 
-/// Waits for all of these tasks until the deadline.
-async fn ended_by(tasks: &mut JoinSet<(Piece, TaskResult)>, deadline: Instant) {
-    let all = async { while tasks.join_next().await.is_some() {} };
-    // Tasks that are not done by then are dropped with the set.
-    let _ = tokio::time::timeout_at(deadline, all).await;
+/// Waits for all of these tasks until the deadline. Those that have not ended by then are dropped with the set.
+///
+/// # Errors
+/// If some have not ended.
+async fn ended_by<T: 'static>(tasks: &mut JoinSet<T>, deadline: Instant) -> Result<(), Elapsed> {
+    tokio::time::timeout_at(deadline, async { while tasks.join_next().await.is_some() {} }).await
 }
 
 /// Where a sink's events go, and how long each is tried; `None` where it is no longer configured.
