@@ -1,9 +1,9 @@
-//! What the daemon reports of itself while it runs: whether it is ready, and its metrics.
+//! What the daemon reports of itself while it runs: whether it is ready and alive (`health`), and its metrics.
 //!
-//! Tasks report what they did once it is certain. What the database knows is not counted here, but read at each scrape.
+//! `counters` counts what the daemon has done; tasks report it once it is certain. What the database knows is not
+//! counted here: `exposition` reads it at each scrape and writes all metrics.
 //!
-//! `health` answers whether the daemon is ready and alive, `counters` what it has done, `exposition` writes the
-//! metrics. A new counter is a field here, a name in `counters` (`register`), and a row in docs/http.md.
+//! A new counter is a field here, a name and a help text in `counters` (`register`), and a row in docs/http.md.
 
 mod counters;
 mod exposition;

@@ -106,7 +106,8 @@ impl Attempted {
     }
 }
 
-/// Upper bounds in seconds: of an exchange over the network, of a commit, of the time until a conclusion is known.
+/// Upper bounds of histograms, in seconds: of an exchange over the network, of a commit, of the time until a conclusion
+/// is known.
 const EXCHANGE: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0];
 pub(super) const COMMIT: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0];
 pub(super) const LAG: [f64; 13] =
@@ -139,13 +140,13 @@ impl Monitor {
         );
         registry.register(
             "conclusions",
-            "Activities that concluded, by the state they ended in",
+            "Activities that concluded by an answer or by age, by the state they ended in",
             self.conclusions.clone(),
         );
         registry.register("checks", "Compliance checks of concluded activities", self.checks.clone());
         registry.register(
             "check_errors",
-            "Errors in failed checks of concluded activities, by who must act",
+            "Errors in failed checks and in ErrorList of concluded activities, by who must act",
             self.check_errors.clone(),
         );
         registry.register(
@@ -182,7 +183,7 @@ impl Monitor {
         );
     }
 
-    /// Creates every series with 0, so that it can be told from a missing one and its first increment shows.
+    /// Creates every series with 0, so that its first increment shows and a missing series means a mistake.
     pub(super) fn preset(&self) {
         for verdict in Verdict::USABLE_LABELS.into_iter().chain(TransientKind::ALL.map(TransientKind::label))
         {
@@ -211,7 +212,8 @@ impl Monitor {
         }
     }
 
-    /// An answer came, or none did, after so long. `now` is noted if it says in which state an activity is.
+    /// A poll ended after `took`, with an answer or without. `now` is noted if the answer says in which state the
+    /// activity is.
     pub fn polled(&self, verdict: &Verdict, took: Duration, now: Timestamp) {
         self.polls.get_or_create(&ByVerdict { verdict: verdict.label() }).inc();
         self.answers.get_or_create(&ByUse::new(verdict.is_usable())).inc();
@@ -221,7 +223,7 @@ impl Monitor {
         }
     }
 
-    /// A batch was committed; an empty one is counted nowhere.
+    /// A batch was committed. An empty one is not counted, but shows that the database is writable.
     pub fn committed(&self, n_records: usize, took: Duration) {
         if n_records > 0 {
             self.commits.inc();
@@ -244,7 +246,7 @@ impl Monitor {
         self.wrong_tokens.inc();
     }
 
-    /// A conclusion is in the database. `lag`: how long after upstream's own time, where that is known.
+    /// A conclusion is in the database. `lag` is how long after upstream's `CompletedAt`, if that is known.
     pub fn concluded(&self, state: State, lag: Option<Duration>) {
         self.conclusions.get_or_create(&ByState { state: state.label() }).inc();
         if let Some(lag) = lag {
@@ -257,7 +259,7 @@ impl Monitor {
         self.checks.get_or_create(&ByCheck { check, outcome }).inc();
     }
 
-    /// A failed check of a concluded activity has an error that this owner has to fix.
+    /// A failed check or the `ErrorList` of a concluded activity has an error that this owner has to fix.
     pub fn erred(&self, owner: Owner) {
         self.check_errors.get_or_create(&ByOwner { owner: owner.label() }).inc();
     }

@@ -17,8 +17,8 @@ use crate::process::Usage;
 use crate::store::{Blocked, Footprint, Overview, Piece, WITHIN_DAYS};
 
 impl Monitor {
-    /// All metrics in the OpenMetrics text format, those of the process first. `overview`: what the database knows;
-    /// `footprints`: what the file system says. The series of one that can't be asked are missing.
+    /// All metrics in the OpenMetrics text format, those of the process first. `overview` is what the database knows,
+    /// `footprints` what the file system says. If one of them can't be read, its series are missing.
     ///
     /// # Errors
     /// If the library can't write the text.

@@ -13,12 +13,12 @@ use crate::telemetry::sentence;
 /// A task whose loop has not run for this long is stuck. Each runs once a second or more often.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 
-/// A task that has not run for this long won't recover; only a restart helps. As long as the systemd unit's watchdog
-/// waits.
+/// A task whose loop has not run for this long won't recover; only a restart helps. It is the period of the systemd
+/// unit's watchdog.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// A write that has waited for this long waits for a lock that others hold, or for a disk that hangs. Those who write
-/// beside the daemon, an import or pruning, give the lock back after milliseconds.
+/// A write that has waited for this long waits for another process's lock or for a disk that hangs. An import or
+/// pruning, which write beside the daemon, release the lock after milliseconds.
 const BLOCKED_AFTER: Duration = Duration::from_secs(4);
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Health {
     pub(super) recorder_at: Instant,
     pub(super) is_readable: bool,
     pub(super) is_writable: bool,
-    /// Since when a write has been tried that is not done.
+    /// Since when a write has been tried without success.
     pub(super) writing_since: Option<Instant>,
     pub(super) last_answer_at: Option<Timestamp>,
     pub(super) outage: Option<Outage>,
@@ -114,20 +114,20 @@ impl Monitor {
         self.health().writing_since.get_or_insert_with(Instant::now);
     }
 
-    /// Whether poller and recorder have both run their loops since then. A poller that waits for a recorder that waits
-    /// for the disk counts as running.
+    /// Whether poller and recorder have both run their loops since then. If the database can't be written, the poller
+    /// waits for the recorder, which counts as running.
     pub fn moved_since(&self, then: Instant) -> bool {
         let health = self.health();
         let polls = health.poller_at > then || health.n_pollers == 0 || !health.is_writable;
         health.lost.is_some() || (health.recorder_at > then && polls)
     }
 
-    /// Whether the tasks still run, so that a restart would fix nothing.
+    /// Whether the tasks still run. If not, only a restart helps.
     pub fn is_alive(&self) -> bool {
         Instant::now().checked_sub(DEAD_AFTER).is_none_or(|then| self.moved_since(then))
     }
 
-    /// Whether nothing usable comes from upstream, and why.
+    /// Notes the outage that is going on, or that there is none.
     pub fn outage_is(&self, outage: Option<Outage>) {
         self.health().outage = outage;
     }
@@ -137,12 +137,12 @@ impl Monitor {
         self.health().outage.clone()
     }
 
-    /// When upstream last answered in which state an activity is; `None`: not since the start.
+    /// When upstream last gave an activity's status; `None` if it has not since the start.
     pub fn last_answer_at(&self) -> Option<Timestamp> {
         self.health().last_answer_at
     }
 
-    /// Why the daemon is not ready, in sentences; none: it is.
+    /// Why the daemon is not ready, one sentence for each reason; empty if it is.
     pub fn troubles(&self) -> Vec<String> {
         let health = self.health();
         if let Some(lost) = &health.lost {
