@@ -1,14 +1,14 @@
 //! The composition root: builds the tasks, runs them until stopped, and stops them in the right order.
 //!
-//! A start checks first what it can check without changing anything ([`Prepared`]): secrets, certificates, proxies.
-//! Then it opens the database, listens, begins to work, and says that it is ready. What is wrong by then ends the
-//! start, with exit code 2 if the configuration has to be changed; only a server that can't be reached yet is waited
+//! A start first checks what it can check without changing anything ([`Prepared`]): secrets, certificates, proxies.
+//! Then it opens the database, listens, begins to work, and says that it is ready. An error on the way ends the start,
+//! with exit code 2 if the configuration has to be changed. Only a database server that can't be reached yet is waited
 //! for.
 //!
-//! The work is in `supervisor`: with a file one supervisor runs all of it, with a server a new one begins whenever the
-//! connection was lost. HTTP and the messages to the service manager run beside it, so that they say what is wrong
-//! meanwhile. HTTP has threads of its own: a page that takes long delays no poll, and an upstream that keeps the
-//! poller's thread busy no probe. A task that ends unasked ends the daemon, with exit code 1.
+//! `supervisor` runs the work. On SQLite one supervisor lasts as long as the daemon; on PostgreSQL a new one begins
+//! after each lost connection. HTTP and the messages to the service manager run beside it, so that they report what is
+//! wrong meanwhile. HTTP has threads of its own: a slow page delays no poll, and a busy poller delays no probe. A task
+//! that ends unasked ends the daemon, with exit code 1.
 
 mod supervisor;
 
@@ -72,9 +72,9 @@ pub enum DaemonError {
     TooFewDescriptors {
         /// As configured.
         max_in_flight: usize,
-        /// The least.
+        /// How many files it needs at least.
         needed: u64,
-        /// What there may be.
+        /// How many the process may have open.
         limit: u64,
     },
     /// The token for HTTP can't be used.
@@ -83,7 +83,7 @@ pub enum DaemonError {
     /// An address for HTTP can't be used.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// No threads for HTTP can be had.
+    /// The threads for HTTP can't be started.
     #[error(
         "the threads for HTTP can't be started; this user or service may have no more (`ulimit -u`, TasksMax)"
     )]
@@ -96,7 +96,7 @@ pub enum DaemonError {
     TaskEnded {
         /// Which one.
         task: &'static str,
-        /// How it died, where it did.
+        /// How it died, if it did.
         #[source]
         source: Option<JoinError>,
     },
@@ -135,10 +135,10 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Reads secrets and sets clients up; `config check` does just this.
+    /// Reads the secrets and sets up the clients, for `run` and for `config check`.
     ///
     /// # Errors
-    /// What is not usable.
+    /// The first thing that can't be used.
     pub fn new(settings: &Settings) -> Result<Self, DaemonError> {
         if settings.credentials.is_empty() {
             return Err(DaemonError::NoCredentials { origin: settings.origin() });
@@ -163,7 +163,7 @@ impl Prepared {
 /// Runs the daemon in the foreground until it is told to stop.
 ///
 /// # Errors
-/// Where it can't start, where a task ends unasked, or where the last records could not be written.
+/// If it can't start, if a task ends unasked, or if the last records could not be written.
 pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonError> {
     let prepared = Prepared::new(settings)?;
     have_descriptors(settings.upstream.max_in_flight)?;
@@ -219,8 +219,8 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
     ended
 }
 
-/// Opens the database; `None` if the daemon was stopped meanwhile. A migration of a large database takes minutes. Each of
-/// its steps is one transaction, which a stop may cut off.
+/// Opens the database; `None` if the daemon was stopped meanwhile. A migration of a large database takes minutes. Each
+/// of its steps is one transaction, which a stop may cut off.
 async fn open_database(settings: &Settings, shutdown: &Shutdown) -> Result<Option<Store>, DaemonError> {
     tokio::select! {
         opened = Store::open_as_daemon(&settings.database, settings.routes()) => Ok(Some(opened?)),
@@ -231,8 +231,8 @@ async fn open_database(settings: &Settings, shutdown: &Shutdown) -> Result<Optio
     }
 }
 
-/// Begins to work; `None` if the database server can't be reached yet, which is waited for. Any other error is permanent
-/// and ends the start.
+/// Begins to work; `None` if the database server can't be reached yet, which is waited for. Any other error is
+/// permanent and ends the start.
 async fn first_supervisor<'a>(shared: &'a Shared<'a>) -> Result<Option<Supervisor<'a>>, DaemonError> {
     match Supervisor::begin(shared).await {
         Ok(supervisor) => Ok(Some(supervisor)),
@@ -245,7 +245,7 @@ async fn first_supervisor<'a>(shared: &'a Shared<'a>) -> Result<Option<Superviso
     }
 }
 
-/// File descriptors for all but requests in flight: the database, the log, and a few connections of people.
+/// File descriptors that are not for requests in flight: the database, the log, and a few connections of people.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Raises the limit of open files as far as allowed, since services are often started with 1,024. With too few,
@@ -265,7 +265,7 @@ fn have_descriptors(max_in_flight: usize) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Runs one supervisor after the other until told to stop. Only with a server does another follow.
+/// Runs one supervisor after the other until told to stop. Only on a server is there a second one.
 async fn work(
     shared: &Shared<'_>,
     mut next: Option<Supervisor<'_>>,
@@ -376,7 +376,7 @@ impl Servers {
         Self { http, watch, stop }
     }
 
-    /// Waits for one that ends unasked.
+    /// Waits until one of them ends, which none should do by itself.
     async fn ended(&mut self) -> DaemonError {
         let (task, ended) = tokio::select! {
             Some(ended) = self.http.join_next() => ("HTTP server", ended),
@@ -422,7 +422,8 @@ impl HttpThreads {
 
 impl Drop for HttpThreads {
     fn drop(&mut self) {
-        // Waiting for them is not allowed here, nor needed: their requests have ended or had their time.
+        // Waiting for them would panic inside another runtime, and is not needed: requests have ended or had their
+        // time.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -51,7 +51,7 @@ const RECORDS_DRAINED: Duration = Duration::from_millis(6_500);
 /// Pause before work is taken up again after the database could not be used.
 const TAKE_UP_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a task may take to end, and its results to be recorded, before a piece is handed over.
+/// How long the results of an ended task may take to be recorded before its piece is given away.
 const HANDED_OVER: Duration = Duration::from_secs(5);
 
 /// How a task ends: as asked, or because a task that it runs has died.
@@ -69,7 +69,9 @@ pub(super) struct Shared<'a> {
     pub(super) reload: Arc<Notify>,
 }
 
-/// See the module.
+/// Runs the tasks for the work that this daemon holds. [`Supervisor::begin`] joins the other daemons, [`Supervisor::run`]
+/// works until a stop or a loss of the database. After that [`Supervisor::stop`] records what is under way and leaves, or
+/// [`Supervisor::give_up`] drops it.
 pub(super) struct Supervisor<'a> {
     shared: &'a Shared<'a>,
     member: Member,
@@ -84,7 +86,7 @@ pub(super) struct Supervisor<'a> {
 /// A piece that is being worked on.
 struct Running {
     stop: CancellationToken,
-    /// Has a poller read its tokens again.
+    /// Makes a poller read its tokens again.
     reload: Option<Arc<Notify>>,
 }
 
@@ -97,10 +99,10 @@ pub(super) enum SupervisorEnd {
 }
 
 impl<'a> Supervisor<'a> {
-    /// Takes part in the work.
+    /// Joins the daemons of the database, brings the database up to date, and starts the recorder.
     ///
     /// # Errors
-    /// Where the database can't be used, now or ever.
+    /// If the database can't be used, now or ever.
     pub(super) async fn begin(shared: &'a Shared<'a>) -> Result<Self, DaemonError> {
         let settings = shared.settings;
         let duties = Duties {
@@ -131,7 +133,7 @@ impl<'a> Supervisor<'a> {
     /// Works until told to stop, or until the database is lost.
     ///
     /// # Errors
-    /// Where a task ends unasked, which is a defect.
+    /// If a task ends unasked, which is a defect.
     pub(super) async fn run(&mut self, shutdown: &Shutdown) -> Result<SupervisorEnd, DaemonError> {
         let died = |task, source| Err(DaemonError::TaskEnded { task, source });
         loop {
@@ -158,7 +160,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Answers with why the database is lost, where it is.
+    /// Acts on news of the database. Returns why the database is lost, if it is.
     async fn follow(&mut self, news: News, shutdown: &Shutdown) -> Result<Option<StoreError>, DaemonError> {
         match news {
             News::Changed => self.shared.wakers.wake_all(),
@@ -176,8 +178,8 @@ impl<'a> Supervisor<'a> {
         Ok(None)
     }
 
-    /// Begins to work on a piece. Where a file is locked or its disk is full, which passes, it is tried until it can
-    /// be done; a server that fails is lost.
+    /// Begins to work on a piece. While a database file is locked or its disk is full, it is tried again; a server that
+    /// fails is lost.
     async fn take_up_when_it_can(
         &mut self,
         piece: &Piece,
@@ -270,7 +272,7 @@ impl<'a> Supervisor<'a> {
         )
     }
 
-    /// A dispatcher of this sink; `None` where the sink is no longer configured.
+    /// A dispatcher of this sink; `None` if the sink is no longer configured.
     fn dispatcher(&self, name: &str) -> Result<Option<Dispatcher>, DaemonError> {
         let Shared { settings, clock, monitor, wakers, .. } = self.shared;
         let Some((sink, retry_for)) = outlet(settings, name)? else { return Ok(None) };
@@ -332,7 +334,7 @@ impl<'a> Supervisor<'a> {
     /// share of the time; the tasks keep to it, but they wait for the recorder, which may be waiting for a disk.
     ///
     /// # Errors
-    /// [`DaemonError::NotDrained`] where something could not be written in time.
+    /// [`DaemonError::NotDrained`] if something could not be written in time.
     pub(super) async fn stop(mut self) -> Result<(), DaemonError> {
         let began_at = Instant::now();
         // If the database is lost, other daemons don't wait for this.
@@ -368,7 +370,7 @@ async fn ended_by<T: 'static>(tasks: &mut JoinSet<T>, deadline: Instant) -> Resu
     tokio::time::timeout_at(deadline, async { while tasks.join_next().await.is_some() {} }).await
 }
 
-/// Where a sink's events go, and how long each is tried; `None` where it is no longer configured.
+/// Where a sink's events go, and how long each is tried; `None` if the sink is no longer configured.
 fn outlet(settings: &Settings, name: &str) -> Result<Option<(Sink, Duration)>, DaemonError> {
     if name == LOG_SINK {
         // Standard output is tried without end.
