@@ -28,7 +28,7 @@ use crate::words::Words;
 /// Most activities in one body.
 const MAX_ACTIVITIES: usize = 10_000;
 
-/// An activity as a client hands it in.
+/// An activity as a client sends it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewActivity {
@@ -40,8 +40,8 @@ struct NewActivity {
     reference: Option<String>,
 }
 
-/// `POST /v1/activities`: one object or an array; all are registered or none. One that is registered already is no
-/// error.
+/// `POST /v1/activities`: one object or an array; all are registered or none. Registering an activity again is no
+/// error and changes nothing.
 pub(super) async fn register(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -68,7 +68,7 @@ enum Intended {
     Many(Vec<Registration>),
 }
 
-/// Reads a body element by element, so that it never becomes more than can be registered at once.
+/// Reads a body element by element and keeps no more than [`MAX_ACTIVITIES`] of them.
 fn read(body: &[u8]) -> Result<Intended, Problem> {
     let no_json = |err| Problem::bad_body(format!("Nothing was changed. The body is not JSON: {err}."));
     if body.trim_ascii_start().first() != Some(&b'[') {
@@ -211,7 +211,7 @@ fn warnings(registrations: &[Registration]) -> Vec<String> {
 /// Most warnings in one answer.
 const MAX_WARNINGS: usize = 100;
 
-/// `at`: where the object is in the body, as a JSON pointer.
+/// Reads one object of a body. `at` is its place in the body, as a JSON pointer.
 fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
     let mistake = |pointer: String, detail: String| Mistake { pointer, detail };
     // serde alone would also accept an array, in the order of the fields.
@@ -240,7 +240,7 @@ fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
         .map_err(|err| mistake(format!("{at}/{}", field(&err)), format!("{err}.")))
 }
 
-/// serde's message in plain words, without its position, which is counted from the object's beginning.
+/// serde's message in plain words, without its position, which would count from the beginning of the object.
 fn plain(complaint: &str) -> String {
     let complaint = complaint.split(" at line ").next().unwrap_or(complaint);
     match complaint.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
@@ -350,7 +350,7 @@ pub(super) async fn retry_now(api: &Api, wanted: &ActivityRef) -> Result<Activit
     Ok(retried.activity)
 }
 
-/// The activity that a path names, with the parameter `vat` where given.
+/// The activity that a path names, with the parameter `vat` if it is given.
 fn wanted(activity_id: &str, query: Option<&str>) -> Result<ActivityRef, Problem> {
     let mut parameters = Parameters::new(query);
     let vat = parameters.vat()?;

@@ -26,17 +26,17 @@ const MAX_READERS: usize = 16;
 /// Most requests that write at the same time. Few, because the recorder has to wait for them.
 const MAX_WRITERS: usize = 2;
 
-/// Most requests at the same time whose bodies or answers take much more memory than their bytes.
+/// Most requests at the same time that take much more memory than the bytes of their bodies and answers.
 const MAX_HEAVY: usize = 2;
 
-/// Most KiB of request bodies, and of answers being sent, at the same time.
+/// Most KiB of request bodies, and of answers that are being sent, at the same time.
 const BODIES_KIB: usize = 24 * 1024;
 const ANSWERS_KIB: usize = 32 * 1024;
 
 /// Answers up to this size are not counted: the socket's buffer takes them.
 const SMALL_ANSWER_BYTES: u64 = 16 * 1024;
 
-/// How much memory a body is given at a time, at most.
+/// Most memory that a body is given at a time.
 const STEP: usize = 1024 * 1024;
 
 /// How long a request waits for room.
@@ -54,20 +54,21 @@ pub(super) struct Admission {
 
 impl Default for Admission {
     fn default() -> Self {
-        let room = |n: usize| Arc::new(Semaphore::new(n));
+        let permits = |n: usize| Arc::new(Semaphore::new(n));
         Self {
-            readers: room(MAX_READERS),
-            writers: room(MAX_WRITERS),
-            heavy: room(MAX_HEAVY),
-            bodies: room(BODIES_KIB),
-            answers: room(ANSWERS_KIB),
+            readers: permits(MAX_READERS),
+            writers: permits(MAX_WRITERS),
+            heavy: permits(MAX_HEAVY),
+            bodies: permits(BODIES_KIB),
+            answers: permits(ANSWERS_KIB),
         }
     }
 }
 
-async fn room(of: &Arc<Semaphore>, n: u64) -> Result<OwnedSemaphorePermit, Problem> {
+/// Waits for `n` permits, but no longer than [`PATIENCE`].
+async fn acquire(semaphore: &Arc<Semaphore>, n: u64) -> Result<OwnedSemaphorePermit, Problem> {
     let n = u32::try_from(n).unwrap_or(u32::MAX);
-    match timeout(PATIENCE, Arc::clone(of).acquire_many_owned(n)).await {
+    match timeout(PATIENCE, Arc::clone(semaphore).acquire_many_owned(n)).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(Problem::busy()),
     }
@@ -76,7 +77,7 @@ async fn room(of: &Arc<Semaphore>, n: u64) -> Result<OwnedSemaphorePermit, Probl
 /// Limits how many requests read at the same time, and reserves memory for an answer until it has been sent.
 pub(super) async fn admit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let turn = match reads.then(|| room(&api.admission.readers, 1)) {
+    let turn = match reads.then(|| acquire(&api.admission.readers, 1)) {
         Some(turn) => match turn.await {
             Ok(turn) => Some(turn),
             Err(problem) => return problem.into_response(),
@@ -89,7 +90,7 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, request: Request, next: N
     if n_bytes <= SMALL_ANSWER_BYTES {
         return response;
     }
-    match room(&api.admission.answers, (n_bytes / 1024).min(ANSWERS_KIB as u64)).await {
+    match acquire(&api.admission.answers, (n_bytes / 1024).min(ANSWERS_KIB as u64)).await {
         Ok(permit) => response.map(|body| {
             returned(body, move |sent| {
                 drop(sent);
@@ -110,12 +111,12 @@ pub(super) struct Received {
 impl Admission {
     /// A turn to write.
     pub(super) async fn writer(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        room(&self.writers, 1).await
+        acquire(&self.writers, 1).await
     }
 
-    /// A turn for a request whose body or answer takes much more memory than its bytes.
+    /// A turn for a request that takes much more memory than its body or answer has bytes.
     pub(super) async fn heavy(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        room(&self.heavy, 1).await
+        acquire(&self.heavy, 1).await
     }
 
     /// Reads a body of at most `max_bytes`. All bodies together take bounded memory.
@@ -146,7 +147,7 @@ impl Admission {
             // It is charged for the memory allocated, not for the bytes that have arrived.
             let needed = received.bytes.capacity().div_ceil(1024);
             if needed > n_kib {
-                let more = room(&self.bodies, (needed - n_kib) as u64).await?;
+                let more = acquire(&self.bodies, (needed - n_kib) as u64).await?;
                 n_kib = needed;
                 match &mut received.room {
                     Some(room) => room.merge(more),

@@ -18,7 +18,7 @@ use crate::domain::event::EventKind;
 use crate::store::{Cell, EventFilter, Redelivery, Table};
 
 /// `GET /v1/events`: the payloads as every sink gets them, in the order in which they were recorded. A client that
-/// keeps the last cursor it was given can go on from there later.
+/// keeps the last cursor can continue from there later.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -1,4 +1,4 @@
-//! The two text formats that metrics are read in, and which one a client wants.
+//! The two text formats of metrics, and which one a client wants.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,12 +9,12 @@ use axum::http::header::ACCEPT;
 
 use super::headers::preferences;
 
-/// A format of Prometheus's.
+/// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exposition {
-    /// The text format that every reader knows.
+    /// Prometheus's older format, which every reader knows.
     Text,
-    /// OpenMetrics, for those who ask for it by its name.
+    /// OpenMetrics, for clients that ask for it by name.
     OpenMetrics,
 }
 

@@ -79,8 +79,8 @@ impl WrongTokens {
     }
 }
 
-/// Asks for the token, if one is configured. Wrong ones are counted and answered late; a request without any is what a
-/// browser sends first, and is neither.
+/// Asks for the token, if one is configured. A wrong token is counted and answered late. A request without a token is
+/// neither: browsers send one first.
 pub(super) async fn token(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let Some(token) = &api.token else { return next.run(request).await };
     match request.headers().get(AUTHORIZATION) {
@@ -111,8 +111,8 @@ fn refuse(hosts: &[String], method: &Method, headers: &HeaderMap) -> Option<Prob
     (is_foreign_origin || (is_foreign_fetch && !is_link)).then(Problem::cross_site)
 }
 
-/// Anybody can point a name of theirs at this address, so only configured names are accepted. Addresses are accepted as
-/// they are.
+/// Anybody can make a name of theirs resolve to this address, so only configured names are accepted. Addresses are
+/// always accepted.
 fn is_ours(authority: &str, hosts: &[String]) -> bool {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,

@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 
-/// The media type of the body in lower case, without parameters; empty where none is named.
+/// The media type of the body in lower case, without parameters; empty if the request names none.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
@@ -15,7 +15,7 @@ pub(super) fn is_json(media_type: &str) -> bool {
 }
 
 /// What a header such as `Accept` lists, in lower case, each with its quality: how much it is preferred, from 0 (not at
-/// all) to 1. One that is no such number counts as 0.
+/// all) to 1. A quality that can't be read counts as 0.
 pub(super) fn preferences(header: &str) -> impl Iterator<Item = (String, f32)> {
     header.split(',').map(|range| {
         let mut parts = range.split(';').map(str::trim);

@@ -81,7 +81,7 @@ pub struct Api {
     stalled_after: Duration,
     catalogue: Arc<Catalogue>,
     renewal: Renewal,
-    /// The pages' language if neither the reader nor the browser asks for one.
+    /// The language of pages if neither the reader nor the browser asks for one.
     language: Language,
     /// Where people read times.
     zone: Zone,
@@ -107,7 +107,7 @@ pub struct ApiParts {
     pub monitor: Arc<Monitor>,
     /// Wakes the daemon's tasks after a change.
     pub wakers: Wakers,
-    /// The bearer token, where one is configured.
+    /// The bearer token, if one is configured.
     pub token: Option<HttpToken>,
 }
 

@@ -74,13 +74,13 @@ impl PageRequest {
             Language::Arabic => Language::English,
         };
         let joint = if query.is_empty() { "" } else { "&" };
-        // A path may hold characters that are no ASCII, which can turn the order of a text.
+        // A path may hold characters outside ASCII, which can reverse the order of the text around them.
         let path = utf8_percent_encode(uri.path(), CONTROLS);
         let other_language_at = format!("{path}?{query}{joint}lang={}", other.label());
         Self { query, language, refresh, other_language_at, chosen: chosen.into_iter().flatten().collect() }
     }
 
-    /// Has the browser keep the choices that were made.
+    /// Makes the browser keep the choices that were made.
     pub(super) fn keep(&self, response: &mut Response) {
         for (name, value) in &self.chosen {
             let cookie = format!("{name}={value}; Path=/; Max-Age=31536000; SameSite=Strict; HttpOnly");
@@ -91,7 +91,7 @@ impl PageRequest {
     }
 }
 
-/// The language of ours that `Accept-Language` prefers; the first of those it prefers alike.
+/// The supported language that `Accept-Language` prefers; the first one if it prefers several alike.
 fn accepted_language(header: &str) -> Option<Language> {
     let mut best: Option<(f32, Language)> = None;
     for (tag, quality) in preferences(header) {

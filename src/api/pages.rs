@@ -224,7 +224,7 @@ async fn activities_csv(State(api): State<Arc<Api>>, request: PageRequest) -> Re
         let _turn = turn;
         if let Err(err) = send_csv(&reports, first, filter, &parts).await {
             tracing::debug!(error = &*err, "a download broke off");
-            // The file is incomplete, so the connection is broken off: ending it properly would make it look complete.
+            // The file is incomplete. Breaking the connection shows that; a proper end would make it look complete.
             let _ = parts.send(Err(err)).await;
         }
     });
@@ -263,7 +263,7 @@ async fn send_csv(
     }
 }
 
-/// Deliveries with one status, or with all: the failed ones first.
+/// Deliveries with one status, or all of them, the failed ones first.
 async fn deliveries(State(api): State<Arc<Api>>, request: PageRequest) -> Response {
     let read = async {
         let mut parameters = Parameters::new(Some(&request.query));
@@ -353,8 +353,8 @@ async fn preflight_form(State(api): State<Arc<Api>>, request: PageRequest) -> Re
     })
 }
 
-/// Checks what the form was sent with and draws it again. It changes nothing, so it needs no token, and it answers with
-/// the page itself: a value must not get into an address.
+/// Checks the values of the form and draws it again. It changes nothing, so it needs no token. It does not redirect,
+/// because values must not get into an address.
 async fn preflight(State(api): State<Arc<Api>>, request: PageRequest, body: Bytes) -> Response {
     let mut entered = page::Entered::default();
     for (name, value) in form_urlencoded::parse(&body).into_owned() {
@@ -422,7 +422,7 @@ async fn evidence(
     ([(CONTENT_TYPE, media_type.to_owned()), (CONTENT_DISPOSITION, name)], text).into_response()
 }
 
-/// What the forms of pages send.
+/// The fields that the forms of pages send.
 #[derive(Debug, Default)]
 struct Action {
     form_token: String,
@@ -492,7 +492,7 @@ async fn retry(
     .await
 }
 
-/// One event again, from an activity's page or from the list of deliveries.
+/// Sends one event again, from an activity's page or from the list of deliveries.
 async fn redeliver(
     api: State<Arc<Api>>,
     request: PageRequest,
@@ -511,7 +511,7 @@ async fn redeliver(
     }
 }
 
-/// All events again that were given up.
+/// Sends all events again that were given up.
 async fn redeliver_all(api: State<Arc<Api>>, request: PageRequest, body: Bytes) -> Response {
     let action = Action::read(&body);
     let which = Redelivery::Dead { sink: action.webhook.clone(), since: None };

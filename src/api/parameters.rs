@@ -1,4 +1,4 @@
-//! Query parameters and cursors: each known, given once and of the right form, or the request is refused.
+//! Query parameters and cursors. A parameter that is unknown, given twice or malformed is refused.
 
 use std::str::FromStr;
 
@@ -10,11 +10,11 @@ use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::store::TimeRange;
 
-/// Rows in a slice if the client asks for no number, and the most that it may ask for.
+/// Rows in a slice if the client names no limit, and the highest limit that it may name.
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
 
-/// The parameters of a request. Those that no route takes are refused.
+/// The parameters of a request. Handlers take those they know; [`Parameters::finish`] refuses the rest.
 #[derive(Debug)]
 pub(super) struct Parameters {
     given: Vec<(String, String)>,

@@ -15,7 +15,7 @@ use super::Api;
 use super::exposition::Exposition;
 use super::problem::Problem;
 
-/// The probes. They need no token, and say nothing else.
+/// The probes. They need no token and reveal nothing else.
 pub(super) fn router() -> Router<Arc<Api>> {
     Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
 }
@@ -52,7 +52,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> 
     let now = api.clock.now();
     let overview = match api.reports.overview(now).await {
         Ok(overview) => Some(overview),
-        // The metric `ready` shows it; what is read from the database is missing.
+        // What comes from the database is then missing, and the metric `ready` is 0.
         Err(err) => {
             tracing::debug!(error = &err as &dyn std::error::Error, "the database can't be read for metrics");
             None

@@ -24,7 +24,7 @@ pub struct Problem {
     status: StatusCode,
     /// What is wrong with this request, and what to do about it.
     detail: String,
-    /// The single mistakes, where there may be several.
+    /// The single mistakes, if the request may have several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Mistake>,
 }
@@ -192,7 +192,7 @@ impl Problem {
     pub(super) fn add_headers(&self, response: &mut Response) {
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
-            // A browser shows its own dialogue for the second one: any name, the token as password.
+            // For the second one a browser asks for a name, which may be any, and a password, which is the token.
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"pcsid-watch\""));
             headers.append(
                 WWW_AUTHENTICATE,

@@ -1,7 +1,7 @@
 //! Accepts connections, with a limit on their number and on the time that each may take.
 //!
-//! Clients that use up all connections must not make the daemon look dead. So every connection is accepted; one beyond
-//! the limit gets probes and metrics only, has little time, and is closed for the next.
+//! Clients that use up all connections must not make the daemon look dead. So every connection is accepted, but one
+//! beyond the limit gets only probes and metrics, has a few seconds, and is closed if there are too many.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::write_timeout::WriteTimeout;
 
-/// Connections beyond the limit, for probes and metrics. If there are more, the oldest is closed.
+/// Most connections beyond the limit. If there are more, the oldest of them is closed.
 const MAX_SPARE: usize = 64;
 
 /// How long one of those may take in all.
@@ -34,8 +34,8 @@ pub struct Bounds {
     pub n_connections: usize,
     /// How long a client may take to send a request's head, or to begin the next one.
     pub head_patience: Duration,
-    /// How long a connection serves one request after the other. A client may send its requests without reading the
-    /// answers, and would hold it for as long as the sockets' buffers and other timeouts last.
+    /// How long a connection serves one request after the other. Without this limit, a client that sends requests and
+    /// reads no answer could hold it until the sockets' buffers are full and another timeout ends it.
     pub age: Duration,
 }
 
@@ -51,8 +51,8 @@ const BUFFER: usize = 64 * 1024;
 /// How long requests that are under way may take once the daemon stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long the last request of a connection may take: a body is waited for, and an answer is read, for a minute at
-/// most.
+/// How long the last request of a connection may take. The other limits allow less together: 10 s for its head, 30 s
+/// for the request, 10 s for the rest of its body, 60 s for reading the answer.
 const LAST_REQUEST: Duration = Duration::from_secs(130);
 
 /// Pause after a connection could not be accepted, for example because no file descriptor is left.
@@ -69,28 +69,28 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    /// Whether the configuration has to be changed. An address that is taken, or not there yet, may be free later; a
-    /// port that this user may not have stays so.
+    /// Whether the configuration has to be changed. An address that is taken or does not exist yet may be usable later;
+    /// a port that this user may not use stays forbidden.
     pub fn is_configuration(&self) -> bool {
         self.source.kind() == std::io::ErrorKind::PermissionDenied
     }
 }
 
-/// What keeps an address from being listened on, and what to do.
+/// Why an address can't be listened on, and what to do.
 fn why(err: &std::io::Error) -> &'static str {
     match err.kind() {
         std::io::ErrorKind::AddrInUse => {
             "another program listens there, perhaps another pcsid-watch: stop it (`ss -ltnp` names it), or choose another \
-             address, or an empty one to go without"
+             address, or leave it empty to disable this"
         }
         std::io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address, or not yet: wait for the network, or choose another address, or an empty one \
-             to go without"
+            "this machine has no such address, or not yet: wait for the network, or choose another address, or leave it \
+             empty to disable this"
         }
         std::io::ErrorKind::PermissionDenied => {
-            "ports below 1024 are root's: choose a higher one, or an empty address to go without"
+            "only root may use ports below 1024: choose a higher one, or leave the address empty to disable this"
         }
-        _ => "choose another address, or an empty one to go without",
+        _ => "choose another address, or leave it empty to disable this",
     }
 }
 
@@ -98,7 +98,7 @@ fn why(err: &std::io::Error) -> &'static str {
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    /// Where; a port 0 has become a real one.
+    /// Its address, with the real port if 0 was asked for.
     pub address: SocketAddr,
 }
 
@@ -106,7 +106,7 @@ impl Listener {
     /// Listens on the address that `key` configures.
     ///
     /// # Errors
-    /// Where it is taken, or not this machine's.
+    /// If the address is taken, forbidden or not this machine's.
     pub async fn bind(key: &'static str, address: SocketAddr) -> Result<Self, ListenError> {
         let failed = |source| ListenError { key, address, source };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
@@ -116,14 +116,15 @@ impl Listener {
     /// A socket that somebody else has bound.
     ///
     /// # Errors
-    /// Where it can't say its address.
+    /// If its address can't be read.
     pub fn of(socket: TcpListener) -> std::io::Result<Self> {
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
 }
 
-/// Serves until `stop`, and then what is under way for a moment. `spare` answers the connections beyond the bound.
+/// Serves until `stop`, then gives requests that are under way a second. `spare` answers connections beyond
+/// the bound.
 pub async fn serve(
     listener: Listener,
     bounds: Bounds,
@@ -151,7 +152,7 @@ pub async fn serve(
                 continue;
             }
         };
-        // Errors of a connection are the client's; nothing follows from them here.
+        // Errors of a connection concern its client; nothing follows from them here.
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
             let stop = stop.clone();

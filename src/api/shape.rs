@@ -40,7 +40,7 @@ pub(super) struct ActivityBody {
     last_http_status: Option<u16>,
     last_error: Option<String>,
     next_step: Option<StepBody>,
-    /// Beside the sentences as in events, and on their own as in the view.
+    /// Also in `next_step`, as in events; here on their own, as in the view.
     next_step_kind: Option<String>,
     next_step_owner: Option<Owner>,
 }

@@ -1,4 +1,4 @@
-//! A body that is sent while it is made, one part ahead.
+//! A body that is sent while it is being made. One part may wait to be sent.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use http_body::Frame;
 use tokio::sync::mpsc;
 
-/// Makes the parts. One that is an error breaks the connection off.
+/// Takes the parts of the body. A part that is an error breaks the connection.
 pub(super) type BodySender = mpsc::Sender<Result<Bytes, BoxError>>;
 
 /// See the module.

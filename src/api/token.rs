@@ -30,7 +30,7 @@ pub enum HttpTokenError {
          characters, as `openssl rand -hex 32` gives them"
     )]
     TooShort {
-        /// The least.
+        /// How long it must be.
         min_bytes: usize,
     },
 }
@@ -63,7 +63,7 @@ struct Current {
 }
 
 impl HttpToken {
-    /// Reads the token, which must have so many characters at least.
+    /// Reads the token, which must have at least `min_bytes` characters.
     ///
     /// # Errors
     /// If there is no token, or one that can't be used.

@@ -17,11 +17,11 @@ use tokio::time::timeout;
 
 use super::returned_body::returned;
 
-/// How much is read on, and for how long.
+/// How much of the rest is read, and for how long.
 const MAX_REST_BYTES: usize = 64 * 1024 * 1024;
 const REST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Reads on, after a request has been answered, what the client still sends.
+/// Answers a request, but first reads what its client still sends.
 pub(super) async fn discard(request: Request, next: Next) -> Response {
     let rest = Arc::new(Mutex::new(None));
     let unread = Arc::clone(&rest);

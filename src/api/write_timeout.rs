@@ -12,16 +12,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How long a client may go without reading anything of an answer.
 const STALL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a client may take to read all that waits for it. The longest answers have a few MiB.
+/// How long a client may take to read everything that waits for it. The longest answers have a few MiB.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// A connection whose writes end in an error where the client does not read.
+/// A connection whose writes fail if the client does not read.
 #[derive(Debug)]
 pub(super) struct WriteTimeout {
     stream: TcpStream,
     /// Since when something waits to be written.
     blocked_since: Option<Instant>,
-    /// Until when some of it has to be taken.
+    /// When the waiting write fails.
     give_up: Pin<Box<Sleep>>,
     is_waiting: bool,
 }
