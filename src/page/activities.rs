@@ -51,10 +51,10 @@ impl Sort {
     }
 }
 
-/// What was looked for.
+/// What the reader searches for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Search {
-    /// Parts of an activity id, device id, reference or VAT, as they were typed; empty: anything.
+    /// A part of an activity id, device id, reference or VAT, as it was typed; empty: anything.
     pub q: String,
     /// Only in one of these states; empty: in any.
     pub states: Vec<State>,
@@ -70,7 +70,7 @@ pub struct Search {
     pub until: Option<Date>,
     /// In which order.
     pub sort: Sort,
-    /// Whether the list goes on where another page of it ended.
+    /// Whether this is not the first page of the list.
     pub is_continued: bool,
 }
 
@@ -79,16 +79,16 @@ pub struct Search {
 pub struct FoundActivities {
     /// The activities.
     pub activities: Vec<ActivityRow>,
-    /// The same rows as failures, where only failures were looked for.
+    /// The same rows as failures, if the search is for failures alone.
     pub failures: Vec<Failure>,
     /// How many there are in all.
     pub total: Total,
-    /// The cursor of what comes after these.
+    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
 
 impl Search {
-    /// The states that a word of an address stands for; `None`: it is no such word.
+    /// The states that a word in an address stands for; `None` if it is no such word.
     pub fn states_from_label(label: &str) -> Option<Vec<State>> {
         match label {
             WAITING => Some(State::WAITING.to_vec()),
@@ -268,7 +268,7 @@ fn list(frame: &Frame<'_>, rows: &[ActivityRow]) -> Markup {
     }
 }
 
-/// Its state in a few words: when it ended, or when it is asked for and what was wrong last.
+/// Its progress in a few words: when it ended, or when it is polled next and what was wrong last.
 fn standing(frame: &Frame<'_>, row: &ActivityRow) -> Markup {
     let words = frame.words;
     let ended_at = row.concluded_at;

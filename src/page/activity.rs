@@ -11,13 +11,13 @@ use crate::domain::time::Timestamp;
 use crate::store::{ActivityRow, History};
 use crate::words::{Said, Words};
 
-/// Longest fact, in characters: a user's own labels fit.
+/// Longest fact, in characters. A user's own labels are no longer.
 const MAX_FACT_CHARS: usize = 256;
 
 /// Longest reason of a step in the timeline, in characters.
 const MAX_REASON_CHARS: usize = 600;
 
-/// What was just done at the reader's wish.
+/// What the reader's last action did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
     /// It is due now.
@@ -121,7 +121,7 @@ fn headline(frame: &Frame<'_>, history: &History) -> Markup {
     }
 }
 
-/// All of it as a file, for a ticket or an auditor.
+/// Links to the evidence: everything about the activity as a file, for a ticket or an auditor.
 fn evidence(frame: &Frame<'_>, activity: &ActivityRow) -> Markup {
     let words = frame.words;
     let (vat, id) = (&activity.vat, &activity.activity_id);
@@ -268,7 +268,7 @@ fn timeline(frame: &Frame<'_>, history: &History) -> Markup {
             steps.push((next.max(frame.now), what.render()));
         }
     }
-    // What happened at the same moment stays in the order it was read in.
+    // Steps of the same moment stay in this order.
     steps.sort_by_key(|(at, _)| *at);
     html! {
         section aria-labelledby="timeline" {

@@ -1,4 +1,4 @@
-//! Which checks fail where, and by which rules.
+//! Which checks fail, of which VATs, and by which rules.
 
 use maud::{Markup, html};
 
@@ -9,7 +9,7 @@ use crate::domain::report::CHECK_NAMES;
 use crate::store::{CheckTally, ChecksByVat, FailingRules};
 use crate::words::{Said, Words};
 
-/// From which share of failed checks on a cell has each shade, in hundredths, and its class.
+/// The shades of a cell: the least share of failed checks for each, in percent, and its class.
 const SHADES: [(u64, &str); 5] = [(50, "h5"), (25, "h4"), (10, "h3"), (5, "h2"), (0, "h1")];
 
 /// The document that a check is about, by its place in [`CHECK_NAMES`]: three of each kind of invoice.
@@ -21,7 +21,7 @@ fn document(words: Words, nth: usize) -> Said<'static> {
     }
 }
 
-/// The six checks by VAT as a heat map; each cell says its number too.
+/// The six checks by VAT as a heat map with a number in each cell.
 pub(super) fn by_vat(frame: &Frame<'_>, checks: &ChecksByVat) -> Markup {
     let words = frame.words;
     html! {
@@ -103,13 +103,13 @@ fn shade(failed: u64, reported: u64) -> &'static str {
     if failed == 0 {
         return "h0";
     }
-    // Rounded as the number in the cell is, so that the two agree.
+    // Rounded like the number in the cell, so that the two agree.
     let doubled = u128::from(failed) * 200 + u128::from(reported);
     let reaches = |hundredths: u64| doubled >= u128::from(reported) * 2 * u128::from(hundredths);
     SHADES.iter().find(|(from, _)| reaches(*from)).map_or("h0", |(_, class)| class)
 }
 
-/// The rules that fail most, as bars that say their numbers.
+/// The rules that fail most, as bars with numbers.
 pub(super) fn rules(frame: &Frame<'_>, rules: &FailingRules) -> Markup {
     let words = frame.words;
     let most = rules.rules.iter().map(|rule| rule.n_failed_checks).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Which of several activities with one id is meant?
+//! The page that asks which of several activities with one id is meant.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! What was announced of an activity, and who has it.
+//! The events of an activity and their deliveries.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::{Frame, action};
 use crate::domain::routing::DeliveryStatus;
 use crate::store::{AttemptRow, DeliveryRow, EventRow, History};
 
-/// How many attempts of a delivery are shown, the latest.
+/// How many attempts of a delivery are shown, the latest ones.
 const MAX_ATTEMPTS: usize = 50;
 
-/// The events of an activity, each with its deliveries and what was tried.
+/// The events of an activity, each with its deliveries and their attempts.
 pub(super) fn deliveries(frame: &Frame<'_>, history: &History) -> Markup {
     let words = frame.words;
     html! {
@@ -72,7 +72,8 @@ fn delivery_item(frame: &Frame<'_>, history: &History, delivery: &DeliveryRow) -
     }
 }
 
-/// The button that delivers an event again, where its delivery has ended. `back` says which page it comes back to.
+/// The button that delivers an event again, if its delivery has ended. `back` are the fields that name the page to
+/// return to.
 pub(super) fn redeliver(frame: &Frame<'_>, delivery: &DeliveryRow, back: &[(&str, &str)]) -> Markup {
     let words = frame.words;
     if delivery.status == DeliveryStatus::Pending {

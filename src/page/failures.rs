@@ -1,4 +1,4 @@
-//! Failures as rows that say by themselves which rule failed, what it means and what is to be done.
+//! Failures as rows: which rule failed, what it means and what to do.
 
 use maud::{Markup, html};
 

@@ -23,7 +23,7 @@ pub(super) fn n_failed(history: &History) -> usize {
     history.checks.iter().filter(|check| check.outcome == CheckOutcome::Failed).count()
 }
 
-/// All six checks in the documented order, whether anything is known of them or not.
+/// All six checks in the documented order, also those of which nothing is known.
 pub(super) fn checks(frame: &Frame<'_>, history: &History) -> Markup {
     let is_concluded = history.activity.state.is_concluded();
     html! {
@@ -140,9 +140,7 @@ pub(super) fn former_attempt(frame: &Frame<'_>, history: &History) -> Markup {
     }
 }
 
-/// `ErrorList` of the concluding answer, where there is one.
-///
-/// An entry that names several rules is there once for each.
+/// `ErrorList` of the concluding answer, if it had one. An entry that names several rules has a row for each.
 pub(super) fn listed_errors(frame: &Frame<'_>, history: &History) -> Markup {
     let words = frame.words;
     let errors = &history.errors;

@@ -1,4 +1,4 @@
-//! Is it well, and if not: what is wrong, and what is to be done?
+//! The daemon's health: whether it works, what is wrong, and what to do.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How many holds are shown one by one.
 const MAX_HOLDS: usize = 12;
 
-/// How many concerns are seen at once; the rest unfolds.
+/// How many concerns are shown at once; the rest is folded away.
 const MAX_OPEN: usize = 5;
 
 /// Something that an operator should know: a short row with what to do at its end.
@@ -41,7 +41,7 @@ pub(super) struct Health {
     pub(super) markup: Markup,
 }
 
-/// Puts together what is known of the daemon's health. `switch` is at the end of its line.
+/// The daemon's health, from all that is known of it. `switch` is put at the end of its line.
 pub(super) fn health(
     frame: &Frame<'_>,
     overview: &Overview,
@@ -120,7 +120,7 @@ fn concerns(frame: &Frame<'_>, overview: &Overview, statistics: &Statistics) -> 
     concerns
 }
 
-/// Certificates that have ended, and those that do so within two weeks.
+/// Certificates that have ended, and those that end within two weeks.
 fn certificates(frame: &Frame<'_>, overview: &Overview) -> impl Iterator<Item = Concern> {
     let words = frame.words;
     let (expired, soon) = (overview.ending.expired, overview.ending.within.first().copied().unwrap_or(0));

@@ -83,7 +83,7 @@ pub(super) const fn class_of(state: State) -> &'static str {
     }
 }
 
-/// A state's icon and word. Its public label is in the data.
+/// A state's icon and word, with its public label in `data-state`.
 pub(super) fn chip(frame: &Frame<'_>, state: State) -> Markup {
     html! {
         span class={ "chip " (class_of(state)) } data-state=(state.label()) {

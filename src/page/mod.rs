@@ -1,14 +1,15 @@
 //! The web pages: HTML, a style sheet and inline SVG, made from what the store reads.
 //!
-//! There is no script and nothing inline, so that the pages work under a Content-Security-Policy that allows
-//! their own style sheet alone. Text from upstream and from users is escaped, keeps its direction to itself, and
-//! shows what would otherwise be invisible in it. No state is shown by colour alone.
+//! There is no script and nothing inline, so that the pages work under a Content-Security-Policy that allows only their
+//! own style sheet. Text from upstream and from users is escaped and isolated, so that its direction does not affect
+//! the text around it, and its invisible characters are shown. No state is shown by colour alone.
 //!
-//! Every text of ours comes from [`Words`], so that a page is whole in each language, and runs in its direction: the
-//! style sheet has logical properties alone, and plots are mirrored.
+//! Every text of ours comes from [`Words`], so that a page is complete in each language. A page also runs in the
+//! direction of its language: the style sheet has only logical properties, and plots are mirrored.
 //!
-//! Functions here take values and return markup: they read no clock and no database. A part of a page is a function of
-//! [`Frame`] and of what is to be shown, and a page is a function that hands its parts to `layout`.
+//! Functions here take values and return markup; they read no clock and no database. A part of a page is a function of
+//! [`Frame`] and of what it shows. A page is a function that passes its parts to `layout`. A new page is a file here, a
+//! route in `api::pages` (`router`) and, to be found, an entry of the navigation in `layout`.
 
 mod activities;
 mod activity;
@@ -63,9 +64,9 @@ pub struct Frame<'a> {
     pub upstream: &'a str,
     /// When upstream last gave an answer that could be used, since the daemon's start.
     pub last_answer_at: Option<Timestamp>,
-    /// Why nothing usable comes from upstream, where that is so.
+    /// The outage of upstream that is going on.
     pub outage: Option<&'a Outage>,
-    /// Why the daemon is not ready, a sentence each; none: it is.
+    /// Why the daemon is not ready, one sentence for each reason; empty if it is.
     pub troubles: &'a [String],
     /// What every form carries back, as the field `form_token`.
     pub form_token: &'a str,
@@ -75,13 +76,13 @@ pub struct Frame<'a> {
     pub catalogue: &'a Catalogue,
     /// The reader's language.
     pub words: Words,
-    /// The reader's clocks.
+    /// The reader's time zone.
     pub zone: &'a Zone,
     /// The address of the same page in the other language.
     pub other_language_at: &'a str,
 }
 
-/// A page that only says why there is no other.
+/// The page that says why a request was refused or failed.
 pub fn refusal(frame: &Frame<'_>, title: &str, sentence: &str) -> Markup {
     let words = frame.words;
     let title = words.stored(title).unwrap_or_else(|| title.to_owned());
@@ -185,8 +186,7 @@ fn link_to(vat: &str, activity_id: &str) -> Markup {
     html! { a href=(path_of(vat, activity_id)) { (code(activity_id)) } }
 }
 
-/// A link to an activity's page by the name that its user gave the device, with the id below it; by the id where it has
-/// no name.
+/// A link to an activity's page, named by the device with the id below it; by the id if the device has no name.
 fn link_to_device(vat: &str, activity_id: &str, device_id: Option<&str>) -> Markup {
     html! {
         @match device_id {
@@ -204,7 +204,7 @@ fn link_to_vat(vat: &str) -> Markup {
     html! { a href={ "/activities?vat=" (encoded(vat)) } { (code(vat)) } }
 }
 
-/// A box for something wide: it scrolls by itself, by keyboard too, and the page does not.
+/// A box that scrolls something wide, also by keyboard, so that the page itself does not scroll sideways.
 fn scrolling(label: &impl ToString, wide: &Markup) -> Markup {
     html! { div.scroll role="group" aria-label=(label.to_string()) tabindex="0" { (wide) } }
 }
@@ -233,7 +233,7 @@ fn action(frame: &Frame<'_>, path: &str, carried: &[(&str, &str)], button: &Mark
     }
 }
 
-/// What is said where no activity has been registered.
+/// What to do first, while no activity has been registered.
 fn nothing_registered(frame: &Frame<'_>) -> Markup {
     let words = frame.words;
     html! {

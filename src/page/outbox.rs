@@ -1,4 +1,4 @@
-//! Deliveries of all activities: what failed first, and a button that sends it again.
+//! Deliveries of all activities, the failed ones first, with a button that sends each again.
 
 use maud::{Markup, html};
 
@@ -11,10 +11,10 @@ use crate::domain::routing::DeliveryStatus;
 use crate::domain::text::visible;
 use crate::store::{DeliveryRow, OutboxRow, Undelivered};
 
-/// What is shown, and of what.
+/// What the page shows.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outbox {
-    /// Only with this status; `None`: all, those that failed first.
+    /// Only deliveries with this status; `None`: all, the failed ones first.
     pub status: Option<DeliveryStatus>,
     /// Only to this sink.
     pub sink: Option<String>,
@@ -22,9 +22,9 @@ pub struct Outbox {
     pub sinks: Vec<String>,
     /// How many are undelivered.
     pub undelivered: Vec<Undelivered>,
-    /// Lists in their order.
+    /// The lists, one for each status that is shown.
     pub parts: Vec<OutboxPart>,
-    /// Whether the list goes on where another page of it ended.
+    /// Whether this is not the first page of the list.
     pub is_continued: bool,
 }
 
@@ -35,7 +35,7 @@ pub struct OutboxPart {
     pub status: DeliveryStatus,
     /// The deliveries.
     pub rows: Vec<OutboxRow>,
-    /// The cursor of what comes after these.
+    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::activity::State;
 use crate::store::{Conclusion, Day, Durations, Overview, Statistics};
 
-/// How often the status page reloads itself, where it does.
+/// How often the status page reloads itself, if that is switched on.
 pub const REFRESH_S: u32 = 15;
 
 /// Whether the status page reloads itself.
@@ -19,7 +19,7 @@ pub const REFRESH_S: u32 = 15;
 pub enum Refresh {
     /// Every few seconds.
     On,
-    /// Not before the reader asks: nothing is taken away from under one who reads.
+    /// Only when the reader asks, so that the page does not change while it is read.
     Off,
 }
 

@@ -1,10 +1,10 @@
 //! Plots as SVG: geometry here, colours in the style sheet.
 //!
-//! Everything is drawn in a box of [`WIDTH`] by [`HEIGHT`] that the page scales. Text in it is larger on a
-//! phone, where the box is small, so there is more room left for it than a wide page needs.
+//! Everything is drawn in a box of [`WIDTH`] by [`HEIGHT`] that the page scales. On a phone, where the box is small,
+//! its text is relatively larger, so more room is left for text than a wide page needs.
 //!
-//! Geometry is worked out from left to right. Where the reader's language runs the other way, what is drawn is
-//! mirrored: time and magnitude run with the reading direction.
+//! Positions are calculated from left to right. If the reader's language runs the other way, the drawing is mirrored:
+//! time and magnitude run with the reading direction.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const BOTTOM: f64 = HEIGHT - 28.0;
 pub(super) const STACKED: [State; 5] =
     [State::Succeeded, State::Failed, State::Rejected, State::Expired, State::Cancelled];
 
-/// The least height at which something can still be seen.
+/// The smallest height that can be seen.
 const LEAST: f64 = 1.5;
 
 /// A part of a bar.
@@ -36,7 +36,7 @@ struct Bar {
     y: f64,
     width: f64,
     height: f64,
-    /// What a pointer over it reads.
+    /// Shown while a pointer is over it.
     title: String,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn conclusions(words: Words, days: &[Day], summary: &str) -> Markup {
                 g {
                     title { (bar.title) }
                     (rectangle(words, bar, bar.class))
-                    // The same once more, hatched, for eyes that don't tell the colours apart.
+                    // Drawn again, hatched, for readers who can't tell the colours apart.
                     (rectangle(words, bar, &format!("hatch-{}", bar.class)))
                 }
             }
@@ -76,7 +76,7 @@ fn across(words: Words, x: f64) -> f64 {
     rounded(if words.is_rtl() { WIDTH - x } else { x })
 }
 
-/// The hatchings, once for a page. They are named by class, so that a style sheet has no need to.
+/// The hatchings, once for a page. Each is named after the class of its state.
 pub(super) fn hatchings() -> Markup {
     html! {
         svg.defs width="0" height="0" aria-hidden="true" focusable="false" {
@@ -196,7 +196,7 @@ fn stacks(words: Words, days: &[Day], axis: &Axis, top: f64) -> Vec<Bar> {
     bars
 }
 
-/// How high each part of a bar is. One too small to be seen gets what makes it visible from the largest.
+/// How high each part of a bar is. A part that would be too small to see is drawn larger, and the largest one smaller.
 fn heights(counts: &[(State, u64)], axis: &Axis, top: f64) -> Vec<f64> {
     let exact: Vec<f64> = counts.iter().map(|(_, n)| axis.height(*n, top)).collect();
     let total = exact.iter().sum::<f64>().max(LEAST * exact.len() as f64);
@@ -208,7 +208,7 @@ fn heights(counts: &[(State, u64)], axis: &Axis, top: f64) -> Vec<f64> {
     shown
 }
 
-/// Today and each week before it.
+/// A label for today and for the same day of each week before.
 fn day_ticks(words: Words, days: &[Day], column: f64) -> Vec<Tick> {
     let last = days.len().saturating_sub(1);
     let weekly = days.iter().enumerate().filter(|(nth, _)| (last - nth).is_multiple_of(7));
@@ -310,7 +310,7 @@ impl LogScale {
         LEFT + (RIGHT - LEFT) * share.clamp(0.0, 1.0)
     }
 
-    /// As many familiar durations as there is room for, tens of a unit before what is between them.
+    /// As many familiar durations as there is room for: one and ten of each unit first, then those in between.
     fn ticks(&self, words: Words) -> Vec<Tick> {
         const ROOM: f64 = 66.0;
         const S: u64 = 1_000;
@@ -335,7 +335,7 @@ impl LogScale {
     }
 }
 
-/// The logarithm of its milliseconds; what is shorter than one counts as one.
+/// The logarithm of its milliseconds, of which there is at least one.
 fn logarithm(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000.0).max(1.0).log10()
 }

@@ -11,10 +11,10 @@ use crate::domain::catalogue::Language;
 use crate::domain::preflight::{Device, FIELDS, Field, Finding, FindingSeverity, Spec};
 use crate::domain::text::visible;
 
-/// Devices whose findings are shown; a longer file is for the command.
+/// Devices whose findings are shown. For more the page names the command.
 const MAX_SHOWN: usize = 50;
 
-/// What a form was sent with, to be shown in it again.
+/// What the reader entered, to be shown in the form again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entered {
     /// Values by the paths of their details.
@@ -43,7 +43,8 @@ pub fn preflight(frame: &Frame<'_>, entered: &Entered, outcome: &Outcome) -> Mar
         p.lead { (words.preflight_lead()) }
         @match outcome {
             Outcome::Empty => {}
-            // What others wrote is made visible before it is in a sentence of ours, whose marks keep options in order.
+            // Invisible characters are shown before the sentence is translated: our translations contain some on
+            // purpose.
             Outcome::Unreadable(why) => p.banner.ill role="alert" {
                 (icon(Icon::Bad)) bdi dir="auto" { (words.complaint(&visible(why))) }
             },

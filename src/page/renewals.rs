@@ -1,4 +1,4 @@
-//! The certificates: what ends in the next 90 days, and a year's calendar of ends.
+//! The certificates: which end in the next 90 days, and a calendar of the next year.
 
 use std::collections::BTreeMap;
 
@@ -117,20 +117,20 @@ const TOP: f64 = 22.0;
 const CELL: f64 = 15.0;
 const WIDTH: f64 = LEFT + CELL * 31.0 + 2.0;
 
-/// This month, and those up to the same one next year.
+/// Months in the calendar: from this one to the same one next year.
 const N_MONTHS: i32 = 13;
 
 /// A day of the calendar that exists.
 #[derive(Debug, Clone, PartialEq)]
 struct Cell {
-    /// Its left edge, from the side on which reading begins.
+    /// The distance of its edge from the side on which reading begins.
     x: f64,
     y: f64,
     date: Date,
     n: u64,
 }
 
-/// A row a month, a column a day of the month, from today's month on.
+/// A row for each month, from today's on, and a column for each day of the month.
 fn cells(today: Date, days: &BTreeMap<Date, u64>) -> Vec<Cell> {
     let mut cells = Vec::new();
     for row in 0..N_MONTHS {
@@ -181,7 +181,7 @@ fn calendar(frame: &Frame<'_>, days: &BTreeMap<Date, u64>) -> Markup {
     }
 }
 
-/// From nothing to most in five shades.
+/// The class of a day, by its share of the highest number.
 fn shade(n: u64, most: u64) -> &'static str {
     match (n, (u128::from(n) * 5).div_ceil(u128::from(most.max(1)))) {
         (0, _) => "h0",

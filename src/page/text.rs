@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 
 pub(super) use crate::words::{code, cut, prose, their_lines, theirs};
 
-/// A time on the reader's clock, isolated: its parts keep their order in a text that runs from right to left.
+/// A time on the reader's clock, isolated, so that its parts keep their order in a text from right to left.
 pub(super) fn clock(frame: &Frame<'_>, at: Timestamp) -> Markup {
     html! { time datetime=(at) dir="ltr" { (frame.zone.second(at)) } }
 }
@@ -22,7 +22,7 @@ pub(super) fn moment(frame: &Frame<'_>, at: Timestamp) -> Markup {
     }
 }
 
-/// The same for a narrow column: how far off it is, and below it the time to the minute.
+/// The same for a narrow column: how far off the time is, and below it the time to the minute.
 pub(super) fn moment_stacked(frame: &Frame<'_>, at: Timestamp) -> Markup {
     stacked(frame, html! { (frame.words.distance(frame.now, at)) }, at)
 }
@@ -36,12 +36,12 @@ pub(super) fn stacked(frame: &Frame<'_>, said: impl maud::Render, at: Timestamp)
     }
 }
 
-/// How far off a time is, and the time itself for machines and pointers.
+/// How far off a time is. The time itself is for machines, and shown while a pointer is over it.
 pub(super) fn how_far(frame: &Frame<'_>, at: Timestamp) -> Markup {
     html! { time datetime=(at) title=(frame.zone.second(at)) { (frame.words.distance(frame.now, at)) } }
 }
 
-/// A sentence that the database keeps in English: in the reader's language where it is one of ours, else as it is.
+/// A sentence that the database keeps in English: translated if it is one of ours, else as it is.
 pub(super) fn stored(frame: &Frame<'_>, sentence: &str, n_chars: usize) -> Markup {
     frame.words.stored_markup(sentence, n_chars).unwrap_or_else(|| theirs(&cut(sentence, n_chars)))
 }
