@@ -113,11 +113,11 @@ pub(super) async fn add(settings: &Settings, args: AddArgs) -> CliResult {
     Ok(())
 }
 
-/// Rows that are registered in one transaction. Between two of them the daemon has its turn.
+/// Rows that are registered in one transaction. Between two transactions the daemon gets its turn to write.
 pub(super) const CHUNK: usize = 1_000;
 
-/// Registers all of these chunks, and says after each how many are done. `vats`: all that stand in them. A VAT that no
-/// credential serves is refused before anything is written: its activities would never be polled.
+/// Registers these chunks, and reports after each how many registrations are done. `vats` are all VATs in them: one
+/// that no credential serves is refused before anything is written, because its activities would never be polled.
 pub(super) async fn register(
     settings: &Settings,
     vats: &BTreeSet<Vat>,
@@ -138,7 +138,7 @@ pub(super) async fn register(
     let store = open(settings).await?;
     let mut outcomes = Vec::new();
     let mut chunks = chunks.peekable();
-    // An empty file has a chunk as well, so that the database belongs to its upstream from then on.
+    // Without any chunk an empty one is registered, so that the database belongs to its upstream from then on.
     let empty = chunks.peek().is_none().then(Vec::new);
     for (nth, chunk) in empty.into_iter().chain(chunks).enumerate() {
         if stop.is_cancelled() {
@@ -167,12 +167,12 @@ pub(super) async fn register(
     Ok(outcomes)
 }
 
-/// A command that a signal ended before it was done.
+/// The error of a command that a signal ended before it was done.
 pub(super) fn interrupted() -> CliError {
     CliError::failed("a signal ended it")
 }
 
-/// Says so where no daemon runs: nothing happens until one does.
+/// Warns if no daemon runs, because nothing happens until one does.
 pub(super) async fn say_if_stopped(settings: &Settings) {
     if !Store::is_served(&settings.database).await {
         complain(&Words::of(settings.language).nothing_until_it_runs("pcsid-watch run").to_string());
@@ -204,7 +204,7 @@ pub(super) async fn list(settings: &Settings, args: ListArgs) -> CliResult {
     Ok(store.end_reading().await?)
 }
 
-/// The state of each activity, for people: when it ended, or when it is asked for and what was wrong last.
+/// Adds each activity's progress, for people: when it ended, or when it is polled next and what was wrong last.
 fn add_standing(table: &mut Table, reader: &Reader) {
     let at = ["concluded_at", "next_poll_at", "last_error"].map(|name| table.position(name));
     for row in &mut table.rows {

@@ -60,7 +60,7 @@ async fn backup(settings: &Settings, file: &Path) -> CliResult {
             store.close().await;
             copied?;
         }
-        // What there is of the copy goes.
+        // The unfinished copy is removed.
         () = stop.cancelled() => return Err(interrupted()),
     }
     Ok(writeln!(std::io::stdout(), "{} is a copy of {}", file.display(), store)?)
@@ -78,9 +78,9 @@ async fn check(settings: &Settings) -> CliResult {
 
 async fn copy(settings: &Settings, to: &str) -> CliResult {
     let address = settings.database_at(to).map_err(|err| CliError::unusable(format!("--to: {err}")))?;
-    // There is nothing to copy of what is not there.
+    // Refuses a database that does not exist: opening it as below would create one.
     open_existing(settings, Access::Inspect).await?.close().await;
-    // As a daemon, so that none runs on it meanwhile.
+    // Opened as a daemon does, so that no daemon can run on it meanwhile.
     let store = Store::open_as_daemon(&settings.database, settings.routes()).await?;
     let target = Store::open(&address, settings.routes()).await?;
     let copied = store.copy_to(&target).await;

@@ -76,7 +76,7 @@ pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
     };
     shutdown.stop.cancel();
     if !daemon.is_finished() {
-        // The demo's own result counts; how the daemon ended doesn't matter any more.
+        // The demo's own result counts; how the daemon ended does not matter.
         let _ = daemon.await;
     }
     let _ = sandbox.await;
@@ -99,12 +99,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // The system clears its temporary folder anyhow.
+        // The system clears its temporary folder anyway.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// The usual configuration with everything faster, and without lines of events in between.
+/// The usual configuration, but faster, and without events on standard output.
 fn configuration(folder: &Scratch, upstream: &str) -> String {
     format!(
         r#"
@@ -179,7 +179,7 @@ const SHOWN: [&str; 5] = ["activity_id", "vat", "state", "poll_count", "last_err
 
 fn redraw(mut table: Table, n_drawn_lines: usize, reader: &Reader) -> std::io::Result<usize> {
     let mut out = std::io::stdout().lock();
-    // One line a row, so that the table stays within the screen that it is drawn over.
+    // One line for each row, so that the table fits the screen on which it is redrawn.
     let last_error = table.position("last_error");
     for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(last_error?)) {
         if let Cell::Text(text) = cell {
@@ -188,7 +188,7 @@ fn redraw(mut table: Table, n_drawn_lines: usize, reader: &Reader) -> std::io::R
     }
     let drawn = draw(&table, &SHOWN, reader);
     if n_drawn_lines > 0 {
-        // Up to the first line of the former table, and clear what follows.
+        // Moves up to the first line of the former table and clears what follows.
         write!(out, "\u{1b}[{n_drawn_lines}A\u{1b}[J")?;
     }
     writeln!(out, "{drawn}")?;

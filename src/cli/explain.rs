@@ -33,10 +33,10 @@ pub(super) struct ExplainArgs {
     format: Format,
 }
 
-/// A rule with what the text said about it, where it comes from one.
+/// A rule, with what the text says about it if it was found in one.
 struct ExplainedRule {
     message: Option<String>,
-    /// As the text has it, or the catalogue.
+    /// From the text, or else from the catalogue.
     severity: Severity,
     explanation: Explanation,
 }
@@ -124,7 +124,7 @@ fn table(explained: &[ExplainedRule], language: Language) -> Table {
     Table::new(&["rule", "message", "is_known", "severity", "owner", "meaning", "remedy"], rows)
 }
 
-/// A block a rule.
+/// A block for each rule.
 fn for_people(explained: &[ExplainedRule], reader: &Reader) -> String {
     let words = reader.words;
     if explained.is_empty() {
@@ -144,7 +144,7 @@ fn for_people(explained: &[ExplainedRule], reader: &Reader) -> String {
             lines.extend(labelled(label, value, 2, width_of_labels, reader.width));
         };
         fact(&of_severity, severity.in_words().of(words.language()));
-        // In English beside the name that data has.
+        // In English with the name that is used in data.
         let owner = match words.language() {
             Language::English => format!("{owner} ({})", explanation.owner.label()),
             Language::Arabic => owner,

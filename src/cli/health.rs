@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::{CliError, CliResult};
 use crate::settings::{HttpSettings, Settings};
 
-/// Bound on the whole exchange. A daemon that works answers within milliseconds.
+/// How long the whole exchange may take. A daemon that works answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Longest answer that is read; a probe's has a few hundred bytes.
@@ -29,7 +29,7 @@ pub(super) struct HealthArgs {
     ready: bool,
 }
 
-/// Probes ask for no token, so this reads no secret.
+/// Asks the daemon. Probes need no token, so this reads no secret.
 pub(super) async fn health(settings: &Settings, args: HealthArgs) -> CliResult {
     let address = address(&settings.http).map_err(|rule| {
         CliError::unusable(format!("{}: there is no address to ask: {rule}", settings.origin()))
@@ -49,7 +49,7 @@ pub(super) async fn health(settings: &Settings, args: HealthArgs) -> CliResult {
     Err(failed([&[said.word], said.reasons.as_slice()].concat().join(": ")))
 }
 
-/// Where probes are answered on this machine: their own address first.
+/// The address of the probes on this machine: `http.metrics_listen`, or else `http.listen`.
 fn address(http: &HttpSettings) -> Result<SocketAddr, &'static str> {
     let address = http
         .metrics_listen

@@ -1,4 +1,5 @@
-//! Help and complaints about arguments in Arabic. In English clap says them itself, from the comments at each argument.
+//! Help and complaints about arguments in Arabic. In English clap writes them itself, from the comment at each
+//! argument.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -13,7 +14,7 @@ use crate::domain::catalogue::Language;
 use crate::telemetry::harmless;
 use crate::words::{Words, help};
 
-/// What clap has to say to somebody who reads Arabic: the help that was asked for, or a complaint as text.
+/// What clap has to say, in Arabic: the help that was asked for, or a complaint as text.
 pub(super) fn in_arabic(error: clap::Error) -> Result<clap::Error, String> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // Parses the same arguments again, with help in Arabic.
@@ -32,7 +33,7 @@ pub(super) fn in_arabic(error: clap::Error) -> Result<clap::Error, String> {
 /// The whole tree of commands with help in Arabic.
 fn arabic() -> Command {
     let mut tree = Cli::command();
-    // Adds what clap adds itself, so that it is said in Arabic as well.
+    // Adds the arguments and commands that clap adds itself, so that they get Arabic help as well.
     tree.build();
     said_in_arabic(tree, "help")
 }
@@ -113,7 +114,7 @@ fn described(arg: Arg, key: &str) -> Arg {
     arg.help(text).long_help(long).help_heading(heading).hide_possible_values(true).hide_default_value(true)
 }
 
-/// What is wrong with the arguments, how they go, and where there is more.
+/// What is wrong with the arguments, how they are used, and where there is more help.
 fn complaint(error: &clap::Error) -> String {
     let one = |kind| error.get(kind).map(said).unwrap_or_default();
     let given = match one(ContextKind::InvalidValue) {

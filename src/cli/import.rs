@@ -53,7 +53,7 @@ pub(super) async fn import(settings: &Settings, args: ImportArgs) -> CliResult {
 async fn import_activities(settings: &Settings, name: &str, text: String) -> CliResult {
     let words = Words::of(settings.language);
     let refused = |problems: Problems| CliError::unusable(refusal(words, name, &problems));
-    // The file is read twice, so that its rows never stand in memory all at once.
+    // The file is read twice, so that its rows are never all in memory at once.
     let checked = check(&text, words).map_err(refused)?;
     say_ignored(words, name, &checked.ignored);
     let mut progress = Progress::new(words, checked.n_rows);
@@ -64,7 +64,7 @@ async fn import_activities(settings: &Settings, name: &str, text: String) -> Cli
         let chunk: Vec<Registration> = rows.take(CHUNK).map(|(_, registration)| registration).collect();
         (!chunk.is_empty()).then_some(chunk)
     });
-    // From now on a signal ends it between two chunks, and how far it came is said.
+    // From now on a signal ends it between two chunks, and the error says how far it came.
     let stop = on_signals(Hangup::Stop)?.stop;
     let registered = register(settings, &checked.vats, chunks, |n_done| progress.is_at(n_done), &stop).await;
     progress.ends();
@@ -142,7 +142,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Fewer rows take no time to speak of.
+    /// Fewer rows are imported in a moment.
     const WORTH_SHOWING: usize = 5_000;
 
     fn new(words: Words, n_rows: usize) -> Self {
@@ -154,7 +154,7 @@ impl Progress {
         self.n_done = n_done;
         if self.is_shown {
             let line = self.words.import_progress(n_done as u64, self.n_rows as u64);
-            // Nobody reads standard error if it can't be written.
+            // If standard error can't be written, nobody reads it.
             let _ = write!(std::io::stderr(), "\r\u{1b}[K{line}");
         }
     }
@@ -196,7 +196,7 @@ fn refusal(words: Words, name: &str, problems: &Problems) -> String {
     text
 }
 
-/// How many bad rows are named. The next ones have much the same wrong with them.
+/// How many bad rows are named. Further ones mostly repeat the same mistakes.
 const MAX_NAMED: usize = 100;
 
 /// What is wrong with a file: the first rows that are bad, and how many more there are.
@@ -261,7 +261,7 @@ const CERTIFICATES: Columns = Columns {
 impl Columns {
     /// The place of the column that a heading names, in either language and any case.
     fn named(&self, heading: &str) -> Option<usize> {
-        // Compares letters and digits only: users mix up spaces, hyphens and underscores.
+        // Only letters and digits are compared: users mix up spaces, hyphens and underscores.
         let plain = |text: &str| folded(text).chars().filter(|c| c.is_alphanumeric()).collect::<String>();
         let heading = plain(heading);
         self.known.iter().position(|(_, names)| names.iter().any(|name| plain(name) == heading))
@@ -290,7 +290,7 @@ impl Columns {
     }
 }
 
-/// What a file holds: its rows with the lines that they begin on, and the headings of columns that are none of ours.
+/// The content of a file: its rows with the lines that they begin on, and the headings of columns that are not used.
 #[derive(Debug)]
 struct ImportedRows<T> {
     rows: Vec<(u64, T)>,
@@ -306,7 +306,7 @@ fn registration([vat, activity_id, device_id, reference]: [Option<&str>; 4]) -> 
     Registration::parse(&vat, &activity_id, device_id, reference).map_err(|err| err.to_string())
 }
 
-/// What is known of a file of activities once all its rows are found good.
+/// What is known of a file of activities whose rows are all good.
 #[derive(Debug, Default)]
 struct CheckedFile {
     n_rows: usize,
@@ -371,7 +371,7 @@ struct RowReader<'a> {
     lines: Lines<'a>,
     positions: [Option<usize>; 4],
     n_columns: usize,
-    /// The headings of columns that are none of ours.
+    /// The headings of columns that are not used.
     ignored: Vec<String>,
     words: Words,
     is_over: bool,
@@ -418,7 +418,7 @@ impl<'a> RowReader<'a> {
     }
 }
 
-/// What is wrong with a row, in the reader's language, with a hint if a spreadsheet has damaged a value.
+/// Puts what is wrong with a row into the reader's language, with a hint if a spreadsheet has damaged a value.
 fn said<T>(row: Result<T, String>, fields: [Option<&str>; 4], words: Words) -> Result<T, String> {
     row.map_err(|sentence| {
         let said = words.stored(&sentence).unwrap_or(sentence);

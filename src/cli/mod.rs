@@ -179,14 +179,14 @@ impl From<std::io::Error> for CliError {
     }
 }
 
-/// Runs the command that the process was started with and answers with the exit code.
+/// Runs the command that the process was started with. Returns the exit code.
 pub async fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => return answer_usage(err),
     };
     let (config, lang, is_daemon) = (cli.config.clone(), cli.lang, matches!(cli.command, Command::Run));
-    // Our own sentence in the language asked for; other errors stay English.
+    // Our own sentences are translated into the language asked for; other errors stay in English.
     let told = |err: &anyhow::Error| {
         let sentence = sentence(err);
         // The log is in English.
@@ -218,7 +218,7 @@ pub async fn main() -> u8 {
     }
 }
 
-/// Prints the help that was asked for, or what is wrong with the arguments, and answers with the exit code.
+/// Prints the help that was asked for, or what is wrong with the arguments. Returns the exit code.
 fn answer_usage(err: clap::Error) -> u8 {
     // The log is in English.
     let is_for_a_log = err.use_stderr() && std::env::args_os().any(|argument| argument == "run");
@@ -232,7 +232,7 @@ fn answer_usage(err: clap::Error) -> u8 {
         },
         _ => err,
     };
-    // To stdout for --help and --version, to stderr otherwise. If that can't be written, nobody reads it.
+    // clap prints help to stdout and errors to stderr. If that can't be written, nobody reads it.
     if !err.use_stderr() {
         let _ = err.print();
         return 0;
@@ -244,7 +244,7 @@ fn answer_usage(err: clap::Error) -> u8 {
     2
 }
 
-/// As clap prints it, in colours, unless an argument that it repeats would change what is seen.
+/// Prints as clap does, in colours. If an argument that it repeats holds invisible characters, they are shown instead.
 fn print_usage_error(err: &clap::Error) {
     let plain = err.to_string();
     let shown = text::visible(&plain);
@@ -255,12 +255,12 @@ fn print_usage_error(err: &clap::Error) {
     }
 }
 
-/// A line to the user who called.
+/// Writes a line to standard error for the user.
 fn complain(sentence: &str) {
     telemetry::complain(LogFormat::Text, sentence);
 }
 
-/// An argument, or a file's name, may hold anything, and is repeated in a sentence.
+/// An error as one sentence. The arguments and file names that it repeats may hold anything, so they are made harmless.
 fn sentence(err: &anyhow::Error) -> String {
     telemetry::harmless(&text::visible(&telemetry::sentence(err.as_ref())))
 }
@@ -335,7 +335,7 @@ fn manual(folder: &Path) -> CliResult {
     })
 }
 
-/// Opens the database that the settings name, a new one where there is none.
+/// Opens the database that the settings name, and creates it if there is none.
 async fn open(settings: &Settings) -> Result<Store, StoreError> {
     let store = Store::open(&settings.database, settings.routes()).await?;
     if store.is_new() {
@@ -344,7 +344,7 @@ async fn open(settings: &Settings) -> Result<Store, StoreError> {
     Ok(store)
 }
 
-/// Opens the database that the settings name, which has to be there.
+/// Opens the database that the settings name; it must exist.
 async fn open_existing(settings: &Settings, access: Access) -> Result<Store, StoreError> {
     Store::open_existing(&settings.database, settings.routes(), access).await
 }

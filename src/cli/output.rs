@@ -23,7 +23,7 @@ pub enum Format {
     Table,
     /// One array of objects
     Json,
-    /// A header row and a row each; with a byte order mark where the text needs one, so that Excel reads it
+    /// A header row, then the rows; with a byte order mark if the text needs one, so that Excel reads it
     Csv,
 }
 
@@ -69,14 +69,14 @@ pub(super) async fn print_slices<P: Clone>(
     let read = async |after: Option<P>, n_before: u32| -> Result<(Slice<P>, u32), StoreError> {
         let n_left = limit - n_before;
         let mut slice = next(after, SLICE.min(n_left)).await?;
-        // A slice of a report has the rows that it has.
+        // A slice of a report may have more rows than were asked for.
         slice.has_more |= slice.table.rows.len() > n_left as usize;
         slice.table.rows.truncate(n_left as usize);
         let n_rows = u32::try_from(slice.table.rows.len()).unwrap_or(n_left);
         Ok((slice, n_before + n_rows))
     };
     let (mut slice, mut n_rows) = read(None, 0).await?;
-    // Excel wants the byte order mark before the first row, and the only letter that needs one may be in the last.
+    // Excel wants the byte order mark at the beginning, and the only letter that needs one may be in the last row.
     let mut needs_mark = spreadsheet::needs_mark(&slice.table);
     if format == Format::Csv {
         let (mut last, mut has_more, mut n_ahead) = (slice.last.clone(), slice.has_more, n_rows);

@@ -98,8 +98,8 @@ fn example(format: Format) -> CliResult {
     Ok(out.flush()?)
 }
 
-/// What the configured database knows of these devices. It is looked at where there is one; where it can't be read, the
-/// rest is checked all the same.
+/// What the configured database knows of these devices, if there is one. If it can't be read, there is a warning, and
+/// the rest is checked all the same.
 async fn known(settings: &Settings, devices: &[Device]) -> Vec<Vec<Known>> {
     let nothing = || devices.iter().map(|_| Vec::new()).collect();
     if settings.database.is_absent() {
@@ -117,7 +117,7 @@ async fn known(settings: &Settings, devices: &[Device]) -> Vec<Vec<Known>> {
     })
 }
 
-/// One object a finding, with both languages.
+/// One object for each finding, with both languages.
 fn rows(checked: &[CheckedDevice]) -> Vec<Value> {
     let mut rows = Vec::new();
     for (nth, one) in checked.iter().enumerate() {
@@ -172,7 +172,7 @@ fn table(checked: &[CheckedDevice]) -> Table {
     Table::new(&columns, rows)
 }
 
-/// A few lines a finding, errors first. Writing to a `String` can't fail.
+/// A few lines for each finding, errors first. Writing to a `String` can't fail.
 fn for_people(name: &str, checked: &[CheckedDevice], words: Words) -> String {
     let mut text = String::new();
     for (nth, CheckedDevice { device, findings }) in checked.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Who reads a command's output, and how values and columns are named for them.
+//! The person who reads a command's output, and how values and columns are shown to them.
 
 use crate::domain::activity::State;
 use crate::domain::catalogue::Owner;
@@ -11,13 +11,13 @@ use crate::settings::Settings;
 use crate::store::Cell;
 use crate::words::{Said, Words};
 
-/// Where there is no terminal, as in a pipe or a file.
+/// The width if there is no terminal, as in a pipe or a file.
 const WIDTH_ELSEWHERE: usize = 100;
 
-/// Narrower than this nothing can be laid out.
+/// The least width that output is laid out for.
 pub(super) const LEAST_WIDTH: usize = 20;
 
-/// Their language, their time zone and the width of their terminal.
+/// The reader's language, time zone and width of the terminal.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     pub(super) words: Words,
@@ -56,7 +56,7 @@ impl Reader {
             .map_or_else(|| one_line(label), |state| self.words.state_word(state).to_string())
     }
 
-    /// A value as people read it, which depends on its column.
+    /// A value as people read it. The column decides how.
     pub(super) fn cell(&self, column: &str, cell: &Cell) -> String {
         let words = self.words;
         let word =

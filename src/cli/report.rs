@@ -47,7 +47,7 @@ enum ReportName {
     Replicas,
 }
 
-/// A time as the configuration writes it.
+/// Reads a time as it is written in the configuration.
 fn time(text: &str) -> Result<Duration, String> {
     parse_duration(text.trim()).ok_or_else(|| "it must be a time such as 12h or 90d".to_owned())
 }

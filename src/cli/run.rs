@@ -1,4 +1,4 @@
-//! `run` and `sandbox`: what runs until it is told to stop.
+//! `run` and `sandbox`, which run until told to stop.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::settings::{LogFormat, LogSettings, Settings};
 use crate::shutdown::{Hangup, Shutdown};
 use crate::telemetry;
 
-/// How long stopping may take, whatever it waits for: a database that another process locks during the start, a frozen
-/// server. A normal stop is faster; the last log lines and threads take up to a second more.
+/// How long stopping may take, whatever it waits for, such as a frozen server or a database that another process locks.
+/// A normal stop is faster. The last log lines and threads take up to a second more.
 const STOP_AT_MOST: Duration = Duration::from_millis(7_200);
 
 #[derive(Debug, Args)]

@@ -85,7 +85,7 @@ impl<'a> Story<'a> {
             .extend(wrapped(text, room).into_iter().map(|line| format!("{}{line}", " ".repeat(indent))));
     }
 
-    /// The lines after the first are indented to its text, not to its mark.
+    /// A text after a mark. Further lines are indented to the text, not to the mark.
     fn entry(&mut self, indent: usize, mark: &str, text: &str) {
         let begin = indent + cells(mark) + 1;
         let room = self.reader.width.saturating_sub(begin);
@@ -234,7 +234,7 @@ impl<'a> Story<'a> {
 
     fn errors(&mut self, history: &History) {
         let words = self.reader.words;
-        // An entry that names several rules is there once for each.
+        // An entry that names several rules has a row for each.
         let mut entry = None;
         if !history.errors.is_empty() {
             self.title(words.listed_errors_title());

@@ -8,10 +8,10 @@ use crate::domain::time::Timestamp;
 use crate::store::{Cell, Table};
 use crate::words::Words;
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// Keeps a terminal that reorders Arabic from reordering columns: it has no width, and everything on either side of it
+/// Keeps a terminal that reorders Arabic from reordering columns. It has no width, and what is on either side of it
 /// stays there.
 const KEEP_ORDER: char = '\u{200e}';
 
@@ -22,19 +22,19 @@ struct Column {
 }
 
 impl Column {
-    /// As wide as its longest text.
+    /// The width of its longest text.
     fn natural(&self) -> usize {
         self.cells.iter().chain([&self.heading]).map(|text| cells(text)).max().unwrap_or(0)
     }
 
-    /// As wide as its longest word: what is narrower would break one.
+    /// The width of its longest word. A narrower column would break it.
     fn least(&self) -> usize {
         let words = self.cells.iter().chain([&self.heading]).flat_map(|text| text.split_whitespace());
         words.map(cells).max().unwrap_or(0)
     }
 }
 
-/// Columns where all of them fit, else a block for each row: nothing is left out.
+/// Draws a table in columns if all of them fit, else as a block for each row. Nothing is left out.
 pub(super) fn draw(table: &Table, shown: &[&str], reader: &Reader) -> String {
     let positions: Vec<usize> = match shown {
         [] => (0..table.columns.len()).collect(),
@@ -79,7 +79,7 @@ fn some_time(table: &Table) -> Option<Timestamp> {
     })
 }
 
-/// How wide each column is; `None`: not even the longest words fit beside each other.
+/// How wide each column is; `None` if the columns don't fit, or a text would be folded too often.
 fn widths(columns: &[Column], width: usize) -> Option<Vec<usize>> {
     let gaps = GAP * columns.len().saturating_sub(1);
     let natural: Vec<usize> = columns.iter().map(Column::natural).collect();
@@ -90,7 +90,7 @@ fn widths(columns: &[Column], width: usize) -> Option<Vec<usize>> {
     let mut spare = width.checked_sub(widths.iter().sum::<usize>() + gaps)?;
     // A column whose text would be folded into too many lines is not readable as a column.
     let is_fit = |at: usize, widths: &[usize]| natural[at] <= widths[at] * MAX_FOLDS;
-    // The rest of the width goes, cell by cell, to the column that lacks most.
+    // The remaining width is given, cell by cell, to the column that lacks most.
     while spare > 0 {
         let lacks = |at: usize| natural[at].saturating_sub(widths[at]);
         let Some(neediest) = (0..columns.len()).max_by_key(|at| lacks(*at)).filter(|at| lacks(*at) > 0)
@@ -164,7 +164,7 @@ fn in_blocks(columns: &[Column], n_rows: usize, width: usize) -> Vec<String> {
     lines
 }
 
-/// A value after its name, folded beside it; below it where there is too little room.
+/// A value after its name, folded beside it, or below it if there is too little room.
 pub(super) fn labelled(label: &str, value: &str, indent: usize, labels: usize, width: usize) -> Vec<String> {
     let begin = indent + labels + GAP;
     let room = width.saturating_sub(begin);

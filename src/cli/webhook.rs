@@ -52,7 +52,7 @@ pub(super) async fn test(settings: &Settings, name: &str) -> CliResult {
         CliError::unusable(format!("webhook `{name}` is not configured in {}: {known}", settings.origin()))
     })?;
     let sender = Sender::new(webhook).map_err(DaemonError::from)?;
-    // A test is an event of its own each time, unlike a conclusion.
+    // Each test is a new event, so its id is random.
     let id = Uuid::now_v7();
     let data = json!({ "message": "a test of this webhook; no activity is behind it" });
     let body =
@@ -102,7 +102,7 @@ pub(super) fn check(args: &VerifyArgs) -> CliResult {
     Ok(writeln!(std::io::stdout(), "the signature is right: event {id} is genuine")?)
 }
 
-/// No request of ours comes near.
+/// Longest file that is read. The requests of webhooks are far shorter.
 const MAX_REQUEST_BYTES: u64 = 16 * 1_024 * 1_024;
 
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
