@@ -1,15 +1,16 @@
 //! Settings: a TOML file, then the environment, then one validation that names file, key and rule.
 //!
-//! `raw` has every key with its type and default, and reads file and environment into it. `validate` makes [`Settings`]
-//! of that, whose types hold usable values only. Of a secret's file they hold the path ([`SecretSource`]): the module
-//! that needs the secret reads it, so that commands that need none work for a user who may not read it.
+//! `raw` has every key with its type and default, and reads file and environment into it. `validate` turns that into
+//! [`Settings`], whose types hold only usable values. A secret in a file is not read here; the settings have its path
+//! ([`SecretSource`]). The module that needs the secret reads it, so commands that need none work for a user who may
+//! not read the file.
 //!
 //! - A wrong type or an unknown key ends the reading. All other problems are reported at once, each with file or
 //!   variable, key, value and rule.
 //! - A value that may be a secret is never quoted.
-//! - What is usable but probably a mistake is a warning.
+//! - A value that is usable but probably a mistake causes a warning.
 //!
-//! A new key is a field in `raw`, a rule in `validate`, a line in `config/pcsid-watch.toml`.
+//! A new key is a field in `raw`, a rule in `validate`, and a line in `config/pcsid-watch.toml`.
 
 mod raw;
 mod validate;
@@ -34,13 +35,13 @@ pub const CONFIG_VARIABLE: &str = "PCSID_WATCH_CONFIG";
 /// What environment variables that override a key begin with.
 pub const VARIABLE_PREFIX: &str = "PCSID_WATCH__";
 
-/// Files that are looked for, in this order, where none is named.
+/// Files that are tried, in this order, if none is named.
 const DEFAULT_FILES: [&str; 2] = ["config/pcsid-watch.toml", "/etc/pcsid-watch/pcsid-watch.toml"];
 
 /// Longest configuration file that is read.
 const MAX_FILE_BYTES: u64 = 16 * 1_024 * 1_024;
 
-/// Why the configuration can't be used: one sentence a problem.
+/// Why the configuration can't be used: one sentence for each problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("\n"))]
 pub struct SettingsError {
@@ -73,15 +74,15 @@ pub struct Settings {
     pub http: HttpSettings,
     /// `[log]`
     pub log: LogSettings,
-    /// `ui.language`: the language of pages and terminal where nobody asks for another.
+    /// `ui.language`: the language of pages and terminal if nobody asks for another.
     pub language: Language,
-    /// `ui.time_zone`: where people read times.
+    /// `ui.time_zone`: the time zone of pages and terminal.
     pub zone: Zone,
     /// `retention.concluded_after`
     pub retention: Duration,
     /// The effective values with secrets redacted, as `config show` prints them.
     pub shown: serde_json::Value,
-    /// What is usable but probably not meant, each a sentence with where it is.
+    /// Values that are usable but probably a mistake: a sentence for each, with its place.
     pub warnings: Vec<String>,
 }
 
@@ -109,16 +110,16 @@ pub struct CredentialSettings {
     pub token: SecretSource,
     /// 0: no limit.
     pub requests_per_minute: u32,
-    /// The VATs it serves; empty: all that no other one does.
+    /// The VATs it serves; empty: all that no other one names.
     pub vats: Vec<Vat>,
 }
 
 /// One of `[[webhooks]]`
 #[derive(Debug, Clone)]
 pub struct WebhookSettings {
-    /// What it gets; its sink is the webhook's name.
+    /// Which events it gets. Its sink has the webhook's name.
     pub route: Route,
-    /// Where to.
+    /// Where events are sent.
     pub url: String,
     /// Where its secrets are.
     pub secret: SecretSource,
@@ -135,13 +136,13 @@ pub struct WebhookSettings {
 pub struct HttpSettings {
     /// Where the API, the pages, probes and metrics listen; `None`: nowhere.
     pub listen: Option<SocketAddr>,
-    /// Names that they are reached by, besides `localhost` and addresses.
+    /// Host names of the service, besides `localhost` and addresses.
     pub hosts: Vec<String>,
     /// The bearer token for them.
     pub token: Option<SecretSource>,
-    /// How long the token must be at least.
+    /// How many bytes the token must have at least.
     pub token_min_bytes: usize,
-    /// Where probes and metrics listen besides, without a token; `None`: nowhere.
+    /// Where probes and metrics also listen, without a token; `None`: nowhere.
     pub metrics_listen: Option<SocketAddr>,
 }
 
@@ -164,18 +165,16 @@ pub enum LogFormat {
 }
 
 impl Settings {
-    /// Another database, with the password and the root of this configuration.
+    /// Another database, with the password file and the CA file of this configuration.
     ///
     /// # Errors
-    /// Where the URL is not usable.
+    /// If the URL is not usable.
     pub fn database_at(&self, url: &str) -> Result<Address, UnusableAddress> {
         Address::parse(url, self.password_file.clone(), self.database_ca_file.clone())
     }
 
-    /// Reads and validates the configuration: from `explicit` where given, else from the file that
-    /// [`CONFIG_VARIABLE`] names, else from the first default file that exists.
-    ///
-    /// Secrets are not read yet: commands that need none work for a user who may not read them.
+    /// Reads and validates the configuration: from the file `explicit`, else from the one that [`CONFIG_VARIABLE`]
+    /// names, else from the first default file that exists.
     ///
     /// # Errors
     /// All problems at once.
@@ -207,13 +206,13 @@ impl Settings {
         }
     }
 
-    /// `ui.language` alone, likewise.
+    /// `ui.language` alone, even if the configuration is unusable.
     pub fn language(explicit: Option<&Path>) -> Language {
         let label = Self::alone(explicit, "ui", "language");
         label.and_then(|label| Language::from_label(&label)).unwrap_or_default()
     }
 
-    /// One text of a configuration that may be broken elsewhere.
+    /// One text of a configuration whose other keys may be unusable.
     fn alone(explicit: Option<&Path>, section: &str, key: &str) -> Option<String> {
         let variable =
             format!("{VARIABLE_PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase());

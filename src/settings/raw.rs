@@ -177,10 +177,10 @@ section!(RawRenewal {
 
 section!(RawRetention { concluded_after: WrittenDuration = ms(400 * DAY) });
 
-/// Environment variables of ours as text.
+/// Our environment variables, as text.
 ///
 /// # Errors
-/// One that is not text. If it were ignored, the file or a default would win silently.
+/// If one is not text: were it ignored, the file or a default would win silently.
 pub(super) fn our_variables(
     all: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, SettingsError> {
@@ -200,14 +200,14 @@ pub(super) fn our_variables(
     if problems.is_empty() { Ok(ours) } else { Err(SettingsError { problems }) }
 }
 
-/// What environment variables begin with that are probably meant for this program, in any case.
+/// Environment variables that begin with this, in any case, are probably meant for this program.
 const FAMILY: &str = "PCSID_WATCH";
 
 /// Most entries of a list in the environment; a larger index is a typo.
 const MAX_ENTRIES: usize = 1_000;
 
-/// A variable that is likely meant for us and that nothing reads, as a warning. Kubernetes describes a service called
-/// `pcsid-watch` by variables of its own, which are no mistakes.
+/// The warning about a variable that is probably meant for this program and that nothing reads. Kubernetes sets
+/// variables with such names for a service called `pcsid-watch`; those are no mistakes.
 fn unread(variable: &str, template: &Value) -> Option<String> {
     let Some(rest) = variable.strip_prefix(FAMILY) else {
         let in_capitals = variable.to_ascii_uppercase();
@@ -251,7 +251,7 @@ pub(super) struct Origins {
     file: String,
     /// Keys that the environment sets, by their full path, with the variable.
     variables: BTreeMap<String, String>,
-    /// Variables that are likely meant for us and that nothing reads, a warning each.
+    /// Warnings about variables that are probably meant for this program and that nothing reads.
     pub(super) unread: Vec<String>,
 }
 
@@ -345,7 +345,7 @@ fn overridden(
     if problems.is_empty() { Ok(file) } else { Err(SettingsError { problems }) }
 }
 
-/// The environment may set `credentials[1]` where there is no `credentials[0]`.
+/// Refuses a list with a gap: the environment may set `credentials[1]` without `credentials[0]`.
 fn require_no_gaps(values: &Value, origins: &Origins) -> Result<(), SettingsError> {
     for list in ["credentials", "webhooks"] {
         let entries = values.get(list).and_then(Value::as_array);
@@ -359,7 +359,7 @@ fn require_no_gaps(values: &Value, origins: &Origins) -> Result<(), SettingsErro
     Ok(())
 }
 
-/// One text of a file whose rest may be anything. A file that is not TOML is searched line by line.
+/// One text of a file that may be unusable otherwise. A file that is not TOML is searched line by line.
 pub(super) fn alone(text: &str, section: &str, key: &str) -> Option<String> {
     if let Ok(file) = text.parse::<toml::Table>() {
         return Some(file.get(section)?.get(key)?.as_str()?.to_owned());
@@ -370,8 +370,8 @@ pub(super) fn alone(text: &str, section: &str, key: &str) -> Option<String> {
     Some(line.split(['"', '\'']).nth(1)?.to_owned())
 }
 
-/// The text of a variable as the type that its key has: only the file can write types. What is not of the type
-/// stays text, and is refused as such.
+/// The text of a variable, converted to the type of its key. A text that can't be converted stays text and is refused
+/// later.
 fn typed(template: &Value, key: &str, text: &str) -> config::Value {
     let mut expected = Some(template);
     for segment in key.split('.') {
@@ -399,8 +399,8 @@ fn typed(template: &Value, key: &str, text: &str) -> config::Value {
     }
 }
 
-/// What is wrong with a single value where other keys should be, or entries. It is not quoted: it may be a secret that
-/// belongs below.
+/// What is wrong with a single value in the place of a section or a list. The value is not quoted: it may be a secret
+/// that belongs to a key below.
 fn misplaced(template: &Value, path: &str, text: &str) -> Option<String> {
     if !text.starts_with("invalid type: ") {
         return None;
@@ -428,7 +428,10 @@ fn misplaced(template: &Value, path: &str, text: &str) -> Option<String> {
     }
 }
 
-/// `CREDENTIALS__0__TOKEN_FILE` is `credentials[0].token_file`. An error is what is wrong with the name.
+/// The key that a variable sets: `CREDENTIALS__0__TOKEN_FILE` sets `credentials[0].token_file`.
+///
+/// # Errors
+/// What is wrong with the name.
 fn key_of(name: &str, template: &Value) -> Result<String, String> {
     let mut key = String::new();
     for segment in name.split("__") {
@@ -465,7 +468,7 @@ fn key_of(name: &str, template: &Value) -> Result<String, String> {
     Ok(key)
 }
 
-/// A syntax error, without quoting its line, which may contain a secret.
+/// A syntax error. Its line is not quoted, because it may contain a secret.
 fn syntax_problem(origin: &str, text: &str, err: &config::ConfigError) -> String {
     let shown = err.to_string();
     let place = shown.lines().find_map(|line| line.trim().strip_prefix("TOML parse error at "));

@@ -1,4 +1,4 @@
-//! Checks the raw values and turns them into settings. All problems are found at once.
+//! Checks the raw values and turns them into settings. It finds all problems, not only the first.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -188,7 +188,7 @@ fn checked_url(text: &str) -> Result<url::Url, &'static str> {
     Ok(url)
 }
 
-/// For error sentences: a URL that wrongly holds a password must not bring it into a log.
+/// A URL for error sentences, without its user name and password: a password must not get into a log.
 fn without_userinfo(text: &str) -> String {
     match text.rfind('@') {
         Some(at) => format!("…{}", &text[at..]),
@@ -311,7 +311,7 @@ fn credentials(raw: &[RawCredential], problems: &mut Problems) -> Vec<Credential
     credentials
 }
 
-/// Names appear in reports, logs and command lines.
+/// Checks a name, which appears in reports, logs and command lines.
 fn name<'a>(key: &str, name: &str, mut others: impl Iterator<Item = &'a str>, problems: &mut Problems) {
     let fits = (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
@@ -339,7 +339,7 @@ fn vats(key: &str, list: &[String], problems: &mut Problems) -> Vec<Vat> {
     vats
 }
 
-/// Exactly one of an inline secret and a file.
+/// The secret that a key or a file gives. Exactly one of the two must be set.
 fn secret(
     key: &str,
     (inline_key, inline, file_key, file): (&str, &Option<Secret>, &str, &Option<String>),
