@@ -1,4 +1,4 @@
-//! What the HTTP clients for upstream and for webhooks share: connections that are renewed, error messages, and
+//! What the HTTP clients for upstream and for webhooks share: connections that are renewed, explanations of errors, and
 //! `Retry-After`.
 
 pub mod proxy;
@@ -31,37 +31,37 @@ const RENEW_AFTER: Duration = Duration::from_secs(60);
 /// Shortest time between two renewals, however much fails.
 const RENEW_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
-/// How long the system's root certificates are used before they are read again: its updates change them. Reading them
-/// takes longer than all else about a client.
+/// How long the system's root certificates are used before they are read again, because updates change them. Reading
+/// them takes longer than the rest of making a client.
 const READ_ROOTS_AFTER: Duration = Duration::from_secs(3_600);
 
-/// A client that follows no redirect and sends no referer, and whose connections are renewed: every minute, and after a
-/// request that failed, because it may have failed because of where the connection leads.
+/// A client that follows no redirect and sends no referer. Its connections are renewed every minute, and after a
+/// request that failed, since the connection may lead to the wrong place.
 ///
-/// The HTTP library reads interim answers (1xx) in a loop for as long as they come, so a server that sends them without
-/// end keeps a thread busy. So for a minute after a request without an answer its connections have a thread of their
-/// own instead of sharing that of the daemon's work. [`FirstThread`] says where they begin.
+/// The HTTP library reads interim answers (1xx) in a loop, so a server that sends them without end keeps a thread busy.
+/// Therefore, for a minute after a request without an answer, the connections have a thread of their own and don't
+/// share that of the daemon's work. [`FirstThread`] says which thread they begin with.
 pub struct Renewing {
     url: Url,
-    /// What a `ca_file` holds.
+    /// The certificates of the `ca_file`.
     trusted: Vec<CertificateDer<'static>>,
     with: Box<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>,
     current: Mutex<Current>,
     aside: OnceLock<Option<Aside>>,
 }
 
-/// Where the connections to a server are that has not answered yet.
+/// The thread of the connections to a server that has not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstThread {
-    /// For one that all work depends on.
+    /// The thread of the daemon's work, for a server that all work depends on.
     OfTheWork,
-    /// For one among others, which it must not delay.
+    /// A thread of its own, for a server among others, which it must not delay.
     ItsOwn,
 }
 
 struct Current {
     client: reqwest::Client,
-    /// Whether the server has answered, or is taken to.
+    /// Whether the server has answered, or is assumed to answer.
     has_answered: bool,
     /// When a request ended without an answer.
     unanswered_at: Option<Instant>,
@@ -80,11 +80,11 @@ impl std::fmt::Debug for Renewing {
 }
 
 impl Renewing {
-    /// A client that trusts, besides the system's roots, the certificates in `ca_file`: the file, and the key that
-    /// names it. `with` sets up what else there is to set up.
+    /// A client for `url`. Besides the system's roots it trusts the certificates of `ca_file`, given as the key that
+    /// names the file and its path. `with` does the rest of the set-up.
     ///
     /// # Errors
-    /// Where the file or the TLS set-up is not usable.
+    /// If the URL, the file or the TLS set-up is not usable.
     pub fn new(
         url: &str,
         ca_file: Option<(String, &Path)>,
@@ -109,7 +109,7 @@ impl Renewing {
         Ok(Self { url, trusted, with: Box::new(with), current: Mutex::new(current), aside: OnceLock::new() })
     }
 
-    /// What it was made for, parsed once: the host is most of the work.
+    /// The URL that the client was made for. It is parsed once, because parsing takes time, most of it for the host.
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -117,7 +117,7 @@ impl Renewing {
     /// Makes a request, and reads the head of its answer.
     ///
     /// # Errors
-    /// If no answer comes. It waits without a limit: the caller sets one.
+    /// If no answer comes. It waits without a limit; the caller sets one.
     pub async fn send(&self, request: Request) -> reqwest::Result<Response> {
         let (client, thread) = self.client();
         let mut outcome = Outcome { of: self, is_answered: false };
@@ -149,7 +149,7 @@ impl Renewing {
         (current.client.clone(), current.is_aside.then(aside).flatten())
     }
 
-    /// If it can't be made now, for example because no file descriptor is left, the former one stays in use.
+    /// Makes a new client. If that fails, for example because no file descriptor is left, the former one stays in use.
     fn renew(&self, current: &mut Current) {
         if current.tls_made_at.elapsed() >= READ_ROOTS_AFTER
             && let Ok(tls) = tls(&self.url, &self.trusted)
@@ -193,7 +193,8 @@ struct Aside {
 }
 
 impl Aside {
-    /// `None`: no more threads can be had. Then its connections share the thread of the work.
+    /// Starts the thread; `None` if the system allows no more threads. Then the connections share the thread of the
+    /// work.
     fn start() -> Option<Self> {
         let runtime = Builder::new_current_thread().enable_all().build().ok()?;
         let handle = runtime.handle().clone();
@@ -204,7 +205,7 @@ impl Aside {
     }
 }
 
-/// Plain http to this machine goes through no proxy: none could reach it, and it would read the token.
+/// Makes a client. Plain http to this machine uses no proxy: a proxy could not reach it, and would read the token.
 fn client(
     url: &Url,
     tls: &rustls::ClientConfig,
@@ -219,8 +220,8 @@ fn client(
     with(builder).build().map_err(ClientError::Client)
 }
 
-/// Trusts the system's roots and the certificates of a `ca_file`. A client that speaks plain http to this machine
-/// needs none, so it reads none.
+/// TLS that trusts the system's roots and the certificates of a `ca_file`. A client that speaks plain http to this
+/// machine needs no roots, so none are read.
 fn tls(url: &Url, trusted: &[CertificateDer<'static>]) -> Result<Arc<rustls::ClientConfig>, ClientError> {
     let mut roots = rustls::RootCertStore::empty();
     if !is_plain_loopback(url) {
@@ -289,7 +290,7 @@ fn all_usable(certificates: &[CertificateDer<'static>]) -> bool {
     n_unusable == 0
 }
 
-/// Asks for a body that is not encoded: none is decoded here, so that its size is what was received.
+/// Asks for a body that is not encoded. Bodies are not decoded here, so that their size is what was received.
 pub fn ask_for_plain_body(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
@@ -322,7 +323,7 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// How long the other side wants to be left alone, by its answer's headers.
+/// How long the other side asks us to wait, by its answer's headers.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     parse_retry_after(text(RETRY_AFTER)?, text(DATE), clock::wall_system_time())
@@ -368,10 +369,10 @@ pub fn explain(err: &reqwest::Error) -> String {
     }
 }
 
-/// What is wrong with a server's certificate, where the library says it in words that only programmers understand.
+/// What is wrong with a server's certificate, in plain words; `None` if the library's own words are plain enough.
 fn of_certificate(cause: &str) -> Option<String> {
     let says = |part: &str| cause.contains(part);
-    // The library has seconds, in brackets at the end.
+    // The library gives seconds, in brackets at the end.
     let days = || {
         let (_, seconds) = cause.rsplit_once('(')?;
         let seconds: u64 = seconds.split(' ').next()?.parse().ok()?;

@@ -8,7 +8,7 @@ use std::fmt;
 use axum::http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
-/// For https, for http, and for both. Of each pair the first one that is set counts.
+/// The variables for https, for http, and for both. Of each pair the first one that is set counts.
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
@@ -36,10 +36,10 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// Makes sure that every variable that is set names a proxy.
+/// Checks that every variable that is set names a proxy.
 ///
 /// # Errors
-/// The first one that does not.
+/// The first variable that does not.
 pub fn check() -> Result<(), UnusableProxy> {
     match [HTTPS, HTTP, ALL].into_iter().filter_map(set).find(|(_, value)| !names_a_proxy(value)) {
         Some((variable, _)) => Err(UnusableProxy { variable }),
@@ -58,7 +58,7 @@ pub fn of(url: &url::Url) -> Option<Proxy> {
     Some(Proxy { address: format!("{scheme}://{authority}"), variable })
 }
 
-/// Which of a pair is set, and to what; an empty one is not.
+/// Which variable of a pair is set, and to what. An empty one counts as not set.
 fn set(names: [&'static str; 2]) -> Option<(&'static str, String)> {
     let name = names.into_iter().find(|name| std::env::var_os(name).is_some())?;
     let value = std::env::var_os(name)?.to_string_lossy().into_owned();
@@ -68,7 +68,7 @@ fn set(names: [&'static str; 2]) -> Option<(&'static str, String)> {
 fn names_a_proxy(value: &str) -> bool {
     let anywhere = Uri::from_static("https://upstream.invalid/");
     Matcher::builder().all(value).build().intercept(&anywhere).is_some_and(|proxy| {
-        // That one is lenient about ports.
+        // `Matcher` accepts a port that is not a number.
         let url = url::Url::parse(&proxy.uri().to_string());
         url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     })

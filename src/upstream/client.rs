@@ -16,22 +16,22 @@ use crate::transport::{FirstThread, Renewing, ask_for_plain_body, encoding, expl
 
 pub use crate::transport::ClientError;
 
-/// Longest body that is read: as much as is kept of a final one. The longest documented answer is far below it.
+/// Longest body that is read, and as much as is kept of a final one. The longest documented answer is far shorter.
 const MAX_BODY_BYTES: usize = MAX_KEPT_BODY_BYTES;
 
-/// Most bodies are shorter than this. Only a few longer ones are read at the same time; others wait within their own
-/// timeout, so that any number of requests in flight takes little memory.
+/// Nearly all bodies are shorter than this. Only [`MAX_LONG_BODIES`] longer ones are read at the same time; others wait
+/// within their own timeout. So any number of requests in flight takes little memory.
 const LONG_BODY_BYTES: usize = 16 * 1024;
 const MAX_LONG_BODIES: usize = 16;
 
-/// How long an idle connection is kept. Shorter than most servers keep theirs, so that a request seldom meets one that
-/// is being closed.
+/// How long an idle connection is kept. Most servers keep theirs longer, so a request seldom meets a connection that is
+/// being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-cleartax-auth-token");
 const VAT: HeaderName = HeaderName::from_static("vat");
 
-/// The permit for a long body, where the body was one.
+/// The permit for a long body, if the body was long.
 #[derive(Debug, Default)]
 pub struct LongBody(Option<OwnedSemaphorePermit>);
 
@@ -45,11 +45,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for this upstream. Redirects are never followed, so that the token can't leave its host;
-    /// bodies are never decompressed, so that their size is what was received.
+    /// A client for this upstream. Redirects are never followed, so that the token can't leave its host; bodies are
+    /// never decompressed, so that their size is what was received.
     ///
     /// # Errors
-    /// Where the CA file or the TLS set-up is not usable.
+    /// If the CA file or the TLS set-up is not usable.
     pub fn new(settings: &UpstreamSettings) -> Result<Self, ClientError> {
         let ca_file = settings.ca_file.as_deref().map(|path| ("upstream.ca_file".to_owned(), path));
         let (connect_timeout, max_in_flight) = (settings.connect_timeout, settings.max_in_flight);
@@ -73,8 +73,8 @@ impl Client {
 
     /// Asks about an activity. Never fails: whatever goes wrong is an [`Answer`] as well.
     ///
-    /// Secrets in the body, the token above all, have been removed. The caller keeps the permit until the answer is no
-    /// longer in memory, apart from what was handed on.
+    /// Secrets in the body, the token above all, have been removed. The caller keeps the permit until it has dropped
+    /// the answer, apart from what it passes on.
     pub async fn pcsid_status(
         &self,
         vat: &Vat,
@@ -98,7 +98,7 @@ impl Client {
         url.set_path(&format!("{base_path}{}", status_path(activity_id.as_str())));
         let mut request = Request::new(Method::GET, url);
         let headers = request.headers_mut();
-        // These, and those of the libraries.
+        // Those set here, and those that the libraries add.
         headers.reserve(6);
         ask_for_plain_body(headers);
         headers.insert(AUTH_TOKEN, token.header.clone());

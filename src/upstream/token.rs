@@ -1,4 +1,4 @@
-//! The credentials' tokens: read at the start, read again when their files change.
+//! The credentials' tokens: read at the start, and again while the daemon runs, so that a changed file is noticed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub enum TokenError {
     NoHeaderValue {
         /// The credential's name.
         credential: String,
-        /// The key, and the file where there is one.
+        /// The key, and the file if there is one.
         place: String,
     },
 }
@@ -87,8 +87,8 @@ impl Tokens {
         self.tokens.get(credential).map(|current| &current.token)
     }
 
-    /// Reads the token files again and answers with the credentials whose token is another one now. Where a
-    /// file can't be read, the former token stays in use, and that is logged once.
+    /// Reads the token files again. Returns the credentials whose token has changed. If a file can't be read, the
+    /// former token stays in use, and that is logged once.
     pub fn refresh(&mut self) -> Vec<String> {
         let mut changed = Vec::new();
         for (name, current) in &mut self.tokens {

@@ -19,13 +19,13 @@ use crate::transport::{
     ClientError, FirstThread, Renewing, ask_for_plain_body, encoding, explain, retry_after,
 };
 
-/// How much of a receiver's answer is read; a shorter part is kept where it refused.
+/// How much of a receiver's answer is read.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
 
 /// How long the rest of a receiver's answer is waited for once its status is known.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How much of a refusal is kept.
+/// How much of an answer is kept.
 const MAX_KEPT_CHARS: usize = 200;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -51,7 +51,7 @@ pub enum SenderError {
     Secret {
         /// The webhook's name.
         webhook: String,
-        /// The key, and the file where there is one.
+        /// The key, and the file if there is one.
         place: String,
         /// Why.
         #[source]
@@ -75,14 +75,14 @@ pub struct Attempt {
     pub http_status: Option<u16>,
     /// What follows.
     pub disposition: Disposition,
-    /// What was wrong; `None` where nothing was.
+    /// What was wrong; `None` if nothing was.
     pub error: Option<String>,
     /// The beginning of the receiver's answer, on one line.
     pub answer: String,
 }
 
 impl Attempt {
-    /// One that went well, without a receiver that answers.
+    /// An attempt that succeeded without an answer, as on standard output.
     pub fn delivered() -> Self {
         Self { http_status: None, disposition: Disposition::Delivered, error: None, answer: String::new() }
     }
@@ -117,7 +117,7 @@ impl Sender {
     /// Reads the secret and sets the client up. Redirects are never followed.
     ///
     /// # Errors
-    /// Where the secret or TLS is not usable.
+    /// If the secret or the TLS set-up is not usable.
     pub fn new(settings: &WebhookSettings) -> Result<Self, SenderError> {
         let webhook = settings.route.sink.clone();
         let secrets = RwLock::new(read_secrets(&webhook, &settings.secret)?);
@@ -138,8 +138,8 @@ impl Sender {
         })
     }
 
-    /// Reads the secret again, so that a rotated one takes effect without a restart. Where that fails the
-    /// former one stays in use, and that is logged once.
+    /// Reads the secret again, so that a rotated one takes effect without a restart. If that fails, the former one
+    /// stays in use, and that is logged once.
     pub fn refresh_secret(&self) {
         match read_secrets(&self.webhook, &self.source) {
             Ok(secrets) => {
@@ -167,7 +167,7 @@ impl Sender {
             error: Some(error),
             answer: String::new(),
         };
-        // Receivers compare it with their own clocks, so it is the wall clock's.
+        // Receivers compare it with their own clocks, so it comes from the wall clock.
         let timestamp = clock::wall_now().as_millis() / 1_000;
         let signature = {
             let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
@@ -234,8 +234,8 @@ fn attempt(http_status: u16, not_before: Option<Duration>, answer: String) -> At
     Attempt { http_status: Some(http_status), disposition, error, answer }
 }
 
-/// The first characters of an answer on one line. The status has decided already, so a body that breaks or
-/// never ends changes nothing.
+/// The first characters of an answer, on one line. The status has decided already, so a body that breaks off or never
+/// ends changes nothing.
 async fn beginning(mut response: reqwest::Response) -> String {
     if let Some(encoding) = encoding(response.headers()) {
         return format!("(a body that is encoded, {encoding}, though that was not asked for)");

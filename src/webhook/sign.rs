@@ -16,7 +16,7 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// How far a request's timestamp may be from the receiver's clock.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// Why a webhook's secrets can't be used. It has no secret's text.
+/// Why a webhook's secrets can't be used. It quotes no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookSecretError {
     /// It does not begin with `whsec_`.
@@ -33,7 +33,7 @@ pub enum WebhookSecretError {
     None,
 }
 
-/// The secrets of one webhook: several while they are being rotated. Each signs every request.
+/// The secrets of one webhook; several while they are rotated. Each of them signs every request.
 #[derive(Clone)]
 pub struct Secrets(Vec<SecretSlice<u8>>);
 
@@ -63,7 +63,8 @@ impl Secrets {
         if secrets.is_empty() { Err(WebhookSecretError::None) } else { Ok(Self(secrets)) }
     }
 
-    /// The value of `webhook-signature`: one `v1,…` a secret, separated by spaces. `timestamp` is in epoch seconds.
+    /// The value of `webhook-signature`: one `v1,…` for each secret, separated by spaces. `timestamp` is in epoch
+    /// seconds.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let signatures: Vec<String> = self
             .0
@@ -76,7 +77,7 @@ impl Secrets {
 }
 
 fn signature(secret: &[u8], id: &str, timestamp: i64, body: &[u8]) -> Option<Vec<u8>> {
-    // HMAC takes keys of any length, so this is always there.
+    // HMAC takes keys of any length, so this never fails.
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
     mac.update(format!("{id}.{timestamp}.").as_bytes());
     mac.update(body);
