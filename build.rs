@@ -1,5 +1,5 @@
-//! Makes a method of each message in `src/words/en.ftl`, so that the compiler finds a message that is missing, is given
-//! other arguments than it takes, or is used by nobody. A test compares the other languages with the English file.
+//! Turns each message of `src/words/en.ftl` into a method, so that the compiler finds a message that is missing, is given
+//! other arguments than it takes, or is never used. A test compares the other languages with the English file.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

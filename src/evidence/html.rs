@@ -1,4 +1,4 @@
-//! The bundle for people: one file without anything from elsewhere, made to be printed on A4.
+//! The bundle for people: one file that loads nothing else, made to be printed on A4.
 
 use std::fmt::Write as _;
 
@@ -17,8 +17,7 @@ use crate::words::{Said, Words, code, prose, their_lines, theirs};
 
 const CSS: &str = include_str!("evidence.css");
 
-/// The page of a bundle in a reader's language, with times on a reader's clocks. The machine-readable bundle stands at
-/// its end, in UTC.
+/// The page of a bundle in a reader's language and time zone. The machine-readable bundle is at its end, in UTC.
 pub fn render(bundle: &Bundle, words: Words, zone: &Zone) -> Markup {
     let sheet = Sheet { words, zone };
     let history = &bundle.material.history;
@@ -73,7 +72,7 @@ impl Sheet<'_> {
         html! { time datetime=(at) dir="ltr" { (self.zone.second(at)) } }
     }
 
-    /// Of which place the times are.
+    /// The sentence that names the time zone.
     fn zone_note(&self, at: Timestamp) -> Said<'static> {
         let zone = match self.zone.name() {
             Zone::DEFAULT => self.words.zone_riyadh(self.zone.offset(at)).to_string(),
@@ -208,7 +207,7 @@ impl Sheet<'_> {
         }
     }
 
-    /// What an error means, what to do and who must.
+    /// What an error means, what to do and who must do it.
     fn why(&self, explained: &Explained) -> Markup {
         let language = self.words.language();
         html! {
@@ -222,7 +221,7 @@ impl Sheet<'_> {
         }
     }
 
-    /// An entry that names several rules is there once for each.
+    /// `ErrorList`. An entry that names several rules is listed once for each.
     fn listed_errors(&self, history: &History) -> Markup {
         let errors = &history.errors;
         let n_left_out = history.activity.errors_left_out;
@@ -283,7 +282,7 @@ impl Sheet<'_> {
     }
 }
 
-/// JSON with what can't be seen escaped as JSON does it, so that it can still be read by programs.
+/// JSON with its invisible characters escaped, so that people see them and programs can still read it.
 fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {

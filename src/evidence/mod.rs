@@ -1,9 +1,8 @@
 //! All that a ClearTax ticket or an auditor needs of an activity, in one file whose content can be checked.
 //!
-//! The bundle is `{format, made_at, made_by, sha256, content}`. `sha256` is that of `content` in its canonical form,
-//! the one of RFC 8785: keys sorted, no white space, UTF-8. The same activity gives the same content and the same hash,
-//! until it changes. Our token is not in it; secrets in the answer were removed before it was stored, as far as
-//! `domain::redact` finds them.
+//! The bundle is `{format, made_at, made_by, sha256, content}`. `sha256` is the hash of `content` in the canonical form
+//! of RFC 8785: keys sorted, no white space, UTF-8. An activity gives the same content and hash until it changes. Our
+//! token is not in it. Secrets in the answer were removed before it was stored, as far as `domain::redact` finds them.
 
 mod html;
 
@@ -16,13 +15,13 @@ use crate::store::{FinalAnswer, History};
 
 pub use html::render;
 
-/// What a bundle says that it is.
+/// The name of the bundle's format.
 pub const FORMAT: &str = "pcsid-watch/evidence/1";
 
-/// What made it.
+/// The program that makes bundles.
 const MADE_BY: &str = concat!("pcsid-watch ", env!("CARGO_PKG_VERSION"));
 
-/// How upstream is asked.
+/// The method of the request to upstream.
 const METHOD: &str = "GET";
 
 /// What the bundle is made of.
@@ -30,14 +29,14 @@ const METHOD: &str = "GET";
 pub struct Material {
     /// The activity.
     pub history: History,
-    /// Upstream's final answer, where one concluded the activity.
+    /// Upstream's final answer, if one concluded the activity.
     pub final_answer: Option<FinalAnswer>,
     /// The upstream that the database belongs to.
     pub base_url: String,
 }
 
 impl Material {
-    /// The request that was answered.
+    /// The URL of the request that was answered.
     fn url(&self) -> String {
         status_url(&self.base_url, &self.history.activity.activity_id)
     }
@@ -53,10 +52,10 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Makes one at this time.
+    /// Makes a bundle at this time.
     ///
     /// # Errors
-    /// The content can't be written as JSON.
+    /// If the content can't be written as JSON.
     pub fn new(material: Material, made_at: Timestamp) -> Result<Self, serde_json::Error> {
         let content = content(&material)?;
         let sha256 = hash(&content);
@@ -70,7 +69,7 @@ impl Bundle {
         Ok(Self { material, made_at, sha256, json })
     }
 
-    /// As a program reads it.
+    /// The bundle as programs read it.
     pub fn json(&self) -> &Value {
         &self.json
     }
@@ -111,8 +110,8 @@ pub fn hash(content: &Value) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The canonical form. Our keys are ASCII and our numbers whole, for which sorting by bytes and writing as usual is
-/// what RFC 8785 asks for.
+/// The canonical form. RFC 8785 sorts keys by UTF-16 and prescribes how numbers are written. Our keys are ASCII and our
+/// numbers whole, so sorting by bytes and writing as usual gives the same.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {

@@ -1,10 +1,11 @@
-//! Texts in markup: each with a direction of its own, so that an id or another's text turns no sentence around.
+//! Texts in markup, isolated: the direction of an id or of somebody else's text does not reorder the sentence around
+//! it.
 
 use maud::{Markup, html};
 
 use crate::domain::text::visible;
 
-/// Longest id or code that is kept on one line: any phone has room for it.
+/// Longest id or code that is never broken over lines: any phone has room for it.
 const MAX_UNBROKEN_CHARS: usize = 24;
 
 /// An id, a code or a command: always from left to right, whatever surrounds it, and never broken at a hyphen.
@@ -28,7 +29,7 @@ fn is_of_code(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-'
 }
 
-/// Whether a word is a code of ZATCA's or of an invoice's model: capitals, a hyphen and more.
+/// Whether a word is a code of ZATCA or of the invoice model: capitals, a hyphen and more.
 fn is_code(word: &str) -> bool {
     let mut parts = word.split('-');
     word.len() <= MAX_UNBROKEN_CHARS
@@ -37,14 +38,12 @@ fn is_code(word: &str) -> bool {
         && parts.all(|part| !part.is_empty())
 }
 
-/// Text that somebody else wrote, on its own in every sense: its direction is its own and does not reach
-/// beyond it.
+/// Text that somebody else wrote. Its direction follows from the text itself and does not affect what is around it.
 pub(crate) fn theirs(text: &str) -> Markup {
     html! { bdi dir="auto" { (visible(text)) } }
 }
 
-/// The same for a text of several lines: a box of its own, whose lines begin and end where its own direction wants
-/// them.
+/// The same for a text of several lines: a box of its own, whose lines are aligned by the direction of the text.
 pub(crate) fn their_lines(text: &str) -> Markup {
     html! { bdi.lines dir="auto" { (visible(text)) } }
 }

@@ -17,7 +17,7 @@ use crate::domain::catalogue::Language;
 use crate::domain::time::Timestamp;
 
 thread_local! {
-    /// English and Arabic; `None` where the library lacks its data, which a test would find.
+    /// English and Arabic; `None` if the library lacks its data, which a test would find.
     static FORMATTERS: [Option<DecimalFormatter>; 2] = {
         let of = |preferences: DecimalFormatterPreferences| {
             DecimalFormatter::try_new(preferences, DecimalFormatterOptions::default()).ok()
@@ -26,7 +26,7 @@ thread_local! {
     };
 }
 
-/// For numbers inside messages: the mark of an argument, whose place the options carry.
+/// Formats a number in a message as the mark of an argument. The options carry its position.
 pub(super) fn format_number<M>(value: &FluentValue<'_>, _: &M) -> Option<String> {
     match value {
         FluentValue::Number(FluentNumber { options, .. }) => {
@@ -36,8 +36,8 @@ pub(super) fn format_number<M>(value: &FluentValue<'_>, _: &M) -> Option<String>
     }
 }
 
-/// A small number with the same plural form: the library for them takes Arabic's "few" and "many" for a matter of the
-/// whole number, where it is one of the last two digits, and it can't take numbers as large as ours.
+/// A small number with the same plural form. In Arabic "few" and "many" depend on the last two digits, but the library
+/// judges by the whole number, and it can't take numbers as large as ours.
 pub(super) fn of_same_plural(n: u64) -> f64 {
     let small = match (n, n % 100) {
         (0..=100, _) => n,
@@ -82,7 +82,7 @@ impl Words {
         self.number(n)
     }
 
-    /// `part` of `whole` in hundredths. Neither nothing nor all is said unless it is so.
+    /// `part` of `whole` in percent. It says 0% only for nothing and 100% only for all.
     pub(crate) fn percent(self, part: u64, whole: u64) -> String {
         match (part, whole) {
             (_, 0) => "–".to_owned(),

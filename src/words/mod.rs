@@ -1,11 +1,11 @@
 //! All texts for people, in their language: messages, numbers and spans of time.
 //!
-//! The messages are in `en.ftl` and `ar.ftl`, in the syntax of Fluent. `build.rs` makes a method of [`Words`] of each
-//! message in the English file, so the compiler finds one that is missing, unused or given other arguments; a test
-//! compares the Arabic file with the English one. Adding a text is: a line in each file, and a call.
+//! The messages are in `en.ftl` and `ar.ftl`, in the syntax of Fluent. `build.rs` turns each message of the English
+//! file into a method of [`Words`], so the compiler finds a message that is missing, unused or given other arguments; a
+//! test compares the Arabic file with the English one. A new text is a line in each file and a call.
 //!
-//! A message comes as [`Said`], which is plain text for a terminal and markup for a page. In a page every argument is
-//! escaped and isolated, so that an id in the middle of an Arabic sentence does not turn its order.
+//! A message is a [`Said`], which is plain text for a terminal and markup for a page. In a page every argument is
+//! escaped and isolated, so that an id in the middle of an Arabic sentence does not reorder it.
 
 mod markup;
 mod measures;
@@ -28,10 +28,10 @@ pub(crate) use markup::{code, cut, prose, their_lines, theirs};
 
 const ENGLISH: &str = include_str!("en.ftl");
 const ARABIC: &str = include_str!("ar.ftl");
-/// Help of the command line, which has its English text where each argument is declared.
+/// Help of the command line. Its English text is the comment at each argument.
 const ARABIC_HELP: &str = include_str!("help.ar.ftl");
 
-/// What can be said in one language.
+/// The messages of one language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Words {
     language: Language,
@@ -125,7 +125,7 @@ impl From<Markup> for Arg<'_> {
     }
 }
 
-/// A message with its arguments: plain text where it is displayed, markup where it is rendered.
+/// A message with its arguments. `Display` gives plain text, `Render` gives markup.
 #[derive(Debug, Clone)]
 pub struct Said<'a> {
     words: Words,
@@ -133,7 +133,8 @@ pub struct Said<'a> {
     arguments: Vec<(&'static str, Arg<'a>)>,
 }
 
-/// Stand for an argument while a message is put together. They are of no script, and removed from what others wrote.
+/// Enclose the position of an argument while a message is put together. No script uses these characters, and they are
+/// removed from what others wrote.
 const BEGIN: char = '\u{f8f0}';
 const END: char = '\u{f8f1}';
 
@@ -208,7 +209,7 @@ impl Render for Said<'_> {
     }
 }
 
-/// The text in markup, for the few places of a page that hold plain text alone.
+/// The text of markup, for the few places of a page that hold only plain text.
 fn without_tags(markup: &str) -> String {
     let mut text = String::new();
     let mut rest = markup;

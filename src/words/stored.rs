@@ -17,7 +17,7 @@ use crate::domain::activity::State;
 use crate::domain::catalogue::Language;
 use crate::domain::text::visible;
 
-/// A message as it is recognised: texts, and the names of what is between them.
+/// A message by which a sentence is recognised: its texts, and the names of the arguments between them.
 struct Template {
     key: &'static str,
     pieces: Vec<Piece>,
@@ -30,8 +30,8 @@ enum Piece {
 
 static SENTENCES: LazyLock<Vec<Template>> = LazyLock::new(|| templates(&[STORED]));
 
-/// What a command or a page may complain of. Apart from what is stored: these are short, and what others wrote could
-/// look like one.
+/// Sentences that a command or a page may complain with. Stored sentences are not matched with them: they are short, so
+/// what others wrote could look like one.
 static COMPLAINABLE: LazyLock<Vec<Template>> = LazyLock::new(|| templates(&[STORED, COMPLAINTS]));
 
 fn templates(keys: &[&[&'static str]]) -> Vec<Template> {
@@ -58,7 +58,7 @@ fn templates(keys: &[&[&'static str]]) -> Vec<Template> {
             Some(Template { key, pieces: pieces.collect() })
         })
         .collect();
-    // The one that says most itself is tried first.
+    // Templates with more text of their own are tried first.
     let fixed = |template: &Template| -> usize {
         let texts =
             template.pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 });
@@ -77,8 +77,7 @@ impl Words {
         self.marked(sentence, &SENTENCES).map(|said| said.replace([BEGIN, END], ""))
     }
 
-    /// The same for a page: what others wrote stands isolated in it, each piece in its own direction. Cut after so many
-    /// characters.
+    /// The same for a page, cut after `n_chars` characters. Each piece that others wrote is isolated.
     pub(crate) fn stored_markup(self, sentence: &str, n_chars: usize) -> Option<Markup> {
         if self.language == Language::English {
             return None;
@@ -96,7 +95,7 @@ impl Words {
     /// A stored sentence in this language, with marks around what others wrote.
     fn marked(self, sentence: &str, templates: &[Template]) -> Option<String> {
         let Some((key, found)) = recognised(sentence, templates) else {
-            // Some sentences have their full stop in one place and none in another.
+            // Some sentences end with a full stop in one place and without it in another.
             let with_stop = (!sentence.ends_with('.')).then(|| format!("{sentence}."))?;
             let (key, found) = recognised(&with_stop, templates)?;
             let said = self.with(key, found);
@@ -105,8 +104,8 @@ impl Words {
         Some(self.with(key, found))
     }
 
-    /// What a command or a page complains of, in this language: each line of it, and of a line what follows the
-    /// places that it names, as in `pcsid-watch.toml: http.listen: …`. What is not known stays as it is.
+    /// A complaint of a command or a page in this language. Each line is translated for itself, after the places that
+    /// it may begin with, as in `pcsid-watch.toml: http.listen: …`. An unknown sentence stays as it is.
     pub fn complaint(self, text: &str) -> String {
         if self.language == Language::English {
             return text.to_owned();
@@ -118,7 +117,7 @@ impl Words {
         let mut starts = std::iter::once(0).chain(line.match_indices(": ").map(|(at, mark)| at + mark.len()));
         let known = starts.find_map(|at| {
             let sentence = line.get(at..)?;
-            // What is told of one value or file: no place may be taken for a part of it.
+            // A value or file name at the beginning must not swallow a place.
             let (_, found) = recognised(sentence, &COMPLAINABLE)?;
             let is_whole = |(_, value): &(&str, &str)| sentence.starts_with(value) && value.contains(": ");
             if found.first().is_some_and(is_whole) {
@@ -152,11 +151,11 @@ impl Words {
         }
     }
 
-    /// A message with what stood in a stored sentence.
+    /// A message with the values that were found in a stored sentence.
     fn with(self, key: &str, found: Vec<(&'static str, &str)>) -> String {
         let mut arguments = FluentArgs::new();
         for (name, value) in found {
-            // A part may be a sentence of ours again.
+            // A value may itself be a sentence of ours.
             let own = match name {
                 "state" => State::from_label(value).map(|state| self.state_word(state).to_string()),
                 "span" => span(value).map(|span| self.roughly(span)),
@@ -172,7 +171,7 @@ impl Words {
     }
 }
 
-/// A span as sentences have it: `24h`, `6s`.
+/// A span of time as it is written in sentences: `24h`, `6s`.
 fn span(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
@@ -194,7 +193,7 @@ fn recognised<'s>(
     templates.iter().find_map(|template| Some((template.key, matched(&template.pieces, sentence)?)))
 }
 
-/// What is in the places of a template, the shortest that fits; `None` where it does not fit.
+/// The values at the names of a template, each as short as possible; `None` if the sentence does not fit.
 fn matched<'s>(pieces: &[Piece], sentence: &'s str) -> Option<Vec<(&'static str, &'s str)>> {
     match pieces {
         [] => sentence.is_empty().then(Vec::new),
