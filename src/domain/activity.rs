@@ -9,7 +9,7 @@ use super::report::Report;
 use super::text::quoted;
 use super::time::Timestamp;
 
-/// Why a text can't be used as what it was given for. `Display` is one sentence that names the value and the rule.
+/// Why a value can't be used. `Display` is one sentence that names the value and the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidInput {
     /// Outside `[A-Za-z0-9_-]{1,64}`.
@@ -38,15 +38,15 @@ pub struct Vat(String);
 
 impl Vat {
     /// # Errors
-    /// [`InvalidInput::Vat`] where the text can't be a safe header value.
+    /// [`InvalidInput::Vat`] if the text can't be a safe header value.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let fits = (1..=32).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidInput::Vat(text.to_owned())) }
     }
 
-    /// Whether it looks like a Saudi VAT number: 15 digits, the first and the last a 3. Upstream does not
-    /// ask for it, so another shape deserves a warning and no refusal.
+    /// Whether it looks like a Saudi VAT number: 15 digits, the first and the last a 3. Upstream does not require that,
+    /// so another shape gets a warning and is not refused.
     pub fn has_saudi_shape(&self) -> bool {
         self.0.len() == 15
             && self.0.bytes().all(|byte| byte.is_ascii_digit())
@@ -72,7 +72,7 @@ pub struct ActivityId(String);
 
 impl ActivityId {
     /// # Errors
-    /// [`InvalidInput::ActivityId`] where the text is outside the grammar.
+    /// [`InvalidInput::ActivityId`] if the text is outside the grammar.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let fits = (1..=64).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
@@ -91,17 +91,17 @@ impl fmt::Display for ActivityId {
     }
 }
 
-/// Where upstream answers for an activity.
+/// The URL where upstream answers for an activity.
 pub fn status_url(base_url: &str, activity_id: &str) -> String {
     format!("{base_url}{}", status_path(activity_id))
 }
 
-/// The same below the base URL's path.
+/// The part of that URL that follows the base URL.
 pub fn status_path(activity_id: &str) -> String {
     format!("/onboarding/{activity_id}/pcsid-status")
 }
 
-/// What a user hands in to have an activity watched.
+/// What a user gives to have an activity watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
     /// The VAT that the activity belongs to.
@@ -222,11 +222,11 @@ pub struct Activity {
     pub reference: Option<String>,
     /// Its state.
     pub state: State,
-    /// 1, and one more for each `retry`; part of an event's identity.
+    /// Which watch this is: 1, and one more for each `retry`. It is part of an event's identity.
     pub round: u32,
     /// When it was registered.
     pub registered_at: Timestamp,
-    /// What its age counts from: the registration or the last `retry`, moved along where the wall clock jumped.
+    /// What its age counts from: the registration or the last `retry`, moved along if the wall clock jumped.
     pub watched_from: Timestamp,
     /// When it was reported as stalled.
     pub stalled_at: Option<Timestamp>,

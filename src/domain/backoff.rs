@@ -1,7 +1,7 @@
 //! When to ask again: exponential backoff whose state lives in the activity's row.
 //!
-//! The crate `backoff` serves as the policy only. It is rebuilt from the stored interval for each step, with
-//! its own jitter off: that is added after the cap, and its randomness can't be passed in. Ours is added before the
+//! The crate `backoff` only calculates the next interval. It is rebuilt from the stored one for each step. Its own
+//! jitter is switched off: it is added after the cap, and its randomness can't be passed in. Ours is added before the
 //! cap.
 
 use std::time::Duration;

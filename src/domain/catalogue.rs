@@ -1,7 +1,7 @@
 //! What a rule means, whose data breaks it and what to do about it.
 //!
 //! The rules are in `catalogue/rules.toml`, which is part of the program. A user's file adds rules and replaces some,
-//! so that a new rule needs no release. An unknown rule is said to be unknown, with what its name says of its family.
+//! so that a new rule needs no release. An unknown rule is reported as unknown, with what its name implies.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -179,7 +179,7 @@ pub enum CatalogueError {
     /// The same code twice.
     #[error("rule {0} stands twice")]
     Twice(String),
-    /// A rule's remedy is not there.
+    /// A rule names a remedy that does not exist.
     #[error("rule {rule} names the remedy `{remedy}`, which is not there")]
     NoRemedy {
         /// The rule.
@@ -187,7 +187,7 @@ pub enum CatalogueError {
         /// What it names.
         remedy: String,
     },
-    /// A remedy corrects a thing that is not there.
+    /// A remedy corrects a thing that does not exist.
     #[error("remedy {remedy} corrects `{thing}`, which is not among the things")]
     NoThing {
         /// The remedy.
@@ -203,7 +203,7 @@ pub enum CatalogueError {
 /// What is known of a code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// The code in its official spelling; as it was given where it is unknown, `None` where there is none.
+    /// The code in its official spelling; an unknown code as it was given; `None` if there is none.
     pub rule: Option<String>,
     /// Which of several causes this is, if the message shows it.
     pub variant: Option<String>,
@@ -211,11 +211,11 @@ pub struct Explanation {
     pub is_known: bool,
     /// Who must act.
     pub owner: Owner,
-    /// Its family, where that is known.
+    /// Its family, if that is known.
     pub family: Option<Family>,
     /// Whether breaking it fails a check.
     pub severity: Severity,
-    /// What it is about, where that is known.
+    /// What it is about, if that is known.
     pub concerns: Option<Topic>,
     /// Which documents it is for.
     pub applies_to: Documents,
@@ -223,7 +223,7 @@ pub struct Explanation {
     pub meaning: Text,
     /// What to do.
     pub remedy: Text,
-    /// What of the registration has to be corrected, where it is that.
+    /// What in the registration has to be corrected, if anything.
     #[serde(skip)]
     pub corrects: Vec<Text>,
     /// What the one-time password has to belong to.
@@ -361,7 +361,7 @@ impl Catalogue {
     /// Adds the rules of a file; a rule of the same code or name replaces ours.
     ///
     /// # Errors
-    /// Where the file is not of the documented form, or names what is not there.
+    /// If the file is not of the documented form, or names something that does not exist.
     pub fn extended(&self, text: &str) -> Result<Self, CatalogueError> {
         let file: File = toml::from_str(text).map_err(|err| {
             let line =
@@ -434,12 +434,12 @@ impl Catalogue {
         &self.codes
     }
 
-    /// What is known of a code in any spelling; `None`: of an error that names none.
+    /// What is known of a code in any spelling, or, for `None`, of an error without a code.
     pub fn explain(&self, code: Option<&str>) -> Explanation {
         self.explain_variant(code, None)
     }
 
-    /// As [`Catalogue::explain`], of one of its causes; of the code itself where the catalogue has no such cause.
+    /// As [`Catalogue::explain`], for one cause of the code; for the code itself if the catalogue has no such cause.
     pub fn explain_variant(&self, code: Option<&str>, variant: Option<&str>) -> Explanation {
         let code = code.map(str::trim).filter(|code| !code.is_empty());
         let base = match (self.rule(code), code) {
@@ -453,7 +453,7 @@ impl Catalogue {
         }
     }
 
-    /// What is known of an error that is settled.
+    /// What is known of an error that has been settled.
     pub fn explain_error(&self, error: &RuleError) -> Explanation {
         self.explain_variant(error.rule.as_deref(), error.variant.as_deref())
     }

@@ -1,8 +1,8 @@
 //! Certificates: when one ends, and which reminders and events are due before and at its end.
 //!
-//! [`due`] is the whole lifecycle: from a certificate, the time and the settings to what is due now, and when to check
-//! again. Certificates end by the calendar, so a jump of the clock moves none of these times. What was announced is
-//! stored with the certificate and not announced twice.
+//! [`due`] is the whole lifecycle: from a certificate, the time and the settings it decides what is due now and when to
+//! check again. Certificates end by the calendar, so a jump of the clock moves none of these times. What was announced
+//! is stored with the certificate, so that it is not announced twice.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::activity::{Vat, parse_label};
 use super::text::quoted;
 use super::time::Timestamp;
 
-/// How long a PCSID is valid where nothing else is configured: ZATCA's five years.
+/// How long a PCSID is valid unless the configuration says otherwise: ZATCA's five years.
 pub const VALID_FOR: Duration = Duration::from_secs(1_826 * 24 * 60 * 60);
 
 /// `[renewal]`: how long certificates are valid, and when to remind of their end.
@@ -93,11 +93,11 @@ pub struct ImportedCertificate {
     pub vat: Vat,
     /// The user's name for the device.
     pub device_id: String,
-    /// When it was generated; counted back from its end where that alone was given.
+    /// When it was generated; calculated if only its end was given.
     pub obtained_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
-    /// Whether the end was given rather than counted.
+    /// Whether the end was given and not calculated.
     pub is_end_given: bool,
 }
 
@@ -133,7 +133,7 @@ impl ImportedCertificate {
 /// The range of times that a certificate may have; ZATCA's exist since 2021.
 const PLAUSIBLE: std::ops::Range<i64> = 1_577_836_800_000..4_102_444_800_000;
 
-/// A day, or a time with or without a zone; UTC where none is given.
+/// Reads a day, or a time with or without a zone; without one it is UTC.
 fn time(column: &str, text: &str) -> Result<Option<Timestamp>, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -174,8 +174,8 @@ pub fn identity(
     format!("{vat}/{whose}/{}", expires_at.as_millis())
 }
 
-/// When a certificate was generated: upstream's time of completion, or our conclusion if that is earlier. So a wrong
-/// clock on either side brings a reminder too early rather than too late.
+/// When a certificate was generated: upstream's time of completion, or our conclusion if that is earlier. So a clock
+/// that is wrong on one side makes a reminder too early rather than too late.
 pub fn obtained_at(completed_at: Option<Timestamp>, concluded_at: Timestamp) -> Timestamp {
     completed_at.map_or(concluded_at, |completed_at| completed_at.min(concluded_at))
 }

@@ -47,11 +47,11 @@ pub enum Answer {
 /// A classified answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// HTTP status code; `None` where no answer came.
+    /// HTTP status code; `None` if no answer came.
     pub http_status: Option<u16>,
     /// What it means.
     pub verdict: Verdict,
-    /// The body as it came, where upstream said something final, cut to [`MAX_KEPT_BODY_BYTES`].
+    /// The body as it came, cut to [`MAX_KEPT_BODY_BYTES`], if upstream said something final.
     pub final_body: Option<FinalBody>,
 }
 
@@ -88,7 +88,7 @@ pub enum Verdict {
     Forbidden,
     /// Upstream asks us to wait (429, or 503 with `Retry-After`): this concerns the whole credential.
     Throttled {
-        /// For how long, where it says so.
+        /// For how long, if it says so.
         retry_after: Option<Duration>,
     },
     /// An answer that can't be trusted, or none.
@@ -188,7 +188,7 @@ impl FinalBody {
     }
 }
 
-/// Decides what one answer means. `known`: the rule codes to look for in the checks' texts.
+/// Decides what one answer means. `known` are the rule codes to look for in the checks' texts.
 pub fn classify(answer: &Answer, known: &KnownCodes) -> Observation {
     let (http_status, retry_after, body) = match answer {
         Answer::NoReply { http_status, cause } => {
@@ -283,9 +283,9 @@ fn transient(kind: TransientKind, detail: String) -> Verdict {
     Verdict::Transient { kind, detail, unknown_status: None }
 }
 
-/// The text of a body as JSON is read: without a byte order mark, and with the replacement character for what JSON may
-/// contain and text may not, unpaired surrogates, and for bytes that are not UTF-8. Neither affects a decision, unless
-/// it stands in a key: then it is not known which field that was.
+/// The text of a body, ready to be read as JSON: without a byte order mark, and with replacement characters for
+/// unpaired surrogates, which JSON may contain and text may not, and for bytes that are not UTF-8. `None` if such bytes
+/// are in a key, because then it is not known which field it names; in a value they affect no decision.
 fn readable(body: &[u8]) -> Option<Cow<'_, str>> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     match String::from_utf8_lossy(body) {
@@ -388,7 +388,7 @@ fn excerpt(body: &[u8]) -> String {
     if body.is_empty() {
         return "(empty)".to_owned();
     }
-    // A character takes at most four bytes; beyond one more than is shown there is no need to look.
+    // A character takes at most four bytes. One character more than is shown is enough to see that the text is longer.
     let head = body.get(..(MAX_EXCERPT_CHARS + 1) * 4).unwrap_or(body);
     format!("`{}`", text::beginning(&String::from_utf8_lossy(head), MAX_EXCERPT_CHARS))
 }

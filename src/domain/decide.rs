@@ -4,10 +4,10 @@
 //! it is polled next (`Schedule`), and what is announced. Nothing has happened yet then: a [`Decision`] counts once the
 //! recorder has stored it, with all that belongs to it, in one transaction.
 //!
-//! - The answer comes before the age: an activity that succeeds in the poll at its deadline has succeeded.
-//! - A turn without a request, because a gate is closed, can only let it stall or expire.
-//! - What is about the credential or the VAT (401, 403, 429) changes neither state nor interval. The gates follow from
-//!   it (`domain::gate`).
+//! - The answer counts before the age: an activity that succeeds in the poll at its deadline has succeeded.
+//! - A turn without a request, because a gate is closed, can only let the activity stall or expire.
+//! - An answer about the credential or the VAT (401, 403, 429) changes neither state nor interval. It changes a gate
+//!   (`domain::gate`).
 //! - Refusals count in a row: any other answer, or none, begins the count anew.
 //! - The lifecycle allows each change of state (`domain::lifecycle`); one that it forbids does not happen.
 //! - Each poll is no later than the next deadline, so that stalling and expiring are noticed in time.
@@ -63,19 +63,19 @@ pub struct Decision {
     pub strikes: u32,
     /// HTTP status of this answer.
     pub http_status: Option<u16>,
-    /// What was wrong with this answer; `None` where nothing was.
+    /// What was wrong with this answer; `None` if nothing was.
     pub error: Option<String>,
     /// Set when it stalls now.
     pub stalled_at: Option<Timestamp>,
-    /// What upstream says of it, where that is news.
+    /// What upstream says of it, if that is new.
     pub report: Option<Report>,
     /// Checks and listed errors, set with a conclusion.
     pub findings: Option<Findings>,
     /// What is known of each cause in the findings, once each; set with them.
     pub explanations: Vec<Explanation>,
-    /// What to do next, where there is something; set with a conclusion.
+    /// What to do next, if there is something; set with a conclusion.
     pub next_step: Option<NextStep>,
-    /// Upstream's final answer as it came, where one concluded it.
+    /// Upstream's final answer as it came, if one concluded the activity.
     pub final_body: Option<FinalBody>,
     /// The certificate that was obtained, set with a success.
     pub certificate: Option<Obtained>,
@@ -103,15 +103,15 @@ struct Effect {
     findings: Findings,
     final_body: Option<FinalBody>,
     strikes: u32,
-    /// Whether the interval grows. It stays where the trouble is the credential's or the VAT's.
+    /// Whether the interval grows. It does not if the trouble is the credential's or the VAT's.
     grows: bool,
 }
 
 /// Decides what one answer, or one turn without a request, makes of an activity.
 ///
-/// `observed` is the result of a request; `None` where the activity was due but could not be polled, so that only its
-/// age can change anything. `withheld` is what holds it, unless it is an outage; if it was polled all the same, that
-/// was a probe.
+/// `observed` is the result of a request; `None` if the activity was due but could not be polled, so that only its age
+/// can change anything. `withheld` is what keeps it from being polled, other than an outage; if it was polled all the
+/// same, that was a probe.
 ///
 /// Pure: the caller supplies the time and, as `luck` from 0 to 1, the randomness of the jitter. The activity
 /// must not be concluded; one that is comes back unchanged and without a next poll.
@@ -304,7 +304,7 @@ fn obtained(activity: &Activity, report: &Report, now: Timestamp, renewal: &Rene
 /// Decides what an operator's `cancel` makes of an activity.
 ///
 /// # Errors
-/// Where it is not being watched.
+/// If it is not being watched.
 pub fn cancel(now: Timestamp, activity: &Activity) -> Result<Decision, IllegalChange> {
     let state = next_state(Some(activity.state), Happening::Cancelled)?;
     let findings = Findings::default();
@@ -375,7 +375,7 @@ impl Effect {
 
     fn of(observation: Observation, activity: &Activity, policy: &Policy) -> Self {
         let Observation { verdict, final_body, .. } = observation;
-        // Strikes count in a row: every other answer, and none at all, restarts the row.
+        // Strikes count in a row: every other answer, and a poll without one, restarts the count.
         let untouched = Self { strikes: 0, grows: true, final_body, ..Self::unchanged(activity) };
         match verdict {
             Verdict::InProgress(report) => Self {
@@ -430,8 +430,8 @@ impl Effect {
     }
 }
 
-/// The planned poll, or the next deadline if that comes first, so that stalling and expiring are noticed on
-/// time even where polls are far apart.
+/// The planned poll, or the next deadline if that comes first, so that stalling and expiring are noticed in time even
+/// if polls are far apart.
 fn no_later_than_deadlines(
     planned: Timestamp,
     now: Timestamp,

@@ -1,7 +1,10 @@
-//! Events: one JSON object each, made once, at the moment of what it announces.
+//! Events: one JSON object each, made once, when what it announces is decided.
 //!
-//! An event's id is derived from what it announces. So if the same thing is decided again, because a crash lost the
-//! commit for example, the id is the same.
+//! An event's id is derived from what it announces. So if the same thing is decided again, for example because a crash
+//! lost the commit, the id is the same.
+//!
+//! A new event is a kind in [`EventKind`], with its `data` here, and the place that announces it: [`super::decide`],
+//! [`super::gate`] or [`super::certificate`].
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -27,8 +30,8 @@ const EVENT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_93b4_5e8e_a1c7_d05b_4c
 /// Longest payload. A receiver has to take it in one piece, and it is kept, read and sent again and again.
 const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
-/// The limits of its parts: a check's text, the errors of all checks, the entries of `ErrorList`, and far more than all
-/// the rest takes.
+/// The limits of its parts: a check's text, the errors of all checks, the entries of `ErrorList`, and a reserve for
+/// everything else, which takes far less.
 const MESSAGE_BYTES: usize = 8 * 1024;
 const CHECK_ERRORS_BYTES: usize = 136 * 1024;
 const LISTED_ERRORS_BYTES: usize = 32 * 1024;
@@ -244,7 +247,7 @@ pub struct Standing<'a> {
     pub findings: &'a Findings,
     /// What is known of each cause in them.
     pub explanations: &'a [Explanation],
-    /// What to do next, where there is something.
+    /// What to do next, if there is something.
     pub next_step: Option<&'a NextStep>,
     /// Requests made, the deciding one included.
     pub n_polls: u32,
@@ -275,7 +278,7 @@ struct ActivityData<'a> {
     counts: Counts,
     checks: Vec<CheckData<'a>>,
     errors: Vec<ErrorData<'a>>,
-    /// How many there were; more than `errors` where some were left out.
+    /// How many there were; more than `errors` if some were left out.
     error_count: usize,
     /// Whether anything was left out or cut.
     truncated: bool,
@@ -301,7 +304,7 @@ struct CheckData<'a> {
     outcome: &'static str,
     message: Option<Cow<'a, str>>,
     errors: Vec<RuleData<'a>>,
-    /// How many there were, at least; more than `errors` where some were left out.
+    /// How many there were, at least; more than `errors` if some were left out.
     error_count: usize,
 }
 
@@ -313,7 +316,7 @@ struct RuleData<'a> {
     explained: ExplainedData<'a>,
 }
 
-/// A rule that an entry of `ErrorList` names: the entry again for each.
+/// An entry of `ErrorList`, once for each rule that it names.
 #[derive(Serialize)]
 struct ErrorData<'a> {
     code: Option<&'a str>,
@@ -348,8 +351,8 @@ impl<'a> Told<'a> {
 
     /// All six checks as far as they fit, and whether anything was left out.
     ///
-    /// Each error is explained. If that takes too much room, each cause is explained only with its first error. If it
-    /// still does, each check gets an equal share, and what one leaves unused the next ones have.
+    /// Each error is explained. If that takes too much room, each cause is explained only with its first error. If that
+    /// still takes too much, each check gets an equal share, and what it does not use is left to the next ones.
     fn checks(&self, findings: &'a Findings) -> (Vec<CheckData<'a>>, bool) {
         let mut is_cut = false;
         let mut checks = CHECK_NAMES.map(|name| {

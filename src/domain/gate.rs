@@ -10,9 +10,9 @@
 //! | nothing usable ([`Verdict::Transient`]), [`OUTAGE_AFTER`] times without anything else for a while | everything | a probe passes |
 //!
 //! A closed gate lets one probe through per interval, and the interval grows by the same backoff that activities use.
-//! Nothing is written to the activities behind a gate. They stay due, so that ten thousand of them cost one probe, and
-//! are polled as soon as it opens. After an outage the number of requests in flight grows from one, so that upstream is
-//! not overrun. A receiver of events has a gate of the same kind ([`ReceiverGate`]).
+//! Nothing is written to the activities behind a gate. They stay due and are polled as soon as it opens; until then ten
+//! thousand of them cost one probe. After an outage the number of requests in flight grows from one, so that upstream
+//! is not overrun. A receiver of events has a gate of the same kind ([`ReceiverGate`]).
 //!
 //! Pure: time and luck are arguments, and [`Gates`] has one owner, the poller.
 //!
@@ -20,9 +20,9 @@
 //!
 //! [`Gates::passage`] says whether a VAT may be asked for with a credential; [`Gates::take`] takes the permission, as a
 //! [`Ticket`] that remembers whether it was a probe and with which token it was asked; [`Gates::settle`] gives it back
-//! with the answer, and answers with what to store ([`GateChange`]), announce and log. An answer to a question that was
-//! asked before a gate closed changes nothing but the count of failures, and one with a token that was replaced
-//! meanwhile nothing at all.
+//! with the answer, and returns what to store ([`GateChange`]), announce and log. An answer to a request that was sent
+//! before a gate closed changes nothing but the count of failures. An answer to a token that was replaced meanwhile
+//! changes nothing at all.
 //!
 //! # Rejected
 //!
@@ -59,14 +59,14 @@ use hold::{ClosedGate, Gate, GateAnswer, HoldStep, Moment};
 pub use hold::{Hold, Passage};
 pub use receiver::{LONGEST_RECEIVER_PROBE, ReceiverGate, ReceiverStep, ReceiverTicket};
 
-/// An outage begins after this many requests in a row without a usable answer, be it silence or prompt but useless
-/// answers.
+/// An outage begins after this many requests in a row without a usable answer: no answer at all, or a prompt but
+/// useless one.
 pub const OUTAGE_AFTER: u32 = 8;
 
 /// Requests in flight until upstream has answered once.
 const FIRST_WINDOW: usize = 8;
 
-/// How long an ended hold is remembered at least. Longer than any request takes.
+/// How long an ended hold is remembered at least: longer than any request takes.
 const RELAPSE_MATTERS: Duration = Duration::from_secs(10 * 60);
 
 /// A longer pause that upstream asks for is logged as a warning, also if it extends a shorter one.
@@ -88,7 +88,7 @@ pub struct GateChange {
     pub scope: Scope,
     /// The hold as it is now; `None`: open.
     pub hold: Option<Hold>,
-    /// No request before this; `None` for a VAT or where nothing is paused.
+    /// No request before this; `None` for a VAT, or if nothing is paused.
     pub paused_until: Option<Timestamp>,
     /// What to announce.
     pub event: Option<Event>,
@@ -384,7 +384,7 @@ impl Gates {
         }
     }
 
-    /// Requests that a closed gate lets through together as probes, where it lets any.
+    /// How many requests a closed gate lets through together as probes, if it lets any through.
     pub fn free_probes(&self) -> usize {
         if self.brake.is_closed() { self.free_slots() } else { 1 }
     }
@@ -485,8 +485,8 @@ impl Gates {
     }
 
     /// Takes permission for one request. The caller has checked that the passage is not closed and that slots and quota
-    /// are left. `is_untroubled`: whether the activity had no trouble before; one that has failed for long is no sign
-    /// of an outage.
+    /// are left. `is_untroubled` says whether the activity had no trouble before: one that has failed for long is no
+    /// sign of an outage.
     pub fn take(&mut self, vat: &Vat, credential: &str, is_untroubled: bool, now: Timestamp) -> Ticket {
         let mark = |closed: Option<&mut ClosedGate>| match closed {
             Some(closed) => {
@@ -566,7 +566,7 @@ impl Gates {
         let mut settled = Settled::default();
         match self.brake.settle(ticket, observation, now, luck, &mut settled) {
             BrakeStep::Answered => self.window = (self.window + 1).min(self.max_in_flight),
-            // When it opens again, upstream does not get everything at once.
+            // After the outage upstream must not get all requests at once.
             BrakeStep::Closed => self.window = 1,
             BrakeStep::Unchanged => {}
         }

@@ -1,5 +1,5 @@
-//! The lifecycle: which state follows from which. Everything that changes a state asks here, the daemon and commands
-//! alike.
+//! The lifecycle: which state follows from which. Everything that changes a state asks [`next_state`], in the daemon
+//! and in commands.
 //!
 //! ```text
 //!              registered                    ┌──▶ SUCCEEDED, FAILED      upstream's word: final
@@ -35,7 +35,7 @@ pub enum Happening {
     ReportedSucceeded,
     /// Upstream reports that it finished without a PCSID.
     ReportedFailed,
-    /// Upstream refused the id as often in a row as it takes.
+    /// Upstream refused the id `reject_after` times in a row.
     RefusedTooOften,
     /// A poll that said nothing about it, or a turn without a poll.
     Nothing,
@@ -49,7 +49,7 @@ pub enum Happening {
     Retried,
 }
 
-/// What happened can't happen to an activity in this state. `Display` is the rule, as a part of a sentence.
+/// Something that can't happen to an activity in this state. `Display` is the rule, as a part of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.rule())]
 pub struct IllegalChange {
@@ -75,7 +75,7 @@ impl IllegalChange {
 /// The state that an activity is in after this; `state` is `None` for one that is not known yet.
 ///
 /// # Errors
-/// Where it can't happen to an activity in this state; then nothing changes.
+/// If it can't happen to an activity in this state. Then nothing changes.
 pub const fn next_state(state: Option<State>, happening: Happening) -> Result<State, IllegalChange> {
     use State::{Cancelled, Expired, Failed, InProgress, Pending, Rejected, Succeeded};
     let next = match (state, happening) {
@@ -111,7 +111,7 @@ mod tests {
     ];
 
     /// A line for each state, a column for what happens, in the order of `HAPPENINGS`: the letter of the next
-    /// state, `·` where it can't happen.
+    /// state, `·` if it can't happen.
     const TABLE: &str = "
         -  P · · · · · · · · ·
         P  · I S F R P E P C ·

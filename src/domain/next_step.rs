@@ -3,10 +3,10 @@
 //! While an activity waits, the step follows from what holds it ([`NextStep::while_waiting`]); once it has concluded,
 //! from its errors ([`NextStep::on_conclusion`]). After a failure:
 //!
-//! 1. Errors in the customer's own data, of the registration or the device, lead: what ClearTax makes of wrong data is
-//!    wrong as well, and a ticket about the rest would come back.
-//! 2. If there are only errors of ZATCA's systems, it is tried again later.
-//! 3. Anything else is for a ticket.
+//! 1. Errors in the customer's own data, of the registration or the device, come first: what ClearTax makes of wrong
+//!    data is wrong as well, and a ticket about the rest would be sent back.
+//! 2. If there are only errors of ZATCA's systems, the step is to try again later.
+//! 3. Otherwise the step is to open a ticket.
 //!
 //! Not every error counts for that (`Complaints::leading`). A warning blocks nothing. A general code gives way to any
 //! specific one, an unknown code to a known one in the same place, and a rule to a family that it follows from. Beside
@@ -39,7 +39,7 @@ pub struct NextStep {
     pub text: Text,
 }
 
-/// Why an activity can't be asked for.
+/// Why an activity can't be polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withholding {
     /// Upstream refuses its credential's token.
@@ -97,15 +97,15 @@ impl NextStep {
         }
     }
 
-    /// What to do while an activity waits; `None` where nothing is.
+    /// What to do while an activity waits; `None` if there is nothing to do.
     ///
-    /// The view `report_activities` names one of [`NextStep::waiting_steps`] for each row in the same order; a test compares
-    /// the two for every combination.
+    /// The view `report_activities` names one of [`NextStep::waiting_steps`] for each row in the same order; a test
+    /// compares the two for every combination.
     pub fn while_waiting(withheld: Option<Withholding>, has_stalled: bool) -> Option<Self> {
         withheld.map(Self::while_withheld).or_else(|| has_stalled.then(Self::while_stalled))
     }
 
-    /// What to do where an activity is not concluded yet, though it should be.
+    /// What to do if an activity is not concluded yet, though it should be.
     fn while_stalled() -> Self {
         Self::new(
             "wait-or-ask-cleartax",
@@ -116,7 +116,7 @@ impl NextStep {
         )
     }
 
-    /// What to do where an activity can't be asked for.
+    /// What to do if an activity can't be polled.
     fn while_withheld(withheld: Withholding) -> Self {
         match withheld {
             Withholding::CredentialHeld => Self::while_credential_is_held(),
@@ -125,7 +125,7 @@ impl NextStep {
         }
     }
 
-    /// What to do where upstream refuses a credential's token.
+    /// What to do if upstream refuses a credential's token.
     pub fn while_credential_is_held() -> Self {
         Self::new(
             "replace-token",
@@ -136,7 +136,7 @@ impl NextStep {
         )
     }
 
-    /// What to do where the token's user may not see a VAT.
+    /// What to do if the token's user may not see a VAT.
     pub fn while_vat_is_held() -> Self {
         Self::new(
             "grant-admin",
@@ -147,7 +147,7 @@ impl NextStep {
         )
     }
 
-    /// What to do where no configured credential serves a VAT.
+    /// What to do if no configured credential serves a VAT.
     fn while_unserved() -> Self {
         Self::new(
             "configure-credential",
@@ -339,7 +339,7 @@ struct Complaint<'a> {
     is_listed: bool,
 }
 
-/// All that an answer complains of.
+/// Everything that an answer complains about.
 #[derive(Debug)]
 struct Complaints<'a> {
     all: Vec<Complaint<'a>>,
@@ -387,7 +387,7 @@ impl<'a> Complaints<'a> {
     /// Those that a step follows from: never a warning, and nothing that only wraps or follows another error.
     fn leading(&self) -> Vec<&Complaint<'_>> {
         let in_checks = self.all.iter().any(|complaint| !complaint.is_listed);
-        // Beside checks, a listed error that nobody knows says only that there were errors.
+        // Beside checks, a listed error with an unknown code says only that there were errors.
         let blocking: Vec<&Complaint<'_>> = self
             .all
             .iter()
@@ -444,7 +444,7 @@ fn corrections(corrects: &[&Text], otp: &BTreeSet<OtpOf>) -> Text {
     )
 }
 
-/// To register again where only the one-time password was wrong.
+/// To register again if only the one-time password was wrong.
 fn new_password(otp: &BTreeSet<OtpOf>) -> Text {
     let (otp_en, otp_ar) = belonging_of(otp);
     Text::new(

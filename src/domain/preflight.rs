@@ -1,4 +1,4 @@
-//! Is a registration likely to pass, before its one-time password is spent?
+//! Checks whether a registration is likely to pass, before its one-time password is spent.
 //!
 //! The details come as they will be sent to ClearTax. Each is checked against what ClearTax documents and what ZATCA's
 //! rules require; the table of details is [`FIELDS`]. What can't pass is an error. What is legal but probably not
@@ -60,7 +60,7 @@ impl FindingSeverity {
 pub struct Finding {
     /// Where the detail is in what is sent.
     pub field: String,
-    /// The key it was given by, where that is another one.
+    /// The key by which it was given, if that is another one.
     pub key: Option<String>,
     /// The rule of ZATCA or of its API that is behind it.
     pub rule: Option<&'static str>,
@@ -82,7 +82,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// By the configured upstream: unless its name says sandbox or it is on this machine, it is production.
+    /// The context of an upstream. It is production unless its name says sandbox or it is on this machine.
     pub fn of_upstream(base_url: &str) -> Self {
         let lower = base_url.to_ascii_lowercase();
         let host = lower.split("://").nth(1).unwrap_or(&lower);
@@ -144,7 +144,7 @@ impl Device {
     }
 }
 
-/// All that is found about a device, errors first. `known`: what the database says of it.
+/// Everything that is found about a device, errors first. `known` is what the database knows of it.
 pub fn check(device: &Device, context: Context, known: &[Known]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = FIELDS.iter().flat_map(|spec| of_field(device, spec)).collect();
     findings.extend(vat_numbers(device, context));
@@ -156,7 +156,7 @@ pub fn check(device: &Device, context: Context, known: &[Known]) -> Vec<Finding>
     findings
 }
 
-/// All that is found about each device of a text. `known`: what the database says of each.
+/// Everything that is found about each device of a text. `known` is what the database knows of each.
 pub fn check_all(devices: &[Device], context: Context, known: &[Vec<Known>]) -> Vec<Vec<Finding>> {
     let repeated = repeated(devices);
     let of = |(nth, device): (usize, &Device)| {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A token bucket that fills at `requests_per_minute` and holds a twentieth of it, so that no minute, wherever
-/// it begins, sees more than five hundredths beyond the limit.
+/// A token bucket that fills at `requests_per_minute` and holds a twentieth of that, so that no minute, whenever it
+/// begins, has more than 5 % beyond the limit.
 #[derive(Debug, Clone)]
 pub struct Quota {
     /// `None`: no limit.
@@ -19,9 +19,9 @@ struct Rate {
 }
 
 impl Quota {
-    /// A bucket that has filled since the last request, `idle` ago, but with one request at most: the first request
-    /// after a start goes at once, and a daemon that is restarted again and again gets no more than one that keeps
-    /// running. 0 means no limit.
+    /// A bucket at a start. It has filled since the last request, `idle` ago, but holds one request at most: the first
+    /// request is sent at once, and a daemon that restarts again and again makes no more requests than one that keeps
+    /// running. `requests_per_minute` of 0 means no limit.
     pub fn new(requests_per_minute: u32, idle: Duration, now: Instant) -> Self {
         let rate = (requests_per_minute > 0).then(|| {
             let capacity = (f64::from(requests_per_minute) / 20.0).max(1.0);
@@ -51,7 +51,7 @@ impl Quota {
         }
     }
 
-    /// How long until one more request may be made; zero where one may be made now.
+    /// How long until one more request may be made; zero if one may be made now.
     pub fn wait(&mut self, now: Instant) -> Duration {
         match &mut self.rate {
             None => Duration::ZERO,

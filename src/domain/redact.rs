@@ -36,7 +36,7 @@ const MIN_SECRET_BYTES: usize = 8;
 /// This many characters of a secret in a row are not a coincidence.
 const WINDOW: usize = 12;
 
-/// Of a writing that servers seldom use, only every fourth piece is looked for.
+/// Of a form that servers seldom use, only every fourth piece is searched for.
 const RARE_STEP: usize = 4;
 
 /// How many layers of escapes are removed. No real server adds more.
@@ -179,8 +179,8 @@ impl Redactor {
         self.add_each(writing, 1);
     }
 
-    /// One that servers seldom use. So that it costs little, fewer of its pieces are looked for: some characters more
-    /// have to stand in a row, and a few at its ends may stay.
+    /// Adds a form that servers seldom use. To save time, fewer of its pieces are searched for: it is found only if a
+    /// few more characters in a row are there, and a few at its ends may stay.
     fn add_rare(&mut self, writing: &[u8]) {
         self.add_each(writing, RARE_STEP);
     }

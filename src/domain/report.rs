@@ -18,7 +18,7 @@ use super::rules::{self, KnownCodes, RuleError};
 use super::text;
 use super::time::Timestamp;
 
-/// How much of a check's text is searched for errors. Real ones have a tenth of it at most.
+/// How much of a check's text is searched for errors. Real texts are at most a tenth as long.
 const MAX_SPLIT_BYTES: usize = 64 * 1024;
 
 /// Most errors kept of a check, and most entries kept of `ErrorList`. More would say nothing new, and the rows and
@@ -84,7 +84,7 @@ pub struct Check {
     pub name: &'static str,
     /// How it ended.
     pub outcome: CheckOutcome,
-    /// Upstream's verbatim text where it failed.
+    /// Upstream's verbatim text, if the check failed.
     pub message: Option<String>,
     /// The single errors in that text, as far as they are kept.
     pub errors: Vec<RuleError>,
@@ -125,7 +125,7 @@ impl Check {
     }
 }
 
-/// The errors in a check's text that are kept, and how many there are besides.
+/// The errors in a check's text that are kept, and how many more there are.
 fn errors_in(text: &str, known: &KnownCodes) -> (Vec<RuleError>, u32) {
     let (looked_at, rest) = text.split_at(text.floor_char_boundary(MAX_SPLIT_BYTES));
     let mut bound = Bound::default();
@@ -173,8 +173,8 @@ pub struct ListedError {
     pub error_message: Option<String>,
     /// `ErrorSource`.
     pub error_source: Option<String>,
-    /// The rules that it names, its own code first, once they are settled. Their messages are empty: the entry's stands
-    /// for all of them.
+    /// The rules that it names, its own code first, once they are settled. Their messages are empty: they share the
+    /// entry's message.
     #[serde(skip)]
     pub rules: Vec<RuleError>,
 }
@@ -212,8 +212,8 @@ pub struct Findings {
 }
 
 impl ListedError {
-    /// Its code is a rule, known or not. More specific codes in its message are listed after a general one, or alone if
-    /// there is no code. More than one are named as long as there are fewer than `n_most`.
+    /// Decides which rules it names: its code, known or not, and after a general code, or without one, the more
+    /// specific codes in its message. It names at most `n_most`, but always one.
     fn settle(&mut self, catalogue: &Catalogue, n_most: usize) {
         let known = catalogue.codes();
         let code = self.error_code.as_deref().map(str::trim).filter(|code| !code.is_empty());
@@ -243,7 +243,7 @@ impl ListedError {
         self.rules = rules;
     }
 
-    /// Cuts its texts. Answers with the bytes they take.
+    /// Cuts its texts. Returns how many bytes they take.
     fn cut(&mut self) -> usize {
         let texts = [&mut self.error_code, &mut self.error_message, &mut self.error_source];
         texts
@@ -315,7 +315,7 @@ impl Findings {
     }
 }
 
-/// What [`Findings::explained`] gave, to be looked up by the error that it explains.
+/// The result of [`Findings::explained`], to be looked up by error.
 pub(super) struct Explanations<'a>(HashMap<(Option<&'a str>, Option<&'a str>), &'a Explanation>);
 
 impl<'a> Explanations<'a> {

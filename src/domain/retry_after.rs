@@ -4,11 +4,10 @@ use std::time::{Duration, SystemTime};
 
 /// How long the other side asks us to wait; `None` if the header can't be understood.
 ///
-/// Never shortened, however long. A number too large to count means forever.
+/// It is never shortened. A number that is too large to count means forever.
 ///
-/// `server_date` is the answer's own `Date` header: a date is counted from it where it can be read, so that a
-/// wrong clock here does not change the pause, and from `now` otherwise. A date in the past
-/// is no pause.
+/// `server_date` is the answer's own `Date` header. A date is counted from it, so that a wrong clock here does not
+/// change the pause; if it can't be read, from `now`. A date in the past is no pause.
 pub fn parse_retry_after(value: &str, server_date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let pause = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -13,7 +13,7 @@ pub const LOG_SINK: &str = "log";
 pub struct EventPattern(String);
 
 impl EventPattern {
-    /// `None` where the pattern matches no event that exists, so that a typing error can't go unnoticed.
+    /// `None` if the pattern matches no event that exists, so that a typing error is noticed.
     pub fn parse(text: &str) -> Option<Self> {
         let pattern = Self(text.to_owned());
         EventKind::ALL.into_iter().any(|kind| pattern.matches(kind)).then_some(pattern)
@@ -29,7 +29,7 @@ impl EventPattern {
     }
 }
 
-/// A sink and what it wants. Empty filters want everything.
+/// A sink and the events that it gets. An empty filter lets everything pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// `log`, or the webhook's name.
@@ -63,7 +63,7 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
-    /// All of them, the ones that somebody must act on first.
+    /// All statuses, beginning with the one that somebody must act on.
     pub const ALL: [DeliveryStatus; 3] =
         [DeliveryStatus::Dead, DeliveryStatus::Pending, DeliveryStatus::Delivered];
 

@@ -19,12 +19,12 @@
 //! - `BR-…` and `XSD_…` anywhere, in any case, with any kind of hyphen, known or not; the longest
 //!   one wins. In the middle of a message that has a code already they are references to another
 //!   rule and open no error.
-//! - Whatever is in a code field, known or not. An HTTP status does so only where nothing else
-//!   says what the error is.
+//! - Whatever is in a code field, known or not. An HTTP status counts only if nothing else says
+//!   what the error is.
 //! - Every other known code (`GENERAL`, `publicKey`) looks like an ordinary word or number, so it
 //!   counts only as the value of a code field or at the head of a message, with a separator behind
 //!   it. Those that look like nothing else (`certificate-permissions`, `0x80094800`) count in a
-//!   sentence as well, where it has no code at its head.
+//!   sentence as well, if it has no code at its head.
 //! - A general code (`NOT_COMPLIANT`) says little, so the codes in its message count as well.
 //! - `BT-…`, `BG-…` and `KSA-…` name parts of an invoice, not rules.
 //! - A record with status `PASS` or type `INFO` reports no error, nor does `XSD_ZATCA_VALID`.
@@ -33,8 +33,8 @@
 //! in (`warnings :`, `"warningMessages":`). A code may be broken over two lines. Prefixes and result
 //! lines of a validator's log are neither errors nor parts of messages.
 //!
-//! Errors without a code are kept: a text without any code is one message, verbatim. What is left
-//! out beside a code are headings, labels and, in data, the fields that hold no message.
+//! Errors without a code are kept: a text without any code is one message, verbatim. Headings and
+//! labels beside a code are left out and, in data, the fields that hold no message.
 
 mod blocks;
 mod fields;
@@ -59,8 +59,8 @@ pub use page::page_as_sentence;
 /// One error found in the text of a failed check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleError {
-    /// The code of the rule, in its official spelling where that is known; `None` where the text
-    /// names no rule.
+    /// The code of the rule, in its official spelling if that is known; `None` if the text names no
+    /// rule.
     pub rule: Option<String>,
     /// What the text says about this error, without the code where the two can be told apart.
     pub message: String,
@@ -137,7 +137,7 @@ impl KnownCodes {
         self.official.get(folded).map(|code| code.spelling.as_str())
     }
 
-    /// Whether more specific codes in this one's text count as well: so it is with unknown ones, too.
+    /// Whether more specific codes in this one's text count as well, as they do for an unknown code.
     pub(super) fn is_general(&self, code: &str) -> bool {
         self.official.get(&fold(code)).is_none_or(|code| code.is_general)
     }
@@ -172,7 +172,7 @@ impl<S: Borrow<str>> Extend<S> for KnownCodes {
 /// Longest code, in characters. What is longer is no code but a text in its place.
 const MAX_CODE_CHARS: usize = 64;
 
-/// An unknown code as it is kept: on one line, and cut off where it is far too long for one.
+/// An unknown code as it is kept: on one line, and cut off if it is far too long for a code.
 pub(super) fn shortened(code: &str) -> String {
     one_line(code.trim()).chars().take(MAX_CODE_CHARS).collect()
 }

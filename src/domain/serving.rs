@@ -24,7 +24,7 @@ impl Serving {
         serving
     }
 
-    /// The credential that serves this VAT; `None` where none does.
+    /// The credential that serves this VAT; `None` if none does.
     pub fn credential_of(&self, vat: &Vat) -> Option<&str> {
         self.by_vat.get(vat).or(self.default.as_ref()).map(String::as_str)
     }

@@ -1,18 +1,18 @@
 //! Makes text that others wrote safe to store, log and show.
 
-/// Marks that change the direction of the text after them. They have no place in a line that a program writes, because
-/// the reader would see a different text than is there.
+/// Marks that change the direction of the text after them. A program must not write them into a line, because the
+/// reader would see a different text than is there.
 pub const fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// On one line, without control characters and direction marks: each becomes a space.
+/// A text on one line, without control characters and direction marks: each becomes a space.
 pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_direction_mark(c) { ' ' } else { c }).collect()
 }
 
-/// What somebody typed or pasted, without characters that can't be seen: they come along from other programs, and would
-/// be repeated in the page that answers.
+/// What somebody typed or pasted, without invisible characters: they come along from other programs, and the page would
+/// repeat them.
 pub fn typed(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !is_direction_mark(*c)).collect()
 }
@@ -69,16 +69,16 @@ fn folded_char(c: char) -> Option<char> {
     }
 }
 
-/// As [`one_line`], trimmed, and cut to so many characters; `…` says so.
+/// As [`one_line`], trimmed, and cut to so many characters; a text that is cut ends with `…`.
 pub fn beginning(text: &str, max_chars: usize) -> String {
-    // A character takes at most four bytes; beyond one more than is shown there is no need to look.
+    // A character takes at most four bytes. One character more than is shown is enough to see that the text is longer.
     let head = &text[..text.floor_char_boundary((max_chars + 1) * 4)];
     let shown: String = head.chars().take(max_chars).collect();
     let more = if head.chars().nth(max_chars).is_some() { "…" } else { "" };
     format!("{}{more}", one_line(&shown).trim())
 }
 
-/// A value that somebody gave, in backticks: on one line, what can't be seen escaped, cut after 80 characters.
+/// A value that somebody gave, in backticks: on one line, with invisible characters escaped, cut after 80 characters.
 pub fn quoted(value: &str) -> String {
     let mut shown: String = value.chars().take(80).flat_map(char::escape_debug).collect();
     if value.chars().nth(80).is_some() {
@@ -87,7 +87,7 @@ pub fn quoted(value: &str) -> String {
     format!("`{shown}`")
 }
 
-/// Cuts a text to so many bytes; `…` says so. Whether it was cut.
+/// Cuts a text to so many bytes, with `…` at its end. Returns whether it was cut.
 pub fn cut(text: &mut String, max_bytes: usize) -> bool {
     const MORE: &str = "…";
     if text.len() <= max_bytes {
@@ -100,7 +100,7 @@ pub fn cut(text: &mut String, max_bytes: usize) -> bool {
     true
 }
 
-/// JSON with its direction marks escaped. It means the same, and doesn't reorder the text where it is printed.
+/// JSON with its direction marks escaped. It means the same and does not reorder the text when it is printed.
 pub fn with_escaped_marks(json: String) -> String {
     // A quick check first: all of these marks begin with one of two bytes.
     if !json.bytes().any(|byte| matches!(byte, 0xd8 | 0xe2)) || !json.contains(is_direction_mark) {

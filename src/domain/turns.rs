@@ -1,4 +1,4 @@
-//! Who is asked next: a pure plan.
+//! Decides which activity is polled next. Pure: it plans, and the store reads.
 //!
 //! One look at the schedule has three steps. [`Turns::wanted`] says what to read for each credential, from its quota
 //! and its gates. The store reads that, a bounded number of rows however many are stored ([`Found`]). [`Turns::plan`]
@@ -12,9 +12,8 @@
 //!   keys: no VAT gets a second turn in a round before every VAT with something due has had its first. A VAT that got a
 //!   request by age passes its next turn on. Where the quota allows a whole look's worth, all requests go by turns, and
 //!   nobody waits long.
-//! - **Probes come first, and are few.** What a closed gate lets through is asked before anything else. Held VATs
-//!   together get at most one request in `PROBE_SHARE`, so that many of them don't take the quota from those that
-//!   work.
+//! - **Probes come first, and are few.** Probes of closed gates go before anything else. Held VATs together get at most
+//!   one request in `PROBE_SHARE`, so that many of them don't take the quota from those that work.
 //! - **A held VAT or credential takes no turn.** The store leaves it out without reading it.
 //!
 //! Half by age alone would let one VAT with thousands of activities keep others waiting for hours, half by turns alone
@@ -40,27 +39,26 @@ use super::time::Timestamp;
 /// cost of a look is shared.
 pub const LOOK: usize = 256;
 
-/// VATs that the store reads for the turns of one look. Where more of them are due, it walks over so many by their
-/// keys.
+/// Most VATs that the store reads for the turns of one look. If more are due, the next look continues after the last
+/// key.
 pub const LOOK_STEPS: usize = 1_024;
 
-/// Of so many requests of a credential one goes to the activity that has been due for longest, where the quota is
-/// short.
+/// If the quota is short, one in so many requests of a credential goes to the activity that has been due for longest.
 pub const BY_AGE: u64 = 2;
 
-/// Of so many requests of a credential at most one probes a held VAT, while others are due.
+/// At most one in so many requests of a credential probes a held VAT, while other VATs are due.
 const PROBE_SHARE: u64 = 8;
 
 /// Longest wait between two looks.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 
-/// Wait where as much is ready as the quota allows, and what is missing is a free slot.
+/// Wait while as much is ready as the quota allows, so that only a free slot is missing.
 const WITH_ENOUGH_READY: Duration = Duration::from_millis(100);
 
 /// Wait after a look that walked over [`LOOK_STEPS`] VATs of which none had anything to hand out.
 const BETWEEN_STEPS: Duration = Duration::from_millis(10);
 
-/// Before every time that a look can be at.
+/// Earlier than the time of any look.
 const AT_ONCE: Timestamp = Timestamp::from_millis(i64::MIN);
 
 /// An activity that may be asked for.

@@ -27,10 +27,10 @@ impl Default for Zone {
 }
 
 impl Zone {
-    /// Where nothing else is configured.
+    /// The zone if none is configured.
     pub const DEFAULT: &str = "Asia/Riyadh";
 
-    /// The zone with this name; `None`: there is no such.
+    /// The zone with this name; `None` if there is no such zone.
     pub fn named(name: &str) -> Option<Self> {
         let zone = TimeZone::get(name).ok()?;
         Some(Self { name: name.to_owned(), zone })

@@ -1,18 +1,18 @@
-//! The outage brake: closes everything if upstream gives no usable answer to anyone, and lets probes through.
+//! The outage brake: closes everything if upstream gives nobody a usable answer, and lets probes through.
 //!
-//! It counts failures in a row, whichever activities they are of. It closes after [`OUTAGE_AFTER`] of them, if there
-//! has been no usable answer for four initial intervals either, 30 seconds at most. Single activities that always fail
-//! are no outage:
+//! It counts failures in a row, of whichever activities. It closes after [`OUTAGE_AFTER`] of them, if there has also
+//! been no usable answer for four initial intervals, at most 30 seconds. Single activities that always fail are no
+//! outage:
 //!
 //! - A failure does not count if upstream has answered another request since that one was sent.
 //! - If all that failed had failed before, the brake waits until every other activity must have had its turn.
 //!
-//! While it is closed, probes are sent, an interval apart and whether the last one was answered or not: one that hangs
+//! While it is closed, probes are sent an interval apart, whether the last one was answered or not: a probe that hangs
 //! until its timeout must not delay the next. If upstream was never reached since the start, several are sent at once.
 //! Any usable answer opens it.
 //!
-//! An operator reads of the first failure, of an outage and of another reason for it, each at most once a minute, and
-//! of the recovery from what was reported.
+//! The first failure, an outage and a change of its reason are reported to the operator, each at most once a minute,
+//! and so is the recovery from what was reported.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(super) struct Brake {
     reported_at: Option<Timestamp>,
     /// What was last said of an outage, and when.
     told: Option<(TransientKind, Timestamp)>,
-    /// Whether the present failures were reported, so that their end is as well.
+    /// Whether the present failures were reported, so that their end is reported as well.
     is_reported: bool,
     /// Probes in flight. They take no slot, so that those that hang keep nobody waiting once another has passed.
     n_probing: usize,
@@ -97,7 +97,7 @@ impl Brake {
         Some(Outage { since: closed.hold.since, trouble: self.trouble.clone()? })
     }
 
-    /// How many more probes may be in flight, where `n_free_slots` is what `max_in_flight` has left.
+    /// How many more probes may be in flight. `n_free_slots` is what `max_in_flight` has left.
     pub(super) fn n_free_probes(&self, n_free_slots: usize) -> usize {
         OUTAGE_PROBES.min(n_free_slots).saturating_sub(self.n_probing)
     }
@@ -149,7 +149,7 @@ impl Brake {
             return BrakeStep::Answered;
         };
         if self.last_answer_at.is_some_and(|at| at >= ticket.asked_at) {
-            // Upstream answered somebody else meanwhile: this failure is the activity's own.
+            // Upstream answered another request meanwhile: this failure is the activity's own.
             return BrakeStep::Unchanged;
         }
         let trouble = Trouble { kind: *kind, cause: detail.clone() };

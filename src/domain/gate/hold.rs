@@ -28,7 +28,7 @@ pub enum Passage {
     Free,
     /// One request, as a probe, even of an activity that is not due yet.
     Probe,
-    /// No; look again at this time, or at the next answer where there is none.
+    /// No; ask again at this time, or, without one, at the next answer.
     Closed {
         /// When it may open by itself.
         until: Option<Timestamp>,

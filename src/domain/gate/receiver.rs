@@ -1,8 +1,8 @@
 //! The gate of one receiver of events: the same hold as a credential's, closed by failures in a row.
 //!
 //! While it is closed, one event at a time is sent as a probe, at growing intervals, so that a receiver that is down
-//! costs little and is not flooded when it is back. Unlike upstream's holds this one is not stored: a restart finds out
-//! with its first try.
+//! costs little and is not flooded when it is back. Unlike upstream's holds this one is not stored: after a restart the
+//! first tries show it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::super::backoff::Backoff;
 use super::super::time::Timestamp;
 use super::hold::{Gate, GateAnswer, HoldStep, Moment, Passage};
 
-/// Failures in a row that close it. One may be an event's own.
+/// Failures in a row that close it. A single failure may be due to its event.
 const DOWN_AFTER: u32 = 8;
 
 /// Waits between probes: the first, how they grow, the longest, and how far luck moves them.

@@ -33,7 +33,7 @@ pub enum Field {
 pub(super) enum Presence {
     /// It may.
     Optional,
-    /// Without it the registration fails; by this rule, where one is known.
+    /// Without it the registration fails; by this rule, if one is known.
     Required(Option<&'static str>),
     /// Other details decide; see `checks`.
     Elsewhere,
@@ -44,9 +44,9 @@ pub(super) enum Presence {
 pub(super) struct Shape {
     /// Whether it holds. Values come without spaces around them and with ASCII digits.
     pub(super) holds: fn(&str) -> bool,
-    /// What is wrong where it does not.
+    /// What is wrong if it does not.
     pub(super) problem: Texts,
-    /// The rule behind it, where one is known.
+    /// The rule behind it, if one is known.
     pub(super) rule: Option<&'static str>,
     /// Whether it is only suspicious.
     pub(super) is_warning: bool,

@@ -1,4 +1,4 @@
-//! From the text of a file to the details of devices: which keys were recognised, and which were not.
+//! Reads the details of devices from the text of a file, with the keys that were recognised and those that were not.
 
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ pub(super) struct Given {
     /// The key as it was written, with those around it: `OrganizationDetails.Address.zip`.
     pub(super) key: String,
     pub(super) field: Field,
-    /// For a registration number: its kind, where the key or the one beside it says so.
+    /// For a registration number: its kind, if the key or the one beside it says so.
     pub(super) scheme: Option<String>,
     pub(super) value: GivenValue,
 }
@@ -89,7 +89,7 @@ impl Device {
         self.given.is_empty() && !self.unknown.is_empty()
     }
 
-    /// Takes a value whose key is below `parents`. Answers with whether the key was recognised.
+    /// Takes a value whose key is below `parents`. Returns whether the key was recognised.
     fn take(&mut self, parents: &[String], key: &str, value: GivenValue) -> bool {
         let path = written(parents, key);
         if self.given.len() + self.unknown.len() >= MAX_VALUES {
@@ -208,7 +208,7 @@ fn recognise(parents: &[String], key: &str) -> Option<(Field, Option<&'static st
 /// Reads JSON: one registration as it will be sent to ClearTax, or an array of them.
 ///
 /// # Errors
-/// Where it is no JSON, or neither an object nor an array of objects.
+/// If it is not JSON, or neither an object nor an array of objects.
 fn from_json(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let value: Value = serde_json::from_slice(text).map_err(|err| {
@@ -225,7 +225,7 @@ fn from_json(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
 /// Reads JSON that has been parsed already: one registration, or an array of them.
 ///
 /// # Errors
-/// Where it is neither an object nor an array of objects.
+/// If it is neither an object nor an array of objects.
 pub fn from_value(value: &Value) -> Result<Vec<Device>, Unreadable> {
     let items = match value {
         Value::Array(items) => items.as_slice(),
@@ -253,7 +253,7 @@ pub fn from_value(value: &Value) -> Result<Vec<Device>, Unreadable> {
 /// Reads CSV: a header row of keys, and a row for each device. Commas, semicolons or tabs are between the columns.
 ///
 /// # Errors
-/// Where a row has another number of fields than the header, or the text is not UTF-8.
+/// If a row has another number of fields than the header, or the text is not UTF-8.
 pub fn from_csv(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -304,7 +304,7 @@ pub fn from_csv(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
 /// Reads a text that begins like JSON as JSON, and any other as CSV.
 ///
 /// # Errors
-/// As [`from_value`] and [`from_csv`], and where the text is too long or empty.
+/// As [`from_value`] and [`from_csv`], and if the text is too long or empty.
 pub fn from_text(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
     let whole = "the whole file";
     if text.len() > MAX_BYTES {

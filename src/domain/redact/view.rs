@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Found;
 
-/// Digits of a numbered entity. Zeros before the number are allowed, and nobody writes as many.
+/// Most digits of a numbered entity. Zeros before the number are allowed, but so many are never written.
 const MAX_ENTITY_DIGITS: usize = 16;
 
 /// Longest tag that is passed over.
@@ -13,7 +13,7 @@ pub(super) const MAX_TAG_BYTES: usize = 512;
 /// A text, lower-case, as it is behind some layers of escapes.
 pub(super) struct View {
     pub(super) bytes: Vec<u8>,
-    /// Where in the source each byte begins, and where the last one ends; `None` where it is the source itself.
+    /// Where in the source each byte begins, and where the last one ends; `None` if it is the source itself.
     starts: Option<Vec<u32>>,
 }
 
@@ -71,7 +71,7 @@ impl View {
         })
     }
 
-    /// The view behind one more layer of escapes; `None` where there is none.
+    /// The view behind one more layer of escapes; `None` if there is none.
     pub(super) fn without_escapes(&self) -> Option<Self> {
         let bytes = self.bytes.as_slice();
         if !bytes.iter().any(|byte| matches!(byte, b'\\' | b'%' | b'&')) {

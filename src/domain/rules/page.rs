@@ -1,4 +1,4 @@
-//! A gateway's web page in the place of a text, said in a sentence.
+//! Puts a gateway's web page, which may come instead of a check's text, into a sentence.
 
 use super::view::{decode, is_space};
 

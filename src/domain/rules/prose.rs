@@ -1,6 +1,6 @@
 //! Decides for each code in running text whether it opens an error, and which text belongs to it.
 //!
-//! A segment is the text of one error, or of the few codes that share it. It is *headed* where its
+//! A segment is the text of one error, or of the few codes that share it. It is *headed* if its
 //! code is in front of the message; then other codes in it are references. Without a head the
 //! codes are somewhere in a sentence or behind it, and all of them count.
 
