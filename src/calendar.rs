@@ -23,7 +23,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x27c5_91e8_6d0a_5f3b_8c46_b1f2_30da_97e
 /// Octets in a line, the line break not counted.
 const MAX_LINE: usize = 75;
 
-/// The feed; nothing in it depends on the time but `now`, the stamp of each entry.
+/// The feed. `now` is the stamp of each entry, and decides which certificates have ended.
 pub fn feed(
     endings: &[EndingCertificate],
     renewal: &Renewal,
@@ -117,7 +117,7 @@ fn stamp(at: Timestamp) -> String {
 struct Feed(String);
 
 impl Feed {
-    /// A line, folded where it is too long. Writing to a `String` can't fail.
+    /// A line, folded if it is too long. Writing to a `String` can't fail.
     fn line(&mut self, name: &str, value: &str) {
         let mut n_octets = 0;
         for c in name.chars().chain([':']).chain(value.chars()) {

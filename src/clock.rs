@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 /// Smaller differences are drift or a corrected second, and are followed.
 const DRIFT_MS: i64 = 30_000;
 
-/// By which part the clock runs slower while it waits for the true time: a tenth.
+/// While the clock waits for the true time, it runs slower by one part in so many: by a tenth.
 const SLOWNESS: u32 = 10;
 
 /// How far in the future the last sign of life may be at a start. If it is further ahead, the clock was set back
@@ -37,7 +37,7 @@ pub struct Clock {
 struct Anchor {
     instant: Instant,
     timestamp: Timestamp,
-    /// How far the true time was behind.
+    /// How far this clock was ahead of the true time.
     ahead_by: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Anchor {
         Self { instant: Instant::now(), timestamp, ahead_by: Duration::ZERO }
     }
 
-    /// The time so long after the anchor was set. It never goes back.
+    /// The time when `elapsed` has passed since the anchor was set. It never goes back.
     fn after(&self, elapsed: Duration) -> Timestamp {
         self.timestamp + elapsed.saturating_sub(self.ahead_by.min(elapsed / SLOWNESS))
     }
@@ -94,7 +94,8 @@ impl Clock {
         self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// By how many milliseconds the wall clock differs, if that is a jump. Drift is followed on the way.
+    /// By how many milliseconds the wall clock differs, if that is a jump. A smaller difference is
+    /// drift, which this clock follows.
     pub fn jump(&self) -> Option<i64> {
         if self.is_following.load(Ordering::Relaxed) {
             return None;
@@ -108,13 +109,14 @@ impl Clock {
         None
     }
 
-    /// Follows a server's time, from now on instead of the wall clock.
+    /// Follows a server's time, from now on and instead of the wall clock.
     pub fn follow(&self, now: Timestamp) {
         self.is_following.store(true, Ordering::Relaxed);
         self.anchor().approach(now);
     }
 
-    /// Jumps by so much, as the schedule has. If the wall clock has jumped again meanwhile, that is the next jump.
+    /// Jumps by `delta_ms`, after the schedule has. If the wall clock has jumped again meanwhile, that is the next
+    /// jump.
     pub fn jump_along(&self, delta_ms: i64) {
         let mut anchor = self.anchor();
         *anchor = Anchor::at(anchor.after(anchor.instant.elapsed()).shifted(delta_ms));

@@ -1,5 +1,5 @@
-//! Reads files that settings and arguments name. Whatever stands there, a pipe or a device, it takes neither memory nor
-//! time without bound.
+//! Reads files that settings and arguments name. Even from a pipe or a device it reads within bounds of memory and
+//! time.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -9,17 +9,17 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-/// How long a pipe may take until its next bytes come.
+/// How long to wait for the next bytes of a pipe.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
-/// Longest `ca_file` that is read. All of the roots that a system trusts are a twentieth of it.
+/// Longest `ca_file` that is read: twenty times all the roots that a system trusts.
 pub const MAX_CA_BYTES: u64 = 4 * 1_024 * 1_024;
 
 /// The bytes of a file.
 ///
 /// # Errors
-/// [`ErrorKind::FileTooLarge`] where it has more than `max_bytes`, [`ErrorKind::TimedOut`] where nothing comes, and
-/// what keeps it from being read.
+/// [`ErrorKind::FileTooLarge`] if it has more than `max_bytes`, [`ErrorKind::TimedOut`] if nothing comes, and any other
+/// error of reading.
 pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     // Opening a pipe would wait for its writer.
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -35,7 +35,7 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
 /// As [`read`], of a file that is text.
 ///
 /// # Errors
-/// As [`read`]; [`ErrorKind::InvalidData`] where it is not UTF-8.
+/// As [`read`]; [`ErrorKind::InvalidData`] if it is not UTF-8.
 pub fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
     let text = String::from_utf8(read(path, max_bytes)?);
     text.map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
@@ -45,7 +45,7 @@ fn too_long(max_bytes: u64) -> Error {
     Error::new(ErrorKind::FileTooLarge, format!("it is longer than {} KiB", max_bytes >> 10))
 }
 
-/// A file that is opened without blocking, read as if it blocked, but not for ever.
+/// A file that was opened without blocking. Reading waits for bytes, but no longer than [`PATIENCE`].
 struct Waiting(File);
 
 impl Read for Waiting {

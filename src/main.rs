@@ -11,10 +11,11 @@ use pcsid_watch::{cli, telemetry};
 const EXIT_PATIENCE: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
-    // Another provider can't be installed yet: this is the first thing that happens.
+    // It fails only if another provider is installed already, but nothing has happened before this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let built = try_threads().and_then(|()| {
-        // One thread does what the daemon is for: SQLite has its own, HTTP too, and a second one would take turns with it.
+        // One thread does the daemon's work. SQLite and HTTP have their own threads, so a second one would gain
+        // nothing.
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
     });
     let runtime = match built {
@@ -34,11 +35,12 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Threads besides those that serve HTTP, one for each core: the worker, the log's, the database's, and those that block.
+/// Threads besides those that serve HTTP, of which there is one for each core: the worker, the log's, the database's,
+/// and those that block.
 const OTHER_THREADS: usize = 5;
 
-/// Starts as many threads as are needed at least, and ends them. The runtime would panic for want of the first one, and
-/// wait for ever for others.
+/// Starts as many threads as are needed at least, and ends them. The runtime panics if it can't start its first thread,
+/// and waits for ever for others.
 fn try_threads() -> std::io::Result<()> {
     let n_cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let gate = RwLock::new(());

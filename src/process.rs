@@ -16,14 +16,14 @@ pub struct Usage {
     pub virtual_bytes: u64,
     /// Threads.
     pub threads: u64,
-    /// Descriptors that are open; `None` where the kernel doesn't say.
+    /// Descriptors that are open; `None` if the kernel doesn't say.
     pub open_descriptors: Option<u64>,
-    /// Descriptors that may be open; `None` where there is no limit, or none is known.
+    /// Descriptors that may be open; `None` if there is no limit, or none is known.
     pub max_descriptors: Option<u64>,
 }
 
 impl Usage {
-    /// Asks the kernel; `None` where there is no `/proc` of Linux's kind.
+    /// Asks the kernel; `None` if there is no `/proc` as on Linux.
     pub fn read() -> Option<Self> {
         let (stat, status) =
             (fs::read_to_string("/proc/self/stat").ok()?, fs::read_to_string("/proc/self/status").ok()?);

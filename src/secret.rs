@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::file;
 
-/// Longest secret that is read; no token or set of webhook secrets comes near.
+/// Longest secret that is read. Tokens and sets of webhook secrets are far shorter.
 const MAX_SECRET_BYTES: u64 = 16 * 1024;
 
 /// What a path may begin with to mean systemd's folder of credentials.
@@ -62,7 +62,7 @@ impl SecretSource {
         }
     }
 
-    /// The key that names it, where `key` is that of a secret in the configuration itself.
+    /// The key that names it. `key` is the one of a secret in the configuration itself.
     pub fn key(&self, key: &str) -> String {
         match self {
             SecretSource::Inline(_) => key.to_owned(),
@@ -70,7 +70,7 @@ impl SecretSource {
         }
     }
 
-    /// As [`SecretSource::key`], with the file where there is one.
+    /// As [`SecretSource::key`], with the file if there is one.
     pub fn place(&self, key: &str) -> String {
         match self {
             SecretSource::Inline(_) => key.to_owned(),
@@ -91,7 +91,7 @@ impl SecretSource {
             SecretSource::File(path) => {
                 let unreadable = |source| SecretError::Unreadable { path: path.clone(), source };
                 let found = std::fs::metadata(path).map_err(unreadable)?;
-                // The daemon reads it again every second, which a pipe allows once.
+                // The daemon reads it again every second, but a pipe can be read only once.
                 if !found.is_file() && !found.is_dir() {
                     return Err(SecretError::NoFile { path: path.clone() });
                 }

@@ -2,8 +2,8 @@
 
 /// A complaint such as ``invalid type: string "x", expected u32`` as `` `x` is not usable: it must be a whole number``.
 ///
-/// `shows_value`: whether the value may be quoted. One that stands where a section or a list belongs never is: it may
-/// be a secret that slipped into another key.
+/// `shows_value` says whether the value may be quoted. A value in the place of a section or a list never is: it may be
+/// a secret that slipped into another key.
 pub fn in_plain_words(text: &str, shows_value: bool) -> String {
     if let Some(field) = quoted_after(text, "missing field `") {
         return format!("`{field}` is missing");
@@ -46,7 +46,7 @@ fn wanted(expected: &str) -> String {
     plain.to_owned()
 }
 
-/// The value itself, where it is a single one.
+/// The value itself, if it is a single one.
 fn found_value(found: &str) -> Option<String> {
     if let Some(text) = found.strip_prefix("string ") {
         // Quoted and escaped by serde as Rust would write it.

@@ -1,9 +1,9 @@
 //! Messages to the service manager (`NOTIFY_SOCKET`): ready, a status line, reloading, stopping, and the watchdog's
 //! sign of life.
 //!
-//! The watchdog is fed by progress: each sign of life stands for another round of the poller and one of the recorder.
-//! So a daemon whose tasks are stuck is killed and restarted, even if its timers and HTTP server go on. A recorder that
-//! waits for a full disk still counts as progress; the poller may then wait for it, and a restart would fix nothing.
+//! The watchdog is fed by progress: each sign of life means that poller and recorder have run another round. So a
+//! daemon whose tasks are stuck is killed and restarted, even if its timers and HTTP server go on. A recorder that
+//! waits for a full disk counts as progress, and so does a poller that waits for it: a restart would fix nothing.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// How long reading the database for the status line may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often progress is checked in one watchdog period, so that two lost messages don't get the daemon killed.
+/// How often progress is checked in one watchdog period, so that the daemon survives the loss of two messages.
 const LOOKS_A_PERIOD: u32 = 4;
 
 /// Sends the daemon's state to the service manager, for as long as the daemon runs.
@@ -42,7 +42,7 @@ pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// SIGHUP is being followed.
+/// Reloading after SIGHUP begins.
 pub fn reloading() {
     // The time tells the service manager which of several reloads this one answers.
     match NotifyState::monotonic_usec_now() {
@@ -51,7 +51,7 @@ pub fn reloading() {
     }
 }
 
-/// SIGHUP has been followed.
+/// Reloading is done.
 pub fn reloaded() {
     ready();
 }
@@ -95,7 +95,7 @@ impl ServiceWatch {
         }
     }
 
-    /// Feeds the watchdog where there has been progress since it was fed last.
+    /// Feeds the watchdog if there has been progress since it was fed last.
     fn feed(&mut self) {
         if self.monitor.moved_since(self.fed_at) {
             self.fed_at = Instant::now();
@@ -122,7 +122,7 @@ impl ServiceWatch {
     }
 }
 
-/// How things are, in one line.
+/// The status line.
 fn status(overview: Option<&Overview>, troubles: &[String]) -> String {
     let mut line = String::new();
     for trouble in troubles {

@@ -1,4 +1,4 @@
-//! Signals: the first SIGTERM or SIGINT asks to stop, another one hurries it; SIGHUP has a daemon read its tokens
+//! Signals: the first SIGTERM or SIGINT asks to stop, a later one stops at once; SIGHUP makes a daemon read its tokens
 //! again.
 
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A signal that comes this soon after the first one is the same wish to stop: `timeout`, supervisors and terminals
-/// signal a process and its group, so that one stop arrives twice. A person who is impatient takes longer.
+/// A signal this soon after the first one is the same wish to stop: `timeout`, supervisors and terminals signal a
+/// process and its group, so that one stop arrives twice. An impatient person takes longer.
 const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// The signals that stop the daemon, or make it read its tokens again.
@@ -18,7 +18,7 @@ const SAME_WISH: Duration = Duration::from_secs(1);
 pub struct Shutdown {
     /// Stop: finish what is under way.
     pub stop: CancellationToken,
-    /// Stop now: what is under way is left.
+    /// Stop now: leave what is under way.
     pub hurry: CancellationToken,
     /// Read tokens again now; they are read every second anyway.
     pub reload: Arc<Notify>,
@@ -37,7 +37,7 @@ impl Shutdown {
     /// Listens for SIGTERM and SIGINT, both alike, and SIGHUP from now on.
     ///
     /// # Errors
-    /// Where the signals can't be listened for.
+    /// If the signals can't be listened for.
     pub fn on_signals(on_hangup: Hangup) -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -20,7 +20,7 @@ pub fn needs_mark(table: &Table) -> bool {
     !table.rows.iter().flatten().all(is_ascii)
 }
 
-/// Which part of a file rows are.
+/// The part of a file that rows belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The first, with the header row. A byte order mark, if there is one, stands before it, even if only a later part
@@ -65,8 +65,8 @@ pub fn text(cell: &Cell) -> String {
     }
 }
 
-/// Puts an apostrophe before text that a spreadsheet would take for a formula, since others chose that text. Text made
-/// of an id's characters alone is no formula.
+/// Puts an apostrophe before text that a spreadsheet would take for a formula, since others chose that text. Text that
+/// consists only of the characters of ids is no formula.
 fn no_formula(text: String) -> String {
     // Some spreadsheets accept the wide forms too, and some skip invisible characters before them.
     const CALCULATES: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];

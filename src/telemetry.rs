@@ -4,7 +4,7 @@
 //! dropped.
 //!
 //! `tracing-appender` was rejected: it panics if its thread can't be started, it waits a second at the end for a reader
-//! that does not read, and what it has to say about that it prints to standard output, where our events go.
+//! that does not read, and it prints its complaint about that to standard output, where our events go.
 
 use std::error::Error;
 use std::fmt;
@@ -40,7 +40,7 @@ impl FormatTime for UtcMillis {
     }
 }
 
-/// What the names of this program's own modules begin with.
+/// The names of this program's own modules begin with this.
 const OWN: &str = env!("CARGO_CRATE_NAME");
 
 /// A line of the log as one JSON object. What a library logs is below `library`, whatever names it uses.
@@ -140,8 +140,9 @@ pub fn sentence(err: &(dyn Error + 'static)) -> String {
     sentence
 }
 
-/// The last line: why the program ends. If it can't be written, nobody can be told. What others wrote must have been
-/// made [`harmless`]: our own Arabic sentences have marks that keep an option in its order.
+/// Writes a line for the user, such as the last one, which says why the program ends. If it can't be written, that is
+/// ignored. What others wrote must have been made [`harmless`] before: our own Arabic sentences contain marks that keep
+/// an option in its order.
 pub fn complain(format: LogFormat, sentence: &str) {
     let line = match format {
         LogFormat::Text => format!("pcsid-watch: {sentence}\n"),
@@ -150,13 +151,14 @@ pub fn complain(format: LogFormat, sentence: &str) {
     let (done, is_written) = sync_channel(1);
     let line = Arc::new(line);
     let to_write = Arc::clone(&line);
-    // A thread of its own: a full pipe blocks the writer, and the log's thread may have the lock for the same reason.
+    // A thread of its own writes it: a full pipe blocks the writer, and the log's thread may hold the lock for the same
+    // reason.
     let writing = std::thread::Builder::new().spawn(move || {
         let _ = std::io::stderr().write_all(to_write.as_bytes());
         let _ = done.send(());
     });
     if writing.is_err() {
-        // Where no thread can be started, that is what is to be said.
+        // If no thread can be started, this line probably says so.
         let _ = std::io::stderr().write_all(line.as_bytes());
     } else {
         let mut patience = Patience::new();
@@ -168,13 +170,13 @@ pub fn complain(format: LogFormat, sentence: &str) {
     }
 }
 
-/// How long to wait for the last lines to be written: nobody may read them, or the machine may be busy.
+/// How long to wait for the last lines to be written: if nobody reads them, and in all if the machine is busy.
 const UNREAD: Duration = Duration::from_millis(300);
 const UNWRITTEN: Duration = Duration::from_secs(2);
 
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Waits for last lines: a reader that does not read must not keep the program from ending.
+/// Limits the wait for the last lines: a reader that does not read must not keep the program from ending.
 struct Patience {
     began_at: Instant,
     unread_since: Option<Instant>,
@@ -200,12 +202,12 @@ fn takes_lines() -> bool {
     poll(&mut looked_at, Some(&Timespec::default())).is_ok_and(|n_ready| n_ready > 0)
 }
 
-/// In one write, so that no other line gets in between.
+/// Writes a line in one piece, so that no other line gets in between.
 fn write_line(line: &Value) -> std::io::Result<()> {
     std::io::stderr().write_all(format!("{line}\n").as_bytes())
 }
 
-/// A panic as a line like the others: it must not spoil the log for its parsers.
+/// Logs a panic as a line like the others, so that programs can parse the whole log.
 fn report_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload_as_str().unwrap_or("something that is no text");
@@ -254,8 +256,8 @@ impl Write for Lines {
     }
 }
 
-/// A line without marks that change the order of what follows them: somebody else may have written a part of it.
-/// Control characters have been escaped already.
+/// A line without marks that change the order of the text after them, since somebody else may have written a part of
+/// it. Control characters have been escaped already.
 pub fn harmless(text: &str) -> String {
     text.replace(is_direction_mark, "\u{fffd}")
 }
@@ -278,12 +280,11 @@ impl Drop for LogGuard {
     }
 }
 
-/// Sets the log up for the whole process; a second call changes nothing. The guard belongs to the one that runs until
-/// the end.
+/// Sets the log up for the whole process; a second call changes nothing. The caller keeps the guard until the end.
 #[must_use]
 pub fn init(settings: &LogSettings) -> LogGuard {
-    // Libraries below have little to say to an operator; a directive that names them overrides this.
-    // What waits for a locked database is reported by the one who waits.
+    // These libraries have little to say to an operator; a directive that names one overrides this. Waiting for a
+    // locked database is reported by the task that waits, so `sqlx::pool` need not.
     let directives =
         format!("hyper=warn,reqwest=warn,rustls=warn,sqlx=warn,sqlx::pool=error,{}", settings.level);
     let filter: Targets = directives.parse().unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
@@ -296,7 +297,7 @@ pub fn init(settings: &LogSettings) -> LogGuard {
         .with_writer(move || writer.clone())
         .with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
-    // An error means that a log is set up already, as in tests of several runs.
+    // An error means that a log is set up already, as in tests that run several commands.
     let _ = match settings.format {
         LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init(),
         LogFormat::Json => {

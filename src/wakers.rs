@@ -17,12 +17,12 @@ struct Sleepers {
 }
 
 impl Wakers {
-    /// What a new poller is woken by, for as long as it keeps this.
+    /// Wakes a new poller, for as long as it keeps this.
     pub fn poller(&self) -> Arc<Notify> {
         join(&mut self.sleepers().pollers)
     }
 
-    /// What a new dispatcher is woken by, for as long as it keeps this.
+    /// Wakes a new dispatcher, for as long as it keeps this.
     pub fn sink(&self) -> Arc<Notify> {
         join(&mut self.sleepers().sinks)
     }
