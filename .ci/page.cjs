@@ -1,4 +1,4 @@
-// Looks at every kind of page as readers have them. See .ci/page.
+// Checks every kind of page as readers see it. See .ci/page.
 const fs = require("node:fs");
 const path = require("node:path");
 const puppeteer = require("puppeteer-core");
@@ -23,7 +23,7 @@ const pages = {
 };
 const widths = { wide: [1440, 900], desk: [1280, 720], phone: [390, 844] };
 
-// Words that stand in an Arabic page for good.
+// English words that belong in an Arabic page.
 const names = /^(pcsid|watch|cleartax|http|https|vat|utc|admin|csv|english|zatca|api|token|br|ksa|en|otp|sa|activity|id|xml|erp|log|dns|base|url|upstream|credentials|bt|tin|egs|crn|mom|mls|sag|oth|rrrd|json)$/i;
 
 // Runs in the page.
@@ -50,7 +50,7 @@ function measure() {
     for (let node = walk.nextNode(); node; node = walk.nextNode()) {
         if (!node.data.trim()) continue;
         nodes += 1;
-        // Ids, codes, times and what others wrote have a direction of their own.
+        // Ids, codes, times and what others wrote are isolated, each with its own direction.
         if (node.parentElement.closest("code, pre, time, bdi, [dir=ltr], [dir=auto], [lang]:not(html)")) continue;
         if (/[A-Za-z]{2,}/.test(node.data)) english.push(node.data.trim());
     }

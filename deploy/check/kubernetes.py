@@ -20,7 +20,7 @@ def one(kind):
 
 
 # Every object is one that a cluster of this version takes, without unknown fields. ServiceMonitor and PrometheusRule are no
-# part of Kubernetes: their shape is looked at below.
+# part of Kubernetes: their shape is checked below.
 for thing in objects:
     if thing["apiVersion"] != "monitoring.coreos.com/v1":
         kubernetes_validate.validate(thing, "1.33", strict=True)
