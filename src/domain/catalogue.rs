@@ -445,7 +445,7 @@ impl Catalogue {
         let base = match (self.rule(code), code) {
             (Some(rule), _) => self.known(rule),
             (None, Some(code)) => self.unknown(code),
-            (None, None) => self.no_code(),
+            (None, None) => no_code(),
         };
         match self.variants(code).iter().find(|known| Some(known.name.as_str()) == variant) {
             Some(variant) => self.varied(base, variant),
@@ -555,25 +555,15 @@ impl Catalogue {
         } else {
             ("and its code does not say what it is about", "ورمزها لا يدل على موضوعها")
         };
+        let meaning = Text::new(
+            format!("This rule is not in the catalogue, {en}. Read the message."),
+            format!("هذه القاعدة غير موجودة في الدليل، {ar}. راجع نص الرسالة."),
+        );
         Explanation {
             rule: Some(code.to_owned()),
-            variant: None,
-            is_known: false,
             owner: owner.filter(|_| is_of_one_owner).unwrap_or(Owner::Cleartax),
             family,
-            severity: Severity::Unknown,
-            concerns: None,
-            applies_to: Documents::All,
-            meaning: Text::new(
-                format!("This rule is not in the catalogue, {en}. Read the message."),
-                format!("هذه القاعدة غير موجودة في الدليل، {ar}. راجع نص الرسالة."),
-            ),
-            remedy: ticket(),
-            corrects: Vec::new(),
-            otp: Vec::new(),
-            proviso: None,
-            is_general: false,
-            behind: Vec::new(),
+            ..not_known(meaning)
         }
     }
 
@@ -597,28 +587,34 @@ impl Catalogue {
             .find(|rules| !rules.is_empty())
             .unwrap_or_default()
     }
+}
 
-    fn no_code(&self) -> Explanation {
-        Explanation {
-            rule: None,
-            variant: None,
-            is_known: false,
-            owner: Owner::Cleartax,
-            family: None,
-            severity: Severity::Unknown,
-            concerns: None,
-            applies_to: Documents::All,
-            meaning: Text::new(
-                "The text names no rule. It says itself what there is to know.",
-                "لا يذكر النص أي قاعدة، وما يُعرف عن الخطأ مذكور فيه.",
-            ),
-            remedy: ticket(),
-            corrects: Vec::new(),
-            otp: Vec::new(),
-            proviso: None,
-            is_general: false,
-            behind: Vec::new(),
-        }
+/// The explanation of an error that names no rule.
+fn no_code() -> Explanation {
+    not_known(Text::new(
+        "The text names no rule. What is known of the error is in the text.",
+        "لا يذكر النص أي قاعدة، وما يُعرف عن الخطأ مذكور فيه.",
+    ))
+}
+
+/// The explanation of an error of which nothing is known but what `meaning` says.
+fn not_known(meaning: Text) -> Explanation {
+    Explanation {
+        rule: None,
+        variant: None,
+        is_known: false,
+        owner: Owner::Cleartax,
+        family: None,
+        severity: Severity::Unknown,
+        concerns: None,
+        applies_to: Documents::All,
+        meaning,
+        remedy: ticket(),
+        corrects: Vec::new(),
+        otp: Vec::new(),
+        proviso: None,
+        is_general: false,
+        behind: Vec::new(),
     }
 }
 
