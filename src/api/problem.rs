@@ -158,6 +158,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "There are too many requests", detail)
     }
 
+    /// For a statement that the server ended by a time limit of its own, such as `statement_timeout` of its settings.
     fn database_took_too_long() -> Self {
         let detail = "The database took too long. Narrow the request, by `vat` or a time for example, or ask for fewer rows.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The request took too long", detail)
