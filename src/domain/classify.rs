@@ -331,7 +331,7 @@ fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
                 6
             }
             Some(_) => 6,
-            // What is escaped may be a backslash. It may be a character of several bytes too, where this is no JSON.
+            // What is escaped may be a backslash. It may be a character of several bytes too, if this is no JSON.
             None => 1 + usize::from(text.as_bytes().get(at + 1).is_some_and(u8::is_ascii)),
         };
     }

@@ -62,7 +62,7 @@ pub struct RuleError {
     /// The code of the rule, in its official spelling if that is known; `None` if the text names no
     /// rule.
     pub rule: Option<String>,
-    /// What the text says about this error, without the code where the two can be told apart.
+    /// What the text says about this error, without the code if the two can be told apart.
     pub message: String,
     /// Whether it blocks: what the text says about that, then, once it is settled, what the catalogue says.
     pub severity: Option<Severity>,

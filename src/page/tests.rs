@@ -52,7 +52,7 @@ fn builtin() -> &'static Catalogue {
     &BUILTIN
 }
 
-/// Text that would do harm where it is not escaped, and would take all the room there is.
+/// Text that would do harm if it is not escaped, and would take all the room there is.
 fn hostile() -> String {
     format!(
         "</p><script>alert(1)</script>\"'><img src=x style=x onerror=y>\u{202e}\u{7}{}",

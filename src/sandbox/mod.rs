@@ -63,11 +63,11 @@ pub struct Sandbox {
 pub struct SeenRequest {
     /// When it came.
     pub seen_at: Timestamp,
-    /// The `vat` header, cut to a sensible length; empty where there was none.
+    /// The `vat` header, cut to a sensible length; empty if there was none.
     pub vat: String,
     /// The id in the path, cut likewise.
     pub activity_id: String,
-    /// Which poll of this VAT's activity it was, from 1; `None` where the request itself was not in order.
+    /// Which poll of this VAT's activity it was, from 1; `None` if the request itself was not in order.
     pub poll: Option<u32>,
     /// What was answered, such as `200 in progress`.
     pub answered: String,

@@ -23,7 +23,7 @@ pub struct Reply {
     pub status: StatusCode,
     /// Headers, `Content-Type` among them.
     pub headers: Vec<(HeaderName, String)>,
-    /// The whole body, also where only a part of it is to be delivered.
+    /// The whole body, also if only a part of it is to be delivered.
     pub body: String,
     /// How the answer is to reach the client.
     pub delivery: Delivery,

@@ -64,10 +64,10 @@ pub const SCRIPTS: &[ScriptDoc] = &[
     doc("any other id", "628f37b61ed71a6638b848e4", "In progress on the first three polls, then success."),
 ];
 
-/// How often a trouble comes where the id does not say.
+/// How often a trouble comes if the id does not say.
 const DEFAULT_TIMES: u32 = 2;
 
-/// How long `throttled`, `unavailable` and `slow` last where the id does not say.
+/// How long `throttled`, `unavailable` and `slow` last if the id does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 
 /// What happens to one activity, poll by poll.

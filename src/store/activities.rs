@@ -70,7 +70,7 @@ pub(super) fn search_texts(registrations: &[Registration], added: &[Added]) -> V
     texts.collect()
 }
 
-/// What names one activity: its id, and its VAT where the id alone is ambiguous.
+/// What names one activity: its id, and its VAT if the id alone is ambiguous.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityRef {
     /// Its id at ClearTax.

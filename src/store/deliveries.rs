@@ -31,7 +31,7 @@ pub(super) struct Outbox {
 /// What was committed since the outbox was read.
 #[derive(Debug, Default)]
 struct Fresh {
-    /// Up to which event everything due has been handed out; `None` where that is not known.
+    /// Up to which event everything due has been handed out; `None` if that is not known.
     up_to: Option<i64>,
     /// Claimed, in the order of their events.
     deliveries: Vec<ClaimedDelivery>,
@@ -54,7 +54,7 @@ impl Outbox {
     }
 
     /// Takes note of events that were committed, with their keys, in their order: what this route takes of them is
-    /// claimed and handed over, or else has to be read. Only where they follow what was handed out before: so a sink gets
+    /// claimed and handed over, or else has to be read. Only if they follow what was handed out before: so a sink gets
     /// all events in the order in which they were recorded.
     pub fn committed(&self, events: &[(i64, &Event)], route: &Route) {
         let mut fresh = self.fresh();
@@ -150,9 +150,9 @@ pub struct DeliveryRecord {
     pub attempted_at: Timestamp,
     /// How long it took.
     pub duration: Duration,
-    /// The receiver's HTTP status, where there was one.
+    /// The receiver's HTTP status, if there was one.
     pub http_status: Option<u16>,
-    /// What was wrong; `None` where nothing was.
+    /// What was wrong; `None` if nothing was.
     pub error: Option<String>,
     /// What follows.
     pub outcome: DeliveryOutcome,

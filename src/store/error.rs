@@ -170,7 +170,7 @@ pub enum StoreError {
     InUse {
         /// The file.
         path: PathBuf,
-        /// The daemon's process id, where it could be read.
+        /// The daemon's process id, if it could be read.
         pid: Option<u32>,
     },
     /// The file can't be locked.

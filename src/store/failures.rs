@@ -23,7 +23,7 @@ pub struct Failure {
     pub concluded_at: Option<Timestamp>,
     /// The rules that failed, once each, what blocks first, in the order of the checks.
     pub rules: Vec<String>,
-    /// The first error's own text, where it names no rule.
+    /// The first error's own text, if it names no rule.
     pub message: Option<String>,
     /// Why it ended so, in the words of its last transition.
     pub reason: Option<String>,

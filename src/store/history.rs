@@ -230,7 +230,7 @@ pub struct FormerAttempt {
     pub registered_at: Timestamp,
     /// When it concluded.
     pub concluded_at: Option<Timestamp>,
-    /// Which of the rules it broke remain; only where upstream has concluded both attempts.
+    /// Which of the rules it broke remain; only if upstream has concluded both attempts.
     pub rules: Option<ComparedRules>,
 }
 

@@ -21,7 +21,7 @@ impl Intake {
     /// A new activity is due at once.
     ///
     /// # Errors
-    /// [`StoreError::OtherUpstream`] where this database belongs to another upstream than `base_url`.
+    /// [`StoreError::OtherUpstream`] if this database belongs to another upstream than `base_url`.
     pub async fn register(
         &self,
         registrations: &[Registration],
@@ -51,7 +51,7 @@ impl Intake {
     /// Makes an activity that is being watched due now. Returns it as this left it, whatever came after.
     ///
     /// # Errors
-    /// [`StoreError::WrongState`] where it is concluded.
+    /// [`StoreError::WrongState`] if it is concluded.
     pub async fn poll_now(&self, activity: &ActivityRef, now: Timestamp) -> Result<ActivityRow, StoreError> {
         on!(&self.0, store => store.poll_now(activity, now).await)
     }
@@ -59,7 +59,7 @@ impl Intake {
     /// Stops watching an activity. An answer that is on its way no longer counts. Returns it as this left it.
     ///
     /// # Errors
-    /// [`StoreError::WrongState`] where it is concluded.
+    /// [`StoreError::WrongState`] if it is concluded.
     pub async fn cancel(&self, activity: &ActivityRef, now: Timestamp) -> Result<ActivityRow, StoreError> {
         on!(&self.0, store => store.cancel(activity, now).await)
     }
@@ -67,7 +67,7 @@ impl Intake {
     /// Watches an activity again that was rejected, expired or cancelled, as if it were registered now.
     ///
     /// # Errors
-    /// [`StoreError::WrongState`] where it is watched already or upstream has concluded it.
+    /// [`StoreError::WrongState`] if it is watched already or upstream has concluded it.
     pub async fn retry(
         &self,
         activity: &ActivityRef,
@@ -82,7 +82,7 @@ impl Intake {
     /// so that others can write in between: an error may come after some of them.
     ///
     /// # Errors
-    /// [`StoreError::UnknownEvent`] where a named event has no such delivery.
+    /// [`StoreError::UnknownEvent`] if a named event has no such delivery.
     pub async fn redeliver(&self, which: &Redelivery, now: Timestamp) -> Result<u64, StoreError> {
         let mut n_due = 0;
         loop {
@@ -99,7 +99,7 @@ impl Intake {
     /// certificate was obtained later keeps that one.
     ///
     /// # Errors
-    /// [`StoreError::OtherUpstream`] where this database belongs to another upstream than `base_url`.
+    /// [`StoreError::OtherUpstream`] if this database belongs to another upstream than `base_url`.
     pub async fn import_certificates(
         &self,
         certificates: &[ImportedCertificate],

@@ -272,7 +272,7 @@ impl DeliveryFilter {
     pub(super) fn conditions(&self) -> Conditions<'_> {
         let mut conditions = Conditions::new();
         let status = match self.status {
-            // The index that finds these has no delivered ones, and is used only where the statement says so too.
+            // The index that finds these has no delivered ones, and is used only if the statement says so too.
             Some(DeliveryStatus::Pending | DeliveryStatus::Dead) => {
                 "d.status <> 'delivered' AND d.status = ?"
             }
@@ -302,9 +302,9 @@ impl DeliveryFilter {
 /// A delivery in a list, with what its event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct OutboxRow {
-    /// The event's VAT, where it is about one.
+    /// The event's VAT, if it is about one.
     pub vat: Option<String>,
-    /// The event's activity, where it is about one that is still there.
+    /// The event's activity, if it is about one that is still there.
     pub activity_id: Option<String>,
     /// The delivery.
     #[serde(flatten)]

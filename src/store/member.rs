@@ -132,7 +132,7 @@ impl Member {
     /// Frees a piece for others, once nothing of it is under way.
     ///
     /// # Errors
-    /// Where the database is lost, which frees it as well.
+    /// If the database is lost, which frees it as well.
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "a file has one daemon"))]
     pub async fn free(&mut self, piece: &Piece) -> Result<(), StoreError> {
         match &mut self.inner {
@@ -145,7 +145,7 @@ impl Member {
     /// Says that this daemon is about to leave: others take what it frees.
     ///
     /// # Errors
-    /// Where the database is lost.
+    /// If the database is lost.
     pub async fn retire(&mut self) -> Result<(), StoreError> {
         match &mut self.inner {
             Inner::Sqlite { .. } => Ok(()),

@@ -166,7 +166,7 @@ impl Store {
     /// Opens the database for a command, creating or migrating it as needed. New events go to `routes`.
     ///
     /// # Errors
-    /// Where it is not ours (another program's, a newer schema, damaged) it is left untouched.
+    /// If it is not ours (another program's, a newer schema, damaged) it is left untouched.
     pub async fn open(address: &Address, routes: Vec<Route>) -> Result<Self, StoreError> {
         let backend = match address {
             Address::Sqlite(path) => Backend::Sqlite(sqlite::Store::open(path, routes).await?),
@@ -180,7 +180,7 @@ impl Store {
     /// files behind and needs no right to write.
     ///
     /// # Errors
-    /// As [`Store::open`], and where there is no database, or one of an older version.
+    /// As [`Store::open`], and if there is no database, or one of an older version.
     pub async fn open_existing(
         address: &Address,
         routes: Vec<Route>,
@@ -216,7 +216,7 @@ impl Store {
     /// of it lives; a server is checked when the daemon joins.
     ///
     /// # Errors
-    /// As [`Store::open`], and [`StoreError::InUse`] where another daemon runs on the file.
+    /// As [`Store::open`], and [`StoreError::InUse`] if another daemon runs on the file.
     pub async fn open_as_daemon(address: &Address, routes: Vec<Route>) -> Result<Self, StoreError> {
         let backend = match address {
             Address::Sqlite(path) => Backend::Sqlite(sqlite::Store::open_as_daemon(path, routes).await?),
@@ -226,10 +226,10 @@ impl Store {
         Ok(Self { backend })
     }
 
-    /// The database on a server, without asking it anything yet; `None` where it is a file.
+    /// The database on a server, without asking it anything yet; `None` if it is a file.
     ///
     /// # Errors
-    /// Where the password's file can't be read.
+    /// If the password's file can't be read.
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "there are files alone"))]
     pub fn on_server(address: &Address, routes: Vec<Route>) -> Result<Option<Self>, StoreError> {
         match address {
@@ -245,7 +245,7 @@ impl Store {
     /// Connects, changes nothing, and says in words what is there.
     ///
     /// # Errors
-    /// Where it can't be reached, or may not be used.
+    /// If it can't be reached, or may not be used.
     pub async fn reach(&self) -> Result<&'static str, StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok("a file"),
@@ -257,12 +257,12 @@ impl Store {
     /// Takes part in the work, for a daemon.
     ///
     /// # Errors
-    /// Where the database can't be used now; [`StoreError::is_absence`] says whether that may pass.
+    /// If the database can't be used now; [`StoreError::is_absence`] says whether that may pass.
     pub async fn join(&self, duties: &Duties, clock: &Arc<Clock>) -> Result<Member, StoreError> {
         Member::join(&self.backend, duties, clock).await
     }
 
-    /// The time by which this database's work goes: a server's own, where it is one.
+    /// The time by which this database's work goes: a server's own, if it is one.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(crate::clock::wall_now()),
@@ -308,7 +308,7 @@ impl Store {
     /// the target stays empty.
     ///
     /// # Errors
-    /// Where one of the two is of another kind, or the target is not empty.
+    /// If one of the two is of another kind, or the target is not empty.
     pub async fn copy_to(&self, target: &Store) -> Result<Vec<CopiedTable>, StoreError> {
         match (&self.backend, &target.backend) {
             #[cfg(feature = "postgres")]
@@ -320,7 +320,7 @@ impl Store {
     /// Closes all connections after reading.
     ///
     /// # Errors
-    /// Where what was read may not fit together, because another process has written meanwhile.
+    /// If what was read may not fit together, because another process has written meanwhile.
     pub async fn end_reading(&self) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(store) => store.end_reading().await,

@@ -26,9 +26,9 @@ pub struct Overview {
 /// A credential or VAT that is held or paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
-    /// The credential's name, where it is one.
+    /// The credential's name, if it is one.
     pub credential: Option<String>,
-    /// The VAT, where it is one.
+    /// The VAT, if it is one.
     pub vat: Option<String>,
     /// Why it is held; `None`: it is paused.
     pub reason: Option<String>,

@@ -92,7 +92,7 @@ pub struct Recorded {
     pub superseded: HashSet<i64>,
     /// Events stored.
     pub n_events: usize,
-    /// The key of each of these events, in their order, where the database tells without being asked again.
+    /// The key of each of these events, in their order, if the database tells without being asked again.
     pub(super) event_keys: Vec<(Uuid, i64)>,
 }
 

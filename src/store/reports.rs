@@ -23,12 +23,12 @@ use crate::domain::zone::Zone;
 pub struct Reports(pub(super) Backend);
 
 impl Reports {
-    /// The rows of a view that belong to an activity; to each activity with its id where no VAT is named.
+    /// The rows of a view that belong to an activity; to each activity with its id if no VAT is named.
     pub async fn rows_of(&self, view: ActivityView, activity: &ActivityRef) -> Result<Table, StoreError> {
         on!(&self.0, store => store.rows_of(view, activity).await)
     }
 
-    /// The activities with this id, one for each VAT where no VAT is named.
+    /// The activities with this id, one for each VAT if no VAT is named.
     pub async fn activities_named(&self, activity: &ActivityRef) -> Result<Vec<ActivityRow>, StoreError> {
         self.rows_of(ActivityView::Activity, activity).await?.read("report_activities")
     }
@@ -127,7 +127,7 @@ impl Reports {
         history::histories(self, wanted).await
     }
 
-    /// Upstream's final answer about an activity of this VAT, where one concluded it.
+    /// Upstream's final answer about an activity of this VAT, if one concluded it.
     pub async fn final_answer(&self, activity: &ActivityRef) -> Result<Option<FinalAnswer>, StoreError> {
         on!(&self.0, store => store.final_answer(activity).await)
     }
@@ -161,7 +161,7 @@ impl Reports {
         on!(&self.0, store => store.upstream().await)
     }
 
-    /// The device's attempt before this one; `None` where there is none.
+    /// The device's attempt before this one; `None` if there is none.
     pub(super) async fn former_attempt(
         &self,
         vat: &str,

@@ -36,7 +36,7 @@ impl SearchQueue {
     /// Waits for a turn, which lasts until the returned permits are dropped.
     ///
     /// # Errors
-    /// [`StoreError::Crowded`] where too many wait, or for too long.
+    /// [`StoreError::Crowded`] if too many wait, or for too long.
     pub async fn turn(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), StoreError> {
         self.turn_within(PATIENCE).await
     }

@@ -74,9 +74,9 @@ impl Day {
 pub struct Durations {
     /// How many.
     pub n: u64,
-    /// Half of them took at most so long; `None` where there are none.
+    /// Half of them took at most so long; `None` if there are none.
     pub median: Option<Duration>,
-    /// 95 of 100 took at most so long; `None` where there are none.
+    /// 95 of 100 took at most so long; `None` if there are none.
     pub p95: Option<Duration>,
     /// Each beginning where the one before it ends, from the first with any to the last.
     pub buckets: Vec<Bucket>,
@@ -161,7 +161,7 @@ pub struct Conclusion {
     pub rules: Vec<String>,
     /// How many more rules failed.
     pub n_more_rules: u64,
-    /// Why it ended so, in the words of its last transition, cut where they are long.
+    /// Why it ended so, in the words of its last transition, cut if long.
     pub reason: Option<String>,
 }
 

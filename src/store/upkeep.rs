@@ -52,7 +52,7 @@ impl Upkeep {
     /// Makes sure that this database belongs to `base_url`; a new one belongs to it from now on.
     ///
     /// # Errors
-    /// [`StoreError::OtherUpstream`], naming both, where it belongs to another.
+    /// [`StoreError::OtherUpstream`], naming both, if it belongs to another.
     pub async fn require_upstream(&self, base_url: &str, now: Timestamp) -> Result<(), StoreError> {
         on!(&self.0, store => store.require_upstream(base_url, now).await)
     }

@@ -74,7 +74,7 @@ impl Table {
     /// The rows of `view` as values of a type whose fields are its columns.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where a field can't hold what its column has.
+    /// [`StoreError::Damaged`] if a field can't hold what its column has.
     pub fn read<T: DeserializeOwned>(&self, view: &'static str) -> Result<Vec<T>, StoreError> {
         let read = |row: Map<String, Value>| {
             let row = Value::Object(row);
@@ -149,7 +149,7 @@ pub enum ReportView {
         /// How far ahead.
         within: std::time::Duration,
     },
-    /// The daemons on the database, where there may be several.
+    /// The daemons on the database, if there may be several.
     Replicas,
 }
 
@@ -166,7 +166,7 @@ impl ReportSlice {
         Self(Argument::Integer(at_most))
     }
 
-    /// A slice for each of these JSON arrays of keys; at least one, which has the columns where there are no rows.
+    /// A slice for each of these JSON arrays of keys; at least one, which has the columns if there are no rows.
     pub(super) fn of_keys(mut keys: Vec<String>) -> Vec<Self> {
         if keys.is_empty() {
             keys.push("[]".to_owned());

@@ -77,7 +77,7 @@ impl Work {
     /// Writes all of these in one transaction, in their order where it matters. What they are about is no longer
     /// claimed afterwards.
     ///
-    /// A decision counts only where its row is as it was when claimed: a cancel or retry in between wins.
+    /// A decision counts only if its row is as it was when claimed: a cancel or retry in between wins.
     ///
     /// # Errors
     /// After an error nothing was written and everything is still claimed; the same batch may be tried again.
@@ -119,7 +119,7 @@ impl Work {
     /// Finds out whether others keep the database locked, and writes nothing. A server notices that by other means.
     ///
     /// # Errors
-    /// Where it is still locked after a while, or can't be used.
+    /// If it is still locked after a while, or can't be used.
     pub async fn can_write(&self) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(store) => store.can_write().await,
@@ -211,8 +211,8 @@ impl Polls {
 }
 
 impl Deliveries {
-    /// The sink's due deliveries, the longest due first, without what is claimed; from now on they are claimed. And when
-    /// the next is due.
+    /// The sink's due deliveries, the longest due first, without what is claimed; from now on they are claimed. And
+    /// when the next is due.
     pub async fn claim(
         &self,
         now: Timestamp,
@@ -230,7 +230,7 @@ impl Deliveries {
         }
         let claimed = self.outbox.claims.keys();
         let next_at = on!(&self.backend, store => store.next_delivery_at(&self.sink, &claimed).await)?;
-        // A claim ends as well where it has as many bytes as one may have.
+        // A claim ends as well if it has as many bytes as one may have.
         if next_at.is_none_or(|next_at| next_at > now) {
             self.outbox.has_read(last_event);
         }

@@ -158,7 +158,7 @@ pub struct DispatcherParts {
     pub clock: Arc<Clock>,
     /// Writes the results of attempts.
     pub recorder: RecorderHandle,
-    /// Woken where there may be something to send.
+    /// Woken if there may be something to send.
     pub wake: Arc<Notify>,
     /// Learns the results of attempts.
     pub monitor: Arc<Monitor>,
@@ -208,7 +208,7 @@ impl Dispatcher {
     /// Sends until `stop`, and then what is still due, for at most `drain_for`.
     ///
     /// # Errors
-    /// Where an attempt's task died, which is a defect.
+    /// If an attempt's task died, which is a defect.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

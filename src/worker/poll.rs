@@ -174,7 +174,7 @@ impl Poller {
     /// Polls until `stop`, then waits for the requests on their way and hands their answers to the recorder.
     ///
     /// # Errors
-    /// Where a request's task died, which is a defect: the daemon must not go on as if nothing were.
+    /// If a request's task died, which is a defect: the daemon must not go on as if nothing were.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut ticking = tokio::time::interval(TICK);
         ticking.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -485,7 +485,7 @@ impl Poller {
     }
 }
 
-/// What the look that is under way has found; waits for ever where there is none.
+/// What the look that is under way has found; waits for ever if there is none.
 async fn end_of(
     looking: &mut Option<Looking>,
 ) -> Result<Result<Vec<(Wanted, Found<Claimed>)>, StoreError>, JoinError> {

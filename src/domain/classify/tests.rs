@@ -554,7 +554,7 @@ fn messages_are_kept_to_the_letter() {
         let check =
             findings.all_checks().into_iter().find(|check| check.name == "SimplifiedTaxInvoice").unwrap();
         assert_eq!((check.outcome, check.message.as_deref()), (CheckOutcome::Failed, Some(message)));
-        // A listed one is cut where it is very long: the final answer has it whole.
+        // A listed one is cut if it is very long: the final answer has it whole.
         let listed = findings.errors[0].error_message.as_deref().unwrap();
         assert_eq!(listed.len(), message.len().min(4 * 1024));
         assert!(message.starts_with(listed.strip_suffix('…').unwrap_or(listed)));
@@ -653,7 +653,7 @@ fn is_documented(value: &Value) -> bool {
         && is(value, "ErrorList", is_list)
 }
 
-/// Fails where a verdict concludes without being entitled to by the status and the body.
+/// Fails if a verdict concludes without being entitled to by the status and the body.
 fn check_entitled(http_status: u16, body: &[u8]) -> Result<(), TestCaseError> {
     let verdict = verdict(http_status, body);
     let document =

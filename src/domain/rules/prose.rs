@@ -294,7 +294,7 @@ impl Splitter<'_> {
         is_separated || (marks_head && code.look == look)
     }
 
-    /// Notes a code that the message of another one names; it counts where that one is general.
+    /// Notes a code that the message of another one names; it counts if that one is general.
     fn mention(&mut self, code: Occurrence) {
         let segment = &mut self.segment;
         segment.reference_end = Some(code.candidate.range.end);
@@ -622,7 +622,7 @@ impl View {
 
     /// The end of a text without the headings (`… warnings :`) that introduce the next one.
     ///
-    /// At the end of all there is nothing to introduce, so a line there is a heading only where it could be nothing
+    /// At the end of all there is nothing to introduce, so a line there is a heading only if it could be nothing
     /// else.
     fn without_heading(&self, text: Range<usize>, is_last: bool) -> usize {
         let mut end = text.end;

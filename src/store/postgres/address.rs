@@ -94,7 +94,7 @@ impl PostgresAddress {
     /// How to connect, with the password as its file holds it now.
     ///
     /// # Errors
-    /// Where the password's file can't be read.
+    /// If the password's file can't be read.
     pub(super) fn options(&self) -> Result<PgConnectOptions, StoreError> {
         // From the URL, so that PGPASSFILE is looked up for this host, user and database.
         let options = PgConnectOptions::from_str(self.url.as_str())

@@ -62,7 +62,7 @@ impl Table {
 /// Copies everything. The caller makes sure that no daemon runs on the source.
 ///
 /// # Errors
-/// Where the target is not empty, or differs from the source after the copy. Then nothing is in it.
+/// If the target is not empty, or differs from the source after the copy. Then nothing is in it.
 pub async fn copy(from: &sqlite::Store, to: &Store) -> Result<Vec<CopiedTable>, StoreError> {
     let failed = StoreError::query;
     let mut transaction = to

@@ -88,7 +88,7 @@ impl Membership {
     /// Takes part: connects, looks at the schema, and gives the first sign of life.
     ///
     /// # Errors
-    /// Where the server can't be reached, or may not be used.
+    /// If the server can't be reached, or may not be used.
     pub async fn join(store: &Store, duties: &Duties, clock: &Arc<Clock>) -> Result<Self, StoreError> {
         let failed = StoreError::query;
         let mut writer = store.connect().await?;
@@ -335,7 +335,7 @@ impl Membership {
     /// Gives a piece back, once nothing of it is under way any more.
     ///
     /// # Errors
-    /// Where the session is lost, which frees it as well.
+    /// If the session is lost, which frees it as well.
     pub async fn free(&mut self, piece: &Piece) -> Result<(), StoreError> {
         let Some(key) = self.wanted.iter().find(|(_, wanted)| *wanted == piece).map(|(key, _)| *key) else {
             return Ok(());
@@ -350,7 +350,7 @@ impl Membership {
     /// Says that this daemon is about to leave: others take what it frees.
     ///
     /// # Errors
-    /// Where the session is lost.
+    /// If the session is lost.
     pub async fn retire(&mut self) -> Result<(), StoreError> {
         self.is_leaving = true;
         let retired = sqlx::query("UPDATE replicas SET pieces = '{}' WHERE id = $1")
@@ -406,7 +406,7 @@ async fn listen(store: &Store) -> Result<PgListener, StoreError> {
     Ok(control)
 }
 
-/// Gives each of these pieces a key, where it has none yet.
+/// Gives each of these pieces a key, if it has none yet.
 async fn key_pieces(writer: &mut PgConnection, pieces: &[Piece]) -> Result<BTreeMap<i32, Piece>, StoreError> {
     let (kinds, names): (Vec<_>, Vec<_>) = pieces.iter().map(|piece| (piece.kind(), piece.name())).unzip();
     sqlx::query(

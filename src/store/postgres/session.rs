@@ -69,7 +69,7 @@ impl Session {
     /// connection that failed is given up, and with it all that is held.
     ///
     /// # Errors
-    /// Those of `work`, and [`StoreError::Lost`] where the session has ended.
+    /// Those of `work`, and [`StoreError::Lost`] if the session has ended.
     pub(super) async fn write<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,

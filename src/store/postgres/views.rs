@@ -178,7 +178,7 @@ impl Store {
         self.table("reading a report", report_statements(report).rows, &arguments).await
     }
 
-    /// Reads a table; its columns are known even where it has no rows.
+    /// Reads a table; its columns are known even if it has no rows.
     pub(super) async fn table(
         &self,
         operation: &'static str,

@@ -19,7 +19,8 @@ use crate::store::schedule::from_json;
 type DeliveryRow = (i64, i64, String, i64, Option<i64>);
 
 impl Store {
-    /// The due deliveries of a sink, the longest due first, without those in `claimed_keys`; and the last event there was.
+    /// The due deliveries of a sink, the longest due first, without those in `claimed_keys`; and the last event there
+    /// was.
     pub async fn claim_deliveries(
         &self,
         sink: &str,
@@ -171,7 +172,7 @@ pub(super) async fn write_deliveries(
              last_error = j.error,
              delivered_at = CASE WHEN j.status = 'delivered' THEN j.at + j.took END
          FROM j WHERE deliveries.event = j.event AND deliveries.sink = j.sink AND deliveries.revision = j.revision";
-    // What was claimed was pending, and still is where its revision is the same.
+    // What was claimed was pending, and still is if its revision is the same.
     let mut by_end: BTreeMap<(&str, &'static str), Vec<&DeliveryRecord>> = BTreeMap::new();
     for attempt in attempts {
         by_end.entry((&attempt.sink, status(attempt.outcome))).or_default().push(attempt);

@@ -11,7 +11,7 @@ use crate::domain::routing::Route;
 
 /// Within a transaction: stores events, each with the key of its activity, and one delivery for every sink that
 /// takes them. An event that is stored already stays as it is. Answers with each event's key, in their order; with none
-/// where one of them was stored already.
+/// if one of them was stored already.
 pub(super) async fn write_events(
     connection: &mut SqliteConnection,
     routes: &[Route],

@@ -95,8 +95,8 @@ pub(super) fn has_wal_head(path: &Path) -> bool {
     }
 }
 
-/// Where the first frame ends that was lost because somebody cut the WAL: SQLite goes on further back, and leaves a hole
-/// before it. `None` where there is no hole, or the file system knows of none.
+/// Where the first frame ends that was lost because somebody cut the WAL: SQLite goes on further back, and leaves a
+/// hole before it. `None` if there is no hole, or the file system knows of none.
 pub(super) fn end_of_lost_frame(path: &Path) -> Option<u64> {
     let wal = File::open(path).ok()?;
     let hole = rustix::fs::seek(&wal, rustix::fs::SeekFrom::Hole(0)).ok()?;

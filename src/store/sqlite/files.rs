@@ -13,7 +13,7 @@ impl Store {
     /// Writes a consistent copy of the database to a file that does not exist yet. Writers go on meanwhile.
     ///
     /// # Errors
-    /// [`StoreError::Copy`] where the copy can't be written; there is none then.
+    /// [`StoreError::Copy`] if the copy can't be written; there is none then.
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         copy_whole(&self.reports, self.path(), to).await
     }
@@ -38,11 +38,11 @@ impl Drop for Partial {
     }
 }
 
-/// Copies the database `from`, which this executor has open, to a file that does not exist yet. It belongs to the owner of
-/// the database.
+/// Copies the database `from`, which this executor has open, to a file that does not exist yet. It belongs to the owner
+/// of the database.
 ///
 /// # Errors
-/// [`StoreError::Copy`] where the copy can't be written; there is none then.
+/// [`StoreError::Copy`] if the copy can't be written; there is none then.
 pub(super) async fn copy_whole<'c>(
     executor: impl sqlx::SqliteExecutor<'c>,
     from: &Path,

@@ -2,8 +2,9 @@
 //!
 //! It is a `flock` on the database file itself: nobody can remove it apart from the database, every name of the file
 //! leads to it, and a command that root runs leaves nothing behind that the daemon could not open. SQLite's own locks
-//! are of another kind (`fcntl`), which this one does not meet; but the kernel drops those when *any* descriptor of the
-//! file is closed in their process. So a lock is taken before SQLite opens the file and let go after it has closed it.
+//! are of another kind (`fcntl`) and don't conflict with it; but the kernel drops them when *any* descriptor of the
+//! file is closed in their process. So this lock is taken before SQLite opens the file, and released after SQLite has
+//! closed it.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
@@ -26,7 +27,7 @@ impl DatabaseLock {
     /// to end, whose lock it may be.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where it stays held, [`StoreError::Lock`] where the file can't be locked.
+    /// [`StoreError::InUse`] if it stays held, [`StoreError::Lock`] if the file can't be locked.
     pub async fn acquire(database: &Path, patience: Duration) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Lock { path: database.to_owned(), source };
         Self::of(File::open(database).map_err(failed)?, database, patience).await
@@ -51,7 +52,7 @@ impl DatabaseLock {
         }
     }
 
-    /// The descriptor that it is held by, to read from: another one that is closed would drop SQLite's locks.
+    /// The descriptor that holds the lock, to read from. Closing another one of the file would drop SQLite's locks.
     pub(super) fn file(&self) -> std::io::Result<File> {
         self.file.try_clone()
     }

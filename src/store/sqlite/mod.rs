@@ -91,7 +91,7 @@ impl Store {
     /// Closes all connections after reading.
     ///
     /// # Errors
-    /// [`StoreError::Moved`] where what was read may not fit together.
+    /// [`StoreError::Moved`] if what was read may not fit together.
     pub async fn end_reading(&self) -> Result<(), StoreError> {
         self.close().await;
         match &self.read_at {
@@ -155,7 +155,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Device and inode of a file; `None` where there is none.
+/// Device and inode of a file; `None` if there is none.
 fn device_and_inode(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))

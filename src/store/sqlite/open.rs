@@ -104,7 +104,7 @@ impl Store {
     /// Opens the database file for the daemon and locks it against a second one.
     ///
     /// # Errors
-    /// As [`Store::open`], and [`StoreError::InUse`] where another daemon runs on it.
+    /// As [`Store::open`], and [`StoreError::InUse`] if another daemon runs on it.
     pub async fn open_as_daemon(path: &Path, routes: Vec<Route>) -> Result<Self, StoreError> {
         refuse_several_names(path)?;
         let mut is_new = false;
@@ -370,7 +370,7 @@ async fn run_migrations(path: &Path, migrations: &Migrator) -> Result<(), StoreE
     connection.close().await.map_err(StoreError::query("closing after migration"))
 }
 
-/// Migrates this file, which is called `name` where it fails. Answers with the connection.
+/// Migrates this file, which is called `name` if it fails. Answers with the connection.
 async fn migrated(path: &Path, name: &Path, migrations: &Migrator) -> Result<SqliteConnection, StoreError> {
     // A slow statement would be logged with all that it says.
     let mut connection = write_options(path)

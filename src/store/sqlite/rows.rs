@@ -34,7 +34,7 @@ impl Row {
 pub(super) struct Written {
     /// How many rows it changed.
     pub n_changed: u64,
-    /// The key of the row that was inserted last, where any was.
+    /// The key of the row that was inserted last, if any was.
     pub last_key: i64,
 }
 
