@@ -64,15 +64,23 @@ impl DatabaseLock {
     }
 }
 
+/// How often the kernel's list of locks is read. It comes in pieces, and a reader may miss a lock while others come and
+/// go.
+const READS_OF_LIST: usize = 3;
+
 /// The process that holds the lock, as the kernel lists it. Only for the message, which is complete without it.
 fn holder_of(file: &File) -> Option<u32> {
     let inode = format!(":{}", file.metadata().ok()?.ino());
+    (0..READS_OF_LIST).find_map(|_| listed_holder(&inode))
+}
+
+fn listed_holder(inode: &str) -> Option<u32> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     // `1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF`
     locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         match fields.as_slice() {
-            [_, "FLOCK", _, "WRITE", pid, place, ..] if place.ends_with(&inode) => {
+            [_, "FLOCK", _, "WRITE", pid, place, ..] if place.ends_with(inode) => {
                 pid.parse().ok().filter(|pid| *pid > 0)
             }
             _ => None,
