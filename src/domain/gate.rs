@@ -178,7 +178,7 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Notes what an answer did to a credential's hold; the event that announces it.
+    /// Notes what an answer did to a credential's hold. Returns the event that announces it.
     fn note_credential(&mut self, credential: &str, step: HoldStep, now: Timestamp) -> Option<Event> {
         match step {
             HoldStep::Unchanged | HoldStep::Probed => None,

@@ -1,40 +1,37 @@
 //! Finds the single errors in the text of a failed compliance check.
 //!
-//! The text is meant to be a list of messages with commas between them. What arrives is that, log
-//! lines, a JSON body quoted once or twice and cut off anywhere, a dump of a dictionary, an HTML
-//! list, or a sentence. Commas stand inside messages too, so a text is not split at every comma: a
-//! comma, Latin or Arabic, separates two errors only if a new rule code follows it.
+//! The text should be a list of messages separated by commas. It may also be lines of a log, a JSON body that is quoted
+//! once or twice and cut off anywhere, a dump of a dictionary, an HTML list, or a sentence. Messages contain commas
+//! too: so a comma, Latin or Arabic, separates two errors only if a new rule code follows it.
 //!
 //! Three passes, each linear in the length of the text, none of them recursive:
 //!
 //! 1. `view` undoes escapes, entities and markup and finds the words.
-//! 2. `fields` finds keys (`"code":`, `'code' =>`, `[code] =>`, `code=`, `CODE :`) and groups them
-//!    into records. Records that are complete become errors and are covered, so that the next
-//!    pass cannot read a code a second time.
-//! 3. `prose` walks over the codes in what is left and decides for each whether it opens an error,
-//!    repeats or shares the one before, or is only referred to.
+//! 2. `fields` finds keys (`"code":`, `'code' =>`, `[code] =>`, `code=`, `CODE :`) and groups them into records.
+//!    Complete records become errors. Placeholders then cover them, so that the next pass can't read a code a second
+//!    time.
+//! 3. `prose` reads the codes in what is left, and decides for each whether it begins an error, repeats the code before
+//!    it, shares that one's message, or is only mentioned.
 //!
 //! What counts as a code:
 //!
-//! - `BR-…` and `XSD_…` anywhere, in any case, with any kind of hyphen, known or not; the longest
-//!   one wins. In the middle of a message that has a code already they are references to another
-//!   rule and open no error.
-//! - Whatever is in a code field, known or not. An HTTP status counts only if nothing else says
-//!   what the error is.
-//! - Every other known code (`GENERAL`, `publicKey`) looks like an ordinary word or number, so it
-//!   counts only as the value of a code field or at the head of a message, with a separator behind
-//!   it. Those that look like nothing else (`certificate-permissions`, `0x80094800`) count in a
-//!   sentence as well, if it has no code at its head.
+//! - `BR-…` and `XSD_…` anywhere, in upper or lower case, with any kind of hyphen, known or not; if several codes fit,
+//!   the longest. In the middle of a message that has a code already they refer to another rule and begin no error.
+//! - Whatever is in a code field, known or not. An HTTP status counts only if nothing else says what the error is.
+//! - Any other known code (`GENERAL`, `publicKey`) looks like an ordinary word or number, so it counts only as the
+//!   value of a code field, or at the head of a message with a separator behind it. One that can't be mistaken for a
+//!   word (`certificate-permissions`, `0x80094800`) counts in a sentence as well, if the sentence has no code at its
+//!   head.
 //! - A general code (`NOT_COMPLIANT`) says little, so the codes in its message count as well.
 //! - `BT-…`, `BG-…` and `KSA-…` name parts of an invoice, not rules.
 //! - A record with status `PASS` or type `INFO` reports no error, nor does `XSD_ZATCA_VALID`.
 //!
-//! Whether an error blocks comes from its own record or level, else from the block that it stands
-//! in (`warnings :`, `"warningMessages":`). A code may be broken over two lines. Prefixes and result
-//! lines of a validator's log are neither errors nor parts of messages.
+//! Whether an error blocks is read from its own record or level, or else from the block that it is in (`warnings :`,
+//! `"warningMessages":`). A code may be broken over two lines. Prefixes and result lines of a validator's log are
+//! neither errors nor parts of messages.
 //!
-//! Errors without a code are kept: a text without any code is one message, verbatim. Headings and
-//! labels beside a code are left out and, in data, the fields that hold no message.
+//! Errors without a code are kept: a text without any code is one message, verbatim. Headings and labels beside a code
+//! are left out, and so are fields of data that hold no message.
 
 mod blocks;
 mod fields;
@@ -59,14 +56,13 @@ pub use page::page_as_sentence;
 /// One error found in the text of a failed check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleError {
-    /// The code of the rule, in its official spelling if that is known; `None` if the text names no
-    /// rule.
+    /// The code of the rule, in its official spelling if that is known; `None` if the text names no rule.
     pub rule: Option<String>,
     /// What the text says about this error, without the code if the two can be told apart.
     pub message: String,
-    /// Whether it blocks: what the text says about that, then, once it is settled, what the catalogue says.
+    /// Whether it blocks, as the text says. If the text does not say so, `Catalogue::settle` fills it in.
     pub severity: Option<Severity>,
-    /// Which of its rule's causes this is, once it is settled.
+    /// Which of its rule's causes this is; `Catalogue::settle` fills it in.
     pub variant: Option<String>,
 }
 
@@ -84,7 +80,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// All severities, what blocks first.
+    /// All severities, those that block first.
     pub const ALL: [Severity; 3] = [Severity::Error, Severity::Unknown, Severity::Warning];
 
     /// The public name.
@@ -102,11 +98,10 @@ impl Severity {
     }
 }
 
-/// The codes to look for besides those of the `BR-…` and `XSD_…` families, and how to spell all of
-/// them.
+/// The codes to look for besides those of the `BR-…` and `XSD_…` families, and the spelling of all of them.
 ///
-/// Case, the kind of hyphens and invisible marks make no difference when a code is looked up.
-/// A code is one word of Latin letters, digits, hyphens and underscores; any other is never found.
+/// A code is found whatever its case, the kind of its hyphens, and invisible marks in it. It is one word of Latin
+/// letters, digits, hyphens and underscores; any other is never found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownCodes {
     /// By the form in which spellings are compared.
@@ -157,7 +152,7 @@ impl<S: Borrow<str>> FromIterator<S> for KnownCodes {
     }
 }
 
-/// Adds codes; one that was known already takes the new spelling. Empty ones are passed over.
+/// Adds codes; one that was known already takes the new spelling. Empty ones are ignored.
 impl<S: Borrow<str>> Extend<S> for KnownCodes {
     fn extend<I: IntoIterator<Item = S>>(&mut self, codes: I) {
         let codes = codes.into_iter();
@@ -169,10 +164,10 @@ impl<S: Borrow<str>> Extend<S> for KnownCodes {
     }
 }
 
-/// Longest code, in characters. What is longer is no code but a text in its place.
+/// Longest code, in characters. Anything longer in a code's place is a text.
 const MAX_CODE_CHARS: usize = 64;
 
-/// An unknown code as it is kept: on one line, and cut off if it is far too long for a code.
+/// An unknown code as it is kept: on one line, and cut off if it is too long for a code.
 pub(super) fn shortened(code: &str) -> String {
     one_line(code.trim()).chars().take(MAX_CODE_CHARS).collect()
 }
@@ -183,9 +178,9 @@ fn fold(code: &str) -> String {
 
 /// Splits the text of a failed check into its errors, in the order of the text.
 ///
-/// Gives nothing for an empty text, and for every other text at least one error: what cannot be
-/// split is one error without a rule and with the whole text as its message. The same rule may
-/// come up several times. Takes any text, in time linear in its length.
+/// An empty text has none, every other text at least one: a text that can't be split is one error without a rule, with
+/// the whole text as its message. The same rule may occur several times. Any text is accepted, and takes time linear in
+/// its length.
 pub fn split(text: &str, known: &KnownCodes) -> Vec<RuleError> {
     let whole = text.trim_matches(view::is_space);
     if whole.is_empty() {
@@ -250,7 +245,7 @@ impl Level {
     }
 }
 
-/// How far the look of a code is proof that it is one.
+/// How certain it is, by the look of a code, that it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// `BR-…` or `XSD_…`: nothing else looks like this.
@@ -274,11 +269,11 @@ struct Candidate {
     is_distinctive: bool,
     /// The codes in its message count as well.
     is_general: bool,
-    /// What precedes it says so.
+    /// As the text before it says.
     severity: Option<Severity>,
 }
 
-/// Reads the code a word holds, or begins with.
+/// Reads the code that a word is, or begins with.
 fn read_code(view: &View, word: &Range<usize>, known: &KnownCodes) -> Option<Candidate> {
     let (folded, ends, is_whole) = view.fold(word);
     // A numbered list may write `2-BR-KSA-66`.
@@ -288,7 +283,7 @@ fn read_code(view: &View, word: &Range<usize>, known: &KnownCodes) -> Option<Can
     let family = if rest.starts_with("br-") {
         br_length(rest, known)
     } else if rest.starts_with("xsd_") {
-        // Whatever follows a hyphen is text already: these codes have none.
+        // These codes have no hyphens: what follows one is text.
         rest.find('-').or(is_whole.then_some(rest.len()))
     } else {
         None
@@ -329,8 +324,8 @@ fn is_distinctive(folded: &str) -> bool {
 
 /// The length of the longest code of the `BR-` family that a folded word begins with.
 ///
-/// Such a code ends in a number, which one letter and a number may follow (`BR-KSA-F-06-C28`);
-/// another plain number would be text (`BR-KSA-40-15 digits`) unless a known code says otherwise.
+/// Such a code ends in a number, which one letter and a number may follow (`BR-KSA-F-06-C28`). A second plain number is
+/// text (`BR-KSA-40-15 digits`), unless a known code has it.
 fn br_length(folded: &str, known: &KnownCodes) -> Option<usize> {
     let mut longest = None;
     let mut in_grammar = true;
@@ -342,7 +337,7 @@ fn br_length(folded: &str, known: &KnownCodes) -> Option<usize> {
         let digits = part.trim_start_matches(|ch: char| ch.is_ascii_lowercase());
         let letters = part.len() - digits.len();
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // The core rules have two digits; `BR-2024-…` is somebody's document number.
+        // The core rules have two digits; `BR-2024-…` is the number of a document.
         let digits_max = if is_first { 3 } else { 4 };
         let is_end = match letters {
             0 => is_number && !has_number && digits.len() <= digits_max,

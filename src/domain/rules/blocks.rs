@@ -22,10 +22,10 @@ const ARABIC: [(&str, Level); 11] = [
     ("المعلومات", Level::Info),
 ];
 
-/// From which positions on errors are of which kind, in the order of the text.
+/// The positions from which on errors are of a kind, in the order of the text.
 pub(super) fn find(view: &View, known: &KnownCodes) -> Vec<(usize, Option<Level>)> {
     let mut marks: Vec<(usize, Option<Level>)> = Vec::new();
-    // Brackets that end a block, with what counts behind it.
+    // The depths of brackets that end a block, and the level that counts behind it.
     let mut open: Vec<(usize, Option<Level>)> = Vec::new();
     let mut level = None;
     let mut depth = 0_usize;
@@ -36,7 +36,7 @@ pub(super) fn find(view: &View, known: &KnownCodes) -> Vec<(usize, Option<Level>
             next_word += 1;
         }
         if let Some(line) = lines.next_if(|line| line.start == at) {
-            // A heading says it better than the level of a log's line.
+            // A heading counts more than the level of a log's line.
             if level.is_none() {
                 marks.extend([(line.start, Some(Level::Warning)), (line.end, None)]);
             }
@@ -70,7 +70,7 @@ pub(super) fn find(view: &View, known: &KnownCodes) -> Vec<(usize, Option<Level>
             _ => {}
         }
     }
-    // What a line of a log says ends before what was found in it.
+    // The sort is stable: if a block begins where a log's line ends, the block counts.
     marks.sort_by_key(|(at, _)| *at);
     marks
 }
@@ -104,9 +104,9 @@ fn arabic(view: &View, at: usize) -> Option<(Level, usize, bool)> {
     Some((level, at + known.chars().count(), true))
 }
 
-/// Where what a heading stands over begins, if the word from `start` to `end` is one.
+/// If the word from `start` to `end` is a heading: where the text that it introduces begins.
 fn heading(view: &View, known: &KnownCodes, start: usize, end: usize, is_plural: bool) -> Option<usize> {
-    // Nothing but a few words may be before it.
+    // Only a few words may be before it.
     let mut from = start;
     while let Some(ch) = view.before(from) {
         if matches!(ch, '\n' | ',' | ';' | '،' | '؛' | '{' | '[' | '(' | BLOCK | INLINE) {

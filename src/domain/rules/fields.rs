@@ -1,8 +1,8 @@
 //! Finds keys with their values and turns complete records into errors.
 //!
-//! Records need no well-formed text around them: a brace opens one, and so does a key that the
-//! current one has already. So lists that were cut off, dumps in any notation and plain
-//! `CODE : …, MESSAGE : …` lines are all read the same way.
+//! The text around a record need not be well-formed: a brace begins a record, and so does a key that the current one
+//! has already. So lists that were cut off, dumps in any notation and plain `CODE : …, MESSAGE : …` lines are all read
+//! the same way.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,21 +11,21 @@ use super::prose::without_echo;
 use super::view::{BLOCK, INLINE, MARK, View, is_hyphen, is_quote, is_space, quote_kind};
 use super::{Candidate, Kind, KnownCodes, Level, MAX_CODE_CHARS, RuleError, Severity, read_code, shortened};
 
-/// What the records of a text gave.
+/// What was read from the records of a text.
 #[derive(Debug, Default)]
 pub(super) struct Extracted {
     /// Errors with their positions.
     pub errors: Vec<(usize, RuleError)>,
     /// What records say of the codes that they leave to the next pass, by the codes' positions.
     pub levels: HashMap<usize, Severity>,
-    /// Whether the text is data rather than prose, so that what no record uses is scaffolding.
+    /// Whether the text is data rather than prose. Text that no record uses is then only its notation.
     pub structured: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
     Code,
-    /// How a request for a certificate was disposed of: a code, or `ISSUED`.
+    /// The result of a request for a certificate: a code, or `ISSUED`.
     Disposition,
     Category,
     Message,
@@ -51,7 +51,7 @@ impl Name {
     }
 }
 
-/// A key with all that belongs to its notation.
+/// A key with its quotes, brackets and separator.
 #[derive(Debug)]
 struct Key {
     name: Name,
@@ -59,7 +59,7 @@ struct Key {
     start: usize,
     /// Where the value starts, its quote included.
     value: usize,
-    /// Written as only data is, `"code":` or `[code] =>`, not as a label in a log.
+    /// Written as in data (`"code":`, `[code] =>`), not as a label in a log.
     strict: bool,
 }
 
@@ -76,7 +76,7 @@ struct Field {
     /// Without quotes. `None` as the end while an unquoted message goes on.
     value: usize,
     end: Option<usize>,
-    /// Where the next record inside the same one starts.
+    /// Where the next record inside the same record starts.
     next_record: Option<usize>,
 }
 
@@ -94,7 +94,7 @@ impl Field {
 /// What follows a key.
 enum Value {
     Plain(Field),
-    /// Text that leads to a record, quoted once more, whose first key is at this position.
+    /// A quoted text with a record in it, whose first key is at this position.
     Nested(usize),
     /// A list, a record or nothing.
     Unfit,
@@ -112,9 +112,9 @@ enum Closing {
 #[derive(Debug, Default)]
 struct FieldRecord {
     fields: Vec<Field>,
-    /// Keys of other fields, which end the text of whatever is before them.
+    /// Keys of other fields, which end the text of the field before them.
     other_keys: Vec<Range<usize>>,
-    /// Something inside this record was an error, so its own message is only a summary.
+    /// A record inside this one was an error, so this one's message is only a summary.
     has_inner: bool,
 }
 
@@ -130,7 +130,7 @@ impl FieldRecord {
     }
 }
 
-/// Reads all records, and covers in `view` what must not be read again.
+/// Reads all records, and covers in `view` the parts that must not be read again.
 pub(super) fn extract(view: &mut View, known: &KnownCodes) -> Extracted {
     let mut reader = Reader { view, known, extracted: Extracted::default(), nested_until: 0 };
     reader.read();
@@ -141,8 +141,8 @@ struct Reader<'a> {
     view: &'a mut View,
     known: &'a KnownCodes,
     extracted: Extracted,
-    /// Up to here the text is known to be the inside of a quoted value that leads to a nested
-    /// record. Without this, values nested in values would be searched again and again.
+    /// Up to here the text is known to be the inside of a quoted value with a nested record in it. Without this, values
+    /// nested in values would be searched again and again.
     nested_until: usize,
 }
 
@@ -203,7 +203,7 @@ impl Reader<'_> {
             return key.value.max(word.end);
         }
         if let Some(former) = record.field(key.name) {
-            // `message` and `description` say it twice; `message` again is another error's.
+            // `message` and `description` say the same thing twice; a second `message` belongs to another error.
             let is_synonym = self.view.fold(&former.word).0 != self.view.fold(&key.word).0;
             if is_synonym && key.name != Name::Code {
                 record.end_message(key.start);
@@ -239,7 +239,7 @@ impl Reader<'_> {
         let disposed = disposition
             .filter(|field| !self.says(Some(field), "issued"))
             .and_then(|field| Some((field, self.code_in(field)?)));
-        // A status is that of HTTP; then the category names the error.
+        // If the code is an HTTP status, the category names the error.
         let (field, candidate) = match code {
             Some((field, Some(found))) if !is_status(&found.code) => (Some(field), Some(found)),
             Some((field, _)) if !self.is_status_or_null(field) => (None, None),
@@ -289,14 +289,14 @@ impl Reader<'_> {
             }
             None if record.has_inner => Some(candidate.code.clone()),
             None if code.strict => Some(self.view.render(code.start..end)),
-            // Where an unquoted message ends is for the next pass to say.
+            // The next pass decides where an unquoted message ends.
             _ => return self.leave_to_prose(record, code, &candidate, message),
         };
         if let Some(text) = text {
             // An error is never shown without any text.
             let text = text.trim_matches(|ch| is_space(ch) || ch == ',');
             let text = if text.is_empty() { &candidate.code } else { text }.to_owned();
-            // The codes in a general one's message count as well.
+            // The codes in the message of a general code count as well.
             let inner =
                 message.filter(|message| candidate.is_general && self.holds_code(message, &candidate.code));
             self.push(code.value, Some(candidate.code), text, candidate.severity);
@@ -371,7 +371,7 @@ impl Reader<'_> {
             self.push(found.range.start, Some(found.code.clone()), found.code, severity);
         }
         for field in &record.fields {
-            // A code field with several codes in it is left to the next pass, and a message too.
+            // A code field with several codes in it is left to the next pass, and so is a message.
             let keeps_value = match field.name {
                 Name::Code => self.code_in(field).is_none() && self.view.only_word(field.range()).is_none(),
                 Name::Message => true,
@@ -387,7 +387,7 @@ impl Reader<'_> {
         self.extracted.errors.push((position, error));
     }
 
-    /// What a record says itself of whether its error blocks.
+    /// Whether its error blocks, as the record itself says.
     fn severity(&self, record: &FieldRecord) -> Option<Severity> {
         [Name::Type, Name::Status, Name::Category].into_iter().find_map(|name| {
             let value = self.view.render(record.field(name)?.range());
@@ -401,7 +401,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The code that is all of a value, known or not.
+    /// The code, known or not, if the whole value is one.
     fn code_in(&self, field: &Field) -> Option<Candidate> {
         let known = self
             .view
@@ -457,12 +457,12 @@ impl Reader<'_> {
     }
 }
 
-/// An HTTP status, which says less than anything else.
+/// Whether it is an HTTP status, which says less than any other code.
 fn is_status(text: &str) -> bool {
     text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a value may be a code: one word or a few, and none that means nothing or success.
+/// Whether a value may be a code: one word or a few, but not a word for nothing or for success.
 fn looks_like_code(value: &str) -> bool {
     let folded = value.to_ascii_lowercase();
     let is_empty_word = matches!(
@@ -496,7 +496,7 @@ impl View {
         (!around.chars().any(char::is_alphanumeric)).then(|| word.clone())
     }
 
-    /// Whether a value without quotes ends here, rather than going on as a sentence.
+    /// Whether a value without quotes ends here, and does not continue as a sentence.
     fn is_delimited(&self, end: usize) -> bool {
         let mut at = end;
         while self.get(at).is_some_and(|ch| (is_space(ch) && ch != '\n') || ch == ']') {
@@ -511,7 +511,7 @@ impl View {
         }
     }
 
-    /// Whether a word is a key: a separator follows it, and then a value as data has it.
+    /// Whether a word is a key: a separator follows it, and then a value as in data.
     fn has_value(&self, word: &Range<usize>) -> bool {
         let separator = self.skip_space(word.end);
         if !matches!(self.get(separator), Some(':' | '=')) {
@@ -652,8 +652,7 @@ impl View {
 
     /// Where a quoted value ends.
     ///
-    /// Quotes inside a value are not always escaped, so a quote ends it only where something
-    /// follows that may follow a value.
+    /// Quotes inside a value are not always escaped, so a quote ends it only if what follows may follow a value.
     fn closing_quote(&self, open: usize) -> Closing {
         let Some(quote) = self.units.get(open).copied() else {
             return Closing::Missing(open);
@@ -689,7 +688,7 @@ impl View {
         Closing::Missing(self.len())
     }
 
-    /// Whether what follows a quote may follow the end of a value.
+    /// Whether what follows a quote may follow a value.
     fn ends_value(&self, after: usize) -> bool {
         let next = self.skip_space(after);
         let gap = self.units.get(after..next).unwrap_or_default();
@@ -709,7 +708,7 @@ impl View {
         }
     }
 
-    /// Whether a key starts here, as in braces where those are open.
+    /// Whether a key starts here; in braces it needs no quotes.
     fn starts_key(&self, at: usize, is_braced: bool) -> bool {
         let opened = |at: usize| at + usize::from(is_quote(self.get(at)) || self.get(at) == Some('['));
         let start = opened(opened(at));

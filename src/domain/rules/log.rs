@@ -10,7 +10,7 @@ use super::{KnownCodes, Level};
 
 /// Longest prefix, in characters.
 const MAX_PREFIX: usize = 160;
-/// Longest line that is looked at whole.
+/// Longest line that is read whole.
 const MAX_LINE: usize = 160;
 
 /// Covers prefixes and lines that report no error, and notes the lines of the level WARN.

@@ -1,16 +1,16 @@
 //! Decides for each code in running text whether it opens an error, and which text belongs to it.
 //!
-//! A segment is the text of one error, or of the few codes that share it. It is *headed* if its
-//! code is in front of the message; then other codes in it are references. Without a head the
-//! codes are somewhere in a sentence or behind it, and all of them count.
+//! A segment is the text of one error, or of the few codes that share it. It is *headed* if its code is in front of the
+//! message; then other codes in it are references. Without a head the codes are somewhere in a sentence or behind it,
+//! and all of them count.
 
 use std::ops::Range;
 
 use super::view::{BLOCK, INLINE, MARK, View, is_hyphen, is_mark, is_space, quote_kind};
 use super::{Candidate, Kind, KnownCodes, Level, RuleError, read_code, shortened};
 
-/// Codes that share one text get a copy each. More than this many would let a hostile text grow
-/// far beyond its size.
+/// How many codes may share one text. Each gets a copy, so with more of them a hostile text would take many times its
+/// size.
 const MAX_SHARED: usize = 8;
 
 /// Longest line that may be a heading, in characters.
@@ -51,7 +51,7 @@ struct Look {
 #[derive(Debug)]
 struct Occurrence {
     candidate: Candidate,
-    /// Where its brackets and bullets start; the text before belongs to somebody else.
+    /// Where its brackets and bullets start; the text before does not belong to it.
     start: usize,
     before: Before,
     look: Look,
@@ -121,7 +121,7 @@ struct Splitter<'a> {
     view: &'a View,
     structured: bool,
     segment: Segment,
-    /// Everything before has been looked at.
+    /// Everything before this position has been read.
     read: usize,
     /// Parentheses open in the current segment.
     parentheses: usize,
@@ -144,7 +144,7 @@ impl Splitter<'_> {
         let (lead, before, is_marked, level) = self.view.before_code(start, floor);
         let (level_after, head_end) =
             self.view.level_after(end).map_or((None, end), |(level, end)| (Some(level), end));
-        // Right behind another code there is no break, only nothing in between.
+        // With nothing between it and the code before, there is no break.
         let before = if lead == floor && floor > self.segment.start { Before::Text } else { before };
         let code = Occurrence {
             start: lead,
@@ -168,7 +168,7 @@ impl Splitter<'_> {
         }
     }
 
-    /// Looks at the text up to a position: parentheses, and blocks that end the segment.
+    /// Reads the text up to a position: counts parentheses, and ends the segment at the end of a block.
     fn read_gap(&mut self, end: usize) {
         for at in self.read..end {
             match self.view.get(at) {
@@ -181,8 +181,8 @@ impl Splitter<'_> {
         self.read = self.read.max(end);
     }
 
-    /// Whether a code that looks like no other word counts where it is: in a sentence without a code at its head, or in
-    /// the message of a general one.
+    /// Whether a code that can't be mistaken for a word counts where it is: in a sentence without a code at its head,
+    /// or in the message of a general code.
     fn stands_out(&self, code: &Occurrence) -> bool {
         // In data a lone word is the value of some field.
         let is_in_sentence =
@@ -212,7 +212,7 @@ impl Splitter<'_> {
         code.candidate.kind == Kind::Word && may_head && (is_alone || is_separated)
     }
 
-    /// Decides what a code is to the segment it is in.
+    /// Decides what a code means for the current segment: it begins a new one, shares its message, or is mentioned.
     fn place(&mut self, code: Occurrence) {
         let (Some(last), Some(look)) = (self.segment.codes.last(), self.segment.look) else {
             return self.open_first(code);
@@ -274,7 +274,7 @@ impl Splitter<'_> {
     fn opens(&self, code: &Occurrence, look: Look, is_aside: bool) -> bool {
         let is_separated = code.look.is_separated();
         if code.before == Before::Break {
-            // `… with BR-KSA-42, BR-KSA-44 and …` goes on referring.
+            // `… with BR-KSA-42, BR-KSA-44 and …` mentions one more.
             let goes_on = |end: usize| self.view.only_connects(end..code.start);
             let refers_on = self.segment.reference_end.is_some_and(goes_on);
             return is_separated || !(is_aside || refers_on);
@@ -294,7 +294,7 @@ impl Splitter<'_> {
         is_separated || (marks_head && code.look == look)
     }
 
-    /// Notes a code that the message of another one names; it counts if that one is general.
+    /// Notes a code that the message of another code mentions. It counts if the other one is general.
     fn mention(&mut self, code: Occurrence) {
         let segment = &mut self.segment;
         segment.reference_end = Some(code.candidate.range.end);
@@ -364,7 +364,7 @@ impl Splitter<'_> {
         let end = self.view.without_heading(segment.body.min(end)..end, is_last);
         if segment.codes.is_empty() {
             let text = self.view.clean(segment.start..end);
-            // A single word is a heading or a level; what no record used is scaffolding.
+            // A single word is a heading or a level. In data, text that no record used is only its notation.
             let says_something = text.contains(char::is_whitespace) && text.contains(char::is_alphanumeric);
             let is_scaffolding = self.structured && end_of_value;
             if says_something && !is_scaffolding && !text.lines().all(is_heading) {
@@ -424,7 +424,7 @@ fn is_block_heading(line: &str) -> bool {
 
 /// The value of a code field, if the code is not known.
 fn unknown_code(view: &View, word: &Range<usize>) -> Option<Candidate> {
-    // A key that is covered says nothing.
+    // A covered key says nothing.
     let code = Some(shortened(&view.render(word.clone()))).filter(|code| !code.is_empty())?;
     Some(Candidate {
         range: word.clone(),
@@ -448,8 +448,8 @@ fn is_bullet(ch: char) -> bool {
 }
 
 impl View {
-    /// Where the brackets, bullets, numbers and levels before a code start, what is before them,
-    /// whether there is a mark among them, and the level.
+    /// Where the brackets, bullets, numbers and levels before a code start, what is before them, whether there is a
+    /// mark among them, and the level.
     fn before_code(&self, code: usize, floor: usize) -> (usize, Before, bool, Option<Level>) {
         let mut at = code;
         // Where the levels end: in the middle of a sentence they are words of it.
@@ -606,24 +606,23 @@ impl View {
         matches!(text.as_str(), "" | "and" | "or" | "و" | "أو")
     }
 
-    /// The place between two sentences with a code in each: the first break right behind the
-    /// code before, or else the last one.
+    /// The place between two sentences with a code in each: the first break right behind the former code, or else the
+    /// last break before the latter.
     fn last_break(&self, code_end: usize, body: usize, next: usize) -> Option<usize> {
         let breaks = |at: &usize| self.get(*at).is_some_and(is_list_break);
         let ends = |at: &usize| breaks(at) || self.get(*at) == Some('.');
         (code_end..body).find(ends).or_else(|| (body..next).rev().find(breaks))
     }
 
-    /// Where a label at the end of a text starts: with its line, unless it shares that with the
-    /// message before.
+    /// Where a label at the end of a text starts: at the start of its line, unless the message before is on that line
+    /// too.
     fn label_start(&self, text: Range<usize>, is_free: bool) -> usize {
         self.line_break_in(text.clone()).map_or(if is_free { text.start } else { text.end }, |at| at + 1)
     }
 
     /// The end of a text without the headings (`… warnings :`) that introduce the next one.
     ///
-    /// At the end of all there is nothing to introduce, so a line there is a heading only if it could be nothing
-    /// else.
+    /// The last text has nothing to introduce, so a line at its end is a heading only if it can be nothing else.
     fn without_heading(&self, text: Range<usize>, is_last: bool) -> usize {
         let mut end = text.end;
         loop {

@@ -1,20 +1,20 @@
 //! The text as the splitter reads it: escapes, entities and markup resolved, words found.
 //!
-//! Everything after this pass works on positions in [`View::units`], so no other code has to know
-//! how often a text was quoted on its way here, nor about bytes and character boundaries.
+//! All later passes use positions in [`View::units`]. So they don't need to know how often the text was quoted, nor
+//! about bytes and character boundaries.
 
 use std::ops::Range;
 
 use super::{KnownCodes, br_length};
 
-/// Ends whatever stood before it: a list item, or a place where a field was taken out.
+/// Ends the text before it: a list item begins here, or a field was taken out.
 pub(super) const BLOCK: char = '\u{FDD0}';
-/// Keeps two words apart but is not shown: bold text, or a label that says nothing.
+/// Separates two words but is not shown: the edge of bold text, or a label that says nothing.
 pub(super) const INLINE: char = '\u{FDD1}';
 /// What follows is the value of a code field.
 pub(super) const MARK: char = '\u{FDD2}';
 
-/// A longer word is a hash or a certificate; looking at more of it would only cost time.
+/// A longer word is a hash or a certificate; reading more of it would only cost time.
 const WORD_LIMIT: usize = 64;
 
 /// One character, and how many backslashes escaped it.
@@ -36,7 +36,7 @@ pub(super) struct View {
     pub units: Vec<Unit>,
     /// Runs of Latin letters, digits, underscores and hyphens, in order.
     pub words: Vec<Range<usize>>,
-    /// What lines of a log say at the level WARN.
+    /// The texts of a log's lines of the level WARN.
     pub warned: Vec<Range<usize>>,
 }
 
@@ -71,7 +71,7 @@ impl View {
         self.words.partition_point(|word| word.start < at)
     }
 
-    /// Puts a placeholder over a range, so that nothing reads it again.
+    /// Replaces a range by a placeholder, so that nothing reads it again.
     pub fn cover(&mut self, range: Range<usize>, with: char) {
         for unit in self.units.get_mut(range).unwrap_or_default() {
             *unit = Unit::plain(with);
@@ -89,12 +89,12 @@ impl View {
         shown.collect()
     }
 
-    /// A piece of text without what does not belong to it at either end: white space, commas,
-    /// brackets and quotes that have lost their partner, quotes around all of it.
+    /// A piece of text without what does not belong to it at either end: white space, commas, brackets and quotes
+    /// without a partner, quotes around all of it.
     pub fn clean(&self, range: Range<usize>) -> String {
         let text = self.render(range);
         let text = text.trim_matches(is_space);
-        // One pass counts them, so that each one taken off costs nothing more.
+        // They are counted once, so that removing one costs nothing more.
         let mut open = [0_i64; 6];
         let mut before = None;
         let mut chars = text.chars().peekable();
@@ -134,8 +134,8 @@ impl View {
         inner.or_else(only).unwrap_or(text).trim_matches(is_space).to_owned()
     }
 
-    /// A word in its comparable form, with the position behind each of its characters.
-    /// The flag says whether that is all of the word.
+    /// A word in its comparable form, with the position behind each of its characters. The flag says whether that is
+    /// all of the word.
     pub fn fold(&self, word: &Range<usize>) -> (String, Vec<usize>, bool) {
         let mut folded = String::new();
         let mut ends = Vec::new();
@@ -156,7 +156,7 @@ impl View {
     }
 }
 
-/// The form in which two spellings of a code are equal; `None` for a character that does not count.
+/// The form in which two spellings of a code are equal; `None` for a character that makes no difference.
 pub(super) fn fold_char(ch: char) -> Option<char> {
     match ch {
         _ if is_hyphen(ch) => Some('-'),
@@ -180,7 +180,7 @@ pub(super) fn is_mark(ch: char) -> bool {
         | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
-/// White space and all that is not seen.
+/// White space and everything invisible.
 pub(super) fn is_space(ch: char) -> bool {
     ch.is_whitespace() || is_mark(ch) || ch == INLINE
 }
@@ -199,10 +199,10 @@ pub(super) fn is_quote(ch: Option<char>) -> bool {
     ch.and_then(quote_kind).is_some()
 }
 
-/// Where the slots of quotes begin, whose two sides look alike.
+/// The first slot of quotes, whose opening and closing forms may look alike.
 const QUOTES: usize = 3;
 
-/// A slot to count brackets or quotes of one kind in, and the step for this side of them.
+/// The slot in which brackets or quotes of this kind are counted, and the step: -1 for a closing bracket, else 1.
 fn bracket_slot(ch: char) -> Option<(usize, i64)> {
     match ch {
         '[' => Some((0, 1)),
@@ -238,12 +238,12 @@ pub(super) fn decode(text: &str) -> Vec<Unit> {
     units
 }
 
-/// The placeholders are noncharacters; a text that holds one anyway may not forge them.
+/// Replaces a placeholder in the text itself, which must not be taken for one of ours. They are noncharacters.
 fn not_forged(ch: char) -> char {
     if matches!(ch, BLOCK | INLINE | MARK) { '\u{FFFD}' } else { ch }
 }
 
-/// Any number of backslashes and what they escape; gives the bytes read.
+/// Reads any number of backslashes and what they escape. Returns how many bytes that is.
 fn decode_escape(rest: &str, units: &mut Vec<Unit>) -> usize {
     let after = rest.trim_start_matches('\\');
     let depth = rest.len() - after.len();
@@ -255,7 +255,7 @@ fn decode_escape(rest: &str, units: &mut Vec<Unit>) -> usize {
         _ => None,
     };
     let Some((ch, taken)) = found else {
-        // They escape nothing known. Taking all of them at once reads a long run only once.
+        // They escape nothing known. All are taken at once, so that a long run is read only once.
         units.extend(std::iter::repeat_n(Unit::plain('\\'), depth));
         return depth;
     };
@@ -393,7 +393,7 @@ fn join_broken_codes(units: Vec<Unit>, known: &KnownCodes) -> Vec<Unit> {
     joined
 }
 
-/// Whether what follows a line break goes on with the code that comes before it.
+/// Whether the text after a line break continues the code before it.
 fn is_broken_code(before: &[Unit], after: &[Unit], known: &KnownCodes) -> bool {
     let is_joint_at = |unit: Option<&Unit>| unit.is_some_and(|unit| is_joint(unit.ch));
     if before.len() > WORD_LIMIT {
@@ -410,7 +410,7 @@ fn is_broken_code(before: &[Unit], after: &[Unit], known: &KnownCodes) -> bool {
         return false;
     }
     if !is_at_joint {
-        // In the middle of a word only what is a known code for certain is put together.
+        // In the middle of a word, the two parts are joined only if they are a known code.
         return start.contains(['-', '_']) && !start.starts_with("br-") && known.folded(&whole).is_some();
     }
     if start.starts_with("br-") && br_length(&whole, known).is_some_and(|length| length > start.len()) {
