@@ -1,7 +1,7 @@
 //! A stand-in for the ClearTax endpoint: scripted outcomes by ActivityId, and a page that lists them.
 //!
-//! It keeps its state in memory and checks no token, only that there is one. Tests bind port 0, pass the
-//! listener to [`serve`] and keep a clone of the [`Sandbox`] to see what was asked.
+//! It keeps its state in memory, and accepts any token that is not empty. Tests bind port 0, pass the listener to
+//! [`serve`] and keep a clone of the [`Sandbox`] to see what was asked.
 
 mod cut_short;
 mod outcome;
@@ -32,8 +32,8 @@ use self::cut_short::CutShort;
 use self::reply::{Delivery, Reply};
 use self::script::Script;
 
-/// How many activities are remembered. Beyond, the one first polled the longest ago is forgotten, and its
-/// script starts over with its next poll.
+/// How many activities are remembered. With more of them, the one that was first polled longest ago is forgotten; its
+/// next poll begins its script again.
 pub const MAX_ACTIVITIES: usize = 100_000;
 
 /// How many requests [`Sandbox::requests`] remembers.
@@ -45,14 +45,15 @@ const MAX_VAT_BYTES: usize = 32;
 /// How much of an invalid activity id is remembered.
 const MAX_ACTIVITY_ID_CHARS: usize = 64;
 
-/// More than any daemon has in flight. An idle one is kept for longer than a client's pool keeps it.
+/// Connections for several daemons with the default of 64 requests in flight. An idle one is kept for longer than a
+/// client's pool keeps it.
 const BOUNDS: Bounds =
     Bounds { n_connections: 512, head_patience: Duration::from_secs(100), age: Duration::from_secs(3_600) };
 
-/// How long a request that is never answered is held. No client waits for so long.
+/// How long a request that is never answered is held: longer than any client waits.
 const NEVER: Duration = Duration::from_secs(600);
 
-/// What the sandbox has been asked so far. Clones share one memory.
+/// What the sandbox has been asked so far. Clones share what is remembered.
 #[derive(Debug, Clone, Default)]
 pub struct Sandbox {
     memory: Arc<Mutex<Memory>>,
@@ -138,7 +139,7 @@ impl Sandbox {
 }
 
 impl Memory {
-    /// Counts one more poll; answers how many there were before, and how long ago the first was.
+    /// Counts one more poll. Returns how many there were before, and how long ago the first was.
     fn count_poll(&mut self, key: ActivityKey) -> (u32, Duration) {
         if let Some(polled) = self.activities.get_mut(&key) {
             let n_polls_before = polled.n_polls;
@@ -163,8 +164,8 @@ impl Memory {
     }
 }
 
-/// Serves the sandbox until `stop` completes. Then answers that are being held back are given up, and
-/// connections get a second to end. Clients that dawdle are given up as the daemon's own listener gives them up.
+/// Serves the sandbox until `stop` completes. Then answers that are still held back are dropped, and connections get a
+/// second to end. Slow clients are cut off as by the daemon's own listener.
 ///
 /// # Errors
 ///
@@ -192,7 +193,7 @@ struct Server {
     stopping: CancellationToken,
 }
 
-/// The router can't match a path below an arbitrary prefix, so the path is taken apart here.
+/// The router can't match a path below an arbitrary prefix, so the path is split here.
 async fn respond(State(server): State<Server>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path: Vec<&str> = uri.path().split('/').collect();
     match path.as_slice() {

@@ -193,7 +193,7 @@ impl Ending {
         }
     }
 
-    /// A time the way this ending writes it: between them the endings use every documented form.
+    /// A time in the form that this ending uses; together the endings use every documented form.
     fn written(self, at: Timestamp) -> String {
         let format = match self {
             Self::StandardOnly => "%Y-%m-%d %H:%M:%S",
@@ -216,7 +216,7 @@ fn error_list(code: &str, message: &str, source: &str) -> Value {
 }
 
 impl Trouble {
-    /// The troubled answer; `wait` matters to those that take time or ask for it.
+    /// The troubled answer; `wait` is for those that take time or ask for it.
     pub fn reply(self, wait: Duration, first_at: Timestamp, now: Timestamp) -> Reply {
         let success = || Ending::Success.reply(first_at, now);
         let altered = |gist, key: &str, value: &str| {
@@ -268,7 +268,7 @@ impl Trouble {
     }
 }
 
-/// `now + wait` as an HTTP date, rounded up so that nobody who obeys comes too early.
+/// `now + wait` as an HTTP date, rounded up so that a client that obeys never comes too early.
 fn http_date(now: Timestamp, wait: Duration) -> String {
     let rounded_up = wait + Duration::from_nanos(999_999_999);
     now.checked_add(rounded_up).unwrap_or(now).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()

@@ -1,8 +1,8 @@
-//! What the sandbox answers: scripts, chosen by how an ActivityId begins. Pure: the caller counts the
-//! polls and supplies the time.
+//! What the sandbox answers: scripts, chosen by the beginning of an ActivityId. Pure: the caller counts the polls and
+//! supplies the time.
 //!
-//! An id is `WORD[-OPTION…][-SUFFIX]`. The word is one of [`Ending`]'s or [`Trouble`]'s, options are read
-//! as long as they are known, and the rest only tells ids of one kind apart. [`SCRIPTS`] documents it all.
+//! An id is `WORD[-OPTION…][-SUFFIX]`. The word is one of [`Ending`]'s or [`Trouble`]'s. Options are read until one is
+//! not known; that and the rest only tell ids of one kind apart. [`SCRIPTS`] documents it all.
 
 use std::time::Duration;
 
