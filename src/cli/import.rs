@@ -15,7 +15,7 @@ use super::run::on_signals;
 use super::{CliError, CliResult, complain, input, open};
 use crate::domain::activity::{Registration, Vat};
 use crate::domain::certificate::ImportedCertificate;
-use crate::domain::lines::Lines;
+use crate::domain::lines::{Lines, MAX_ROW_BYTES, RowBytes, is_endless};
 use crate::domain::text::{folded, with_ascii_digits};
 use crate::settings::Settings;
 use crate::shutdown::Hangup;
@@ -366,7 +366,7 @@ fn parse_certificates(
 
 /// Reads the rows of a file one after the other.
 struct RowReader<'a> {
-    csv: csv::Reader<&'a [u8]>,
+    csv: csv::Reader<RowBytes<'a>>,
     record: csv::StringRecord,
     lines: Lines<'a>,
     positions: [Option<usize>; 4],
@@ -384,8 +384,8 @@ impl<'a> RowReader<'a> {
             .trim(csv::Trim::All)
             .flexible(true)
             .delimiter(delimiter(text))
-            .from_reader(bytes);
-        let header = csv.headers().map_err(|err| at_line(words, 1, &err.to_string()))?;
+            .from_reader(RowBytes::of(bytes));
+        let header = csv.headers().map_err(|err| at_line(words, 1, &unreadable(&err, words)))?;
         let n_columns = header.len();
         let (positions, ignored) =
             columns.positions(header, words).map_err(|problem| at_line(words, 1, &problem))?;
@@ -399,6 +399,8 @@ impl<'a> RowReader<'a> {
         row: impl Fn([Option<&str>; 4]) -> Result<T, String>,
     ) -> Option<Result<(u64, T), String>> {
         loop {
+            let begins_at = self.csv.position().byte();
+            self.csv.get_mut().begin_row();
             match self.csv.read_record(&mut self.record) {
                 _ if self.is_over => return None,
                 Ok(false) => return None,
@@ -407,7 +409,8 @@ impl<'a> RowReader<'a> {
                 Ok(true) => break,
                 Err(err) => {
                     self.is_over = true;
-                    return Some(Err(err.to_string()));
+                    let line = self.lines.at(begins_at);
+                    return Some(Err(at_line(self.words, line, &unreadable(&err, self.words))));
                 }
             }
         }
@@ -415,6 +418,14 @@ impl<'a> RowReader<'a> {
         let read = fields(&self.record, self.positions, self.n_columns, self.words)
             .and_then(|fields| said(row(fields), fields, self.words));
         Some(read.map(|row| (line, row)).map_err(|problem| at_line(self.words, line, &problem)))
+    }
+}
+
+/// Why a row can't be read.
+fn unreadable(err: &csv::Error, words: Words) -> String {
+    match is_endless(err) {
+        true => words.import_row_too_long(MAX_ROW_BYTES as u64 >> 10).to_string(),
+        false => err.to_string(),
     }
 }
 
@@ -463,6 +474,23 @@ mod tests {
         for language in [Language::English, Language::Arabic] {
             assert!(Words::of(language).import_too_long("a.csv", 256).to_string().contains("256"));
         }
+    }
+
+    #[test]
+    fn a_row_that_never_ends_is_named_and_not_kept() {
+        let good = "vat,activity_id\n3,a\n3,b\n";
+        for endless in ["x".repeat(4 << 20), format!("3,\"{}", "c\n".repeat(2 << 20)), ",".repeat(4 << 20)] {
+            let problems = check(&format!("{good}{endless}"), EN).unwrap_err();
+            assert_eq!(
+                problems.first,
+                ["line 4: it is longer than 256 KiB: is a quotation mark not closed?"]
+            );
+            let problems = check(&endless, EN).unwrap_err();
+            assert!(problems.first[0].starts_with("line 1: it is longer"), "{problems:?}");
+        }
+        // All rows together may be as long as they like, and one may be rather long.
+        let long = format!("vat,activity_id,note\n{}", format!("3,a,{}\n", "n".repeat(200 << 10)).repeat(8));
+        assert_eq!(check(&long, EN).unwrap().n_rows, 8);
     }
 
     #[test]

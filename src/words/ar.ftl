@@ -570,6 +570,7 @@ import-ignored = { $file }: أعمدة لا تُستخدم: { $columns }
 import-refused = { $file }: لم يُستورد شيء لأن هذه السطور لا تصلح:
 import-line = السطر { $line }: { $problem }
 import-too-long = الملف { $file } أطول من { $mib } ميغابايت: قسّمه إلى أجزاء، ولكل جزء سطر العناوين
+import-row-too-long = أطول من { $kib } كيلوبايت: هل علامة اقتباس غير مغلقة؟
 import-header = يجب أن يحوي سطر العناوين العمودين vat وactivity_id، ومعهما device_id وreference إن أردت، تفصل بينها فاصلة أو فاصلة منقوطة
 import-certificates-header = يجب أن يحوي سطر العناوين العمودين vat وdevice_id، ومعهما obtained_at أو expires_at، تفصل بينها فاصلة أو فاصلة منقوطة
 import-certificates-done = الشهادات الجديدة { $new }، وما تغيّرت أوقاته { $changed }، والمعروف من قبل { $known }

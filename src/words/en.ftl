@@ -463,6 +463,7 @@ import-ignored = { $file }: columns that are not used: { $columns }
 import-refused = { $file }: nothing was imported, because these rows can’t be used:
 import-line = line { $line }: { $problem }
 import-too-long = { $file } is longer than { $mib } MiB: divide it, each part with the header row
+import-row-too-long = it is longer than { $kib } KiB: is a quotation mark not closed?
 import-header = the header must have the columns vat, activity_id and, optionally, device_id and reference, separated by commas or semicolons
 import-certificates-header = the header must have the columns vat, device_id, and obtained_at or expires_at, separated by commas or semicolons
 import-certificates-done = { $new } certificates are new, { $changed } have other times now, { $known } were known already
