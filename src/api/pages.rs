@@ -356,6 +356,11 @@ async fn preflight_form(State(api): State<Arc<Api>>, request: PageRequest) -> Re
 /// Checks the values of the form and draws it again. It changes nothing, so it needs no token. It does not redirect,
 /// because values must not get into an address.
 async fn preflight(State(api): State<Arc<Api>>, request: PageRequest, body: Bytes) -> Response {
+    // A pasted file may have thousands of devices, and what is found about each takes much more memory.
+    let _turn = match api.admission.heavy().await {
+        Ok(turn) => turn,
+        Err(problem) => return drawn(&api, &request, |_| Err(problem)),
+    };
     let mut entered = page::Entered::default();
     for (name, value) in form_urlencoded::parse(&body).into_owned() {
         match name.as_str() {

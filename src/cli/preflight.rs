@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 use serde_json::{Value, json};
 
 use super::output::{self, Format};
@@ -56,7 +57,7 @@ pub(super) async fn preflight(settings: &Settings, args: PreflightArgs) -> CliRe
         Format::Table => {
             out.write_all(for_people(&name, &checked, Words::of(settings.language)).as_bytes())?
         }
-        Format::Json => output::print_json(&mut out, &Value::Array(rows(&checked)))?,
+        Format::Json => output::print_json(&mut out, &Rows(&checked))?,
         Format::Csv => {
             drop(out);
             output::print(&table(&checked), Format::Csv, &[], &Reader::new(settings))?;
@@ -117,19 +118,24 @@ async fn known(settings: &Settings, devices: &[Device]) -> Vec<Vec<Known>> {
     })
 }
 
-/// One object for each finding, with both languages.
-fn rows(checked: &[CheckedDevice]) -> Vec<Value> {
-    let mut rows = Vec::new();
-    for (nth, one) in checked.iter().enumerate() {
-        for finding in &one.findings {
-            let mut row = json!({ "device": nth + 1, "line": one.device.line, "name": one.device.name() });
-            if let (Some(row), Value::Object(fields)) = (row.as_object_mut(), json!(finding)) {
-                row.extend(fields);
+/// One object for each finding, with both languages. Each is made when it is printed: all of them take hundreds of MiB.
+struct Rows<'a>(&'a [CheckedDevice]);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(None)?;
+        for (nth, one) in self.0.iter().enumerate() {
+            for finding in &one.findings {
+                let mut row =
+                    json!({ "device": nth + 1, "line": one.device.line, "name": one.device.name() });
+                if let (Some(row), Value::Object(fields)) = (row.as_object_mut(), json!(finding)) {
+                    row.extend(fields);
+                }
+                rows.serialize_element(&row)?;
             }
-            rows.push(row);
         }
+        rows.end()
     }
-    rows
 }
 
 fn table(checked: &[CheckedDevice]) -> Table {

@@ -172,6 +172,44 @@ async fn bodies_full_of_nothing_cost_little() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn registrations_to_check_that_are_all_keys_cost_little() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let daemon = setup.start().await;
+    // Each value is named by its path, so a long key at the top is repeated for each value below it.
+    let nulls = format!("{{\"{}\":[{}0]}}", "k".repeat(4 << 20), "null,".repeat(500_000));
+    let ones = format!("{{\"{}\":[{}0]}}", "k".repeat(6 << 20), "1,".repeat(500_000));
+    let columns = format!("{0}\n{0}", ",".repeat((4 << 20) - 8));
+    let devices = format!("[{}{{\"CommonName\":\"\"}}]", "{\"CommonName\":\"\"},".repeat(2_999));
+    let rows = format!("a{}\n{}", ",b".repeat(2_000), format!("{}\n", ",".repeat(2_000)).repeat(4_000));
+    let mut sending = tokio::task::JoinSet::new();
+    for (media_type, body) in [
+        ("application/json", &nulls),
+        ("text/csv", &columns),
+        ("application/json", &ones),
+        ("text/csv", &rows),
+        ("application/json", &devices),
+        ("application/json", &nulls),
+        ("text/csv", &columns),
+        ("application/json", &devices),
+    ] {
+        let request = http_client().post(daemon.url() + "/v1/preflight").header("content-type", media_type);
+        let request = request.body(body.clone());
+        sending.spawn(async move {
+            let response = request.send().await.unwrap();
+            (response.status().as_u16(), response.bytes().await.unwrap().len())
+        });
+    }
+    while let Some(sent) = sending.join_next().await {
+        let (status, n_bytes) = sent.unwrap();
+        assert!([200, 422, 503].contains(&status), "{status}");
+        // What is found about thousands of devices is long, but is sent piece by piece.
+        assert!(n_bytes < 64 << 20, "{n_bytes}");
+    }
+    assert!(peak_mib(&daemon) < 200, "{} MiB", peak_mib(&daemon));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_send_and_never_read_hide_no_sign_of_life() {
     let upstream = Server::start(|_| Reply::succeeded()).await;
     let setup = Setup::new(&upstream.url(), "");

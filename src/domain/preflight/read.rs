@@ -1,10 +1,12 @@
 //! Reads the details of devices from the text of a file, with the keys that were recognised and those that were not.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
-use super::fields::{FIELDS, Field, SCHEMES, plain, spec};
-use crate::domain::lines::Lines;
-use crate::domain::text::quoted;
+use super::fields::{FIELDS, Field, SCHEMES, Spec, plain, spec};
+use crate::domain::lines::{Lines, MAX_ROW_BYTES, RowBytes, is_endless};
+use crate::domain::text::{self, quoted};
 
 /// Longest text that is read.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -14,6 +16,13 @@ const MAX_DEVICES: usize = 10_000;
 
 /// Most values that are looked at for one device; a registration has two dozen.
 const MAX_VALUES: usize = 500;
+
+/// Longest key that is compared or repeated, with those around it. Every value is named by its whole path, so a long
+/// key at the top would be kept once for each value below it.
+const MAX_KEY_BYTES: usize = 256;
+
+/// What the keys of all devices may take together. Each device names its own, though in a table they are the same.
+const MAX_ALL_KEYS_BYTES: usize = 16 * 1024 * 1024;
 
 /// Why a text can't be read at all. One sentence that names the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +93,23 @@ impl Device {
         &self.unknown
     }
 
+    /// What its keys take in memory.
+    fn keys_bytes(&self) -> usize {
+        let keys = self.given.iter().map(|given| &given.key).chain(&self.unknown);
+        keys.map(|key| size_of::<String>() + key.len()).sum()
+    }
+
+    fn is_full(&self) -> bool {
+        self.given.len() + self.unknown.len() >= MAX_VALUES
+    }
+
+    /// Notes a key that says nothing to us.
+    fn note_unknown(&mut self, key: String) {
+        if !self.is_full() {
+            self.unknown.push(key);
+        }
+    }
+
     /// Whether none of its keys was recognised.
     fn is_foreign(&self) -> bool {
         self.given.is_empty() && !self.unknown.is_empty()
@@ -91,10 +117,10 @@ impl Device {
 
     /// Takes a value whose key is below `parents`. Returns whether the key was recognised.
     fn take(&mut self, parents: &[String], key: &str, value: GivenValue) -> bool {
-        let path = written(parents, key);
-        if self.given.len() + self.unknown.len() >= MAX_VALUES {
+        if self.is_full() {
             return false;
         }
+        let path = written(parents, key);
         match recognise(parents, key) {
             Some((field, scheme)) => {
                 self.given.push(Given { key: path, field, scheme: scheme.map(str::to_owned), value });
@@ -108,11 +134,15 @@ impl Device {
     }
 
     fn walk(&mut self, parents: &mut Vec<String>, key: &str, value: &Value) {
+        if self.is_full() {
+            return;
+        }
+        let key = &key[..key.floor_char_boundary(MAX_KEY_BYTES)];
         match value {
             Value::Null => {
                 // An empty value counts as left out, but its key may still be wrong.
                 if recognise(parents, key).is_none() {
-                    self.unknown.push(written(parents, key));
+                    self.note_unknown(written(parents, key));
                 }
             }
             Value::String(text) => {
@@ -169,16 +199,41 @@ impl Device {
     }
 }
 
-/// The key with those around it.
+/// The key with those around it, cut if it is too long.
 fn written(parents: &[String], key: &str) -> String {
-    parents.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".")
+    let mut path = String::new();
+    for (nth, part) in parents.iter().map(String::as_str).chain([key]).enumerate() {
+        if nth > 0 {
+            path.push('.');
+        }
+        path.push_str(part);
+        if text::cut(&mut path, MAX_KEY_BYTES) {
+            break;
+        }
+    }
+    path
 }
+
+/// A detail with its path and the path's last part, as [`plain`] writes them.
+struct Named {
+    path: String,
+    leaf: String,
+    spec: &'static Spec,
+}
+
+static NAMED: LazyLock<Vec<Named>> = LazyLock::new(|| {
+    let leaf = |path: &'static str| plain(path.rsplit('.').next().unwrap_or(path));
+    FIELDS.iter().map(|spec| Named { path: plain(spec.path), leaf: leaf(spec.path), spec }).collect()
+});
 
 /// Which detail a key stands for, and for a registration number its kind.
 ///
 /// The whole path counts first, then the key alone, then with the one above it (`Country.Code`). A key of `en` or `ar`
 /// is the one above it in that language.
 fn recognise(parents: &[String], key: &str) -> Option<(Field, Option<&'static str>)> {
+    if key.len() > MAX_KEY_BYTES {
+        return None;
+    }
     let own = plain(key.split('[').next().unwrap_or(key));
     let above = parents.last().map(|parent| plain(parent.split('[').next().unwrap_or(parent)));
     if let (Some(above), "en" | "ar") = (&above, own.as_str()) {
@@ -186,20 +241,19 @@ fn recognise(parents: &[String], key: &str) -> Option<(Field, Option<&'static st
         return if above == "en" || above == "ar" { None } else { recognise(rest, parent) };
     }
     let whole = plain(&written(parents, key));
-    if let Some(spec) = FIELDS.iter().find(|spec| plain(spec.path) == whole) {
-        return Some((spec.field, None));
+    if let Some(named) = NAMED.iter().find(|named| named.path == whole) {
+        return Some((named.spec.field, None));
     }
     if let Some((scheme, _)) = SCHEMES.iter().find(|(_, names)| names.contains(&own.as_str())) {
         return Some((Field::SellerId, Some(scheme)));
     }
-    let leaf_of = |path: &'static str| plain(path.rsplit('.').next().unwrap_or(path));
     let called = |name: &str| {
-        FIELDS
+        NAMED
             .iter()
             // At the top `vat` is the header; anywhere else, and in a table without levels, it is the detail.
-            .filter(|spec| spec.field != Field::HeaderVat)
-            .find(|spec| leaf_of(spec.path) == name || spec.synonyms.contains(&name))
-            .map(|spec| (spec.field, None))
+            .filter(|named| named.spec.field != Field::HeaderVat)
+            .find(|named| named.leaf == name || named.spec.synonyms.contains(&name))
+            .map(|named| (named.spec.field, None))
     };
     let header = spec(Field::HeaderVat).synonyms.contains(&own.as_str()).then_some((Field::HeaderVat, None));
     header.or_else(|| called(&own)).or_else(|| called(&format!("{}{own}", above.unwrap_or_default())))
@@ -233,7 +287,7 @@ pub fn from_value(value: &Value) -> Result<Vec<Device>, Unreadable> {
     };
     require_number(items.len())?;
     let is_list = value.is_array();
-    let mut devices = Vec::with_capacity(items.len());
+    let (mut devices, mut keys) = (Vec::with_capacity(items.len()), Keys::default());
     for (nth, item) in items.iter().enumerate() {
         let place = if is_list { format!("/{nth}") } else { "the whole file".to_owned() };
         let Value::Object(fields) = item else {
@@ -244,6 +298,7 @@ pub fn from_value(value: &Value) -> Result<Vec<Device>, Unreadable> {
         for (key, value) in fields {
             device.walk(&mut Vec::new(), key, value);
         }
+        keys.add(&device)?;
         devices.push(device.finish());
     }
     refuse_foreign(&devices)?;
@@ -260,21 +315,30 @@ pub fn from_csv(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
     let count = |wanted: u8| first_line.iter().filter(|byte| **byte == wanted).count();
     let delimiter =
         [b',', b';', b'\t'].into_iter().rev().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',');
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text);
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(RowBytes::of(text));
     let utf8 = |err: csv::Error| {
         let line = err.position().map_or(1, csv::Position::line);
         match err.kind() {
             csv::ErrorKind::Utf8 { err, .. } => {
                 unreadable(&format!("line {line}"), format!("field {} is not UTF-8 text", err.field() + 1))
             }
+            _ if is_endless(&err) => unreadable(
+                "the whole file",
+                format!("a row is longer than {} KiB: is a quotation mark not closed?", MAX_ROW_BYTES >> 10),
+            ),
             _ => unreadable(&format!("line {line}"), "not valid CSV".to_owned()),
         }
     };
     let header = reader.headers().map_err(utf8)?.clone();
     let mut lines = Lines::new(text);
-    let mut devices = Vec::new();
-    for record in reader.into_records() {
-        let record = record.map_err(utf8)?;
+    let (mut devices, mut keys) = (Vec::new(), Keys::default());
+    let mut record = csv::StringRecord::new();
+    loop {
+        reader.get_mut().begin_row();
+        if !reader.read_record(&mut record).map_err(utf8)? {
+            break;
+        }
         let line = record.position().map_or(0, |position| lines.at(position.byte()));
         if record.len() != header.len() {
             let what = format!("it has {} fields, the header has {}", record.len(), header.len());
@@ -284,8 +348,9 @@ pub fn from_csv(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
         for (key, value) in header.iter().zip(&record) {
             match value.is_empty() {
                 // The column is there, whatever this row has in it.
+                _ if device.is_full() => break,
                 true if recognise(&[], key).is_none() && !key.is_empty() => {
-                    device.unknown.push(key.to_owned())
+                    device.note_unknown(written(&[], key))
                 }
                 true => {}
                 false => {
@@ -293,6 +358,7 @@ pub fn from_csv(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
                 }
             }
         }
+        keys.add(&device)?;
         devices.push(device.finish());
         require_number(devices.len())?;
     }
@@ -315,6 +381,22 @@ pub fn from_text(text: &[u8]) -> Result<Vec<Device>, Unreadable> {
         None => Err(unreadable(whole, "it is empty".to_owned())),
         Some(b'{' | b'[' | b'"') => from_json(bare),
         Some(_) => from_csv(bare),
+    }
+}
+
+/// Adds up what the keys of all devices take.
+#[derive(Default)]
+struct Keys {
+    n_bytes: usize,
+}
+
+impl Keys {
+    fn add(&mut self, device: &Device) -> Result<(), Unreadable> {
+        self.n_bytes += device.keys_bytes();
+        match self.n_bytes > MAX_ALL_KEYS_BYTES {
+            true => Err(unreadable("the whole file", "it has too many long keys: divide it".to_owned())),
+            false => Ok(()),
+        }
     }
 }
 

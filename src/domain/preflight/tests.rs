@@ -280,3 +280,35 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_kept_of_keys_is_bounded_however_long_and_many_they_are() {
+    let long = "k".repeat(100_000);
+    let below = |value: Value| json!({ "CommonName": "till", &long: value });
+    let nested = (0..100).fold(json!({ "a": 1, "b": null }), |inner, _| json!({ &long[..200]: inner }));
+    let many: serde_json::Map<_, _> = (0..20_000).map(|n| (n.to_string(), Value::Null)).collect();
+    for value in [
+        below(json!(vec![Value::Null; 20_000])),
+        below(json!(vec![1; 20_000])),
+        below(many.into()),
+        below(nested),
+        json!({ &long: { "CommonName": "till" } }),
+    ] {
+        let devices = from_value(&value).unwrap();
+        let (given, unknown) = (devices[0].recognised(), devices[0].unknown());
+        assert!(given.len() + unknown.len() <= 500);
+        let keys = given.iter().map(|(key, _)| *key).chain(unknown.iter().map(String::as_str));
+        assert!(keys.map(str::len).max() <= Some(256));
+        assert!(given.iter().any(|(_, path)| path.ends_with("CommonName")));
+    }
+    let table = |header: &str, row: &str, n_rows: usize| {
+        from_csv(format!("{header}\n{}", format!("{row}\n").repeat(n_rows)).as_bytes())
+    };
+    let devices = table(&format!("CommonName,{long}"), "till,", 1_000).unwrap();
+    assert!(devices.iter().all(|device| device.unknown()[0].len() <= 256));
+    let refused =
+        table(&format!("CommonName{}", ",other".repeat(400)), &format!("till{}", ",".repeat(400)), 9_000);
+    assert_eq!(refused.unwrap_err().to_string(), "the whole file: it has too many long keys: divide it");
+    let endless = from_csv(format!("CommonName,{}", ",".repeat(1 << 20)).as_bytes()).unwrap_err();
+    assert!(endless.what.starts_with("a row is longer than 256 KiB"), "{endless}");
+}
