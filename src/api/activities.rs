@@ -22,11 +22,15 @@ use super::shape::{ActivityBody, HistoryBody};
 use super::slices::sliced;
 use crate::domain::activity::{ActivityId, Registration, State as ActivityState, Vat};
 use crate::domain::catalogue::Language;
+use crate::domain::text;
 use crate::store::{ActivityFilter, ActivityRef, ActivityRow, History, RegisterOutcome};
 use crate::words::Words;
 
 /// Most activities in one body.
 const MAX_ACTIVITIES: usize = 10_000;
+
+/// How much of a mistake is repeated.
+const MAX_REPEATED_BYTES: usize = 512;
 
 /// An activity as a client sends it.
 #[derive(Debug, Deserialize)]
@@ -224,8 +228,12 @@ fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
     let mut reader = serde_json::Deserializer::from_str(item);
     let new: NewActivity = serde_path_to_error::deserialize(&mut reader).map_err(|err| {
         let path = err.path().to_string();
-        let pointer = if path == "." { at.to_owned() } else { format!("{at}/{path}") };
-        mistake(pointer, plain(&err.into_inner().to_string()))
+        let mut pointer = if path == "." { at.to_owned() } else { format!("{at}/{path}") };
+        let mut detail = plain(&err.into_inner().to_string());
+        // Both repeat a key that is not known, or a value, however long it is.
+        text::cut(&mut pointer, MAX_REPEATED_BYTES);
+        text::cut(&mut detail, MAX_REPEATED_BYTES);
+        mistake(pointer, detail)
     })?;
     let field = |err: &crate::domain::activity::InvalidInput| {
         use crate::domain::activity::InvalidInput;
