@@ -5,20 +5,20 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body::Body as _;
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Api;
 use super::problem::Problem;
-use super::returned_body::returned;
 
 /// Most requests that read at the same time.
 const MAX_READERS: usize = 16;
@@ -36,6 +36,10 @@ const ANSWERS_KIB: usize = 32 * 1024;
 /// Answers up to this size are not counted: the socket's buffer takes them.
 const SMALL_ANSWER_BYTES: u64 = 16 * 1024;
 
+/// Most answers that wait, made already, for memory to be sent from. Others are refused at once, so that those that
+/// wait take little.
+const MAX_WAITING: usize = 4;
+
 /// Most memory that a body is given at a time.
 const STEP: usize = 1024 * 1024;
 
@@ -50,6 +54,7 @@ pub(super) struct Admission {
     heavy: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     answers: Arc<Semaphore>,
+    waiting: Semaphore,
 }
 
 impl Default for Admission {
@@ -61,6 +66,7 @@ impl Default for Admission {
             heavy: permits(MAX_HEAVY),
             bodies: permits(BODIES_KIB),
             answers: permits(ANSWERS_KIB),
+            waiting: Semaphore::new(MAX_WAITING),
         }
     }
 }
@@ -90,14 +96,49 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, request: Request, next: N
     if n_bytes <= SMALL_ANSWER_BYTES {
         return response;
     }
-    match acquire(&api.admission.answers, (n_bytes / 1024).min(ANSWERS_KIB as u64)).await {
-        Ok(permit) => response.map(|body| {
-            returned(body, move |sent| {
-                drop(sent);
-                drop(permit);
-            })
-        }),
+    match api.admission.answer((n_bytes / 1024).min(ANSWERS_KIB as u64)).await {
+        Ok(permit) => response.map(|body| Body::new(Counted { body, permit: Arc::new(permit) })),
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// A body whose share of memory is returned once all of it has been written or dropped.
+struct Counted {
+    body: Body,
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// A part of a body. The server takes it from the body long before the client reads it, so it has the permit too.
+struct Part {
+    bytes: Bytes,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        let counted = |bytes| Bytes::from_owner(Part { bytes, _permit: Arc::clone(&self.permit) });
+        frame.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(counted))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -117,6 +158,18 @@ impl Admission {
     /// A turn for a request that takes much more memory than its body or answer has bytes.
     pub(super) async fn heavy(&self) -> Result<OwnedSemaphorePermit, Problem> {
         acquire(&self.heavy, 1).await
+    }
+
+    /// Memory for an answer of so many KiB, until it has been sent.
+    async fn answer(&self, n_kib: u64) -> Result<OwnedSemaphorePermit, Problem> {
+        let n = u32::try_from(n_kib).unwrap_or(u32::MAX);
+        if let Ok(permit) = Arc::clone(&self.answers).try_acquire_many_owned(n) {
+            return Ok(permit);
+        }
+        match self.waiting.try_acquire() {
+            Ok(_waits) => acquire(&self.answers, n_kib).await,
+            Err(_) => Err(Problem::busy()),
+        }
     }
 
     /// Reads a body of at most `max_bytes`. All bodies together take bounded memory.

@@ -244,6 +244,37 @@ async fn clients_that_send_and_never_read_hide_no_sign_of_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_answers_that_nobody_reads_take_little_together() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1"]);
+    let events = "INSERT INTO events (event_id, type, occurred_at, payload)
+         SELECT value, 'pcsid.generation.failed', strftime('%s', 'now') * 1000,
+                json_object('id', value, 'data', printf('%.*c', 250000, 'x'))
+         FROM json_each('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]')";
+    setup.execute(events).await;
+    let daemon = setup.start().await;
+    let address = address(&daemon);
+    let greedy: Vec<TcpStream> = (0..250)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let request = "GET /v1/events?limit=1000 HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20);
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    // As long as they may go without reading.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(peak_mib(&daemon) < 300, "{} MiB", peak_mib(&daemon));
+    drop(greedy);
+    eventually("they are answered again", || async {
+        let response = http_client().get(daemon.url() + "/v1/events?limit=1000").send().await.ok()?;
+        (response.status() == 200 && response.bytes().await.ok()?.len() > 3 << 20).then_some(())
+    })
+    .await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_reaches_a_client_that_is_still_sending() {
     let more = "[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"http-token\"\n";
     let setup = Setup::new("http://127.0.0.1:9", more);
