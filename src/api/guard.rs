@@ -12,7 +12,6 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Api;
@@ -45,23 +44,13 @@ pub(super) async fn site(State(api): State<Arc<Api>>, request: Request, next: Ne
 /// How long the answer to a wrong token takes, so that guessing gets nowhere.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Most delayed answers at the same time; more would use up connections.
-const MAX_PAUSING: usize = 64;
-
 /// Wrong tokens within this time of the last one are not logged again.
 const QUIET_AFTER_WRONG_TOKEN: Duration = Duration::from_secs(10 * 60);
 
 /// Delays, counts and logs wrong tokens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct WrongTokens {
-    pauses: Semaphore,
     last_at: Mutex<Option<Instant>>,
-}
-
-impl Default for WrongTokens {
-    fn default() -> Self {
-        Self { pauses: Semaphore::new(MAX_PAUSING), last_at: Mutex::new(None) }
-    }
 }
 
 impl WrongTokens {
@@ -73,9 +62,8 @@ impl WrongTokens {
                  (pcsid_watch_http_wrong_tokens_total)"
             );
         }
-        if let Ok(_pausing) = self.pauses.try_acquire() {
-            tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
-        }
+        // Each of them, however many there are: the number of connections bounds what guessing takes up.
+        tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
     }
 }
 

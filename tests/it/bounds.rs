@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -318,14 +318,22 @@ async fn wrong_tokens_are_counted_and_logged_once() {
         async move { request.send().await.unwrap() }
     };
     let mut guessing = tokio::task::JoinSet::new();
-    (0..20).for_each(|n| drop(guessing.spawn(ask(format!("guess-{n}")))));
+    for n in 0..150 {
+        let asked = ask(format!("guess-{n}"));
+        guessing.spawn(async move {
+            let began_at = Instant::now();
+            (asked.await.status(), began_at.elapsed())
+        });
+    }
     while let Some(answer) = guessing.join_next().await {
-        assert_eq!(answer.unwrap().status(), 401);
+        let (status, took) = answer.unwrap();
+        assert_eq!(status, 401);
+        assert!(took >= Duration::from_millis(900), "many at the same time are slowed as well: {took:?}");
     }
     assert_eq!(http_client().get(daemon.url() + "/metrics").send().await.unwrap().status(), 401);
     let metrics = ask("http-token".to_owned()).await.text().await.unwrap();
     assert!(
-        metrics.contains("pcsid_watch_http_wrong_tokens_total 20\n"),
+        metrics.contains("pcsid_watch_http_wrong_tokens_total 150\n"),
         "none at all is no guess: {metrics}"
     );
     let log = daemon.stop().await;
