@@ -1,12 +1,12 @@
 //! One attempt to hand an event to a receiver, and what follows from it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Request};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::sign::{Secrets, WebhookSecretError};
@@ -108,9 +108,28 @@ pub struct Sender {
     webhook: String,
     http: Renewing,
     source: SecretSource,
-    secrets: RwLock<Secrets>,
+    current: RwLock<Arc<Current>>,
     is_readable: AtomicBool,
     timeout: Duration,
+}
+
+/// The secrets as they were last read.
+#[derive(Debug)]
+struct Current {
+    text: SecretString,
+    secrets: Secrets,
+    /// Takes them out of answers. It is made when the first answer has a body: most have none.
+    redactor: OnceLock<Redactor>,
+}
+
+impl Current {
+    fn redactor(&self) -> &Redactor {
+        self.redactor.get_or_init(|| {
+            let texts = self.text.expose_secret().split_whitespace().map(str::as_bytes);
+            // A receiver may show its key decoded.
+            Redactor::new(texts.chain(self.secrets.keys()))
+        })
+    }
 }
 
 impl Sender {
@@ -120,7 +139,7 @@ impl Sender {
     /// If the secret or the TLS set-up is not usable.
     pub fn new(settings: &WebhookSettings) -> Result<Self, SenderError> {
         let webhook = settings.route.sink.clone();
-        let secrets = RwLock::new(read_secrets(&webhook, &settings.secret)?);
+        let current = RwLock::new(Arc::new(read_secrets(&webhook, &settings.secret)?));
         let ca_file = settings.ca_file.as_deref().map(|path| ("webhooks[].ca_file".to_owned(), path));
         let timeout = settings.timeout;
         let http = Renewing::new(&settings.url, ca_file, FirstThread::ItsOwn, move |builder| {
@@ -132,7 +151,7 @@ impl Sender {
             webhook,
             http,
             source,
-            secrets,
+            current,
             is_readable: AtomicBool::new(true),
             timeout: settings.timeout,
         })
@@ -142,9 +161,12 @@ impl Sender {
     /// stays in use, and that is logged once.
     pub fn refresh_secret(&self) {
         match read_secrets(&self.webhook, &self.source) {
-            Ok(secrets) => {
+            Ok(read) => {
                 self.is_readable.store(true, Ordering::Relaxed);
-                *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                if current.text.expose_secret() != read.text.expose_secret() {
+                    *current = Arc::new(read);
+                }
             }
             Err(err) => {
                 if self.is_readable.swap(false, Ordering::Relaxed) {
@@ -169,10 +191,8 @@ impl Sender {
         };
         // Receivers compare it with their own clocks, so it comes from the wall clock.
         let timestamp = clock::wall_now().as_millis() / 1_000;
-        let signature = {
-            let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
-            secrets.sign(event_id, timestamp, body.as_bytes())
-        };
+        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let signature = current.secrets.sign(event_id, timestamp, body.as_bytes());
         let mut request = Request::new(Method::POST, self.http.url().clone());
         *request.body_mut() = Some(body.into());
         let headers = request.headers_mut();
@@ -201,21 +221,22 @@ impl Sender {
             self.http.doubt();
         }
         let not_before = matches!(http_status, 429 | 503).then(|| retry_after(response.headers())).flatten();
-        attempt(http_status, not_before, beginning(response).await)
+        attempt(http_status, not_before, beginning(response, &current).await)
     }
 }
 
-fn read_secrets(webhook: &str, source: &SecretSource) -> Result<Secrets, SenderError> {
+fn read_secrets(webhook: &str, source: &SecretSource) -> Result<Current, SenderError> {
     let text = source.read().map_err(|err| SenderError::Unreadable {
         webhook: webhook.to_owned(),
         key: source.key("webhooks[].secret"),
         source: err,
     })?;
-    Secrets::parse(text.expose_secret()).map_err(|err| SenderError::Secret {
+    let secrets = Secrets::parse(text.expose_secret()).map_err(|err| SenderError::Secret {
         webhook: webhook.to_owned(),
         place: source.place("webhooks[].secret"),
         source: err,
-    })
+    })?;
+    Ok(Current { text, secrets, redactor: OnceLock::new() })
 }
 
 fn attempt(http_status: u16, not_before: Option<Duration>, answer: String) -> Attempt {
@@ -236,7 +257,7 @@ fn attempt(http_status: u16, not_before: Option<Duration>, answer: String) -> At
 
 /// The first characters of an answer, on one line. The status has decided already, so a body that breaks off or never
 /// ends changes nothing.
-async fn beginning(mut response: reqwest::Response) -> String {
+async fn beginning(mut response: reqwest::Response, current: &Current) -> String {
     if let Some(encoding) = encoding(response.headers()) {
         return format!("(a body that is encoded, {encoding}, though that was not asked for)");
     }
@@ -249,7 +270,10 @@ async fn beginning(mut response: reqwest::Response) -> String {
         }
     }
     body.truncate(MAX_ANSWER_BYTES);
-    // A receiver is sent no secret, but its error page may hold one of its own.
-    let body = Redactor::default().redact(body);
+    if body.is_empty() {
+        return String::new();
+    }
+    // A receiver is sent no secret, but knows that of the webhook, and its error page may show it, or another one.
+    let body = current.redactor().redact(body);
     text::beginning(&String::from_utf8_lossy(&body), MAX_KEPT_CHARS)
 }

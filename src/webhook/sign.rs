@@ -63,6 +63,11 @@ impl Secrets {
         if secrets.is_empty() { Err(WebhookSecretError::None) } else { Ok(Self(secrets)) }
     }
 
+    /// What signs, decoded: to be removed from what a receiver says.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(ExposeSecret::expose_secret)
+    }
+
     /// The value of `webhook-signature`: one `v1,…` for each secret, separated by spaces. `timestamp` is in epoch
     /// seconds.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {

@@ -1,9 +1,11 @@
 //! What others write reaches nobody as it came: no secret in it, and nothing that acts where it is shown.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::helpers::{Reply, Server, Setup, VAT, eventually};
+use crate::helpers::{Reply, Server, Setup, VAT, WEBHOOK_SECRET, eventually, webhook};
 
 /// As ClearTax gives them out.
 const TOKEN: &str = "1.9a7F3c21-5e0b-4d86-b1f2-Qx7Zk0pLmW4tRvYbN8s";
@@ -87,6 +89,51 @@ async fn no_part_of_the_token_is_kept_however_upstream_repeats_it() {
         assert!(!holds(&all, &hex[n * 2..n * 2 + 16]), "{n} in hexadecimal digits");
     }
     assert!(!holds(&all, &base64[36..60]), "in Base64");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_part_of_a_webhook_s_secret_is_kept_that_its_receiver_repeats() {
+    let encoded = WEBHOOK_SECRET.strip_prefix("whsec_").unwrap();
+    let key = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let percent: String = WEBHOOK_SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let refusals = [
+        format!("signature does not match, secret is {WEBHOOK_SECRET}"),
+        format!("<td>{encoded}</td>"),
+        format!("key 0x{hex}"),
+        percent,
+        format!("{}{WEBHOOK_SECRET}", "x".repeat(180)),
+    ];
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let n_asked = AtomicUsize::new(0);
+    let n_refusals = refusals.len();
+    let receiver = Server::start(move |_| {
+        Reply::new(401, refusals[n_asked.fetch_add(1, Ordering::Relaxed) % n_refusals].clone())
+    })
+    .await;
+    let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+    let ids: Vec<String> = (0..n_refusals).map(|n| format!("act-{n}")).collect();
+    setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let daemon = setup.start().await;
+    eventually("each refusal was made once", || async {
+        let refused = "SELECT count(*) FROM report_deliveries WHERE sink = 'erp' AND last_http_status = 401";
+        (setup.number(refused).await == n_refusals as i64).then_some(())
+    })
+    .await;
+    let printed = daemon.stdout() + &setup.ok(&["deliveries", "--format", "json"]);
+    let shown = setup.run(&["webhook", "test", "erp"]);
+    let log = daemon.stop().await;
+    let files = ["test.db", "test.db-wal"].map(|name| std::fs::read(setup.path(name)).unwrap_or_default());
+    let mut all = files.concat();
+    all.extend_from_slice(format!("{printed}{}{}{log}", shown.stdout, shown.stderr).as_bytes());
+    let all = all.to_ascii_lowercase();
+    assert!(holds(&all, "[redacted]"));
+    for n in "whsec_".len()..WEBHOOK_SECRET.len() - 8 {
+        assert!(!holds(&all, &WEBHOOK_SECRET[n..n + 8]), "{}", &WEBHOOK_SECRET[n..n + 8]);
+    }
+    for n in 0..hex.len() - 16 {
+        assert!(!holds(&all, &hex[n..n + 16]), "{n} in hexadecimal digits");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
