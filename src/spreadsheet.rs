@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::domain::text::is_direction_mark;
+use crate::domain::text::is_layout_mark;
 use crate::store::{Cell, Table};
 
 /// A header row and a line for each row, each ending in CR LF, after a byte order mark if [`needs_mark`] says so. An
@@ -74,7 +74,7 @@ fn no_formula(text: String) -> String {
     let unseen = |c: char| {
         c.is_whitespace()
             || c.is_control()
-            || is_direction_mark(c)
+            || is_layout_mark(c)
             || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
     };
     let is_formula =

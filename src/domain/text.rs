@@ -1,30 +1,31 @@
 //! Makes text that others wrote safe to store, log and show.
 
-/// Marks that change the direction of the text after them. A program must not write them into a line, because the
-/// reader would see a different text than is there.
-pub const fn is_direction_mark(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Marks that change the direction of the text after them, and the two that end a line or a paragraph. A program must not
+/// write them into a line: the reader would see a different text than is there, and a program that splits lines as
+/// Unicode does would find one more.
+pub const fn is_layout_mark(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text on one line, without control characters and direction marks: each becomes a space.
+/// A text on one line, without control characters and marks of layout: each becomes a space.
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_direction_mark(c) { ' ' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_layout_mark(c) { ' ' } else { c }).collect()
 }
 
 /// What somebody typed or pasted, without invisible characters: they come along from other programs, and the page would
 /// repeat them.
 pub fn typed(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() && !is_direction_mark(*c)).collect()
+    text.chars().filter(|c| !c.is_control() && !is_layout_mark(*c)).collect()
 }
 
-/// Makes control characters and direction marks visible. Line breaks and tabs stay.
+/// Makes control characters and marks of layout visible. Line breaks and tabs stay.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' => shown.push(c),
             '\r' => {}
-            c if c.is_control() || is_direction_mark(c) => shown.push_str(&named(c)),
+            c if c.is_control() || is_layout_mark(c) => shown.push_str(&named(c)),
             c => shown.push(c),
         }
     }
@@ -100,16 +101,17 @@ pub fn cut(text: &mut String, max_bytes: usize) -> bool {
     true
 }
 
-/// JSON with its direction marks escaped. It means the same and does not reorder the text when it is printed.
+/// JSON with its marks of layout escaped. It means the same, and neither reorders nor breaks the line that it is
+/// printed on.
 pub fn with_escaped_marks(json: String) -> String {
     // A quick check first: all of these marks begin with one of two bytes.
-    if !json.bytes().any(|byte| matches!(byte, 0xd8 | 0xe2)) || !json.contains(is_direction_mark) {
+    if !json.bytes().any(|byte| matches!(byte, 0xd8 | 0xe2)) || !json.contains(is_layout_mark) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 64);
     for c in json.chars() {
         // Outside of texts JSON has none of them.
-        match is_direction_mark(c) {
+        match is_layout_mark(c) {
             true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
             false => escaped.push(c),
         }
@@ -122,7 +124,7 @@ pub const fn json_bytes(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         '\0'..='\u{1f}' => 6,
-        _ if is_direction_mark(c) => 6,
+        _ if is_layout_mark(c) => 6,
         _ => c.len_utf8(),
     }
 }
@@ -133,12 +135,12 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_or_turns_a_line_around_is_taken_out_or_shown() {
-        let evil = "a\u{1b}[2J\u{202e}b\r\nc\u{2066}d\u{61c}\u{85}\u{7f}\0";
-        assert_eq!(one_line(evil), "a [2J b  c d    ");
-        assert_eq!(typed(evil), "a[2Jbcd");
+        let evil = "a\u{1b}[2J\u{202e}b\r\nc\u{2066}d\u{61c}\u{85}\u{7f}\0e\u{2028}f\u{2029}";
+        assert_eq!(one_line(evil), "a [2J b  c d    e f ");
+        assert_eq!(typed(evil), "a[2Jbcdef");
         let json = serde_json::to_string(evil).unwrap();
         let escaped = with_escaped_marks(json);
-        assert!(!escaped.contains(is_direction_mark));
+        assert!(!escaped.contains(is_layout_mark));
         assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), evil);
         assert_eq!(escaped.len(), 2 + evil.chars().map(json_bytes).sum::<usize>());
     }

@@ -9,7 +9,7 @@ use crate::domain::activity::State;
 use crate::domain::report::CheckOutcome;
 use crate::domain::rules::Severity;
 use crate::domain::rules::page_as_sentence;
-use crate::domain::text::{is_direction_mark, visible};
+use crate::domain::text::{is_layout_mark, visible};
 use crate::domain::time::Timestamp;
 use crate::domain::zone::Zone;
 use crate::store::{ActivityRow, CheckErrorRow, Explained, FinalAnswer, History};
@@ -288,7 +288,7 @@ fn escaped(json: &str) -> String {
     for c in json.chars() {
         match c {
             '\n' => escaped.push(c),
-            c if c.is_control() || is_direction_mark(c) => {
+            c if c.is_control() || is_layout_mark(c) => {
                 let _ = write!(escaped, "\\u{:04x}", u32::from(c));
             }
             c => escaped.push(c),
