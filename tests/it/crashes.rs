@@ -1,6 +1,7 @@
 //! A daemon that was killed. What many kills at any moment come to is tried by `tests/torture`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
@@ -200,4 +201,33 @@ async fn an_import_that_is_interrupted_says_how_far_it_came_and_can_be_repeated(
     assert!(told.contains("import the file again to take the rest"), "{told}");
     setup.ok(&["import", "many.csv"]);
     assert_eq!(setup.number("SELECT count(*) FROM report_activities").await, 40_001);
+}
+
+#[test]
+fn what_a_killed_backup_left_goes_with_the_next_one_of_its_name() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1"]);
+    // No process can have this number.
+    const NOBODY: u32 = i32::MAX as u32;
+    let mine = std::process::id();
+    let left = |name: String, age_s: u64| {
+        let file = std::fs::File::create(setup.path(&name)).unwrap();
+        file.set_modified(pcsid_watch::clock::wall_system_time() - Duration::from_secs(age_s)).unwrap();
+    };
+    left(format!("copy.db.partial-{NOBODY}"), 120);
+    left(format!("copy.db.partial-{NOBODY}-journal"), 120);
+    left(format!("copy.db.partial-{}", NOBODY - 1), 0);
+    left(format!("copy.db.partial-{mine}"), 120);
+    left(format!("other.db.partial-{NOBODY}"), 120);
+    setup.ok(&["db", "backup", "copy.db"]);
+    let expected = [
+        format!("copy.db.partial-{mine}"),
+        format!("copy.db.partial-{}", NOBODY - 1),
+        format!("other.db.partial-{NOBODY}"),
+    ];
+    assert_eq!(
+        beside(&setup, ".partial-"),
+        BTreeSet::from(expected),
+        "what somebody may still be writing stays"
+    );
 }

@@ -1,12 +1,17 @@
 //! What only a database file has: its size, the room left for it, a copy.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirEntry, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, getpid, test_kill_process};
 
 use super::error::StoreError;
 use super::file_format::MARK_AT;
 use super::{Store, beside};
+use crate::clock;
 use crate::store::Footprint;
 
 impl Store {
@@ -49,10 +54,8 @@ pub(super) async fn copy_whole<'c>(
     to: &Path,
 ) -> Result<(), StoreError> {
     let failed = |source| StoreError::Copy { path: to.to_owned(), source };
-    let path = beside(to, &format!("{PARTIAL}{}", std::process::id()));
     // SQLite's errors don't say why a file can't be created.
-    let made = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
-    let partial = Partial(path);
+    let (partial, made) = begin_copy(to).map_err(failed)?;
     give_to_owner_of(from, &made);
     sqlx::query("VACUUM INTO ?1")
         .bind(partial.0.to_string_lossy().into_owned())
@@ -71,6 +74,43 @@ pub(super) async fn copy_whole<'c>(
         flush_folder_of(to)
     };
     name().map_err(failed)
+}
+
+/// An empty file to write a copy to. What was left by processes that were killed while they wrote one of this name
+/// goes first.
+fn begin_copy(to: &Path) -> std::io::Result<(Partial, File)> {
+    let begins = format!("{}{PARTIAL}", to.file_name().unwrap_or_default().to_string_lossy());
+    for file in std::fs::read_dir(folder_of(to)).into_iter().flatten().flatten() {
+        let name = file.file_name();
+        if name.to_string_lossy().strip_prefix(&begins).is_some_and(|process| is_left(&file, process)) {
+            drop(Partial(file.path()));
+        }
+    }
+    let path = beside(to, &format!("{PARTIAL}{}", std::process::id()));
+    // In a container the process that was killed a moment ago may have had the same number.
+    let mut names = std::iter::once(path.clone()).chain((1..100).map(|n| beside(&path, &format!("-{n}"))));
+    loop {
+        let path = names.next().ok_or(std::io::ErrorKind::AlreadyExists)?;
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => return Ok((Partial(path), made?)),
+        }
+    }
+}
+
+/// How long nothing may have been written to a copy before it counts as left. A process of this number may run on
+/// another machine, or in another container.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
+
+/// Whether a copy was left by the process that is named in it. A lock would say so too, but on network file systems it
+/// would be in SQLite's way.
+fn is_left(copy: &DirEntry, process: &str) -> bool {
+    let number = process.split('-').next().and_then(|number| number.parse().ok());
+    let Some(process) = number.and_then(Pid::from_raw) else { return false };
+    let is_alive = process != getpid() && test_kill_process(process) != Err(Errno::SRCH);
+    let Ok(file) = copy.metadata() else { return false };
+    let age = file.modified().ok().and_then(|at| clock::wall_system_time().duration_since(at).ok());
+    file.is_file() && !is_alive && age.is_some_and(|age| age >= LEFT_AFTER)
 }
 
 /// The copies of this name with a number, the oldest first; and what is left of copies that were not finished.
@@ -112,7 +152,6 @@ fn read(path: PathBuf) -> Option<Vec<Footprint>> {
 /// Gives a file its name in one step, unless another has appeared under it meanwhile.
 pub(super) fn name_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Some file systems can't. A process that dies before the first name is removed leaves a copy with two.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => std::fs::hard_link(from, to),
