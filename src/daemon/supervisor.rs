@@ -185,13 +185,26 @@ impl<'a> Supervisor<'a> {
         piece: &Piece,
         shutdown: &Shutdown,
     ) -> Result<Option<StoreError>, DaemonError> {
+        let mut told = None;
         loop {
             match self.take_up(piece).await {
-                Ok(()) => return Ok(None),
+                Ok(()) => {
+                    if told.is_some() {
+                        self.shared.monitor.schedule_read(true);
+                        tracing::info!("the database can be used");
+                    }
+                    return Ok(None);
+                }
                 Err(DaemonError::Store(err)) if self.shared.store.is_shared() => return Ok(Some(err)),
                 Err(DaemonError::Store(err @ StoreError::Query { .. })) if err.may_pass() => {
-                    let error = &err as &dyn std::error::Error;
-                    tracing::warn!(error, "{err}; polling and sending begin when it can be used");
+                    // Nothing is polled meanwhile, so the daemon is not ready.
+                    self.shared.monitor.schedule_read(false);
+                    let sentence = err.to_string();
+                    if told.as_ref() != Some(&sentence) {
+                        let error = &err as &dyn std::error::Error;
+                        tracing::warn!(error, "{err}; polling and sending begin when it can be used");
+                        told = Some(sentence);
+                    }
                 }
                 Err(err) => return Err(err),
             }

@@ -1,6 +1,8 @@
 //! A database that is taken away. Disks and locks that fail are tried by `tests/torture`.
 
-use crate::helpers::{Reply, Server, Setup, VAT, can, eventually};
+use std::time::Duration;
+
+use crate::helpers::{Reply, Server, Setup, VAT, can, eventually, http_client};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_taken_away_beneath_the_daemon_ends_it_with_an_error() {
@@ -242,4 +244,27 @@ fn a_database_that_is_mounted_by_itself_is_refused() {
         assert_eq!(ran.code, 1);
         assert!(ran.stderr.contains("is mounted as a single file"), "{}", ran.stderr);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_can_t_begin_to_poll_is_not_ready_and_says_so_once() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    setup.add(VAT, &["act-1"]);
+    let page = setup.number("SELECT rootpage FROM sqlite_schema WHERE name = 'credentials'").await;
+    let n_page_bytes = setup.number("SELECT page_size FROM pragma_page_size").await;
+    let mut bytes = std::fs::read(setup.database()).unwrap();
+    let damaged = ((page - 1) * n_page_bytes) as usize..(page * n_page_bytes) as usize;
+    bytes[damaged].fill(0xff);
+    std::fs::write(setup.database(), bytes).unwrap();
+    let daemon = setup.start().await;
+    let reasons = eventually("it is not ready", || async {
+        let response = http_client().get(daemon.url() + "/readyz").send().await.ok()?;
+        (response.status() == 503).then_some(response.text().await.ok()?)
+    })
+    .await;
+    assert!(reasons.contains("can't be read"), "{reasons}");
+    // It is tried again each second.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let log = daemon.stop().await;
+    assert_eq!(log.matches("polling and sending begin when it can be used").count(), 1, "{log}");
 }
