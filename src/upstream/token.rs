@@ -25,7 +25,9 @@ pub enum TokenError {
         source: SecretError,
     },
     /// It can't be sent.
-    #[error("credential `{credential}`: {place} holds characters that can't stand in an HTTP header")]
+    #[error(
+        "credential `{credential}`: {place} holds characters that can't stand in an HTTP header: put the token there alone, on one line"
+    )]
     NoHeaderValue {
         /// The credential's name.
         credential: String,
