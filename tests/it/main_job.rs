@@ -1,6 +1,6 @@
 //! Register, poll, record, announce.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::helpers::{OTHER_VAT, Reply, Server, Setup, TOKEN, VAT, eventually};
 
@@ -167,22 +167,30 @@ async fn a_second_rejection_after_a_retry_is_an_event_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_activity_that_never_ends_stalls_once_and_then_expires() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
-    let schedule = r#"
-        [schedule]
-        initial_interval = "20ms"
-        max_interval = "1h"
-        multiplier = 10
-        stalled_after = "300ms"
-        give_up_after = "700ms"
-        "#;
-    let setup = Setup::with(&upstream.url(), schedule, "");
-    // Its age counts from here, so that the daemon is there already.
-    let daemon = setup.start().await;
+    let schedule = |give_up_after| {
+        format!(
+            "[schedule]\ninitial_interval = \"20ms\"\nmax_interval = \"1h\"\nmultiplier = 10\n\
+             stalled_after = \"300ms\"\ngive_up_after = \"{give_up_after}\"\n"
+        )
+    };
+    let setup = Setup::with(&upstream.url(), &schedule("1h"), "");
     setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    let stalled = eventually("it stalls", || async { daemon.events().pop() }).await;
+    assert_eq!(stalled["type"], "pcsid.activity.stalled");
+    setup.reaches("act-1", "IN_PROGRESS").await;
+    daemon.stop().await;
+    // It is old enough to expire under this one, and has to stall no more.
+    setup.configure(&setup.configuration().replace("give_up_after = \"1h\"", "give_up_after = \"400ms\""));
+    let daemon = setup.start().await;
+    // Unless it has expired already, being due.
+    setup.run(&["poll", "act-1"]);
     setup.reaches("act-1", "EXPIRED").await;
-    eventually("both events are printed", || async { (daemon.events().len() == 2).then_some(()) }).await;
-    let types: Vec<Value> = daemon.events().into_iter().map(|event| event["type"].clone()).collect();
-    assert_eq!(types, ["pcsid.activity.stalled", "pcsid.activity.expired"]);
+    let expired = eventually("it is announced", || async { daemon.events().pop() }).await;
+    assert_eq!(expired["type"], "pcsid.activity.expired");
+    daemon.stop().await;
+    let kinds = setup.rows("json_quote(type) AS r FROM report_events ORDER BY occurred_at").await;
+    assert_eq!(kinds, ["pcsid.activity.stalled", "pcsid.activity.expired"]);
     let row = &setup
         .rows("json_object('stalled', stalled_at, 'next', next_poll_at) AS r FROM report_activities")
         .await[0];

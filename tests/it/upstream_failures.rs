@@ -106,7 +106,7 @@ async fn an_outage_is_one_line_in_the_log_and_slows_polling_to_probes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_token_costs_probes_and_one_event_until_the_file_changes() {
-    const N: usize = 2_000;
+    const N: usize = 500;
     let upstream = Server::start(|seen| match seen.headers["x-cleartax-auth-token"].as_str() {
         "fresh-token" => Reply::succeeded(),
         _ => Reply::new(401, "{}"),
@@ -337,7 +337,8 @@ async fn the_quota_holds() {
     assert!(took >= Duration::from_millis(2_800), "{took:?}");
     let mut by_vat: HashMap<&str, usize> = HashMap::new();
     seen.iter().for_each(|seen| *by_vat.entry(&seen.headers["vat"]).or_default() += 1);
-    assert!(by_vat[VAT].abs_diff(by_vat[OTHER_VAT]) <= 2, "{by_vat:?}");
+    // By turns, but a VAT whose four activities wait for an answer or a commit has none that could be asked for.
+    assert!(by_vat[VAT].abs_diff(by_vat[OTHER_VAT]) <= 8, "{by_vat:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -209,8 +209,11 @@ async fn an_event_dies_at_the_end_of_its_time() {
     let setup = Setup::new(&upstream.url(), &format!("{}retry_for = \"1s\"\n", webhook("erp", &receiver)));
     setup.add(VAT, &["act-1"]);
     let _daemon = setup.start().await;
+    // The first try may already take all of its time.
     eventually("it is dead", || async {
-        (deliveries(&setup, "erp").await == [json!(["dead", 2, 302])]).then_some(())
+        let tried = |n| json!(["dead", n, 302]);
+        let delivery = deliveries(&setup, "erp").await.pop();
+        delivery.filter(|delivery| *delivery == tried(1) || *delivery == tried(2))
     })
     .await;
     assert_eq!(elsewhere.n_seen(), 0, "redirects are not followed");
@@ -245,7 +248,8 @@ async fn a_hanging_receiver_delays_no_other_and_no_poll() {
     let healthy = Server::start(|_| Reply::new(200, "")).await;
     let setup = Setup::new(
         &upstream.url(),
-        &format!("{}{}", webhook("hanging", &hanging), webhook("healthy", &healthy)),
+        // Its requests end only with the daemon.
+        &format!("{}timeout = \"1h\"\n{}", webhook("hanging", &hanging), webhook("healthy", &healthy)),
     );
     let ids: Vec<String> = (0..N).map(|n| format!("act-{n}")).collect();
     setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
