@@ -328,6 +328,9 @@ fn new_folder() -> PathBuf {
     folder
 }
 
+/// A port that is free, and below those that systems give to connections: one of them could take it before the server
+/// does.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(20_000..32_768)).find(is_free).unwrap()
 }

@@ -89,7 +89,8 @@ async fn an_outage_is_one_line_in_the_log_and_slows_polling_to_probes() {
     })
     .await;
     let never = setup.number("SELECT count(*) FROM report_activities WHERE poll_count = 0").await;
-    assert!(never >= 250, "{never} of 300 were never asked for");
+    // Beside the probes, at most as many as may be in flight (64) went out before the first one failed.
+    assert!(never >= 300 - 64 - 12, "{never} of 300 were never asked for");
 
     let upstream = Server::start_on(address, |_| Reply::succeeded()).await;
     eventually("all have succeeded", || async {
