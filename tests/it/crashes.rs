@@ -164,8 +164,11 @@ async fn a_migration_that_is_cut_off_leaves_nothing_half_done_and_goes_on() {
     // Neither does a copy by hand leave half of one.
     for signal in ["-TERM", "-INT"] {
         let mut backup = Daemon::spawn(setup.command(&["db", "backup", "copy.db"]));
+        // SQLite has begun to write. Before, it would create the file anew, and the next backup would remove it.
         eventually("it is under way", || {
-            let is_under_way = !beside(&setup, "copy.db").is_empty();
+            let has_bytes =
+                |name: &String| std::fs::metadata(setup.path(name)).is_ok_and(|file| file.len() > 0);
+            let is_under_way = beside(&setup, "copy.db").iter().any(has_bytes);
             async move { is_under_way.then_some(()) }
         })
         .await;
