@@ -477,6 +477,15 @@ async fn a_backup_taken_under_load_is_a_database_that_work_goes_on_with() {
     }
 }
 
+/// Whether a signal has stopped all threads of a process. One that writes goes on until its system call has ended.
+fn is_held(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_changes_nothing_before_it_is_refused() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
@@ -490,6 +499,7 @@ async fn a_second_daemon_changes_nothing_before_it_is_refused() {
     .await;
     // Held still, so that every change is the second one's.
     first.signal("-STOP");
+    eventually("it is held", || async { is_held(first.pid()).then_some(()) }).await;
     let before = files(setup.folder());
     let second = setup.run(&["run"]);
     let after = files(setup.folder());
