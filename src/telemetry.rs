@@ -28,7 +28,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock;
-use crate::domain::text::is_layout_mark;
+use crate::domain::text::acts_in_json;
 use crate::settings::{LogFormat, LogSettings};
 
 /// Times as everywhere else: RFC 3339 in UTC with milliseconds.
@@ -259,7 +259,7 @@ impl Write for Lines {
 /// A line without marks that reorder or break it, since somebody else may have written a part of it. Control characters
 /// have been escaped already.
 pub fn harmless(text: &str) -> String {
-    text.replace(is_layout_mark, "\u{fffd}")
+    text.replace(acts_in_json, "\u{fffd}")
 }
 
 fn harmless_line(line: &[u8]) -> Vec<u8> {

@@ -7,6 +7,12 @@ pub const fn is_layout_mark(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// What JSON may hold unescaped although it reorders or breaks the line that it is printed on, or steers the terminal:
+/// [marks of layout](is_layout_mark), and the control characters that JSON does not escape.
+pub const fn acts_in_json(c: char) -> bool {
+    is_layout_mark(c) || matches!(c, '\u{7f}'..='\u{9f}')
+}
+
 /// A text on one line, without control characters and marks of layout: each becomes a space.
 pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_layout_mark(c) { ' ' } else { c }).collect()
@@ -101,17 +107,16 @@ pub fn cut(text: &mut String, max_bytes: usize) -> bool {
     true
 }
 
-/// JSON with its marks of layout escaped. It means the same, and neither reorders nor breaks the line that it is
-/// printed on.
+/// JSON in which everything is escaped that would act where it is printed. It means the same.
 pub fn with_escaped_marks(json: String) -> String {
-    // A quick check first: all of these marks begin with one of two bytes.
-    if !json.bytes().any(|byte| matches!(byte, 0xd8 | 0xe2)) || !json.contains(is_layout_mark) {
+    // A quick check first: all of these characters begin with one of four bytes.
+    if !json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)) || !json.contains(acts_in_json) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 64);
     for c in json.chars() {
         // Outside of texts JSON has none of them.
-        match is_layout_mark(c) {
+        match acts_in_json(c) {
             true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
             false => escaped.push(c),
         }
@@ -124,7 +129,7 @@ pub const fn json_bytes(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         '\0'..='\u{1f}' => 6,
-        _ if is_layout_mark(c) => 6,
+        _ if acts_in_json(c) => 6,
         _ => c.len_utf8(),
     }
 }
@@ -140,9 +145,14 @@ mod tests {
         assert_eq!(typed(evil), "a[2Jbcdef");
         let json = serde_json::to_string(evil).unwrap();
         let escaped = with_escaped_marks(json);
-        assert!(!escaped.contains(is_layout_mark));
+        assert!(!escaped.contains(acts_in_json) && !escaped.contains(char::is_control));
         assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), evil);
         assert_eq!(escaped.len(), 2 + evil.chars().map(json_bytes).sum::<usize>());
+        for (alone, escaped) in
+            [("\"\u{9b}2J\"", "\"\\u009b2J\""), ("\"\u{7f}\"", "\"\\u007f\""), ("\"é ا …\"", "\"é ا …\"")]
+        {
+            assert_eq!(with_escaped_marks(alone.to_owned()), escaped);
+        }
     }
 
     #[test]

@@ -165,7 +165,8 @@ async fn secrets_of_others_are_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_turns_text_around_or_steers_a_terminal_reaches_no_log_and_no_evidence() {
-    let evil = "\u{1b}]0;x\u{7}\u{1b}[2J \u{202e}reversed\u{2066} \u{202a}\u{200f}\u{61c}";
+    let evil =
+        "\u{1b}]0;x\u{7}\u{1b}[2J \u{202e}reversed\u{2066} \u{202a}\u{200f}\u{61c} \u{2028}\u{9b}2J\u{7f}";
     let upstream = Server::start(move |seen| {
         let error = json!({ "ErrorCode": evil, "ErrorMessage": evil, "ErrorSource": evil });
         match seen.activity_id() {
@@ -186,7 +187,7 @@ async fn what_turns_text_around_or_steers_a_terminal_reaches_no_log_and_no_evide
     let daemon = setup.start().await;
     setup.reaches("refused", "REJECTED").await;
     setup.reaches("failed", "FAILED").await;
-    let marks = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{1b}' | '\u{7}');
+    let marks = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{7f}'..='\u{9f}' | '\u{1b}' | '\u{7}');
     for id in ["refused", "failed"] {
         let html = setup.ok(&["evidence", id, "--format", "html"]);
         assert!(!html.contains(marks), "{id}");
