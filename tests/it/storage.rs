@@ -122,6 +122,24 @@ async fn a_backup_copied_over_the_running_daemons_file_is_noticed_and_left_as_it
     }
 }
 
+/// As programs do that replicate or back up a database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_makes_the_file_anew_again_and_again_does_not_end_the_daemon() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1", "act-2", "act-3"]);
+    let daemon = setup.start().await;
+    for n in 0..400 {
+        if n % 2 == 0 {
+            setup.execute("VACUUM").await;
+        }
+        setup.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    }
+    let n_seen = upstream.n_seen();
+    eventually("it polls on", || async { (upstream.n_seen() > n_seen + 3).then_some(()) }).await;
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_state_of_the_file_copied_over_it_in_the_same_run_is_noticed() {
     let upstream = Server::start(|_| Reply::in_progress()).await;

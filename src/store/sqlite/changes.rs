@@ -49,12 +49,19 @@ impl Store {
         if identity.loss().is_none() {
             return identity.cut_wal(&self.writer).await;
         }
-        // The first check may have met SQLite in the middle of writing, or a commit of another process may explain it.
+        // The first check may have met SQLite in the middle of writing, or commits of other processes may explain it. While
+        // they go on, nothing can be said.
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-        if self.data_version().await.is_ok_and(|found| version != Some(found)) {
+        let found = self.data_version().await;
+        if found.as_ref().is_ok_and(|found| version != Some(*found)) {
             identity.learn(&self.writer).await;
         }
         let lost = identity.loss()?;
+        if let (Ok(before), Ok(after)) = (found, self.data_version().await)
+            && before != after
+        {
+            return None;
+        }
         if let StoreError::JournalGone { .. } = &lost {
             // SQLite still has the file open that has lost its name.
             let _ = sqlx::query("PRAGMA wal_checkpoint").execute(&self.writer).await;

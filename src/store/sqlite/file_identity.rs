@@ -11,8 +11,8 @@
 //! client has another schema cookie: in the file itself only commits change that, and those of others are noticed first
 //! ([`FileIdentity::learn`]).
 
-use std::collections::BTreeSet;
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +42,9 @@ pub(super) struct FileIdentity {
     file: File,
     /// What the header may have where a daemon's number is.
     marks: Mutex<Marks>,
-    /// Schema cookies that SQLite itself has reported.
-    cookies: Mutex<BTreeSet<u32>>,
+    /// The schema cookies that the file may have: from that at the start to the last one that SQLite has reported. Every
+    /// change of the schema and every `VACUUM` counts it up.
+    cookies: Mutex<RangeInclusive<u32>>,
     n_bytes_before: Mutex<u64>,
     n_wal_bytes_before: Mutex<u64>,
     /// Whether the WAL was found to be cut.
@@ -111,7 +112,7 @@ impl FileIdentity {
             file,
             marks: Mutex::new(marks),
             is_cut: AtomicBool::new(false),
-            cookies: Mutex::new([before.schema_cookie].into()),
+            cookies: Mutex::new(before.schema_cookie..=before.schema_cookie),
         };
         identity.learn(writer).await;
         identity
@@ -135,7 +136,8 @@ impl FileIdentity {
     /// After another process committed: reads what the file's header may hold from now on.
     pub(super) async fn learn(&self, writer: &SqlitePool) {
         if let Ok(cookie) = sqlx::query_scalar::<_, u32>("PRAGMA schema_version").fetch_one(writer).await {
-            self.cookies.lock().unwrap_or_else(PoisonError::into_inner).insert(cookie);
+            let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+            *cookies = *cookies.start()..=cookie.max(*cookies.end());
         }
     }
 
@@ -160,26 +162,12 @@ impl FileIdentity {
         let (path, _) = &self.beside[0];
         let before = || self.n_wal_bytes_before.lock().unwrap_or_else(PoisonError::into_inner);
         let now = std::fs::metadata(path).ok()?.len();
-        let has_lost = |n_bytes| end_of_lost_frame(path).is_some_and(|end| end <= n_bytes);
         let is_cut = if self.is_cut.load(Ordering::Relaxed) {
             true
-        } else if now >= *before() && has_wal_head(path) && !has_lost(u64::MAX) {
+        } else if now >= *before() && has_wal_head(path) && end_of_lost_frame(path).is_none() {
             false
         } else {
-            match n_bytes_in_use(writer).await {
-                Ok(n_bytes) => {
-                    let now = std::fs::metadata(path).ok()?.len();
-                    n_bytes > 0 && (now < n_bytes || !has_wal_head(path) || has_lost(n_bytes))
-                }
-                Err(err) => {
-                    // This error says that SQLite no longer finds its frames in the WAL; any other may pass.
-                    let code = err.as_database_error().and_then(|err| err.code());
-                    if !code.is_some_and(|code| matches!(&*code, "11" | "26")) {
-                        return None;
-                    }
-                    true
-                }
-            }
+            lacks_frames(path, writer).await?
         };
         if !is_cut {
             *before() = now;
@@ -210,7 +198,7 @@ impl FileIdentity {
         }
         let Some(found) = header(&self.file) else { return KnownHeader::Yes };
         // Only `VACUUM`, which raises the cookie, makes a file shorter.
-        let is_shorter = n_bytes < *n_bytes_before && cookies.len() < 2;
+        let is_shorter = n_bytes < *n_bytes_before && cookies.start() == cookies.end();
         if !is_shorter {
             *n_bytes_before = n_bytes;
         }
@@ -230,12 +218,45 @@ enum KnownHeader {
     Empty,
 }
 
+/// Whether SQLite has frames in a WAL that the file no longer holds; `None` if that can't be said now.
+///
+/// Any client may checkpoint at any moment, after which SQLite itself cuts the file. So SQLite is asked before and after
+/// the file is looked at, and all of that twice. The connection is kept meanwhile, so that this daemon writes nothing.
+async fn lacks_frames(path: &Path, writer: &SqlitePool) -> Option<bool> {
+    let mut writer = writer.acquire().await.ok()?;
+    for _ in 0..2 {
+        let (in_use, lacks_some) = match n_bytes_in_use(&mut writer).await {
+            Ok(0) => return Some(false),
+            Ok(n_bytes) => {
+                let is_shorter = std::fs::metadata(path).ok()?.len() < n_bytes;
+                let has_hole = || end_of_lost_frame(path).is_some_and(|end| end <= n_bytes);
+                (n_bytes, is_shorter || !has_wal_head(path) || has_hole())
+            }
+            Err(err) => return finds_no_frames(&err).then_some(true),
+        };
+        if !lacks_some {
+            return Some(false);
+        }
+        match n_bytes_in_use(&mut writer).await {
+            Ok(n_bytes) if n_bytes == in_use => {}
+            Ok(_) => return None,
+            Err(err) => return finds_no_frames(&err).then_some(true),
+        }
+    }
+    Some(true)
+}
+
+/// Whether an error says that SQLite no longer finds its frames in the WAL. Any other may pass.
+fn finds_no_frames(err: &sqlx::Error) -> bool {
+    err.as_database_error().and_then(|err| err.code()).is_some_and(|code| matches!(&*code, "11" | "26"))
+}
+
 /// How long a WAL is at least, by the frames of it that are in use: SQLite says how many, and writes nothing. It
 /// forgets them before it cuts the file itself.
-async fn n_bytes_in_use(writer: &SqlitePool) -> Result<u64, sqlx::Error> {
+async fn n_bytes_in_use(writer: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    let n_page_bytes: u32 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut *writer).await?;
     let (_, n_frames, _): (i64, i64, i64) =
         sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(writer).await?;
-    let n_page_bytes: u32 = sqlx::query_scalar("PRAGMA page_size").fetch_one(writer).await?;
     Ok(match u64::try_from(n_frames) {
         Ok(n_frames @ 1..) => WAL_HEADER_BYTES + n_frames * (FRAME_HEADER_BYTES + u64::from(n_page_bytes)),
         _ => 0,
@@ -326,7 +347,7 @@ mod tests {
                 written_at: Instant::now(),
             }),
             is_cut: AtomicBool::new(false),
-            cookies: Mutex::new([3].into()),
+            cookies: Mutex::new(3..=3),
             n_bytes_before: Mutex::new(4096),
             n_wal_bytes_before: Mutex::new(0),
         }
