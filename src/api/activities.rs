@@ -29,6 +29,10 @@ use crate::words::Words;
 /// Most activities in one body.
 const MAX_ACTIVITIES: usize = 10_000;
 
+/// Longest object that is read. A valid one is far shorter; a mistake in a long one takes several times its size, because
+/// the library's message repeats a key or a value whole.
+const MAX_OBJECT_BYTES: usize = 64 * 1024;
+
 /// How much of a mistake is repeated.
 const MAX_REPEATED_BYTES: usize = 512;
 
@@ -224,6 +228,10 @@ fn parse(item: &str, at: &str) -> Result<Registration, Mistake> {
             at.to_owned(),
             "An activity is an object with `vat` and `activity_id`.".to_owned(),
         ));
+    }
+    if item.len() > MAX_OBJECT_BYTES {
+        let detail = format!("An activity is an object of at most {} KiB.", MAX_OBJECT_BYTES / 1024);
+        return Err(mistake(at.to_owned(), detail));
     }
     let mut reader = serde_json::Deserializer::from_str(item);
     let new: NewActivity = serde_path_to_error::deserialize(&mut reader).map_err(|err| {
