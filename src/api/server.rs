@@ -220,7 +220,7 @@ mod tests {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(300), ended).await.unwrap();
         assert!(answers.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answers));
         stop.cancel();
         server.await.unwrap();

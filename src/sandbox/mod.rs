@@ -336,7 +336,7 @@ mod tests {
 
         async fn stop(self) {
             self.stop.send(()).unwrap();
-            tokio::time::timeout(Duration::from_secs(5), self.serving).await.unwrap().unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(300), self.serving).await.unwrap().unwrap().unwrap();
         }
     }
 

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// How long a server may take to do what it was asked for. Far beyond what it takes.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// A running server. It ends, and its folder goes, when the test's process does.
 pub struct Cluster {
     pub port: u16,
@@ -59,7 +62,7 @@ impl Cluster {
     /// Waits until the standby has all that this one has.
     #[allow(dead_code, reason = "only some tests need one")]
     pub fn await_standby(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         let standbys =
             "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'";
         while self.ask(standbys) != "1" {
@@ -113,7 +116,7 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         while !ask(self.port, "postgres", "SELECT 1").0 {
             assert!(
                 child.try_wait().unwrap().is_none() && Instant::now() < deadline,
@@ -234,7 +237,7 @@ impl Pooler {
             .spawn()
             .unwrap();
         let pooler = Self { port, child };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "no pooler");
             std::thread::sleep(Duration::from_millis(20));

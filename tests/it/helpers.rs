@@ -28,7 +28,7 @@ pub const TOKEN: &str = "s3cr3t-cleartax-token-for-tests";
 pub const WEBHOOK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// How long a condition may take to come true. Far beyond what it takes, so that a busy machine fails no test.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Awaits a condition, and fails with `what` if it does not come true.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {

@@ -7,12 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::effort::assert_no_defect;
-use crate::helpers::{Daemon, Setup, eventually};
+use crate::helpers::{Daemon, PATIENCE, Setup, eventually};
 use crate::world::{Key, REJECT_AFTER, Truth, World};
-
-/// How long the daemon may take to finish when all goes well again. The longest wait between two tries of a webhook
-/// that it may be in is a good part of it.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What an operator asks for.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::effort::{assert_no_defect, cycles};
-use crate::helpers::{Reply, Server, Setup, VAT, webhook};
+use crate::helpers::{PATIENCE, Reply, Server, Setup, VAT, webhook};
 use crate::ledger::assert_whole;
 
 /// Activities that are added at a time.
@@ -93,7 +93,7 @@ async fn memory_and_open_files_stay_flat_over_much_work() {
         if n_seen > progress.0 {
             progress = (n_seen, Instant::now());
         }
-        assert!(progress.1.elapsed() < Duration::from_secs(30), "nothing happens: {}", daemon.stderr());
+        assert!(progress.1.elapsed() < PATIENCE, "nothing happens: {}", daemon.stderr());
         assert!(daemon.ended().is_none(), "{}", daemon.stderr());
         // Each look opens the database anew.
         tokio::time::sleep(Duration::from_millis(25)).await;

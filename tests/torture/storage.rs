@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
 use crate::effort::{asked_for, assert_no_defect};
-use crate::helpers::{Daemon, Reply, Server, Setup, VAT, can, eventually, http_client};
+use crate::helpers::{Daemon, PATIENCE, Reply, Server, Setup, VAT, can, eventually, http_client};
 use crate::ledger::assert_whole;
 use crate::strace::{self, Sabotage};
 
@@ -290,7 +290,7 @@ async fn a_reader_that_stays_makes_the_wal_grow_and_no_longer_than_it_stays() {
             if upstream.n_seen() > last.0 {
                 *last = (upstream.n_seen(), std::time::Instant::now());
             }
-            assert!(last.1.elapsed() < std::time::Duration::from_secs(30), "no poll for 30 s");
+            assert!(last.1.elapsed() < PATIENCE, "no poll for {PATIENCE:?}");
         }
     };
     writes(3_000).await;
