@@ -143,7 +143,8 @@ impl Recorded {
         let options = ["-o", trace.to_str().unwrap(), "-y", "-xx", "-s", "400000", "-e", calls];
         let mut daemon = Daemon::spawn(strace::traced(setup.command(&["run"]), &options));
         let all_sent = async || {
-            (receiver.n_seen() >= N_ACTIVITIES && daemon.stdout().lines().count() >= N_ACTIVITIES).then_some(())
+            (receiver.n_seen() >= N_ACTIVITIES && daemon.stdout().lines().count() >= N_ACTIVITIES)
+                .then_some(())
         };
         eventually("all events are sent", all_sent).await;
         daemon.kill_9();
