@@ -34,7 +34,8 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 /// The file that a daemon has opened, and the files beside it.
 #[derive(Debug)]
 pub(super) struct FileIdentity {
-    path: PathBuf,
+    /// The name in the configuration, which may be a symbolic link, and the one that this led to.
+    names: [PathBuf; 2],
     database: Option<(u64, u64)>,
     /// Names and identities of what is beside it.
     beside: [(PathBuf, Option<(u64, u64)>); 2],
@@ -84,7 +85,8 @@ impl Marks {
 
 impl FileIdentity {
     /// Puts this daemon's first number into a database that `writer` has opened and whose lock is held by `file`.
-    pub(super) async fn mark(path: &Path, file: File, writer: &SqlitePool) -> Self {
+    /// `configured` leads to `path`.
+    pub(super) async fn mark(configured: &Path, path: &Path, file: File, writer: &SqlitePool) -> Self {
         let before = header(&file).unwrap_or(Header { mark: 0, schema_cookie: 0, n_pages: 0 });
         let newest = sqlx::query_scalar::<_, u32>("PRAGMA user_version").fetch_one(writer).await;
         let is_only_one = newest.is_ok_and(|newest| newest == before.mark);
@@ -100,7 +102,7 @@ impl FileIdentity {
         // If it has reached the file, no earlier number is accepted from now on.
         let _ = header(&file).is_some_and(|header| marks.takes(header.mark));
         let identity = Self {
-            path: path.to_owned(),
+            names: [configured.to_owned(), path.to_owned()],
             database: device_and_inode(path),
             beside: ["-wal", "-shm"].map(|suffix| {
                 let name = beside(path, suffix);
@@ -143,10 +145,10 @@ impl FileIdentity {
 
     /// What happened to the database; `None` if it is still the same.
     pub(super) fn loss(&self) -> Option<StoreError> {
-        let path = self.path.clone();
-        if is_another(&self.path, self.database) {
-            return Some(StoreError::Gone { path });
+        if let Some(path) = self.names.iter().find(|name| is_another(name, self.database)) {
+            return Some(StoreError::Gone { path: path.clone() });
         }
+        let [_, path] = self.names.clone();
         match self.has_known_header() {
             KnownHeader::Yes => {}
             KnownHeader::No => return Some(StoreError::Overwritten { path }),
@@ -332,9 +334,9 @@ mod tests {
     use super::super::file_format::{MARK_AT, SCHEMA_COOKIE_AT};
     use super::*;
 
-    fn identity(path: &Path, file: File) -> FileIdentity {
+    fn identity(configured: &Path, path: &Path, file: File) -> FileIdentity {
         FileIdentity {
-            path: path.to_owned(),
+            names: [configured.to_owned(), path.to_owned()],
             database: device_and_inode(path),
             beside: ["-wal", "-shm"]
                 .map(|suffix| (beside(path, suffix), device_and_inode(&beside(path, suffix)))),
@@ -368,11 +370,11 @@ mod tests {
         std::fs::write(&path, page(7)).unwrap();
         std::fs::write(&wal, "frames").unwrap();
         let open = || File::open(&path).unwrap();
-        let here = identity(&path, open());
+        let here = identity(&path, &path, open());
         assert!(here.loss().is_none());
 
         // Reading a folder fails as reading from a disk that is failing does.
-        let unreadable = identity(&path, File::open(folder.path()).unwrap());
+        let unreadable = identity(&path, &path, File::open(folder.path()).unwrap());
         assert!(unreadable.loss().is_none());
 
         // What the daemon wrote last may be in it, and nothing that it has written before what was found once.
@@ -391,6 +393,29 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(here.loss(), Some(StoreError::Gone { .. })));
     }
+
+    #[test]
+    fn a_symbolic_link_that_leads_elsewhere_is_a_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other, link] = ["watch.db", "other.db", "link.db"].map(|name| folder.path().join(name));
+        for file in [&path, &other] {
+            std::fs::write(file, page(7)).unwrap();
+        }
+        let lead_to = |file: &Path| {
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(file, &link).unwrap();
+        };
+        lead_to(&path);
+        let here = identity(&link, &path, File::open(&path).unwrap());
+        assert!(here.loss().is_none());
+        lead_to(&other);
+        assert!(matches!(here.loss(), Some(StoreError::Gone { path }) if path == link));
+        lead_to(&path);
+        assert!(here.loss().is_none());
+        std::fs::rename(&path, folder.path().join("moved.db")).unwrap();
+        assert!(matches!(here.loss(), Some(StoreError::Gone { .. })));
+    }
+
     #[tokio::test]
     async fn a_number_that_a_killed_daemon_left_in_its_wal_is_no_loss_until_ours_has_arrived() {
         let folder = tempfile::tempdir().unwrap();
@@ -411,7 +436,7 @@ mod tests {
         // Keeps ours from the file.
         sqlx::raw_sql("BEGIN; SELECT * FROM t").execute(&mut reader).await.unwrap();
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-        let identity = FileIdentity::mark(&path, File::open(&path).unwrap(), &writer).await;
+        let identity = FileIdentity::mark(&path, &path, File::open(&path).unwrap(), &writer).await;
         let file = File::options().write(true).open(&path).unwrap();
         let overwrite = |mark: u32| file.write_all_at(&mark.to_be_bytes(), MARK_AT as u64).unwrap();
         assert!(identity.loss().is_none());

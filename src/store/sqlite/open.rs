@@ -111,7 +111,8 @@ impl Store {
         if let Schema::Absent = schema_of(path).await? {
             is_new = create(path).await?;
         }
-        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let configured = path;
+        let path = &std::fs::canonicalize(configured).unwrap_or_else(|_| configured.to_owned());
         // Waits for a command that is migrating the file; a daemon never releases the lock.
         let lock = DatabaseLock::acquire(path, Duration::from_secs(2)).await?;
         is_new |= migrate(path, &MIGRATIONS).await?;
@@ -120,7 +121,7 @@ impl Store {
         }
         let file = lock.file().map_err(|source| StoreError::Lock { path: path.to_owned(), source })?;
         let mut store = connect(path.to_owned(), routes, Some(lock), is_new).await?;
-        store.file_identity = Some(Arc::new(FileIdentity::mark(path, file, &store.writer).await));
+        store.file_identity = Some(Arc::new(FileIdentity::mark(configured, path, file, &store.writer).await));
         Ok(store)
     }
 }
