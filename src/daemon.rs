@@ -26,7 +26,7 @@ use crate::monitor::Monitor;
 use crate::service::{self, ServiceWatch};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
-use crate::store::{Store, StoreError};
+use crate::store::{Address, Store, StoreError};
 use crate::transport::proxy::{self, UnusableProxy};
 use crate::upstream::{Client, ClientError, TokenError, Tokens};
 use crate::wakers::Wakers;
@@ -66,12 +66,12 @@ pub enum DaemonError {
     Proxy(#[from] UnusableProxy),
     /// More requests at a time than the process may have files open.
     #[error(
-        "upstream.max_in_flight: {max_in_flight} requests at a time need at least {needed} file descriptors, and this process \
+        "upstream.max_in_flight: {n_requests} requests at a time need at least {needed} file descriptors, and this process \
          may have {limit} (`ulimit -Hn`, LimitNOFILE): raise that limit, or lower upstream.max_in_flight"
     )]
     TooFewDescriptors {
-        /// As configured.
-        max_in_flight: usize,
+        /// As many as the configuration allows, of all credentials that one process may ask with.
+        n_requests: usize,
         /// How many files it needs at least.
         needed: u64,
         /// How many the process may have open.
@@ -166,7 +166,7 @@ impl Prepared {
 /// If it can't start, if a task ends unasked, or if the last records could not be written.
 pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonError> {
     let prepared = Prepared::new(settings)?;
-    have_descriptors(settings.upstream.max_in_flight)?;
+    have_descriptors(most_in_flight(settings))?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -248,9 +248,20 @@ async fn first_supervisor<'a>(shared: &'a Shared<'a>) -> Result<Option<Superviso
 /// File descriptors that are not for requests in flight: the database, the log, and a few connections of people.
 const OTHER_DESCRIPTORS: u64 = 64;
 
+/// How many requests one process may have in flight.
+fn most_in_flight(settings: &Settings) -> usize {
+    // On a server each credential has a poller, and one process may have them all.
+    let n_pollers = match settings.database {
+        Address::Sqlite(_) => 1,
+        #[cfg(feature = "postgres")]
+        Address::Postgres(_) => settings.credentials.len(),
+    };
+    n_pollers * settings.upstream.max_in_flight
+}
+
 /// Raises the limit of open files as far as allowed, since services are often started with 1,024. With too few,
 /// requests would fail and it would look like upstream's fault.
-fn have_descriptors(max_in_flight: usize) -> Result<(), DaemonError> {
+fn have_descriptors(n_requests: usize) -> Result<(), DaemonError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -258,9 +269,9 @@ fn have_descriptors(max_in_flight: usize) -> Result<(), DaemonError> {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let needed = max_in_flight as u64 + OTHER_DESCRIPTORS;
+    let needed = n_requests as u64 + OTHER_DESCRIPTORS;
     if limit < needed {
-        return Err(DaemonError::TooFewDescriptors { max_in_flight, needed, limit });
+        return Err(DaemonError::TooFewDescriptors { n_requests, needed, limit });
     }
     Ok(())
 }

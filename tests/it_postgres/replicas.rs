@@ -24,6 +24,19 @@ fn setup(upstream: &Server, receiver: &Server) -> Setup {
     first
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn file_descriptors_must_suffice_for_the_requests_of_all_credentials() {
+    let server = Server::start(|_| Reply::in_progress()).await;
+    let setup = setup(&server, &server);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 150 && exec \"$0\" run", env!("CARGO_BIN_EXE_pcsid-watch")]);
+    limited.env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml")).current_dir(setup.folder());
+    let output = limited.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("128 requests at a time need at least 192 file descriptors"), "{said}");
+}
+
 fn replicas(setup: &Setup) -> Vec<Value> {
     serde_json::from_str(&setup.ok(&["report", "replicas", "--format", "json"])).unwrap()
 }
