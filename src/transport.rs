@@ -214,6 +214,8 @@ fn client(
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        // It would repeat only what HTTP/2 refuses, and keep a copy of each request for that.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
         .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")))
         .tls_backend_preconfigured(tls.clone());
     let builder = if is_plain_loopback(url) { builder.no_proxy() } else { builder };

@@ -111,7 +111,8 @@ pub struct PollerParts {
 #[derive(Debug)]
 pub struct Poller {
     parts: PollerParts,
-    requests: JoinSet<Finished>,
+    /// Boxed, as their tasks are: both are moved several times.
+    requests: JoinSet<Box<Finished>>,
     turns: Turns,
     /// Claimed, and waiting for a slot.
     ready: VecDeque<Turn<Claimed>>,
@@ -288,7 +289,7 @@ impl Poller {
         self.note_request(&credential, now).await;
         let client = self.parts.client.clone();
         let catalogue = Arc::clone(&self.parts.policy.catalogue);
-        self.requests.spawn(async move {
+        self.requests.spawn(Box::pin(async move {
             let activity = &claimed.activity;
             let began_at = Instant::now();
             let (answer, long_body) = client.pcsid_status(&activity.vat, &activity.activity_id, &token).await;
@@ -297,8 +298,8 @@ impl Poller {
             if !observation.verdict.tells_where_it_stands() {
                 client.doubt();
             }
-            Finished { claimed, ticket, observation, took, long_body }
-        });
+            Box::new(Finished { claimed, ticket, observation, took, long_body })
+        }));
     }
 
     /// Notes that a credential is used, so that the next start's quota goes on from there.
@@ -311,10 +312,10 @@ impl Poller {
     }
 
     /// Settles a request that has ended, and all others that have ended by now.
-    async fn finish(&mut self, first: Finished) -> Result<(), JoinError> {
+    async fn finish(&mut self, first: Box<Finished>) -> Result<(), JoinError> {
         let mut next = Some(first);
         while let Some(finished) = next {
-            self.settle(finished).await;
+            self.settle(*finished).await;
             next = self.requests.try_join_next().transpose()?;
         }
         Ok(())
