@@ -19,8 +19,9 @@ const WATCHED: i64 = 400;
 /// gives back when it likes; what is lost for good adds up with the work.
 const MEMORY_MAY_GROW_BY: u64 = 6 << 20;
 
-/// How many more files may be open at a time: as many connections more may happen to be in use.
-const FILES_MAY_GROW_BY: usize = 10;
+/// How many more files may be open at a time: each of the 24 requests that may be in flight may be on a new connection
+/// while its former one has not been closed yet. Connections that were lost for good would be hundreds.
+const FILES_MAY_GROW_BY: usize = 48;
 
 /// The most of each third.
 #[derive(Debug, Clone, Copy, Default)]
