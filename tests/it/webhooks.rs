@@ -75,8 +75,10 @@ async fn a_receiver_that_accepts_and_then_dawdles_has_the_event() {
     let setup = Setup::new(&upstream.url(), &format!("{}timeout = \"500ms\"\n", webhook("erp", &receiver)));
     setup.add(VAT, &["act-1"]);
     let _daemon = setup.start().await;
+    // On a busy machine a first try may end before the head has come. One that counted the body would never be enough.
     eventually("it is delivered", || async {
-        (deliveries(&setup, "erp").await == [json!(["delivered", 1, 200])]).then_some(())
+        let deliveries = deliveries(&setup, "erp").await;
+        deliveries.first().filter(|delivery| delivery[0] == "delivered" && delivery[2] == 200).map(|_| ())
     })
     .await;
 }
