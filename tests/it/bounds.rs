@@ -175,6 +175,22 @@ async fn bodies_full_of_nothing_cost_little() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_key_is_not_repeated_whole() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let daemon = setup.start().await;
+    let request = http_client().post(daemon.url() + "/v1/activities");
+    let body = format!("{{\"{}\":1}}", "k".repeat(10_000));
+    let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
+    assert_eq!(response.status(), 422);
+    let problem: Value = response.json().await.unwrap();
+    let mistake = &problem["errors"][0];
+    let (pointer, detail) = (mistake["pointer"].as_str().unwrap(), mistake["detail"].as_str().unwrap());
+    assert!(detail.contains("unknown field `kkk") && detail.len() < 1_000, "{detail}");
+    assert!(pointer.len() < 1_000, "{pointer}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn registrations_to_check_that_are_all_keys_cost_little() {
     let setup = Setup::new("http://127.0.0.1:9", "");
     let daemon = setup.start().await;

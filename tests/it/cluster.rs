@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a server may take to do what it was asked for. Far beyond what it takes.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a condition may take to come true. Far beyond what it takes, so that a busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A running server. It ends, and its folder goes, when the test's process does.
 pub struct Cluster {

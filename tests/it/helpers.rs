@@ -20,15 +20,13 @@ use tempfile::TempDir;
 pub use program::{Daemon, Ran, program};
 pub use server::{Reply, Seen, Server};
 
+pub use super::cluster::PATIENCE;
 use super::cluster::{Cluster, ServerDatabase, in_words_of_postgres};
 
 pub const VAT: &str = "310122393500003";
 pub const OTHER_VAT: &str = "399999999900003";
 pub const TOKEN: &str = "s3cr3t-cleartax-token-for-tests";
 pub const WEBHOOK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-
-/// How long a condition may take to come true. Far beyond what it takes, so that a busy machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Awaits a condition, and fails with `what` if it does not come true.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {

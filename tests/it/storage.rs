@@ -86,6 +86,23 @@ async fn a_wal_that_is_cut_and_has_grown_again_is_noticed_by_its_hole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_symbolic_link_that_is_switched_to_another_database_is_noticed() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    setup.ok(&["db", "backup", "other.db"]);
+    let (link, real) = (setup.database(), setup.path("real.db"));
+    std::fs::rename(&link, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let mut daemon = setup.start().await;
+    let next = setup.path("next");
+    std::os::unix::fs::symlink(setup.path("other.db"), &next).unwrap();
+    std::fs::rename(&next, &link).unwrap();
+    assert_eq!(daemon.exit_code().await, 1);
+    assert!(daemon.stderr().contains("was removed or replaced while the daemon ran"), "{}", daemon.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_copied_over_the_running_daemons_file_is_noticed_and_left_as_it_is() {
     for is_ours in [true, false] {
         let upstream = Server::start(|_| Reply::in_progress()).await;

@@ -148,7 +148,7 @@ impl FileIdentity {
         if let Some(path) = self.names.iter().find(|name| is_another(name, self.database)) {
             return Some(StoreError::Gone { path: path.clone() });
         }
-        let [_, path] = self.names.clone();
+        let path = self.names[1].clone();
         match self.has_known_header() {
             KnownHeader::Yes => {}
             KnownHeader::No => return Some(StoreError::Overwritten { path }),
