@@ -210,6 +210,18 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The symbolic link to the file was switched while the daemon ran.
+    #[error(
+        "`{}` led to database `{}` when the daemon started, and no longer does; nothing is lost, all that was recorded is in \
+         that file: lead the link back there, or go on with what it leads to now, then start again",
+        link.display(), path.display()
+    )]
+    Switched {
+        /// The name in the configuration.
+        link: PathBuf,
+        /// The file that it led to.
+        path: PathBuf,
+    },
     /// Another file was copied over the database while the daemon ran.
     #[error(
         "database `{}` was overwritten while the daemon ran; nothing more was written to it, and what stood beside it, of the \

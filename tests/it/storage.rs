@@ -99,7 +99,13 @@ async fn a_symbolic_link_that_is_switched_to_another_database_is_noticed() {
     std::os::unix::fs::symlink(setup.path("other.db"), &next).unwrap();
     std::fs::rename(&next, &link).unwrap();
     assert_eq!(daemon.exit_code().await, 1);
-    assert!(daemon.stderr().contains("was removed or replaced while the daemon ran"), "{}", daemon.stderr());
+    let real = std::fs::canonicalize(real).unwrap();
+    let says = format!(
+        "`{}` led to database `{}` when the daemon started, and no longer does",
+        link.display(),
+        real.display()
+    );
+    assert!(daemon.stderr().contains(&says), "{}", daemon.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread")]

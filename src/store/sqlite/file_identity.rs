@@ -34,8 +34,9 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 /// The file that a daemon has opened, and the files beside it.
 #[derive(Debug)]
 pub(super) struct FileIdentity {
-    /// The name in the configuration, which may be a symbolic link, and the one that this led to.
-    names: [PathBuf; 2],
+    path: PathBuf,
+    /// The name in the configuration, if it leads to the file by a symbolic link.
+    link: Option<PathBuf>,
     database: Option<(u64, u64)>,
     /// Names and identities of what is beside it.
     beside: [(PathBuf, Option<(u64, u64)>); 2],
@@ -102,7 +103,8 @@ impl FileIdentity {
         // If it has reached the file, no earlier number is accepted from now on.
         let _ = header(&file).is_some_and(|header| marks.takes(header.mark));
         let identity = Self {
-            names: [configured.to_owned(), path.to_owned()],
+            path: path.to_owned(),
+            link: (configured != path).then(|| configured.to_owned()),
             database: device_and_inode(path),
             beside: ["-wal", "-shm"].map(|suffix| {
                 let name = beside(path, suffix);
@@ -145,10 +147,13 @@ impl FileIdentity {
 
     /// What happened to the database; `None` if it is still the same.
     pub(super) fn loss(&self) -> Option<StoreError> {
-        if let Some(path) = self.names.iter().find(|name| is_another(name, self.database)) {
-            return Some(StoreError::Gone { path: path.clone() });
+        let path = self.path.clone();
+        if is_another(&path, self.database) {
+            return Some(StoreError::Gone { path });
         }
-        let path = self.names[1].clone();
+        if let Some(link) = self.link.as_ref().filter(|link| is_another(link, self.database)) {
+            return Some(StoreError::Switched { link: link.clone(), path });
+        }
         match self.has_known_header() {
             KnownHeader::Yes => {}
             KnownHeader::No => return Some(StoreError::Overwritten { path }),
@@ -336,7 +341,8 @@ mod tests {
 
     fn identity(configured: &Path, path: &Path, file: File) -> FileIdentity {
         FileIdentity {
-            names: [configured.to_owned(), path.to_owned()],
+            path: path.to_owned(),
+            link: (configured != path).then(|| configured.to_owned()),
             database: device_and_inode(path),
             beside: ["-wal", "-shm"]
                 .map(|suffix| (beside(path, suffix), device_and_inode(&beside(path, suffix)))),
@@ -409,7 +415,9 @@ mod tests {
         let here = identity(&link, &path, File::open(&path).unwrap());
         assert!(here.loss().is_none());
         lead_to(&other);
-        assert!(matches!(here.loss(), Some(StoreError::Gone { path }) if path == link));
+        assert!(
+            matches!(here.loss(), Some(StoreError::Switched { link: by, path: from }) if by == link && from == path)
+        );
         lead_to(&path);
         assert!(here.loss().is_none());
         std::fs::rename(&path, folder.path().join("moved.db")).unwrap();
