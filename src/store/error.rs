@@ -212,8 +212,8 @@ pub enum StoreError {
     },
     /// The symbolic link to the file was switched while the daemon ran.
     #[error(
-        "`{}` led to database `{}` when the daemon started, and no longer does; nothing is lost, all that was recorded is in \
-         that file: lead the link back there, or go on with what it leads to now, then start again",
+        "`{}` led to database `{}` when the daemon started, and no longer does; what the daemon recorded is in that file: lead \
+         the link back there, or go on with what it leads to now, then start again",
         link.display(), path.display()
     )]
     Switched {

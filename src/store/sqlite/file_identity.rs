@@ -34,8 +34,9 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 /// The file that a daemon has opened, and the files beside it.
 #[derive(Debug)]
 pub(super) struct FileIdentity {
+    /// The file's own name, without symbolic links.
     path: PathBuf,
-    /// The name in the configuration, if it leads to the file by a symbolic link.
+    /// The name in the configuration, if it is another one: a symbolic link may be switched.
     link: Option<PathBuf>,
     database: Option<(u64, u64)>,
     /// Names and identities of what is beside it.
@@ -151,16 +152,19 @@ impl FileIdentity {
         if is_another(&path, self.database) {
             return Some(StoreError::Gone { path });
         }
-        if let Some(link) = self.link.as_ref().filter(|link| is_another(link, self.database)) {
-            return Some(StoreError::Switched { link: link.clone(), path });
-        }
         match self.has_known_header() {
             KnownHeader::Yes => {}
             KnownHeader::No => return Some(StoreError::Overwritten { path }),
             KnownHeader::Empty => return Some(StoreError::Emptied { path }),
         }
-        let lost = self.beside.iter().find(|(name, was)| was.is_some() && is_another(name, *was));
-        lost.map(|(name, _)| StoreError::JournalGone { path: name.clone() })
+        if let Some((name, _)) =
+            self.beside.iter().find(|(name, was)| was.is_some() && is_another(name, *was))
+        {
+            return Some(StoreError::JournalGone { path: name.clone() });
+        }
+        // Last, because the file itself is whole then.
+        let link = self.link.as_ref().filter(|link| is_another(link, self.database))?;
+        Some(StoreError::Switched { link: link.clone(), path })
     }
 
     /// What happened to the WAL, if another program has cut it: it became shorter, or has grown again without its head
@@ -418,6 +422,9 @@ mod tests {
         assert!(
             matches!(here.loss(), Some(StoreError::Switched { link: by, path: from }) if by == link && from == path)
         );
+        std::fs::write(&path, page(11)).unwrap();
+        assert!(matches!(here.loss(), Some(StoreError::Overwritten { .. })), "nothing may be written to it");
+        std::fs::write(&path, page(7)).unwrap();
         lead_to(&path);
         assert!(here.loss().is_none());
         std::fs::rename(&path, folder.path().join("moved.db")).unwrap();
