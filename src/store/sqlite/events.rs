@@ -3,6 +3,7 @@
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::as_json;
 use super::error::StoreError;
 use super::rows::{Row, with_rows};
 use crate::domain::activity::Vat;
@@ -34,29 +35,46 @@ pub(super) async fn write_events(
             .push_bind(event.map(|event| event.payload.as_str()));
     };
     let written = with_rows(connection, columns, statement, events, bind, "recording events").await?;
+    let are_new = written.n_changed == events.len() as u64;
+    let keys = match are_new {
+        // They are given out one after the other.
+        true => (written.last_key - count(written.n_changed) + 1..=written.last_key).collect(),
+        false => stored_keys(connection, events).await?,
+    };
     let statement = "INSERT INTO deliveries (event, sink, status, tried_from, next_attempt_at)
-         SELECT e.seq, j.sink, 'pending', j.at, j.at
-         FROM j CROSS JOIN events e ON e.event_id = j.event_id
-         WHERE true
+         SELECT event, sink, 'pending', at, at FROM j WHERE event IS NOT NULL
          ON CONFLICT (event, sink) DO NOTHING";
-    let bind = |row: &mut Row, one: Option<&(&Event, &str)>| {
-        row.push_bind(one.map(|(event, _)| event.id.to_string()))
-            .push_bind(one.map(|(_, sink)| *sink))
-            .push_bind(one.map(|(event, _)| event.occurred_at.as_millis()));
+    let bind = |row: &mut Row, one: Option<&(i64, &Event, &str)>| {
+        row.push_bind(one.map(|(key, ..)| *key))
+            .push_bind(one.map(|(.., sink)| *sink))
+            .push_bind(one.map(|(_, event, _)| event.occurred_at.as_millis()));
     };
     for route in routes {
-        let taken = events.iter().map(|(_, event)| *event).filter(|event| route.takes(event));
-        let rows: Vec<_> = taken.map(|event| (event, route.sink.as_str())).collect();
-        let columns = "event_id, sink, at";
+        let taken = keys.iter().zip(events).filter(|(_, (_, event))| route.takes(event));
+        let rows: Vec<_> = taken.map(|(key, (_, event))| (*key, *event, route.sink.as_str())).collect();
+        let columns = "event, sink, at";
         let new = with_rows(connection, columns, statement, &rows, bind, "recording deliveries").await?;
         count_deliveries(connection, &route.sink, "pending", count(new.n_changed)).await?;
     }
-    if written.n_changed < events.len() as u64 {
+    if !are_new {
         return Ok(Vec::new());
     }
-    // Keys are given out one after the other.
-    let first_key = written.last_key - count(written.n_changed) + 1;
-    Ok(events.iter().map(|(_, event)| event.id).zip(first_key..).collect())
+    Ok(events.iter().map(|(_, event)| event.id).zip(keys).collect())
+}
+
+/// The keys of stored events, in their order.
+async fn stored_keys(
+    connection: &mut SqliteConnection,
+    events: &[(Option<i64>, &Event)],
+) -> Result<Vec<i64>, StoreError> {
+    let ids: Vec<_> = events.iter().map(|(_, event)| event.id.to_string()).collect();
+    sqlx::query_scalar(
+        "SELECT e.seq FROM json_each(?1) j JOIN events e ON e.event_id = j.value ORDER BY j.key",
+    )
+    .bind(as_json(&ids)?)
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::query("looking for stored events"))
 }
 
 /// The number of changed rows as a signed number.
@@ -96,4 +114,63 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(statement).bind(rows).execute(connection).await.map_err(StoreError::query(operation))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::EventKind;
+    use crate::domain::time::Timestamp;
+    use crate::store::sqlite::Store;
+
+    fn event(n: u128) -> Event {
+        Event {
+            id: Uuid::from_u128(n),
+            kind: EventKind::CredentialHeld,
+            occurred_at: Timestamp::from_millis(0),
+            vat: None,
+            payload: format!("{{\"n\":{n}}}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_stored_already_is_delivered_to_no_sink_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("watch.db"), Vec::new()).await.unwrap();
+        let mut connection = store.writer.acquire().await.unwrap();
+        let to = |sink: &str| Route { sink: sink.to_owned(), events: Vec::new(), vats: Vec::new() };
+        let (one, two, three, four) = (event(1), event(2), event(3), event(4));
+        let mut write = async |sinks: &[&str], events: &[&Event]| {
+            let routes: Vec<_> = sinks.iter().copied().map(to).collect();
+            let events: Vec<_> = events.iter().map(|event| (None, *event)).collect();
+            let keys = write_events(&mut connection, &routes, &events).await.unwrap();
+            sqlx::query("UPDATE deliveries SET status = 'delivered'")
+                .execute(&mut *connection)
+                .await
+                .unwrap();
+            keys.into_iter().map(|(id, key)| (id.as_u128(), key)).collect::<Vec<_>>()
+        };
+        assert_eq!(write(&["log"], &[&three, &one]).await, [(3, 1), (1, 2)]);
+        // A sink that was added later gets what is announced again, as any new event.
+        assert_eq!(write(&["log", "erp"], &[&two, &one]).await, [], "some are stored already");
+        assert_eq!(write(&["erp"], &[&four]).await, [(4, 5)], "the one that was stored has used up a key");
+        let stored: Vec<(String, String)> = sqlx::query_as(
+            "SELECT e.payload, group_concat(d.sink ORDER BY d.sink)
+             FROM events e JOIN deliveries d ON d.event = e.seq GROUP BY e.seq ORDER BY e.seq",
+        )
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+        let stored: Vec<_> =
+            stored.iter().map(|(payload, sinks)| (payload.as_str(), sinks.as_str())).collect();
+        let expected =
+            [("{\"n\":3}", "log"), ("{\"n\":1}", "erp,log"), ("{\"n\":2}", "erp,log"), ("{\"n\":4}", "erp")];
+        assert_eq!(stored, expected);
+        let counted: Vec<(String, i64)> =
+            sqlx::query_as("SELECT sink, n FROM tally_deliveries WHERE status = 'pending' ORDER BY sink")
+                .fetch_all(&mut *connection)
+                .await
+                .unwrap();
+        assert_eq!(counted, [("erp".to_owned(), 3), ("log".to_owned(), 3)]);
+    }
 }
