@@ -270,7 +270,7 @@ async fn a_lock_that_another_program_holds_delays_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stays_makes_the_wal_grow_and_no_longer_than_it_stays() {
-    const SMALL: u64 = 17 << 20;
+    const SMALL: u64 = 25 << 20;
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let schedule = "[schedule]\ninitial_interval = \"1ms\"\nmax_interval = \"5ms\"\n";
     let setup = Setup::with(&upstream.url(), schedule, "");
