@@ -53,7 +53,7 @@ const MAX_BATCH_BYTES: usize = 4 * 1_024 * 1_024;
 const BUSY_COMMITS_EVERY: Duration = Duration::from_millis(5);
 
 /// A commit of at least this many records makes the next one wait. A single answer never waits.
-const BUSY_BATCH: usize = 32;
+const BUSY_BATCH: usize = 4;
 
 /// How often the loop runs while there is nothing to write, so that the monitor sees it alive.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
