@@ -61,10 +61,9 @@ use crate::upstream::{Client, LongBody, Tokens};
 /// and requests go on meanwhile.
 const READY_LOW: usize = LOOK / 2;
 
-/// Activities that may be claimed besides those whose request is in flight: they wait for a slot, or for the recorder.
-/// A conclusion takes some 10 KiB until it is committed, so the daemon's peak memory is made of these; a commit of more
-/// of them is hardly cheaper for each.
-const MOST_CLAIMED: usize = 512;
+/// Decisions that may wait for the recorder before polling pauses. A conclusion takes some 10 KiB until it is committed, so
+/// the daemon's peak memory is made of these; a commit of more of them is hardly cheaper for each.
+const MOST_UNRECORDED: usize = 384;
 
 /// How often tokens, the clock and overdue activities behind closed gates are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -201,11 +200,13 @@ impl Poller {
     }
 
     fn is_full(&self) -> bool {
-        self.parts.gates.free_slots() == 0 || self.has_enough_claimed() || !self.parts.polls.is_held()
+        self.parts.gates.free_slots() == 0 || self.has_enough_unrecorded() || !self.parts.polls.is_held()
     }
 
-    fn has_enough_claimed(&self) -> bool {
-        self.parts.polls.n_claimed() >= MOST_CLAIMED + self.requests.len()
+    /// What waits for a slot does not count: however much that is, it gets one.
+    fn has_enough_unrecorded(&self) -> bool {
+        let n_unanswered = self.ready.len() + self.requests.len();
+        self.parts.polls.n_claimed() >= MOST_UNRECORDED + n_unanswered
     }
 
     /// Puts requests on their way while there is room and something to ask for.
@@ -217,7 +218,7 @@ impl Poller {
     }
 
     fn may_look(&self) -> bool {
-        self.looking.is_none() && self.ready.len() <= READY_LOW && !self.has_enough_claimed()
+        self.looking.is_none() && self.ready.len() <= READY_LOW && !self.has_enough_unrecorded()
     }
 
     /// Begins to look for what is due, if it is time.

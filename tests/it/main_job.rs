@@ -266,3 +266,27 @@ async fn no_event_is_printed_where_the_log_is_off() {
     assert_eq!(setup.number("SELECT count(*) FROM report_deliveries").await, 0);
     assert_eq!(daemon.stdout(), "");
 }
+
+/// A look claims a few hundred activities for each credential, and they wait for a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_credentials_have_much_due_all_of_it_is_asked_for() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let vats = ["310000000000103", "310000000000203", "310000000000303", "310000000000403"];
+    let credential = |(nth, vat): (usize, &&str)| {
+        format!(
+            "[[credentials]]\nname = \"c{nth}\"\ntoken = \"{TOKEN}\"\nrequests_per_minute = 0\nvats = [\"{vat}\"]\n"
+        )
+    };
+    let setup = Setup::new(&upstream.url(), &vats.iter().enumerate().map(credential).collect::<String>());
+    for vat in vats {
+        let ids: Vec<_> = (0..260).map(|n| format!("act-{vat}-{n}")).collect();
+        setup.add(vat, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let daemon = setup.start().await;
+    let n_succeeded = "SELECT count(*) FROM report_activities WHERE state = 'SUCCEEDED'";
+    eventually("all activities succeed", || async {
+        (setup.number(n_succeeded).await == 4 * 260).then_some(())
+    })
+    .await;
+    daemon.stop().await;
+}
