@@ -52,7 +52,8 @@ const MAX_BATCH_BYTES: usize = 4 * 1_024 * 1_024;
 /// a page written once for many costs less than one written often.
 const BUSY_COMMITS_EVERY: Duration = Duration::from_millis(5);
 
-/// A commit of at least this many records makes the next one wait. A single answer never waits.
+/// A commit of at least this many records makes the next one wait, one of fewer does not: answers that come one by one are
+/// never kept waiting. The results of a webhook's requests come eight at a time, and nobody waits for them.
 const BUSY_BATCH: usize = 4;
 
 /// How often the loop runs while there is nothing to write, so that the monitor sees it alive.
