@@ -35,9 +35,12 @@ use super::gate::{Gates, Passage};
 use super::serving::Serving;
 use super::time::Timestamp;
 
-/// Activities that one look claims for a credential. Few enough that a command's change is seen soon, enough that the
-/// cost of a look is shared.
+/// Activities that one look claims for a credential at most. Few enough that a command's change is seen soon, enough that
+/// the cost of a look is shared.
 pub const LOOK: usize = 256;
+
+/// Activities that one look claims for all credentials together, and at least one for each: what is claimed is in memory.
+const LOOK_OF_ALL: usize = 4_096;
 
 /// Most VATs that the store reads for the turns of one look. If more are due, the next look continues after the last
 /// key.
@@ -145,12 +148,12 @@ struct Shares {
 
 impl Lane {
     /// Shares `budget` requests out, and counts them.
-    fn share(&mut self, budget: usize, n_held_vats: usize, by_age: u64) -> Shares {
+    fn share(&mut self, budget: usize, is_short: bool, n_held_vats: usize, by_age: u64) -> Shares {
         let mut shares = Shares::default();
         for n in (self.n_asked..).take(budget) {
             if n % PROBE_SHARE == 0 && shares.held_vats < n_held_vats {
                 shares.held_vats += 1;
-            } else if (n + 1) % by_age == 0 && budget < LOOK {
+            } else if is_short && (n + 1) % by_age == 0 {
                 shares.longest_due += 1;
             } else {
                 shares.in_turn += 1;
@@ -196,6 +199,7 @@ impl Turns {
             next_look = next_look.min(at);
         }
         let mut wanted = Vec::new();
+        let look = (LOOK_OF_ALL / self.lanes.len().max(1)).clamp(1, LOOK);
         for (credential, lane) in &mut self.lanes {
             let passage = gates.passage_of_credential(credential, now);
             let held_vats = held_vats.remove(&**credential).unwrap_or_default();
@@ -215,7 +219,8 @@ impl Turns {
                 Passage::Free | Passage::Probe => {}
             }
             let n_ready = n_ready.get(credential).copied().unwrap_or(0);
-            let budget = gates.quota_available(credential, instant).saturating_sub(n_ready).min(LOOK);
+            let available = gates.quota_available(credential, instant).saturating_sub(n_ready);
+            let budget = available.min(look);
             if budget == 0 {
                 let at_least = if n_ready > 0 { WITH_ENOUGH_READY } else { Duration::ZERO };
                 next_look = next_look.min(now + gates.quota_wait(credential, instant).max(at_least));
@@ -231,7 +236,7 @@ impl Turns {
                 // Nothing else is due.
                 _ if lane.look_at > now => one.held_vats = first(held_vats, budget),
                 _ => {
-                    let shares = lane.share(budget, held_vats.len(), self.by_age);
+                    let shares = lane.share(budget, available < LOOK, held_vats.len(), self.by_age);
                     (one.n_longest_due, one.n_in_turn) = (shares.longest_due, shares.in_turn);
                     one.passing = lane.passing.iter().copied().collect();
                     one.held_vats = first(held_vats, shares.held_vats);

@@ -122,25 +122,39 @@ fn one_credential(per_minute: u32) -> World {
 #[test]
 fn requests_are_shared_by_age_by_turns_and_for_probes() {
     // Where the lane stands, budget, VATs to probe: by age, by turns, for probes.
-    for (n_asked, budget, n_held, expected) in [
-        (0, 1, 0, (0, 1, 0)),
-        (1, 1, 0, (1, 0, 0)),
-        (2, 1, 0, (0, 1, 0)),
-        (0, 1, 1, (0, 0, 1)),
-        (1, 1, 1, (1, 0, 0)),
-        (0, 8, 5, (4, 3, 1)),
-        (0, 16, 5, (8, 6, 2)),
-        (0, 16, 1, (8, 7, 1)),
-        (3, 5, 0, (3, 2, 0)),
-        (0, LOOK - 1, 0, (127, 128, 0)),
-        // Room for all that one look claims: nobody waits, all by turns.
-        (0, LOOK, 0, (0, LOOK, 0)),
-        (0, LOOK, 100, (0, LOOK - 32, 32)),
+    let (short, ample) = (true, false);
+    for (n_asked, budget, quota, n_held, expected) in [
+        (0, 1, short, 0, (0, 1, 0)),
+        (1, 1, short, 0, (1, 0, 0)),
+        (2, 1, short, 0, (0, 1, 0)),
+        (0, 1, short, 1, (0, 0, 1)),
+        (1, 1, short, 1, (1, 0, 0)),
+        (0, 8, short, 5, (4, 3, 1)),
+        (0, 16, short, 5, (8, 6, 2)),
+        (0, 16, short, 1, (8, 7, 1)),
+        (3, 5, short, 0, (3, 2, 0)),
+        (0, LOOK - 1, short, 0, (127, 128, 0)),
+        // Room for all that one look claims and more: nobody waits, all by turns.
+        (0, LOOK, ample, 0, (0, LOOK, 0)),
+        (0, LOOK, ample, 100, (0, LOOK - 32, 32)),
     ] {
         let mut lane =
             Lane { after: 0, passing: BTreeSet::new(), n_asked, look_at: AT_ONCE, probe_at: AT_ONCE };
-        let Shares { longest_due, in_turn, held_vats } = lane.share(budget, n_held, BY_AGE);
+        let Shares { longest_due, in_turn, held_vats } = lane.share(budget, quota, n_held, BY_AGE);
         assert_eq!((longest_due, in_turn, held_vats), expected, "{n_asked}, {budget}, {n_held}");
+    }
+}
+
+#[test]
+fn a_look_claims_a_bounded_number_however_many_credentials_there_are() {
+    for (n_credentials, of_each) in [(1, LOOK), (16, LOOK), (64, 64), (100, 40), (LOOK_OF_ALL + 1, 1)] {
+        let credentials: Vec<_> = (0..n_credentials).map(|n| (format!("c{n}"), [n as i64 + 1])).collect();
+        let credentials: Vec<_> = credentials.iter().map(|(name, vats)| (name.as_str(), &vats[..])).collect();
+        let mut world = World::new(&credentials, 0);
+        let (wanted, _) =
+            world.turns.wanted(&mut world.gates, &world.serving, &BTreeMap::new(), world.now, world.instant);
+        assert_eq!(wanted.len(), n_credentials);
+        assert!(wanted.iter().all(|one| (one.n_in_turn, one.n_longest_due) == (of_each, 0)), "{wanted:?}");
     }
 }
 
