@@ -9,34 +9,50 @@ use tokio::sync::Notify;
 /// being claimed twice; a process that is killed forgets it, and its rows are simply still due.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    keys: Mutex<HashSet<i64>>,
+    held: Mutex<Held>,
     released: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    keys: HashSet<i64>,
+    /// Those among them that nothing is being done about.
+    n_left_out: usize,
 }
 
 impl Claims {
     /// A copy of the keys, for a claim to leave out.
     pub fn keys(&self) -> HashSet<i64> {
-        self.lock().clone()
+        self.lock().keys.clone()
     }
 
-    /// How many there are.
+    /// How many there are that will be recorded or put back.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        let held = self.lock();
+        held.keys.len() - held.n_left_out
+    }
+
+    /// Notes that a row will neither be recorded nor put back: no claim hands it out again.
+    pub fn leave_out(&self, key: i64) {
+        let mut held = self.lock();
+        held.n_left_out += usize::from(held.keys.contains(&key));
+        drop(held);
+        self.released.notify_one();
     }
 
     /// Adds a row; `false` if it is claimed already.
     pub fn insert(&self, key: i64) -> bool {
-        self.lock().insert(key)
+        self.lock().keys.insert(key)
     }
 
     /// Removes rows and, if any was there, wakes the task that waits in [`Claims::released`].
     pub fn release(&self, keys: impl IntoIterator<Item = i64>) {
         let mut held = self.lock();
-        let n_held = held.len();
+        let n_held = held.keys.len();
         for key in keys {
-            held.remove(&key);
+            held.keys.remove(&key);
         }
-        let is_released = held.len() < n_held;
+        let is_released = held.keys.len() < n_held;
         drop(held);
         if is_released {
             self.released.notify_one();
@@ -48,7 +64,7 @@ impl Claims {
         self.released.notified().await;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

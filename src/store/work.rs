@@ -102,6 +102,15 @@ impl Work {
         Ok(recorded)
     }
 
+    /// Notes that this can't be written, whatever is tried. What it is about stays claimed, so that it is not tried in a
+    /// loop, but counts no more as what will be recorded.
+    pub fn leave_out(&self, record: &Record) {
+        if let Record::Poll(poll) = record {
+            let claims = self.claims();
+            claims.polls.iter().filter_map(Weak::upgrade).for_each(|polls| polls.leave_out(poll.claimed.key));
+        }
+    }
+
     /// Tells the sinks of events that were committed.
     fn hand_over(&self, sinks: &BTreeMap<String, Arc<Outbox>>, batch: &[Record], recorded: &Recorded) {
         let by_id: HashMap<_, _> =
@@ -198,7 +207,7 @@ impl Polls {
         self.claims.release(claimed.into_iter().map(|claimed| claimed.key));
     }
 
-    /// How many activities are claimed.
+    /// How many activities are claimed and will be recorded or put back.
     pub fn n_claimed(&self) -> usize {
         self.claims.len()
     }

@@ -197,12 +197,17 @@ impl Recorder {
                 for record in batch {
                     let alone = std::slice::from_ref(record);
                     if let Err(err) = self.commit(alone).await {
-                        report_unwritable_record(&err, record);
+                        self.leave_out(record, &err);
                     }
                 }
             }
-            Err(err) => batch.iter().for_each(|record| report_unwritable_record(&err, record)),
+            Err(err) => batch.iter().for_each(|record| self.leave_out(record, &err)),
         }
+    }
+
+    fn leave_out(&self, record: &Record, err: &StoreError) {
+        report_unwritable_record(err, record);
+        self.parts.work.leave_out(record);
     }
 
     /// Commits a batch, and tries again as often as needed: nothing that upstream said is dropped because a disk is

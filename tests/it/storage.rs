@@ -309,3 +309,31 @@ async fn a_daemon_that_can_t_begin_to_poll_is_not_ready_and_says_so_once() {
     let log = daemon.stop().await;
     assert_eq!(log.matches("polling and sending begin when it can be used").count(), 1, "{log}");
 }
+
+/// A row that no statement can change stays out. However many there are, others are asked for and recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_can_t_be_recorded_keep_no_others_waiting() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["good-1"]);
+    setup
+        .execute(
+            "CREATE TRIGGER refusing BEFORE UPDATE ON activities WHEN OLD.activity_id LIKE 'bad-%'
+             BEGIN SELECT RAISE(ABORT, 'this row stays'); END",
+        )
+        .await;
+    let bad: Vec<_> = (0..400).map(|n| format!("bad-{n}")).collect();
+    setup.add(VAT, &bad.iter().map(String::as_str).collect::<Vec<_>>());
+    let daemon = setup.start().await;
+    eventually("each is reported", || async {
+        (daemon.stderr().matches("can't be written and is left out until a restart").count() == 400)
+            .then_some(())
+    })
+    .await;
+    setup.add(VAT, &["good-2"]);
+    setup.reaches("good-1", "SUCCEEDED").await;
+    setup.reaches("good-2", "SUCCEEDED").await;
+    assert_eq!(setup.state("bad-0").await, "PENDING");
+    assert_eq!(upstream.n_seen_of("bad-0"), 1, "it is not asked for in a loop");
+    daemon.stop().await;
+}
