@@ -305,9 +305,9 @@ pub(super) async fn write_certificates(
          ON CONFLICT (vat, activity_id) WHERE activity_id IS NOT NULL DO NOTHING";
     let bind = |row: &mut Row, one: Option<&&Obtained>| {
         let certificate = one.map(|obtained| &obtained.certificate);
-        row.push_bind(certificate.map(|certificate| certificate.vat.as_str()))
-            .push_bind(certificate.and_then(|certificate| certificate.device_id.as_deref()))
-            .push_bind(certificate.and_then(|certificate| certificate.activity_id.as_deref()))
+        row.push_text(certificate.map(|certificate| certificate.vat.as_str()))
+            .push_text(certificate.and_then(|certificate| certificate.device_id.as_deref()))
+            .push_text(certificate.and_then(|certificate| certificate.activity_id.as_deref()))
             .push_bind(certificate.map(|certificate| certificate.obtained_at.as_millis()))
             .push_bind(certificate.map(|certificate| certificate.expires_at.as_millis()))
             .push_bind(certificate.map(|certificate| certificate.noted_at.as_millis()))

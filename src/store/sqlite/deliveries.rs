@@ -218,15 +218,15 @@ fn bind_attempt(row: &mut Row, attempt: Option<&&DeliveryRecord>) {
         _ => (None, None),
     };
     row.push_bind(attempt.map(|attempt| attempt.event_key))
-        .push_bind(attempt.map(|attempt| attempt.sink.as_str()))
+        .push_text(attempt.map(|attempt| attempt.sink.as_str()))
         .push_bind(attempt.map(|attempt| attempt.revision))
-        .push_bind(attempt.map(|attempt| status(attempt.outcome)))
+        .push_text(attempt.map(|attempt| status(attempt.outcome)))
         .push_bind(next_attempt_at)
         .push_bind(interval)
         .push_bind(attempt.map(|attempt| attempt.attempted_at.as_millis()))
         .push_bind(attempt.map(|attempt| millis(attempt.duration)))
         .push_bind(attempt.and_then(|attempt| attempt.http_status))
-        .push_bind(attempt.and_then(|attempt| attempt.error.as_deref()));
+        .push_text(attempt.and_then(|attempt| attempt.error.as_deref()));
 }
 
 #[cfg(test)]

@@ -27,12 +27,12 @@ pub(super) async fn write_events(
          ON CONFLICT (event_id) DO NOTHING";
     let bind = |row: &mut Row, one: Option<&(Option<i64>, &Event)>| {
         let event = one.map(|(_, event)| event);
-        row.push_bind(event.map(|event| event.id.to_string()))
-            .push_bind(event.map(|event| event.kind.label()))
+        row.push_text(event.map(|event| event.id.to_string()).as_deref())
+            .push_text(event.map(|event| event.kind.label()))
             .push_bind(one.and_then(|(activity, _)| *activity))
-            .push_bind(event.and_then(|event| event.vat.as_ref()).map(Vat::as_str))
+            .push_text(event.and_then(|event| event.vat.as_ref()).map(Vat::as_str))
             .push_bind(event.map(|event| event.occurred_at.as_millis()))
-            .push_bind(event.map(|event| event.payload.as_str()));
+            .push_text(event.map(|event| event.payload.as_str()));
     };
     let written = with_rows(connection, columns, statement, events, bind, "recording events").await?;
     let are_new = written.n_changed == events.len() as u64;
@@ -46,7 +46,7 @@ pub(super) async fn write_events(
          ON CONFLICT (event, sink) DO NOTHING";
     let bind = |row: &mut Row, one: Option<&(i64, &Event, &str)>| {
         row.push_bind(one.map(|(key, ..)| *key))
-            .push_bind(one.map(|(.., sink)| *sink))
+            .push_text(one.map(|(.., sink)| *sink))
             .push_bind(one.map(|(_, event, _)| event.occurred_at.as_millis()));
     };
     for route in routes {

@@ -193,7 +193,7 @@ async fn update_schedules(
             .push_bind(decision.map(|decision| decision.strikes))
             .push_bind(poll.map(|poll| poll.decided_at.as_millis()))
             .push_bind(decision.and_then(|decision| decision.http_status))
-            .push_bind(decision.and_then(|decision| decision.error.as_deref()));
+            .push_text(decision.and_then(|decision| decision.error.as_deref()));
     };
     let written = with_rows(connection, columns, statement, polls, bind, "recording polls").await?;
     Ok(usize::try_from(written.n_changed).unwrap_or(usize::MAX))
@@ -238,21 +238,21 @@ async fn write_activities(
         let concluded = poll.filter(|poll| poll.decision.state.is_concluded());
         let findings = decision.and_then(|decision| decision.findings.as_ref());
         row.push_bind(poll.map(|poll| poll.claimed.key))
-            .push_bind(decision.map(|decision| decision.state.label()))
+            .push_text(decision.map(|decision| decision.state.label()))
             .push_bind(time(decision.and_then(|decision| decision.stalled_at)))
             .push_bind(concluded.map(|poll| poll.decided_at.as_millis()))
-            .push_bind(report.and_then(|report| report.upstream_status.as_deref()))
-            .push_bind(report.and_then(|report| report.pcsid_generated.as_deref()))
+            .push_text(report.and_then(|report| report.upstream_status.as_deref()))
+            .push_text(report.and_then(|report| report.pcsid_generated.as_deref()))
             .push_bind(report.and_then(|report| report.total_count))
             .push_bind(report.and_then(|report| report.success_count))
             .push_bind(report.and_then(|report| report.failure_count))
             .push_bind(time(report.and_then(|report| report.created_at)))
             .push_bind(time(report.and_then(|report| report.updated_at)))
             .push_bind(time(report.and_then(|report| report.completed_at)))
-            .push_bind(step.map(|step| step.text.en.as_str()))
-            .push_bind(step.map(|step| step.text.ar.as_str()))
-            .push_bind(step.and_then(|step| step.owner).map(Owner::label))
-            .push_bind(step.map(|step| step.kind))
+            .push_text(step.map(|step| step.text.en.as_str()))
+            .push_text(step.map(|step| step.text.ar.as_str()))
+            .push_text(step.and_then(|step| step.owner).map(Owner::label))
+            .push_text(step.map(|step| step.kind))
             .push_bind(findings.map_or(0, |findings| findings.errors_left_out))
             .push_bind(findings.map_or(0, Findings::passed_checks));
     };
@@ -274,11 +274,11 @@ async fn write_transitions(
     let columns = "activity, from_state, to_state, at, http_status, reason";
     let bind = |row: &mut Row, one: Option<&(&PollRecord, &Transition)>| {
         row.push_bind(one.map(|(poll, _)| poll.claimed.key))
-            .push_bind(one.map(|(_, transition)| transition.from.label()))
-            .push_bind(one.map(|(_, transition)| transition.to.label()))
+            .push_text(one.map(|(_, transition)| transition.from.label()))
+            .push_text(one.map(|(_, transition)| transition.to.label()))
             .push_bind(one.map(|(poll, _)| poll.decided_at.as_millis()))
             .push_bind(one.and_then(|(poll, _)| poll.decision.http_status))
-            .push_bind(one.map(|(_, transition)| transition.reason.as_str()));
+            .push_text(one.map(|(_, transition)| transition.reason.as_str()));
     };
     with_rows(connection, columns, statement, &rows, bind, "recording transitions").await?;
     Ok(())
@@ -297,7 +297,7 @@ async fn write_final_answers(
         row.push_bind(one.map(|(poll, _)| poll.claimed.key))
             .push_bind(one.map(|(poll, _)| poll.decided_at.as_millis()))
             .push_bind(one.and_then(|(poll, _)| poll.decision.http_status))
-            .push_bind(one.map(|(_, body)| body.text.as_str()))
+            .push_text(one.map(|(_, body)| body.text.as_str()))
             .push_bind(one.map(|(_, body)| body.is_cut));
     };
     with_rows(connection, columns, statement, &rows, bind, "recording final answers").await?;

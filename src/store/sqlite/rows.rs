@@ -2,6 +2,8 @@
 //! They are for what every poll or conclusion writes. Rows that come as JSON text are parsed twice, the text as a whole
 //! and then each row, which costs more than writing them.
 
+use std::sync::Arc;
+
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, Sqlite, SqliteConnection, Type};
@@ -13,13 +15,31 @@ use super::error::StoreError;
 const MAX_ROWS: usize = 128;
 
 /// A row that is being bound, column by column.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Row {
     arguments: SqliteArguments,
+    /// The text that each column had last: rows of one batch have most of them in common.
+    texts: Vec<Option<Arc<str>>>,
     failed: Option<BoxDynError>,
 }
 
 impl Row {
+    fn new(n_columns: usize, n_rows: usize) -> Self {
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(n_columns * n_rows, 0);
+        Self { arguments, texts: vec![None; n_columns], failed: None }
+    }
+
+    /// Binds the next column, a text.
+    pub fn push_text(&mut self, text: Option<&str>) -> &mut Self {
+        let Some(text) = text else { return self.push_bind(None::<Arc<str>>) };
+        let column = self.arguments.len() % self.texts.len();
+        let last = self.texts[column].take().filter(|last| **last == *text);
+        let shared = last.unwrap_or_else(|| text.into());
+        self.texts[column] = Some(Arc::clone(&shared));
+        self.push_bind(shared)
+    }
+
     /// Binds the next column.
     pub fn push_bind<'a, T: Encode<'a, Sqlite> + Type<Sqlite>>(&mut self, value: T) -> &mut Self {
         if let Err(err) = self.arguments.add(value) {
@@ -50,7 +70,8 @@ pub(super) async fn with_rows<'a, T>(
     bind: impl Fn(&mut Row, Option<&'a T>),
     operation: &'static str,
 ) -> Result<Written, StoreError> {
-    let one = format!(",({}?)", "?,".repeat(columns.matches(',').count()));
+    let n_columns = columns.matches(',').count() + 1;
+    let one = format!(",({}?)", "?,".repeat(n_columns - 1));
     let (mut written, mut rest) = (Written::default(), rows);
     while !rest.is_empty() {
         let (n_rows, n_places) = fitting(rest.len());
@@ -58,7 +79,7 @@ pub(super) async fn with_rows<'a, T>(
         rest = others;
         let places = one.repeat(n_places);
         let text = format!("WITH j ({columns}) AS (VALUES {}) {statement}", places.trim_start_matches(','));
-        let mut row = Row::default();
+        let mut row = Row::new(n_columns, n_places);
         let padding = std::iter::repeat_n(None, n_places - n_rows);
         chunk.iter().map(Some).chain(padding).for_each(|one| bind(&mut row, one));
         let failed = StoreError::query(operation);
@@ -91,21 +112,30 @@ mod tests {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         for n_rows in (0..=20).chain([31, 63, 64, 65, 97, 127, 128, 129, 200, 300]) {
             sqlx::query("DROP TABLE IF EXISTS t").execute(&mut connection).await.unwrap();
-            sqlx::query("CREATE TABLE t (n INTEGER, word TEXT)").execute(&mut connection).await.unwrap();
+            sqlx::query("CREATE TABLE t (n INTEGER, word TEXT, third TEXT)")
+                .execute(&mut connection)
+                .await
+                .unwrap();
             let rows: Vec<i64> = (1..=n_rows).collect();
-            let statement = "INSERT INTO t SELECT n, word FROM j WHERE n IS NOT NULL";
+            let statement = "INSERT INTO t SELECT n, word, third FROM j WHERE n IS NOT NULL";
+            // Texts that differ in each row, and such that come again, with gaps.
+            let third = |n: i64| [None, Some("second"), Some("third")][usize::try_from(n % 6).unwrap() / 2];
             let bind = |row: &mut Row, n: Option<&i64>| {
-                row.push_bind(n).push_bind(n.map(i64::to_string));
+                row.push_bind(n)
+                    .push_text(n.map(i64::to_string).as_deref())
+                    .push_text(n.and_then(|n| third(*n)));
             };
+            let columns = "n, word, third";
             let written =
-                with_rows(&mut connection, "n, word", statement, &rows, bind, "writing").await.unwrap();
-            assert_eq!(written.n_changed, n_rows.unsigned_abs());
-            let sums: (i64, i64) =
-                sqlx::query_as("SELECT coalesce(sum(n), 0), coalesce(sum(word), 0) FROM t")
-                    .fetch_one(&mut connection)
+                with_rows(&mut connection, columns, statement, &rows, bind, "writing").await.unwrap();
+            let stored: Vec<(i64, String, Option<String>)> =
+                sqlx::query_as("SELECT n, word, third FROM t ORDER BY n")
+                    .fetch_all(&mut connection)
                     .await
                     .unwrap();
-            assert_eq!(sums, (n_rows * (n_rows + 1) / 2, n_rows * (n_rows + 1) / 2));
+            let expected = rows.iter().map(|n| (*n, n.to_string(), third(*n).map(str::to_owned)));
+            assert!(stored.into_iter().eq(expected));
+            assert_eq!(written.n_changed, n_rows.unsigned_abs());
             let out_of_order: i64 = sqlx::query_scalar("SELECT count(*) FROM t WHERE n <> rowid")
                 .fetch_one(&mut connection)
                 .await
