@@ -30,6 +30,9 @@ const EVENT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_93b4_5e8e_a1c7_d05b_4c
 /// Longest payload. A receiver has to take it in one piece, and it is kept, read and sent again and again.
 const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
+/// What most payloads fit into. A text that grows is copied each time.
+const USUAL_BYTES: usize = 2 * 1024;
+
 /// The limits of its parts: a check's text, the errors of all checks, the entries of `ErrorList`, and a reserve for
 /// everything else, which takes far less.
 const MESSAGE_BYTES: usize = 8 * 1024;
@@ -144,8 +147,10 @@ impl Event {
     ) -> Self {
         let id = Uuid::new_v5(&EVENT_NAMESPACE, identity.as_bytes());
         let payload = Payload { id, kind: kind.label(), timestamp: occurred_at, data };
+        let mut text = Vec::with_capacity(USUAL_BYTES);
+        let written = serde_json::to_writer(&mut text, &payload).map(|()| String::from_utf8(text));
         // Our own types can always be written as JSON. If not, the event still says what happened.
-        let payload = serde_json::to_string(&payload).unwrap_or_else(|_| {
+        let payload = written.ok().and_then(Result::ok).unwrap_or_else(|| {
             json!({ "id": id, "type": kind.label(), "timestamp": occurred_at }).to_string()
         });
         Self { id, kind, occurred_at, vat, payload: with_escaped_marks(payload) }

@@ -109,8 +109,9 @@ pub fn cut(text: &mut String, max_bytes: usize) -> bool {
 
 /// JSON in which everything is escaped that would act where it is printed. It means the same.
 pub fn with_escaped_marks(json: String) -> String {
-    // A quick check first: all of these characters begin with one of four bytes.
-    if !json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)) || !json.contains(acts_in_json) {
+    // A quick check first: all of these characters begin with one of four bytes. It looks at every byte, many at a time.
+    let may_act = |found, byte| found | matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2);
+    if !json.bytes().fold(false, may_act) || !json.contains(acts_in_json) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 64);
