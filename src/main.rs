@@ -14,9 +14,9 @@ fn main() -> ExitCode {
     // It fails only if another provider is installed already, but nothing has happened before this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let built = try_threads().and_then(|()| {
-        // One thread does the daemon's work. SQLite and HTTP have their own threads, so a second one would gain
+        // This thread does the daemon's work. SQLite and HTTP have their own threads, so a second one would gain
         // nothing.
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
     });
     let runtime = match built {
         Ok(runtime) => runtime,
@@ -35,12 +35,12 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Threads besides those that serve HTTP, of which there is one for each core: the worker, the log's, the database's,
+/// Threads besides this one and those that serve HTTP, of which there is one for each core: the log's, the database's,
 /// and those that block.
-const OTHER_THREADS: usize = 5;
+const OTHER_THREADS: usize = 4;
 
-/// Starts as many threads as are needed at least, and ends them. The runtime panics if it can't start its first thread,
-/// and waits for ever for others.
+/// Starts as many threads as are needed at least, and ends them: later, libraries panic or wait for ever if they can't
+/// start one.
 fn try_threads() -> std::io::Result<()> {
     let n_cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let gate = RwLock::new(());
