@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use std::time::Duration;
 
 use pcsid_watch::{cli, telemetry};
+use tokio::runtime::Builder;
 
 /// How long the exit waits for threads that hang in a blocking call, such as a write to a full pipe.
 const EXIT_PATIENCE: Duration = Duration::from_millis(300);
@@ -15,8 +16,9 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let built = try_threads().and_then(|()| {
         // This thread does the daemon's work. SQLite and HTTP have their own threads, so a second one would gain
-        // nothing.
-        tokio::runtime::Builder::new_current_thread().enable_all().build()
+        // nothing. What they have done is taken up before anything else: the recorder waits for SQLite one statement
+        // after the other, and while it waits for its turn here, nothing is written.
+        Builder::new_current_thread().global_queue_interval(1).enable_all().build()
     });
     let runtime = match built {
         Ok(runtime) => runtime,
