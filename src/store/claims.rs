@@ -5,6 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+/// Rows that may be left out. If more can't be recorded, it is not about single rows: they count as waiting, so that what is
+/// claimed stays bounded, and nothing more is claimed until a restart.
+const MOST_LEFT_OUT: usize = 10_000;
+
 /// Keys of rows that no other claim may hand out. A claim writes nothing, so this is all that keeps a row from
 /// being claimed twice; a process that is killed forgets it, and its rows are simply still due.
 #[derive(Debug, Default)]
@@ -16,8 +20,8 @@ pub(super) struct Claims {
 #[derive(Debug, Default)]
 struct Held {
     keys: HashSet<i64>,
-    /// Those among them that nothing is being done about.
-    n_left_out: usize,
+    /// Those among them that will neither be recorded nor put back.
+    left_out: HashSet<i64>,
 }
 
 impl Claims {
@@ -29,13 +33,15 @@ impl Claims {
     /// How many there are that will be recorded or put back.
     pub fn len(&self) -> usize {
         let held = self.lock();
-        held.keys.len() - held.n_left_out
+        held.keys.len() - held.left_out.len()
     }
 
     /// Notes that a row will neither be recorded nor put back: no claim hands it out again.
     pub fn leave_out(&self, key: i64) {
         let mut held = self.lock();
-        held.n_left_out += usize::from(held.keys.contains(&key));
+        if held.keys.contains(&key) && held.left_out.len() < MOST_LEFT_OUT {
+            held.left_out.insert(key);
+        }
         drop(held);
         self.released.notify_one();
     }
@@ -51,6 +57,7 @@ impl Claims {
         let n_held = held.keys.len();
         for key in keys {
             held.keys.remove(&key);
+            held.left_out.remove(&key);
         }
         let is_released = held.keys.len() < n_held;
         drop(held);
@@ -66,5 +73,26 @@ impl Claims {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_stays_claimed_and_does_not_count_up_to_a_bound() {
+        let claims = Claims::default();
+        let n_rows = MOST_LEFT_OUT as i64 + 3;
+        assert!((0..n_rows).all(|key| claims.insert(key)));
+        claims.leave_out(0);
+        claims.leave_out(0);
+        claims.leave_out(-1);
+        assert_eq!(claims.len(), n_rows as usize - 1);
+        assert!(!claims.insert(0), "it is claimed");
+        (0..n_rows).for_each(|key| claims.leave_out(key));
+        assert_eq!(claims.len(), 3);
+        claims.release(0..n_rows);
+        assert_eq!((claims.len(), claims.keys().len()), (0, 0));
     }
 }
