@@ -15,9 +15,9 @@ fn main() -> ExitCode {
     // It fails only if another provider is installed already, but nothing has happened before this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let built = try_threads().and_then(|()| {
-        // This thread does the daemon's work. SQLite and HTTP have their own threads, so a second one would gain
-        // nothing. What they have done is taken up before anything else: the recorder waits for SQLite one statement
-        // after the other, and while it waits for its turn here, nothing is written.
+        // This thread does the daemon's work. SQLite and the HTTP server have their own threads, so a second one would
+        // gain nothing. A task that waits for them runs before other tasks: the recorder waits for SQLite after each
+        // statement, and while it waits for its turn here, nothing is written.
         Builder::new_current_thread().global_queue_interval(1).enable_all().build()
     });
     let runtime = match built {

@@ -30,7 +30,7 @@ const EVENT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_93b4_5e8e_a1c7_d05b_4c
 /// Longest payload. A receiver has to take it in one piece, and it is kept, read and sent again and again.
 const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
-/// What most payloads fit into. A text that grows is copied each time.
+/// What most payloads fit into. A text is copied each time it has to grow.
 const USUAL_BYTES: usize = 2 * 1024;
 
 /// The limits of its parts: a check's text, the errors of all checks, the entries of `ErrorList`, and a reserve for

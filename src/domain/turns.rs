@@ -10,7 +10,7 @@
 //! - **Half by age, half by turns.** Where the quota is short, every other request of a credential goes to the activity
 //!   that has been due for longest, whichever its VAT. The other requests go to VATs in turn, by a cursor over their
 //!   keys: no VAT gets a second turn in a round before every VAT with something due has had its first. A VAT that got a
-//!   request by age passes its next turn on. Where the quota allows a whole look's worth, all requests go by turns, and
+//!   request by age passes its next turn on. Where the quota allows [`LOOK`] requests and more, all go by turns, and
 //!   nobody waits long.
 //! - **Probes come first, and are few.** Probes of closed gates go before anything else. Held VATs together get at most
 //!   one request in `PROBE_SHARE`, so that many of them don't take the quota from those that work.
@@ -39,7 +39,8 @@ use super::time::Timestamp;
 /// the cost of a look is shared.
 pub const LOOK: usize = 256;
 
-/// Activities that one look claims for all credentials together, and at least one for each: what is claimed is in memory.
+/// Activities that one look claims for all credentials together, since what is claimed is in memory. Each gets at least
+/// one, however many credentials there are.
 const LOOK_OF_ALL: usize = 4_096;
 
 /// Most VATs that the store reads for the turns of one look. If more are due, the next look continues after the last

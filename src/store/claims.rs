@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Rows that may be left out. If more can't be recorded, it is not about single rows: they count as waiting, so that what is
-/// claimed stays bounded, and nothing more is claimed until a restart.
-const MOST_LEFT_OUT: usize = 10_000;
+/// Rows that may be left out. If more can't be recorded, it is not about single rows: they count as waiting for the
+/// recorder, so that polling pauses soon, and what is claimed stays bounded.
+const MOST_LEFT_OUT: usize = 1_000;
 
 /// Keys of rows that no other claim may hand out. A claim writes nothing, so this is all that keeps a row from
 /// being claimed twice; a process that is killed forgets it, and its rows are simply still due.
@@ -36,14 +36,19 @@ impl Claims {
         held.keys.len() - held.left_out.len()
     }
 
-    /// Notes that a row will neither be recorded nor put back: no claim hands it out again.
-    pub fn leave_out(&self, key: i64) {
+    /// Notes that a row will neither be recorded nor put back: no claim hands it out again. `false` if there are too many.
+    pub fn leave_out(&self, key: i64) -> bool {
         let mut held = self.lock();
-        if held.keys.contains(&key) && held.left_out.len() < MOST_LEFT_OUT {
+        if !held.keys.contains(&key) {
+            return true;
+        }
+        let has_room = held.left_out.len() < MOST_LEFT_OUT;
+        if has_room {
             held.left_out.insert(key);
         }
         drop(held);
         self.released.notify_one();
+        has_room
     }
 
     /// Adds a row; `false` if it is claimed already.
@@ -85,12 +90,10 @@ mod tests {
         let claims = Claims::default();
         let n_rows = MOST_LEFT_OUT as i64 + 3;
         assert!((0..n_rows).all(|key| claims.insert(key)));
-        claims.leave_out(0);
-        claims.leave_out(0);
-        claims.leave_out(-1);
+        assert!(claims.leave_out(0) && claims.leave_out(0) && claims.leave_out(-1));
         assert_eq!(claims.len(), n_rows as usize - 1);
         assert!(!claims.insert(0), "it is claimed");
-        (0..n_rows).for_each(|key| claims.leave_out(key));
+        assert_eq!((1..n_rows).filter(|key| !claims.leave_out(*key)).count(), 3);
         assert_eq!(claims.len(), 3);
         claims.release(0..n_rows);
         assert_eq!((claims.len(), claims.keys().len()), (0, 0));

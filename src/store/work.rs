@@ -103,12 +103,10 @@ impl Work {
     }
 
     /// Notes that this can't be written, whatever is tried. What it is about stays claimed, so that it is not tried in a
-    /// loop, but counts no more as what will be recorded.
-    pub fn leave_out(&self, record: &Record) {
-        if let Record::Poll(poll) = record {
-            let claims = self.claims();
-            claims.polls.iter().filter_map(Weak::upgrade).for_each(|polls| polls.leave_out(poll.claimed.key));
-        }
+    /// loop, but no longer counts as waiting for the recorder. `false` if there are too many of them.
+    pub fn leave_out(&self, record: &Record) -> bool {
+        let Record::Poll(poll) = record else { return true };
+        self.claims().polls.iter().filter_map(Weak::upgrade).all(|polls| polls.leave_out(poll.claimed.key))
     }
 
     /// Tells the sinks of events that were committed.

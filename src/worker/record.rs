@@ -22,7 +22,7 @@
 //! # What can go wrong
 //!
 //! A record that can't be written at all, a defect: the others of its batch are, and its row stays claimed until a
-//! restart. A connection that is lost with its locks: the batch is dropped, and its rows are still due.
+//! restart. If there are very many, polling pauses. A connection that is lost with its locks: the batch is dropped, and its rows are still due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,13 +117,16 @@ pub struct Recorder {
     parts: RecorderParts,
     submissions: mpsc::Receiver<Submission>,
     heartbeat: Heartbeat,
+    /// Whether that was said.
+    has_too_many_left_out: bool,
 }
 
 impl Recorder {
     /// A recorder and the first handle to it.
     pub fn new(parts: RecorderParts) -> (Self, RecorderHandle) {
         let (sender, submissions) = mpsc::channel(QUEUE);
-        let recorder = Self { parts, submissions, heartbeat: Heartbeat::default() };
+        let recorder =
+            Self { parts, submissions, heartbeat: Heartbeat::default(), has_too_many_left_out: false };
         (recorder, RecorderHandle { submissions: sender, room: Arc::new(Semaphore::new(QUEUE_KIB)) })
     }
 
@@ -201,13 +204,19 @@ impl Recorder {
                     }
                 }
             }
-            Err(err) => batch.iter().for_each(|record| self.leave_out(record, &err)),
+            Err(err) => {
+                for record in batch {
+                    self.leave_out(record, &err);
+                }
+            }
         }
     }
 
-    fn leave_out(&self, record: &Record, err: &StoreError) {
+    fn leave_out(&mut self, record: &Record, err: &StoreError) {
         report_unwritable_record(err, record);
-        self.parts.work.leave_out(record);
+        if !self.parts.work.leave_out(record) && !std::mem::replace(&mut self.has_too_many_left_out, true) {
+            tracing::error!("too many answers can't be written: polling pauses until a restart");
+        }
     }
 
     /// Commits a batch, and tries again as often as needed: nothing that upstream said is dropped because a disk is

@@ -310,7 +310,8 @@ async fn a_daemon_that_can_t_begin_to_poll_is_not_ready_and_says_so_once() {
     assert_eq!(log.matches("polling and sending begin when it can be used").count(), 1, "{log}");
 }
 
-/// A row that no statement can change stays out. However many there are, others are asked for and recorded.
+/// A row that no statement can change stays out. However many there are, others are asked for and recorded, also those
+/// whose VATs come behind theirs.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_can_t_be_recorded_keep_no_others_waiting() {
     let upstream = Server::start(|_| Reply::succeeded()).await;
@@ -322,17 +323,22 @@ async fn answers_that_can_t_be_recorded_keep_no_others_waiting() {
              BEGIN SELECT RAISE(ABORT, 'this row stays'); END",
         )
         .await;
-    let bad: Vec<_> = (0..400).map(|n| format!("bad-{n}")).collect();
-    setup.add(VAT, &bad.iter().map(String::as_str).collect::<Vec<_>>());
+    let bad = |n: usize| format!("3100000{n:07}3,bad-{n}\n");
+    let rows: String = (0..400).map(bad).collect();
+    std::fs::write(setup.path("bad.csv"), format!("vat,activity_id\n{rows}")).unwrap();
+    setup.ok(&["import", &setup.path("bad.csv").display().to_string()]);
     let daemon = setup.start().await;
     eventually("each is reported", || async {
         (daemon.stderr().matches("can't be written and is left out until a restart").count() == 400)
             .then_some(())
     })
     .await;
-    setup.add(VAT, &["good-2"]);
     setup.reaches("good-1", "SUCCEEDED").await;
+    setup.add(VAT, &["good-2"]);
     setup.reaches("good-2", "SUCCEEDED").await;
+    // From there it is the turn of all those VATs before it is this one's.
+    setup.add("399999999999993", &["good-3"]);
+    setup.reaches("good-3", "SUCCEEDED").await;
     assert_eq!(setup.state("bad-0").await, "PENDING");
     assert_eq!(upstream.n_seen_of("bad-0"), 1, "it is not asked for in a loop");
     daemon.stop().await;

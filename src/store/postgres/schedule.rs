@@ -229,13 +229,16 @@ impl Look<'_> {
                  ORDER BY next_poll_at LIMIT $4) s
              {AND_THE_REST}"
         )))
-        .bind(vats)
+        .bind(&vats)
         .bind(self.now)
         .bind(&self.claimed_keys)
         .bind(as_i64(of_each))
         .fetch_one(self.readers)
         .await;
-        Ok((self.take(rows)?, stopped_at))
+        let found = self.take(rows)?;
+        // Where all that these VATs have due is claimed, the next ones have their turn.
+        let are_claimed = found.is_empty() && vats.len() == wanted.n_in_turn;
+        Ok((found, stopped_at.or(vats.last().copied().filter(|_| are_claimed))))
     }
 
     /// Keys of VATs that have something due, in the order of their turns; and the last key that was read, where reading

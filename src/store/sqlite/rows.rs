@@ -82,6 +82,7 @@ pub(super) async fn with_rows<'a, T>(
         let mut row = Row::new(n_columns, n_places);
         let padding = std::iter::repeat_n(None, n_places - n_rows);
         chunk.iter().map(Some).chain(padding).for_each(|one| bind(&mut row, one));
+        debug_assert_eq!(row.arguments.len(), n_columns * n_places, "{operation}");
         let failed = StoreError::query(operation);
         if let Some(err) = row.failed {
             return Err(failed(sqlx::Error::Encode(err)));

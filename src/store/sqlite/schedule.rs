@@ -213,7 +213,10 @@ impl Look<'_> {
         .bind(as_i64(of_each))
         .fetch_one(&mut *self.connection)
         .await;
-        Ok((self.take(rows)?, stopped_at))
+        let found = self.take(rows)?;
+        // Where all that these VATs have due is claimed, the next ones have their turn.
+        let are_claimed = found.is_empty() && vats.len() == wanted.n_in_turn;
+        Ok((found, stopped_at.or(vats.last().copied().filter(|_| are_claimed))))
     }
 
     /// Keys of VATs that have something due, in the order of their turns; and the last key that was read, where reading
