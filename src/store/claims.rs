@@ -71,7 +71,7 @@ impl Claims {
         }
     }
 
-    /// Waits until rows are removed. One waiter at a time; a removal before the call counts.
+    /// Waits until rows are removed or left out. One waiter at a time; what was before the call counts.
     pub async fn released(&self) {
         self.released.notified().await;
     }

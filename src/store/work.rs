@@ -210,8 +210,8 @@ impl Polls {
         self.claims.len()
     }
 
-    /// Waits until something that was claimed is recorded or put back. One waiter at a time; a release before the call
-    /// counts.
+    /// Waits until something that was claimed is recorded, put back or left out. One waiter at a time; what was before the
+    /// call counts.
     pub async fn released(&self) {
         self.claims.released().await;
     }

@@ -141,7 +141,7 @@ fn requests_are_shared_by_age_by_turns_and_for_probes() {
         let mut lane =
             Lane { after: 0, passing: BTreeSet::new(), n_asked, look_at: AT_ONCE, probe_at: AT_ONCE };
         let Shares { longest_due, in_turn, held_vats } = lane.share(budget, quota, n_held, BY_AGE);
-        assert_eq!((longest_due, in_turn, held_vats), expected, "{n_asked}, {budget}, {n_held}");
+        assert_eq!((longest_due, in_turn, held_vats), expected, "{n_asked}, {budget}, {quota}, {n_held}");
     }
 }
 
