@@ -314,6 +314,8 @@ async fn a_daemon_that_can_t_begin_to_poll_is_not_ready_and_says_so_once() {
 /// whose VATs come behind theirs.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_can_t_be_recorded_keep_no_others_waiting() {
+    // More than may wait for the recorder.
+    const N_BAD: usize = 800;
     let upstream = Server::start(|_| Reply::succeeded()).await;
     let setup = Setup::new(&upstream.url(), "");
     setup.add(VAT, &["good-1"]);
@@ -324,12 +326,12 @@ async fn answers_that_can_t_be_recorded_keep_no_others_waiting() {
         )
         .await;
     let bad = |n: usize| format!("3100000{n:07}3,bad-{n}\n");
-    let rows: String = (0..400).map(bad).collect();
+    let rows: String = (0..N_BAD).map(bad).collect();
     std::fs::write(setup.path("bad.csv"), format!("vat,activity_id\n{rows}")).unwrap();
     setup.ok(&["import", &setup.path("bad.csv").display().to_string()]);
     let daemon = setup.start().await;
     eventually("each is reported", || async {
-        (daemon.stderr().matches("can't be written and is left out until a restart").count() == 400)
+        (daemon.stderr().matches("can't be written and is left out until a restart").count() == N_BAD)
             .then_some(())
     })
     .await;
