@@ -13,6 +13,7 @@
 //! | [`worker`] | the daemon's tasks: poller, recorder, dispatchers, renewer, pruner; [`wakers`] wake them |
 //! | [`daemon`] | composition root: builds the tasks, stops them in order |
 //! | [`api`] | HTTP: the JSON API, the pages' routes, probes and metrics |
+//! | [`aside`] | a thread for tasks that would wait for their turn, or keep others waiting |
 //! | [`monitor`], [`process`] | whether the daemon is ready, and its metrics |
 //! | [`calendar`] | the days on which certificates end, as an iCalendar feed |
 //! | [`evidence`] | one file about an activity, for a ticket or an auditor |
@@ -39,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod aside;
 pub mod calendar;
 pub mod cli;
 pub mod clock;

@@ -15,11 +15,11 @@ use reqwest::header::{
 use reqwest::{Request, Response};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::aside::Aside;
 use crate::clock;
 use crate::domain::retry_after::parse_retry_after;
 use crate::file;
@@ -47,6 +47,8 @@ pub struct Renewing {
     trusted: Vec<CertificateDer<'static>>,
     with: Box<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>,
     current: Mutex<Current>,
+    /// The thread for connections to a server that is not known to answer. Where there can be none, they share that of the
+    /// work.
     aside: OnceLock<Option<Aside>>,
 }
 
@@ -145,7 +147,8 @@ impl Renewing {
             current.is_aside = is_to_be_aside;
             self.renew(&mut current);
         }
-        let aside = || self.aside.get_or_init(Aside::start).as_ref().map(|aside| aside.handle.clone());
+        let start = || Aside::start("aside");
+        let aside = || self.aside.get_or_init(start).as_ref().map(|aside| aside.handle().clone());
         (current.client.clone(), current.is_aside.then(aside).flatten())
     }
 
@@ -183,25 +186,6 @@ impl Drop for Outcome<'_> {
             true => current.has_answered = true,
             false => current.unanswered_at = Some(Instant::now()),
         }
-    }
-}
-
-/// A thread for connections to a server that is not known to answer. It ends when this is dropped.
-struct Aside {
-    handle: Handle,
-    _stop: oneshot::Sender<()>,
-}
-
-impl Aside {
-    /// Starts the thread; `None` if the system allows no more threads. Then the connections share the thread of the
-    /// work.
-    fn start() -> Option<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let run = move || drop(runtime.block_on(stopped));
-        std::thread::Builder::new().name("aside".to_owned()).spawn(run).ok()?;
-        Some(Self { handle, _stop: stop })
     }
 }
 

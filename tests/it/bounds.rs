@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::helpers::{Daemon, Reply, Server, Setup, VAT, eventually, http_client};
+use crate::helpers::{Daemon, Reply, Seen, Server, Setup, VAT, can, eventually, http_client};
 
 /// The most memory that the daemon has had so far, in MiB.
 fn peak_mib(daemon: &Daemon) -> u64 {
@@ -428,5 +430,47 @@ async fn people_who_read_much_hold_up_no_metrics_and_no_page() {
     for one in reading {
         one.abort();
     }
+    daemon.stop().await;
+}
+
+/// Threads that only keep tasks from waiting for each other are done without.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_thread_can_be_added_the_daemon_goes_on() {
+    let is_mute = |seen: &Seen| seen.activity_id() == "mute-1";
+    let upstream =
+        Server::start(move |seen| if is_mute(seen) { Reply::Close } else { Reply::succeeded() }).await;
+    let setup = Setup::new(&upstream.url(), "");
+    // The limit does not bind root. Where the program was built may be nobody else's to look at.
+    let as_another = |program: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65532", "--regid=65532", "--clear-groups", program]).current_dir("/");
+        command
+    };
+    let program = setup.path("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_pcsid-watch"), &program).unwrap();
+    for path in [setup.folder(), &program] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    let runs = as_another(program.to_str().unwrap()).arg("--version").output();
+    if !can(runs.is_ok_and(|ran| ran.status.success()), "run the program as another user") {
+        return;
+    }
+    let mut command = as_another(program.to_str().unwrap());
+    command.arg("run").env_clear().env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml"));
+    let daemon = Daemon::spawn(command);
+    eventually("the daemon starts", || async { daemon.stderr().contains(" polls ").then_some(()) }).await;
+    let limited = as_another("prlimit").args(["--nproc=1:1", "--pid", &daemon.pid().to_string()]).status();
+    assert!(limited.unwrap().success());
+    // Both threads are for what comes together: connections that fail, and a commit of many conclusions.
+    let ids: Vec<String> = (0..100).map(|n| format!("good-{n}")).collect();
+    setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    for id in &ids {
+        setup.reaches(id, "SUCCEEDED").await;
+    }
+    setup.add(VAT, &["mute-1"]);
+    eventually("it is asked for again", || async { (upstream.n_seen_of("mute-1") >= 3).then_some(()) }).await;
+    let threads = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap());
+    assert!(names.into_iter().all(|name| !["commits\n", "aside\n"].contains(&name.as_str())));
     daemon.stop().await;
 }
