@@ -417,7 +417,7 @@ async fn follow_absent_clock(store: &Store, work: &Work, clock: &Clock) -> Resul
              schedule moves along and no activity expires for it",
             delta_ms / 1_000
         );
-        work.record(&[Record::ClockJump { delta_ms, now }, Record::Heartbeat(now)]).await?;
+        work.record(&[Record::ClockJump { delta_ms, now }, Record::Heartbeat(now)].into()).await?;
     }
     Ok(())
 }

@@ -266,29 +266,29 @@ mod tests {
         let other_process = Work::new(store.backend.clone());
         let log = work.deliveries(LOG_SINK);
 
-        work.record(&[held(1)]).await.unwrap();
+        work.record(&[held(1)].into()).await.unwrap();
         assert_eq!(reasons(&log.handed_over()), NONE, "nothing was read before");
         assert!(log.is_missing_some());
         assert_eq!(read(&log).await, [1]);
 
-        work.record(&[held(2), held(3)]).await.unwrap();
+        work.record(&[held(2), held(3)].into()).await.unwrap();
         let handed_over = log.handed_over();
         assert_eq!(reasons(&handed_over), [2, 3]);
         assert_eq!(read(&log).await, NONE, "they are claimed");
 
-        other_process.record(&[held(4)]).await.unwrap();
-        work.record(&[held(5)]).await.unwrap();
+        other_process.record(&[held(4)].into()).await.unwrap();
+        work.record(&[held(5)].into()).await.unwrap();
         assert_eq!(reasons(&log.handed_over()), NONE, "it would go before one that was recorded earlier");
         assert!(log.is_missing_some());
         assert_eq!(read(&log).await, [4, 5]);
 
         log.put_back(handed_over);
-        work.record(&[held(6)]).await.unwrap();
+        work.record(&[held(6)].into()).await.unwrap();
         assert_eq!(reasons(&log.handed_over()), NONE);
         assert_eq!(read(&log).await, [2, 3, 6]);
 
         // The same event once more is stored once, and goes out once.
-        work.record(&[held(6), held(7)]).await.unwrap();
+        work.record(&[held(6), held(7)].into()).await.unwrap();
         assert_eq!(reasons(&log.handed_over()), NONE);
         assert_eq!(read(&log).await, [7]);
     }
@@ -301,13 +301,13 @@ mod tests {
         let (log, vats) = (work.deliveries(LOG_SINK), work.deliveries(VATS_ALONE));
         assert_eq!((read(&log).await, read(&vats).await), (vec![], vec![]));
 
-        work.record(&[held(1), vat_held(2), held(3)]).await.unwrap();
-        work.record(&[vat_held(4)]).await.unwrap();
+        work.record(&[held(1), vat_held(2), held(3)].into()).await.unwrap();
+        work.record(&[vat_held(4)].into()).await.unwrap();
         assert_eq!(reasons(&log.handed_over()), [1, 2, 3, 4]);
         assert_eq!(reasons(&vats.handed_over()), [2, 4]);
 
         let many: Vec<_> = (5..=305).map(held).collect();
-        work.record(&many).await.unwrap();
+        work.record(&many.into()).await.unwrap();
         let mut all = reasons(&log.handed_over());
         assert_eq!(all.len(), super::MAX_FRESH);
         assert!(log.is_missing_some());
@@ -329,10 +329,10 @@ mod tests {
             "CREATE TRIGGER refuse BEFORE INSERT ON credentials BEGIN SELECT RAISE(ABORT, 'no'); END";
         sqlx::query(refuse).execute(&mut other).await.unwrap();
         let last = Record::Request { credential: "main".into(), at: NOW };
-        assert!(work.record(&[vat_held(1), last]).await.is_err());
+        assert!(work.record(&[vat_held(1), last].into()).await.is_err());
         assert_eq!((reasons(&log.handed_over()), log.is_missing_some()), (vec![], false));
         sqlx::query("DROP TRIGGER refuse").execute(&mut other).await.unwrap();
-        work.record(&[held(2)]).await.unwrap();
+        work.record(&[held(2)].into()).await.unwrap();
         let mut got = reasons(&log.handed_over());
         got.extend(read(&log).await);
         assert_eq!(got, [2]);

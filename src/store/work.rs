@@ -81,7 +81,7 @@ impl Work {
     ///
     /// # Errors
     /// After an error nothing was written and everything is still claimed; the same batch may be tried again.
-    pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
+    pub async fn record(&self, batch: &Arc<[Record]>) -> Result<Recorded, StoreError> {
         let recorded = on!(&self.backend, store => store.record(batch).await)?;
         let claims = self.claims();
         for polls in claims.polls.iter().filter_map(Weak::upgrade) {

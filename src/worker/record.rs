@@ -151,13 +151,13 @@ impl Recorder {
                 }
                 // Notices a lock that others keep, also while there is nothing to write. A permanent error comes again
                 // with the next record.
-                _ = ticks.tick() => drop(self.commit(&[]).await),
+                _ = ticks.tick() => drop(self.commit(&Arc::default()).await),
             }
             if let Some(beat) = self.heartbeat.due(&self.parts.clock) {
-                self.commit_or_leave_out(&[beat]).await;
+                self.commit_or_leave_out([beat].into()).await;
             }
         }
-        self.commit_or_leave_out(&[Heartbeat::at_the_end(&self.parts.clock)]).await;
+        self.commit_or_leave_out([Heartbeat::at_the_end(&self.parts.clock)].into()).await;
     }
 
     async fn write(&mut self, submissions: impl Iterator<Item = Submission>) {
@@ -169,8 +169,7 @@ impl Recorder {
                 Submission::Record(record, room) => {
                     let weight = record.weight();
                     if n_bytes + weight > MAX_BATCH_BYTES && !batch.is_empty() {
-                        self.commit_or_leave_out(&batch).await;
-                        batch.clear();
+                        self.commit_or_leave_out(std::mem::take(&mut batch).into()).await;
                         rooms.clear();
                         n_bytes = 0;
                     }
@@ -182,7 +181,7 @@ impl Recorder {
             }
         }
         if !batch.is_empty() {
-            self.commit_or_leave_out(&batch).await;
+            self.commit_or_leave_out(batch.into()).await;
         }
         drop(rooms);
         for done in flushes {
@@ -193,19 +192,19 @@ impl Recorder {
 
     /// Commits a batch. If one of its records can't be written at all, which is a defect, the others are. That one is
     /// reported, and its row stays claimed, so that it is not polled in a loop.
-    async fn commit_or_leave_out(&mut self, batch: &[Record]) {
-        match self.commit(batch).await {
+    async fn commit_or_leave_out(&mut self, batch: Arc<[Record]>) {
+        match self.commit(&batch).await {
             Ok(()) => {}
             Err(_) if batch.len() > 1 => {
-                for record in batch {
-                    let alone = std::slice::from_ref(record);
-                    if let Err(err) = self.commit(alone).await {
+                for record in batch.iter() {
+                    let alone = [record.clone()].into();
+                    if let Err(err) = self.commit(&alone).await {
                         self.leave_out(record, &err);
                     }
                 }
             }
             Err(err) => {
-                for record in batch {
+                for record in batch.iter() {
                     self.leave_out(record, &err);
                 }
             }
@@ -222,15 +221,15 @@ impl Recorder {
     /// Commits a batch, and tries again as often as needed: nothing that upstream said is dropped because a disk is
     /// full. Only a permanent error is returned. An empty batch writes nothing: it waits until no other process keeps
     /// the lock.
-    async fn commit(&mut self, batch: &[Record]) -> Result<(), StoreError> {
+    async fn commit(&mut self, batch: &Arc<[Record]>) -> Result<(), StoreError> {
         let mut n_failures: u32 = 0;
         loop {
             self.parts.monitor.recorder_lives();
             self.parts.monitor.begins_to_write();
             let began_at = Instant::now();
-            let tried = match batch {
-                [] => self.parts.work.can_write().await.map(|()| Recorded::default()),
-                batch => self.parts.work.record(batch).await,
+            let tried = match batch.is_empty() {
+                true => self.parts.work.can_write().await.map(|()| Recorded::default()),
+                false => self.parts.work.record(batch).await,
             };
             match tried {
                 Ok(recorded) => {

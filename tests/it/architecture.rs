@@ -135,7 +135,7 @@ fn modules_use_no_others_than_the_architecture_says() {
         ("words", &["domain"]),
         ("page", &["domain", "store", "words"]),
         ("evidence", &["domain", "store", "words"]),
-        ("store", &["clock", "domain", "file", "secret"]),
+        ("store", &["aside", "clock", "domain", "file", "secret"]),
     ] {
         let used = modules_used_by(module);
         assert!(used.iter().all(|used| others.contains(&used.as_str())), "{module} uses {used:?}");

@@ -250,7 +250,7 @@ impl World {
         let decision = decide(self.now, &claimed.activity, Some(observation), None, &self.policy, 0.5);
         let key = claimed.key;
         let poll = Record::Poll(Box::new(PollRecord { claimed, decided_at: self.now, decision }));
-        let recorded = self.work().await.record(&[poll]).await.unwrap();
+        let recorded = self.work().await.record(&[poll].into()).await.unwrap();
         let (policy, now) = (&self.policy, self.now);
         let model = self.models.get_mut(&nth).unwrap();
         let counts = model.version == version;
@@ -266,7 +266,7 @@ impl World {
         let before = self.now.as_millis();
         let (alive, now) = (Record::Heartbeat(self.now), Timestamp::from_millis(before + delta_ms));
         self.now = now;
-        self.work().await.record(&[alive, Record::ClockJump { delta_ms, now }]).await.unwrap();
+        self.work().await.record(&[alive, Record::ClockJump { delta_ms, now }].into()).await.unwrap();
         self.asked.clear();
         self.begin_anew().await;
         for model in self.models.values_mut().filter(|model| !model.state.is_concluded()) {

@@ -31,7 +31,7 @@ mod upstream;
 mod views;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use sqlx::sqlite::SqlitePool;
@@ -41,6 +41,7 @@ use super::error;
 use super::error::StoreError;
 use super::millis;
 use super::search_queue::{self, SearchQueue};
+use crate::aside::Aside;
 use crate::domain::routing::Route;
 use file_identity::FileIdentity;
 use lock::DatabaseLock;
@@ -58,6 +59,8 @@ pub struct Store {
     /// What people search with, each in its turn.
     searches: SqlitePool,
     search_queue: SearchQueue,
+    /// The thread of commits with many statements, once there was one. Where there can be none, they share that of the work.
+    commits: Arc<OnceLock<Option<Aside>>>,
     /// What metrics and the service manager's line are read with: they wait for nobody else.
     vitals: SqlitePool,
     /// Sinks that new events are delivered to.

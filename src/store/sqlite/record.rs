@@ -1,9 +1,11 @@
 //! Group commit: whatever arrived during the last commit is written by the next one, in set-based statements.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 use sqlx::SqliteConnection;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::certificates::write_certificates;
 use super::deliveries::write_deliveries;
@@ -15,6 +17,7 @@ use super::rows::{Row, with_rows};
 use super::schedule::refresh_due;
 use super::tallies::Tallies;
 use super::{Store, as_json, clock, commit, millis};
+use crate::aside::Aside;
 use crate::domain::catalogue::Owner;
 use crate::domain::classify::FinalBody;
 use crate::domain::decide::Transition;
@@ -28,9 +31,27 @@ use crate::store::record::{Concluded, PollRecord, Record, Recorded};
 /// Decisions in one set-based statement, so that its JSON text is bounded. A larger batch takes several statements.
 const CHUNK: usize = 1_024;
 
+/// A commit with so many events has some forty statements, and after each of them its task waits for a turn. So it gets a
+/// thread on which it is alone. For a smaller one the way there and back would take longer.
+const MANY_EVENTS: usize = 8;
+
 impl Store {
-    pub async fn record(&self, batch: &[Record]) -> Result<Recorded, StoreError> {
-        let recorded = self.try_record(batch).await;
+    pub async fn record(&self, batch: &Arc<[Record]>) -> Result<Recorded, StoreError> {
+        let n_events: usize = batch.iter().map(|record| record.events().len()).sum();
+        let aside = (n_events >= MANY_EVENTS).then(|| self.commits.get_or_init(|| Aside::start("commits")));
+        let recorded = match aside.and_then(Option::as_ref) {
+            Some(aside) => {
+                let (store, batch) = (self.clone(), Arc::clone(batch));
+                let recording = aside.handle().spawn(async move { store.try_record(&batch).await });
+                match AbortOnDropHandle::new(recording).await {
+                    Ok(recorded) => recorded,
+                    Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+                    // It is only ended together with this task.
+                    Err(_) => std::future::pending().await,
+                }
+            }
+            None => self.try_record(batch).await,
+        };
         // Closing the last connection to a database that is lost would write to it.
         if recorded.as_ref().is_err_and(|err| !err.forbids_writing()) {
             self.renew_writer().await;
