@@ -15,9 +15,9 @@ fn main() -> ExitCode {
     // It fails only if another provider is installed already, but nothing has happened before this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let built = try_threads().and_then(|()| {
-        // This thread does the daemon's work. SQLite and the HTTP server have their own threads, so a second one would
-        // gain nothing. A task that waits for them runs before other tasks: the recorder waits for SQLite after each
-        // statement, and while it waits for its turn here, nothing is written.
+        // This thread does the daemon's work. SQLite, large commits and the HTTP server have their own threads, and a second
+        // one for the work would gain nothing. A task that waits for them runs before other tasks: the recorder waits for
+        // SQLite after each statement, and while it waits for its turn here, nothing is written.
         Builder::new_current_thread().global_queue_interval(1).enable_all().build()
     });
     let runtime = match built {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 /// Threads besides this one and those that serve HTTP, of which there is one for each core: the log's, the database's,
-/// and those that block.
+/// and those that block. Work does without the others.
 const OTHER_THREADS: usize = 4;
 
 /// Starts as many threads as are needed at least, and ends them: later, libraries panic or wait for ever if they can't

@@ -6,7 +6,7 @@ pub mod proxy;
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -49,7 +49,7 @@ pub struct Renewing {
     current: Mutex<Current>,
     /// The thread for connections to a server that is not known to answer. Where there can be none, they share that of the
     /// work.
-    aside: OnceLock<Option<Aside>>,
+    aside: Aside,
 }
 
 /// The thread of the connections to a server that has not answered yet.
@@ -108,7 +108,13 @@ impl Renewing {
             tls,
             tls_made_at: now,
         };
-        Ok(Self { url, trusted, with: Box::new(with), current: Mutex::new(current), aside: OnceLock::new() })
+        Ok(Self {
+            url,
+            trusted,
+            with: Box::new(with),
+            current: Mutex::new(current),
+            aside: Aside::new("aside"),
+        })
     }
 
     /// The URL that the client was made for. It is parsed once, because parsing takes time, most of it for the host.
@@ -147,9 +153,8 @@ impl Renewing {
             current.is_aside = is_to_be_aside;
             self.renew(&mut current);
         }
-        let start = || Aside::start("aside");
-        let aside = || self.aside.get_or_init(start).as_ref().map(|aside| aside.handle().clone());
-        (current.client.clone(), current.is_aside.then(aside).flatten())
+        let thread = current.is_aside.then(|| self.aside.handle()).flatten();
+        (current.client.clone(), thread.cloned())
     }
 
     /// Makes a new client. If that fails, for example because no file descriptor is left, the former one stays in use.

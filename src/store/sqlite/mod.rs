@@ -31,7 +31,7 @@ mod upstream;
 mod views;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde::Serialize;
 use sqlx::sqlite::SqlitePool;
@@ -59,8 +59,8 @@ pub struct Store {
     /// What people search with, each in its turn.
     searches: SqlitePool,
     search_queue: SearchQueue,
-    /// The thread of commits with many statements, once there was one. Where there can be none, they share that of the work.
-    commits: Arc<OnceLock<Option<Aside>>>,
+    /// The thread of commits with many statements. Where there can be none, they share that of the work.
+    commits: Arc<Aside>,
     /// What metrics and the service manager's line are read with: they wait for nobody else.
     vitals: SqlitePool,
     /// Sinks that new events are delivered to.

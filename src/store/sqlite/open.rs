@@ -21,6 +21,7 @@ use super::files::{
 use super::lock::DatabaseLock;
 use super::search_queue::{self, SearchQueue};
 use super::{beside, read_only};
+use crate::aside::Aside;
 use crate::domain::routing::Route;
 use crate::store::Access;
 
@@ -441,7 +442,7 @@ async fn connect(
         reports: readers(2),
         searches: readers(search_queue::N_RUNNING),
         search_queue: SearchQueue::default(),
-        commits: Arc::default(),
+        commits: Arc::new(Aside::new("commits")),
         vitals: readers(1),
         routes: routes.into(),
         is_new,
@@ -476,7 +477,7 @@ async fn connect_to_read(path: PathBuf, routes: Vec<Route>) -> Result<Store, Sto
         reports: readers(2),
         searches: readers(search_queue::N_RUNNING),
         search_queue: SearchQueue::default(),
-        commits: Arc::default(),
+        commits: Arc::new(Aside::new("commits")),
         vitals: readers(1),
         routes: routes.into(),
         is_new: false,

@@ -17,7 +17,6 @@ use super::rows::{Row, with_rows};
 use super::schedule::refresh_due;
 use super::tallies::Tallies;
 use super::{Store, as_json, clock, commit, millis};
-use crate::aside::Aside;
 use crate::domain::catalogue::Owner;
 use crate::domain::classify::FinalBody;
 use crate::domain::decide::Transition;
@@ -38,11 +37,11 @@ const MANY_EVENTS: usize = 8;
 impl Store {
     pub async fn record(&self, batch: &Arc<[Record]>) -> Result<Recorded, StoreError> {
         let n_events: usize = batch.iter().map(|record| record.events().len()).sum();
-        let aside = (n_events >= MANY_EVENTS).then(|| self.commits.get_or_init(|| Aside::start("commits")));
-        let recorded = match aside.and_then(Option::as_ref) {
-            Some(aside) => {
+        let thread = (n_events >= MANY_EVENTS).then(|| self.commits.handle()).flatten();
+        let recorded = match thread {
+            Some(thread) => {
                 let (store, batch) = (self.clone(), Arc::clone(batch));
-                let recording = aside.handle().spawn(async move { store.try_record(&batch).await });
+                let recording = thread.spawn(async move { store.try_record(&batch).await });
                 match AbortOnDropHandle::new(recording).await {
                     Ok(recorded) => recorded,
                     Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
