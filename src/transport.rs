@@ -1,6 +1,7 @@
 //! What the HTTP clients for upstream and for webhooks share: connections that are renewed, explanations of errors, and
 //! `Retry-After`.
 
+mod names;
 pub mod proxy;
 
 use std::error::Error as _;
@@ -23,6 +24,7 @@ use crate::aside::Aside;
 use crate::clock;
 use crate::domain::retry_after::parse_retry_after;
 use crate::file;
+use names::Names;
 
 /// How long connections are used before new ones replace them. A new one resolves the host's name again, so a changed
 /// address is followed within this time, even if the old one still answers.
@@ -50,6 +52,7 @@ pub struct Renewing {
     /// The thread for connections to a server that is not known to answer. Where there can be none, they share that of the
     /// work.
     aside: Aside,
+    names: Arc<Names>,
 }
 
 /// The thread of the connections to a server that has not answered yet.
@@ -96,7 +99,8 @@ impl Renewing {
         let url = Url::parse(url).map_err(ClientError::Url)?;
         let trusted = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
         let tls = tls(&url, &trusted)?;
-        let client = client(&url, &tls, &with)?;
+        let names = Arc::new(Names::default());
+        let client = client(&url, &tls, &names, &with)?;
         let now = Instant::now();
         let current = Current {
             client,
@@ -114,6 +118,7 @@ impl Renewing {
             with: Box::new(with),
             current: Mutex::new(current),
             aside: Aside::new("aside"),
+            names,
         })
     }
 
@@ -165,7 +170,7 @@ impl Renewing {
             current.tls = tls;
             current.tls_made_at = Instant::now();
         }
-        if let Ok(client) = client(&self.url, &current.tls, &self.with) {
+        if let Ok(client) = client(&self.url, &current.tls, &self.names, &self.with) {
             current.client = client;
         }
         current.made_at = Instant::now();
@@ -198,6 +203,7 @@ impl Drop for Outcome<'_> {
 fn client(
     url: &Url,
     tls: &rustls::ClientConfig,
+    names: &Arc<Names>,
     with: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client, ClientError> {
     let builder = reqwest::Client::builder()
@@ -206,6 +212,7 @@ fn client(
         // It would repeat only what HTTP/2 refuses, and keep a copy of each request for that.
         .retry(reqwest::retry::never().max_retries_per_request(0))
         .user_agent(concat!("pcsid-watch/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Arc::clone(names))
         .tls_backend_preconfigured(tls.clone());
     let builder = if is_plain_loopback(url) { builder.no_proxy() } else { builder };
     with(builder).build().map_err(ClientError::Client)

@@ -494,3 +494,26 @@ async fn where_no_thread_can_be_added_the_daemon_goes_on() {
         daemon.stop().await;
     }
 }
+
+/// A name is looked up on a thread of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_thread_can_be_started_for_is_looked_up_later() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url().replace("127.0.0.1", "localhost"), "");
+    let Some((daemon, as_another)) = of_another_user(&setup).await else { return };
+    let pid = daemon.pid().to_string();
+    let limit = |limit: &str| {
+        assert!(as_another("prlimit").args([limit, "--pid", &pid]).status().unwrap().success());
+    };
+    limit("--nproc=1:");
+    setup.add(VAT, &["act-1"]);
+    let query = "json_quote(coalesce(last_error, '')) AS r FROM report_activities";
+    let expected = "no_reply: the host's name could not be resolved: no thread can be started for it";
+    eventually("the error says why", || async {
+        setup.rows(query).await[0].as_str().unwrap().starts_with(expected).then_some(())
+    })
+    .await;
+    limit("--nproc=1024:");
+    setup.reaches("act-1", "SUCCEEDED").await;
+    daemon.stop().await;
+}
