@@ -455,6 +455,12 @@ async fn of_another_user(setup: &Setup) -> Option<(Daemon, impl Fn(&str) -> Comm
     command.arg("run").env_clear().env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml"));
     let daemon = Daemon::spawn(command);
     eventually("the daemon starts", || async { daemon.stderr().contains(" polls ").then_some(()) }).await;
+    // The threads of its connections to the database are there then.
+    eventually("it is ready", || async {
+        let ready = http_client().get(daemon.url() + "/readyz").send().await.ok()?;
+        ready.status().is_success().then_some(())
+    })
+    .await;
     Some((daemon, as_another))
 }
 
