@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::helpers::{Daemon, Reply, Seen, Server, Setup, VAT, can, eventually, http_client};
+use crate::helpers::{Daemon, Reply, Seen, Server, Setup, VAT, eventually, http_client};
+use crate::nobody::{can_be_nobody, command_of_nobody, nobody};
 
 /// The most memory that the daemon has had so far, in MiB.
 fn peak_mib(daemon: &Daemon) -> u64 {
@@ -433,27 +433,13 @@ async fn people_who_read_much_hold_up_no_metrics_and_no_page() {
     daemon.stop().await;
 }
 
-/// A daemon of another user, whom a limit on threads binds as it does not bind root; `None` where this user may not become
-/// one. And a command of that user.
-async fn of_another_user(setup: &Setup) -> Option<(Daemon, impl Fn(&str) -> Command)> {
-    let as_another = |program: &str| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65532", "--regid=65532", "--clear-groups", program]).current_dir("/");
-        command
-    };
-    // Where the program was built may be nobody else's to look at.
-    let program = setup.path("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_pcsid-watch"), &program).unwrap();
-    for path in [setup.folder(), &program] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
-    }
-    let runs = as_another(program.to_str().unwrap()).arg("--version").output();
-    if !can(runs.is_ok_and(|ran| ran.status.success()), "run the program as another user") {
+/// A daemon whose limits bind, as those of root do not; `None` where there can be none.
+async fn daemon_of_nobody(setup: &Setup) -> Option<Daemon> {
+    std::fs::set_permissions(setup.folder(), PermissionsExt::from_mode(0o777)).unwrap();
+    if !can_be_nobody(setup) {
         return None;
     }
-    let mut command = as_another(program.to_str().unwrap());
-    command.arg("run").env_clear().env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml"));
-    let daemon = Daemon::spawn(command);
+    let daemon = Daemon::spawn(command_of_nobody(setup, &["run"]));
     eventually("the daemon starts", || async { daemon.stderr().contains(" polls ").then_some(()) }).await;
     // The threads of its connections to the database are there then.
     eventually("it is ready", || async {
@@ -461,7 +447,13 @@ async fn of_another_user(setup: &Setup) -> Option<(Daemon, impl Fn(&str) -> Comm
         ready.status().is_success().then_some(())
     })
     .await;
-    Some((daemon, as_another))
+    Some(daemon)
+}
+
+/// Sets how many threads the daemon's user may have.
+fn limit_threads(daemon: &Daemon, limit: u32) {
+    let (limit, pid) = (format!("--nproc={limit}:"), daemon.pid().to_string());
+    assert!(nobody("prlimit").args([&limit, "--pid", &pid]).status().unwrap().success());
 }
 
 fn has_thread(daemon: &Daemon, name: &str) -> bool {
@@ -479,10 +471,9 @@ async fn where_no_thread_can_be_added_the_daemon_goes_on() {
         Server::start(move |seen| if is_mute(seen) { Reply::Close } else { Reply::succeeded() }).await;
     for is_limited in [true, false] {
         let setup = Setup::new(&upstream.url(), "");
-        let Some((daemon, as_another)) = of_another_user(&setup).await else { return };
+        let Some(daemon) = daemon_of_nobody(&setup).await else { return };
         if is_limited {
-            let pid = daemon.pid().to_string();
-            assert!(as_another("prlimit").args(["--nproc=1:", "--pid", &pid]).status().unwrap().success());
+            limit_threads(&daemon, 1);
         }
         // Both threads are for what comes together: a commit of many conclusions, and connections that fail.
         let ids: Vec<String> = (0..100).map(|n| format!("good-{n}")).collect();
@@ -506,12 +497,8 @@ async fn where_no_thread_can_be_added_the_daemon_goes_on() {
 async fn a_name_that_no_thread_can_be_started_for_is_looked_up_later() {
     let upstream = Server::start(|_| Reply::succeeded()).await;
     let setup = Setup::new(&upstream.url().replace("127.0.0.1", "localhost"), "");
-    let Some((daemon, as_another)) = of_another_user(&setup).await else { return };
-    let pid = daemon.pid().to_string();
-    let limit = |limit: &str| {
-        assert!(as_another("prlimit").args([limit, "--pid", &pid]).status().unwrap().success());
-    };
-    limit("--nproc=1:");
+    let Some(daemon) = daemon_of_nobody(&setup).await else { return };
+    limit_threads(&daemon, 1);
     setup.add(VAT, &["act-1"]);
     let query = "json_quote(coalesce(last_error, '')) AS r FROM report_activities";
     let expected = "no_reply: the host's name could not be resolved: no thread can be started for it";
@@ -519,7 +506,7 @@ async fn a_name_that_no_thread_can_be_started_for_is_looked_up_later() {
         setup.rows(query).await[0].as_str().unwrap().starts_with(expected).then_some(())
     })
     .await;
-    limit("--nproc=1024:");
+    limit_threads(&daemon, 1_024);
     setup.reaches("act-1", "SUCCEEDED").await;
     daemon.stop().await;
 }

@@ -25,6 +25,7 @@ mod http;
 mod log;
 mod looks;
 mod main_job;
+mod nobody;
 mod pages;
 mod plans;
 mod preflight;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::helpers::{Ran, Reply, Server, Setup, VAT, can};
+use crate::nobody::{can_be_nobody, command_of_nobody};
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 
@@ -110,24 +111,6 @@ fn as_nobody(setup: &Setup, arguments: &[&str]) -> Option<Ran> {
     let output = command_of_nobody(setup, arguments).output().ok()?;
     let ran = Ran::from(output);
     (!ran.stderr.starts_with("setpriv:")).then_some(ran)
-}
-
-fn can_be_nobody(setup: &Setup) -> bool {
-    let runs = as_nobody(setup, &["--version"]).is_some_and(|ran| ran.code == 0);
-    can(runs, "run the program as another user")
-}
-
-fn command_of_nobody(setup: &Setup, arguments: &[&str]) -> Command {
-    // Where the program was built may be nobody else's to look at.
-    let program = setup.path("program");
-    if !program.exists() {
-        std::fs::copy(env!("CARGO_BIN_EXE_pcsid-watch"), &program).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(program).args(arguments);
-    command.current_dir("/").env_clear().env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml"));
-    command
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ use crate::store::record::{Concluded, PollRecord, Record, Recorded};
 const CHUNK: usize = 1_024;
 
 /// A commit with so many events has some forty statements, and after each of them its task waits for a turn. So it gets a
-/// thread on which it is alone. For a smaller one the way there and back would take longer.
+/// thread on which it is alone. Answers that come one by one don't take the way there and back.
 const MANY_EVENTS: usize = 8;
 
 impl Store {
