@@ -87,8 +87,10 @@ assert set(mounts) == {volume["name"] for volume in pod["volumes"]} | (set() if 
 ports = {port["name"]: port["containerPort"] for port in container["ports"]}
 for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
     assert container[probe]["httpGet"]["port"] == "metrics", "probes ask for no token there"
+assert workload["spec"]["selector"]["matchLabels"].items() <= labels.items()
 for service in by_kind["Service"]:
-    assert service["spec"]["selector"].items() <= labels.items()
+    selector = service["spec"]["selector"]
+    assert selector and selector.items() <= labels.items(), selector
     assert all(port["targetPort"] in ports for port in service["spec"]["ports"])
 wanted = monitor["selector"]["matchLabels"].items()
 assert ("app.kubernetes.io/name", "pcsid-watch") in wanted, "it would take services of others"
@@ -97,6 +99,15 @@ assert len(monitored) == 1 and endpoint["port"] in {port["name"] for port in mon
 policy = one("NetworkPolicy")["spec"]
 assert policy["podSelector"]["matchLabels"].items() <= labels.items() and len(policy["policyTypes"]) == 2
 assert all(port["port"] in ports for rule in policy["ingress"] for port in rule["ports"])
+# Whom it talks with, exactly: a label more and it would be nobody.
+(client,), (scraper,) = (rule["from"] for rule in policy["ingress"])
+assert client == {"podSelector": {"matchLabels": {"pcsid-watch/client": "yes"}}}, client
+assert scraper == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}, scraper
+(resolver,) = next(rule["to"] for rule in policy["egress"] if rule["ports"][0]["port"] == 53)
+assert resolver == {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+}, resolver
 assert one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 # The configuration goes with the pod's ports, mounts and secrets.
@@ -107,7 +118,8 @@ if is_replicated:
     variables = {variable["name"]: variable for variable in container["env"]}
     url = variables["PCSID_WATCH__DATABASE__URL"]["valueFrom"]["secretKeyRef"]
     assert url["name"] == one("Secret")["metadata"]["name"] and url["key"] in one("Secret")["data"]
-    assert any(5432 in [port["port"] for port in rule["ports"]] for rule in policy["egress"]), "the database is out of reach"
+    database = next(rule["to"] for rule in policy["egress"] if rule["ports"][0]["port"] == 5432)
+    assert database == [{"podSelector": {"matchLabels": {"cnpg.io/cluster": "pcsid-watch-db"}}}], database
 else:
     assert settings["database"]["url"].removeprefix("sqlite://").startswith(mounts["data"] + "/")
 for file in [settings["http"]["token_file"], settings["credentials"][0]["token_file"]]:
