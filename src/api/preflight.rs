@@ -30,9 +30,10 @@ pub(super) async fn check(
     body: Body,
 ) -> Result<Response, Problem> {
     Parameters::new(query.as_deref()).finish()?;
-    // The parsed body takes much more memory than the body, so few are checked at a time.
-    let turn = api.admission.heavy().await?;
     let received = api.admission.read_body(body, super::MAX_BODY_BYTES).await?;
+    // The parsed body takes much more memory than the body, so few are checked at a time. Nobody has a turn while his
+    // body arrives: he could keep it from all others.
+    let turn = api.admission.heavy().await?;
     let media_type = media_type(&headers);
     // A long body takes seconds, and the threads of HTTP answer probes meanwhile. The turn lasts as long as the work,
     // even if nobody waits for it any more.

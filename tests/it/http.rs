@@ -520,6 +520,29 @@ async fn clients_that_dawdle_are_cut_off_and_hold_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn checks_whose_bodies_do_not_arrive_keep_no_turn_from_others() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let daemon = setup.start().await;
+    let address = daemon.url().strip_prefix("http://").unwrap().to_owned();
+    let mut dawdling = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let head = format!(
+            "POST /v1/preflight HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // It is asked for as soon as the daemon begins to read it.
+        let mut said = [0; 12];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"HTTP/1.1 100");
+        dawdling.push(stream);
+    }
+    assert_eq!(get(&daemon, "/activities.csv").await.status(), 200);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_description_names_every_operation_and_the_rows_as_they_are() {
     let upstream = Server::by_id().await;
     let setup =
