@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -57,9 +57,6 @@ use problem::Problem;
 
 /// Longest body of a request that registers activities or has registrations checked.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
-
-/// Longest body of any other request: a form's.
-const MAX_FORM_BYTES: usize = 64 * 1024;
 
 /// How long a request may take, its body's arrival included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -162,8 +159,7 @@ impl Api {
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(from_fn_with_state(Arc::clone(&api), guard::token))
-            .layer(from_fn_with_state(Arc::clone(&api), guard::site))
-            .layer(DefaultBodyLimit::max(MAX_FORM_BYTES));
+            .layer(from_fn_with_state(Arc::clone(&api), guard::site));
         probes::router()
             .fallback_service(guarded.with_state(Arc::clone(&api)))
             .method_not_allowed_fallback(method_not_allowed)

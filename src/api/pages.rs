@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::HeaderValue;
+use axum::extract::{FromRequest, FromRequestParts as _, Request, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, REFRESH};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use jiff::civil::Date;
@@ -19,6 +18,7 @@ use url::form_urlencoded;
 
 use super::Api;
 use super::activities::{cancel_now, history, poll_now, retry_now};
+use super::admission::Received;
 use super::events::redeliver_now;
 use super::page_request::PageRequest;
 use super::parameters::Parameters;
@@ -38,6 +38,9 @@ use crate::store::{
     Redelivery, Reports, Slice, StoreError, TimeRange, Total,
 };
 use crate::words::Words;
+
+/// Longest form.
+const MAX_FORM_BYTES: usize = 64 * 1024;
 
 /// Rows on a page of a list.
 const ROWS: u32 = 50;
@@ -355,14 +358,14 @@ async fn preflight_form(State(api): State<Arc<Api>>, request: PageRequest) -> Re
 
 /// Checks the values of the form and draws it again. It changes nothing, so it needs no token. It does not redirect,
 /// because values must not get into an address.
-async fn preflight(State(api): State<Arc<Api>>, request: PageRequest, body: Bytes) -> Response {
+async fn preflight(State(api): State<Arc<Api>>, request: PageRequest, form: Form) -> Response {
     // A pasted file may have thousands of devices, and what is found about each takes much more memory.
     let _turn = match api.admission.heavy().await {
         Ok(turn) => turn,
         Err(problem) => return drawn(&api, &request, |_| Err(problem)),
     };
     let mut entered = page::Entered::default();
-    for (name, value) in form_urlencoded::parse(&body).into_owned() {
+    for (name, value) in form.values() {
         match name.as_str() {
             "text" => entered.text = value,
             name if FIELDS.iter().any(|spec| spec.path == name) => {
@@ -427,6 +430,32 @@ async fn evidence(
     ([(CONTENT_TYPE, media_type.to_owned()), (CONTENT_DISPOSITION, name)], text).into_response()
 }
 
+/// A form that a page has sent. One that can't be read is answered with a page that says why.
+#[derive(Debug)]
+struct Form(Received);
+
+impl Form {
+    fn values(&self) -> impl Iterator<Item = (String, String)> {
+        form_urlencoded::parse(&self.0.bytes).into_owned()
+    }
+}
+
+impl FromRequest<Arc<Api>> for Form {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let Ok(page) = PageRequest::from_request_parts(&mut parts, api).await;
+        api.admission.read_body(body, MAX_FORM_BYTES).await.map(Self).map_err(|problem| {
+            let problem = match problem.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Problem::form_too_large(MAX_FORM_BYTES),
+                _ => problem,
+            };
+            drawn(api, &page, |_| Err(problem))
+        })
+    }
+}
+
 /// The fields that the forms of pages send.
 #[derive(Debug, Default)]
 struct Action {
@@ -443,9 +472,9 @@ impl Action {
         self.form_token.as_bytes().ct_eq(api.form_token.as_bytes()).into()
     }
 
-    fn read(body: &[u8]) -> Self {
+    fn read(form: &Form) -> Self {
         let mut action = Self::default();
-        for (name, value) in form_urlencoded::parse(body).into_owned() {
+        for (name, value) in form.values() {
             match name.as_str() {
                 "form_token" => action.form_token = value,
                 "vat" => action.vat = Some(value),
@@ -463,9 +492,9 @@ async fn poll(
     api: State<Arc<Api>>,
     request: PageRequest,
     PathName(activity_id): PathName,
-    body: Bytes,
+    form: Form,
 ) -> Response {
-    act(&api, &request, &activity_id, &Action::read(&body), Done::Due, async |wanted| {
+    act(&api, &request, &activity_id, &Action::read(&form), Done::Due, async |wanted| {
         poll_now(&api, wanted).await.map(drop)
     })
     .await
@@ -475,9 +504,9 @@ async fn cancel(
     api: State<Arc<Api>>,
     request: PageRequest,
     PathName(activity_id): PathName,
-    body: Bytes,
+    form: Form,
 ) -> Response {
-    let action = Action::read(&body);
+    let action = Action::read(&form);
     act(&api, &request, &activity_id, &action, Done::Cancelled, async |wanted| {
         cancel_now(&api, wanted).await.map(drop)
     })
@@ -488,9 +517,9 @@ async fn retry(
     api: State<Arc<Api>>,
     request: PageRequest,
     PathName(activity_id): PathName,
-    body: Bytes,
+    form: Form,
 ) -> Response {
-    let action = Action::read(&body);
+    let action = Action::read(&form);
     act(&api, &request, &activity_id, &action, Done::Retried, async |wanted| {
         retry_now(&api, wanted).await.map(drop)
     })
@@ -502,9 +531,9 @@ async fn redeliver(
     api: State<Arc<Api>>,
     request: PageRequest,
     PathName(event_id): PathName,
-    body: Bytes,
+    form: Form,
 ) -> Response {
-    let action = Action::read(&body);
+    let action = Action::read(&form);
     let which = Redelivery::Event { event_id, sink: action.webhook.clone() };
     let again = async || redeliver_now(&api, &which).await.map(drop);
     match action.back_to_deliveries {
@@ -517,8 +546,8 @@ async fn redeliver(
 }
 
 /// Sends all events again that were given up.
-async fn redeliver_all(api: State<Arc<Api>>, request: PageRequest, body: Bytes) -> Response {
-    let action = Action::read(&body);
+async fn redeliver_all(api: State<Arc<Api>>, request: PageRequest, form: Form) -> Response {
+    let action = Action::read(&form);
     let which = Redelivery::Dead { sink: action.webhook.clone(), since: None };
     act_on_deliveries(&api, &request, &action, async || redeliver_now(&api, &which).await.map(drop)).await
 }

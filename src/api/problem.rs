@@ -104,6 +104,14 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
     }
 
+    /// For a form of a page.
+    pub(super) fn form_too_large(max_bytes: usize) -> Self {
+        Self::too_large(format!(
+            "The form is longer than {} KiB. `pcsid-watch preflight FILE` checks longer files.",
+            max_bytes >> 10
+        ))
+    }
+
     pub(super) fn not_json() -> Self {
         let detail = "Send the body as JSON, with Content-Type: application/json.";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The body has another media type", detail)

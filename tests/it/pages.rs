@@ -114,6 +114,21 @@ async fn the_pages_show_what_happened_with_everything_from_elsewhere_escaped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_is_too_long_is_refused_by_a_page_that_says_what_to_do() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let daemon = setup.start().await;
+    assert!(get(&daemon, "/preflight").await.1.contains("<textarea"));
+    let long = "x".repeat(64 * 1024);
+    for path in ["/preflight?lang=ar", "/activities/x/poll?lang=ar"] {
+        let response = send(&daemon, path, &[("text", &long)]).await;
+        assert_eq!(response.status(), 413);
+        let page = response.text().await.unwrap();
+        assert!(page.contains("النموذج أطول من ") && page.contains("pcsid-watch preflight FILE"), "{page}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn buttons_act_once_and_only_from_our_own_forms() {
     let upstream = upstream().await;
     let setup = Setup::new(&upstream.url(), "");
