@@ -15,6 +15,7 @@ use crate::domain::text::one_line;
 use crate::file;
 use crate::secret::SecretSource;
 use crate::settings::Settings;
+use crate::transport::proxy;
 use crate::webhook::{Secrets, Sender, verify};
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +52,7 @@ pub(super) async fn test(settings: &Settings, name: &str) -> CliResult {
         let known = if names.is_empty() { "there is none".to_owned() } else { names.join(", ") };
         CliError::unusable(format!("webhook `{name}` is not configured in {}: {known}", settings.origin()))
     })?;
+    proxy::check().map_err(DaemonError::from)?;
     let sender = Sender::new(webhook).map_err(DaemonError::from)?;
     // Each test is a new event, so its id is random.
     let id = Uuid::now_v7();

@@ -410,11 +410,13 @@ fn a_variable_that_nothing_reads_is_no_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_is_none_is_refused_by_its_variable_and_one_that_is_dead_is_named() {
-    let setup = Setup::new("https://upstream.invalid/x", "");
+    let erp = "[[webhooks]]\nname = \"erp\"\nurl = \"http://127.0.0.1:9/\"\n\
+               secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n";
+    let setup = Setup::new("https://upstream.invalid/x", erp);
     setup.add(VAT, &["act-1"]);
     for variable in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"] {
         for value in ["::::", "socks5://user:s3cret-word@proxy:1080", "http://user:s3cret-word@"] {
-            for arguments in [["config", "check"].as_slice(), &["run"]] {
+            for arguments in [["config", "check"].as_slice(), &["run"], &["webhook", "test", "erp"]] {
                 let output = setup.command(arguments).env(variable, value).output().unwrap();
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
                 assert_eq!(output.status.code(), Some(2), "{variable}: {said}");
