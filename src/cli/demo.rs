@@ -49,7 +49,9 @@ pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
     let _log = telemetry::init(&LogSettings { format: LogFormat::Text, level: "error".to_owned() });
     let signals = on_signals(Hangup::Stop)?;
     let folder = Scratch::new()?;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|err| {
+        CliError::failed(format!("no port of 127.0.0.1 can be listened on, and the demo needs one: {err}"))
+    })?;
     let upstream = format!("http://{}", listener.local_addr()?);
     let mut settings = Settings::from_sources(None, &configuration(&folder, &upstream), [])?;
     settings.language = LanguageArg::or(lang, settings.language);
@@ -90,10 +92,15 @@ pub(super) async fn demo(lang: Option<LanguageArg>) -> CliResult {
 struct Scratch(std::path::PathBuf);
 
 impl Scratch {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> Result<Self, CliError> {
         let folder = std::env::temp_dir().join(format!("pcsid-watch-demo-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir(&folder)?;
-        Ok(Self(folder))
+        match std::fs::create_dir(&folder) {
+            Ok(()) => Ok(Self(folder)),
+            Err(err) => Err(CliError::failed(format!(
+                "`{}` can't be created: {err}; name another folder with TMPDIR",
+                folder.display()
+            ))),
+        }
     }
 }
 
