@@ -78,6 +78,19 @@ async fn check(settings: &Settings) -> CliResult {
 
 async fn copy(settings: &Settings, to: &str) -> CliResult {
     let address = settings.database_at(to).map_err(|err| CliError::unusable(format!("--to: {err}")))?;
+    // Before anything is opened, which would create it.
+    if settings.database.file().is_none() {
+        return Err(CliError::unusable(format!(
+            "database.url: `db copy` copies a SQLite file to a server, and {} is none",
+            settings.database
+        )));
+    }
+    if let Some(file) = address.file() {
+        return Err(CliError::unusable(format!(
+            "--to: `db copy` copies to a server, postgres://…; `pcsid-watch db backup {}` makes a copy as a file",
+            file.display()
+        )));
+    }
     // Refuses a database that does not exist: opening it as below would create one.
     open_existing(settings, Access::Inspect).await?.close().await;
     // Opened as a daemon does, so that no daemon can run on it meanwhile.

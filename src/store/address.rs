@@ -1,7 +1,7 @@
 //! Where a database is: what `database.url` says.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[cfg(feature = "postgres")]
 use super::postgres::PostgresAddress;
@@ -33,6 +33,15 @@ pub enum UnusableAddress {
 }
 
 impl Address {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Address::Sqlite(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            Address::Postgres(_) => None,
+        }
+    }
+
     /// Reads `database.url`; the files bring the password for a server, and a root that its certificate is signed by.
     ///
     /// # Errors

@@ -381,6 +381,26 @@ async fn files_that_are_not_ours_are_refused_untouched() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_to_a_server_is_no_copy_to_a_file() {
+    let setup = Setup::new(NOWHERE, "");
+    setup.add(VAT, &["act-1"]);
+    let target = setup.path("copy.db");
+    let ran = setup.run(&["db", "copy", "--to", &format!("sqlite://{}", target.display())]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("--to: ") && ran.stderr.contains("db backup"), "{}", ran.stderr);
+    assert!(!target.exists());
+}
+
+#[test]
+fn a_demo_without_a_folder_says_so() {
+    let setup = Setup::new(NOWHERE, "");
+    let mut command = setup.command(&["demo"]);
+    let ran = Ran::from(command.env("TMPDIR", setup.path("nowhere")).output().unwrap());
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("can't be created") && ran.stderr.contains("TMPDIR"), "{}", ran.stderr);
+}
+
 #[test]
 fn the_program_says_what_it_can_do() {
     let help = Ran::from(program().arg("--help").output().unwrap());
