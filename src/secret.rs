@@ -33,6 +33,16 @@ pub enum SecretError {
         #[source]
         source: std::io::Error,
     },
+    /// It is named by `$CREDENTIALS_DIRECTORY`, which is not set.
+    #[error(
+        "`{}` can't be read, because CREDENTIALS_DIRECTORY is not set: systemd sets it for its services alone; for a command \
+         set it to the folder with the secrets",
+        path.display()
+    )]
+    NoCredentialsFolder {
+        /// As configured.
+        path: PathBuf,
+    },
     /// It is a pipe or a device.
     #[error("`{}` is no file: a secret is read from a file again and again, so that a new one is noticed", path.display())]
     NoFile {
@@ -53,10 +63,7 @@ pub enum SecretError {
 impl SecretSource {
     /// A file, with `$CREDENTIALS_DIRECTORY` at its beginning resolved.
     pub fn file(path: &str) -> Self {
-        let rest = path.strip_prefix('$').map(|rest| {
-            rest.strip_prefix(CREDENTIALS_VARIABLE).or_else(|| rest.strip_prefix("{CREDENTIALS_DIRECTORY}"))
-        });
-        match (rest.flatten(), std::env::var_os(CREDENTIALS_VARIABLE)) {
+        match (after_credentials_variable(path), std::env::var_os(CREDENTIALS_VARIABLE)) {
             (Some(rest), Some(folder)) => Self::File(Path::new(&folder).join(rest.trim_start_matches('/'))),
             _ => Self::File(PathBuf::from(path)),
         }
@@ -89,7 +96,11 @@ impl SecretSource {
                 trimmed => Ok(SecretString::from(trimmed)),
             },
             SecretSource::File(path) => {
-                let unreadable = |source| SecretError::Unreadable { path: path.clone(), source };
+                let unreadable = |source| match path.to_str().and_then(after_credentials_variable) {
+                    // Otherwise its value would be there.
+                    Some(_) => SecretError::NoCredentialsFolder { path: path.clone() },
+                    None => SecretError::Unreadable { path: path.clone(), source },
+                };
                 let found = std::fs::metadata(path).map_err(unreadable)?;
                 // The daemon reads it again every second, but a pipe can be read only once.
                 if !found.is_file() && !found.is_dir() {
@@ -103,6 +114,12 @@ impl SecretSource {
             }
         }
     }
+}
+
+/// What follows the variable at the beginning of a path.
+fn after_credentials_variable(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix('$')?;
+    rest.strip_prefix(CREDENTIALS_VARIABLE).or_else(|| rest.strip_prefix("{CREDENTIALS_DIRECTORY}"))
 }
 
 /// Without what editors and shells put around a text: line ends, spaces, and the byte order mark of some.

@@ -854,6 +854,7 @@ complaint-set-secret-empty = هو فارغ: حدّد الملف الذي فيه 
 complaint-set-secret-both = لا يجتمع { $one } و{ $other }: أبقِ أحدهما
 complaint-set-secret-missing = ينقص { $key }: حدّد الملف الذي فيه السر
 complaint-set-secret-unreadable = تتعذّر قراءة `{ $file }`: ضع السر فيه واجعل هذا المستخدم قادرًا على قراءته
+complaint-set-secret-no-folder = تتعذّر قراءة `{ $file }` لأن المتغير CREDENTIALS_DIRECTORY غير معيّن: لا يعيّنه systemd إلا لخدماته؛ وللأوامر عيّنه بمسار مجلد الأسرار
 complaint-set-public = يمكن الوصول إلى `{ $address }` من أجهزة أخرى: حدّد http.token_file أو استخدم 127.0.0.1
 complaint-set-address = القيمة `{ $value }` لا تصلح: يجب أن تكون عنوانًا ومنفذًا مثل 127.0.0.1:8088، أو فارغة
 complaint-set-zone = القيمة `{ $value }` لا تصلح: يجب أن تكون اسمًا من قاعدة المناطق الزمنية IANA مثل Asia/Riyadh

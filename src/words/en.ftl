@@ -722,6 +722,7 @@ complaint-set-secret-empty = it is empty: name the file that holds the secret
 complaint-set-secret-both = { $one } and { $other } exclude each other: keep one
 complaint-set-secret-missing = { $key } is missing: name the file that holds the secret
 complaint-set-secret-unreadable = `{ $file }` can't be read: put the secret there and make it readable for this user
+complaint-set-secret-no-folder = `{ $file }` can't be read, because CREDENTIALS_DIRECTORY is not set: systemd sets it for its services alone; for a command set it to the folder with the secrets
 complaint-set-public = `{ $address }` is reachable from other machines: set http.token_file, or listen on 127.0.0.1
 complaint-set-address = `{ $value }` is not usable: it must be an address and a port, such as 127.0.0.1:8088, or empty
 complaint-set-zone = `{ $value }` is not usable: it must be a name of the IANA time zone database, such as Asia/Riyadh

@@ -153,6 +153,14 @@ fn a_missing_or_empty_secret_is_refused_at_the_start() {
     }
     std::fs::write(setup.path("token"), " \n").unwrap();
     assert_eq!(setup.run(&["run"]).code, 2);
+    let mut outside = setup.command(&["run"]);
+    outside
+        .env("PCSID_WATCH__HTTP__TOKEN_FILE", "$CREDENTIALS_DIRECTORY/http")
+        .env_remove("CREDENTIALS_DIRECTORY");
+    std::fs::write(setup.path("token"), "a-token").unwrap();
+    let ran = Ran::from(outside.output().unwrap());
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("CREDENTIALS_DIRECTORY is not set"), "{}", ran.stderr);
     std::fs::write(setup.path("token"), "two\nlines").unwrap();
     assert_eq!(setup.run(&["config", "check"]).code, 2);
     // Who only registers needs no token.
