@@ -268,22 +268,24 @@ fn sentence(err: &anyhow::Error) -> String {
 /// The format of a daemon's log, as far as it is known before the arguments are parsed.
 pub fn format_at_start() -> LogFormat {
     match std::env::args_os().any(|argument| argument == "run") {
-        true => Settings::log_format(None),
+        true => Settings::log_format(argument("--config").map(PathBuf::from).as_deref()),
         false => LogFormat::Text,
     }
 }
 
 /// The reader's language, as far as it is known before the arguments are parsed.
 fn language_at_start() -> Language {
+    let asked_for = argument("--lang").and_then(|label| Language::from_label(&label));
+    asked_for.unwrap_or_else(|| Settings::language(argument("--config").map(PathBuf::from).as_deref()))
+}
+
+/// The value of an option, before the arguments are parsed.
+fn argument(name: &str) -> Option<String> {
     let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let value = |name: &str| {
-        let after = arguments.iter().skip_while(|arg| *arg != name).nth(1).cloned();
-        let inside =
-            || arguments.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
-        after.or_else(inside)
-    };
-    let asked_for = value("--lang").and_then(|label| Language::from_label(&label));
-    asked_for.unwrap_or_else(|| Settings::language(value("--config").map(PathBuf::from).as_deref()))
+    let after = arguments.iter().skip_while(|arg| *arg != name).nth(1).cloned();
+    let inside =
+        || arguments.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
+    after.or_else(inside)
 }
 
 fn is_broken_pipe(err: &anyhow::Error) -> bool {
