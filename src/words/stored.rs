@@ -118,7 +118,9 @@ impl Words {
         let known = starts.find_map(|at| {
             let sentence = line.get(at..)?;
             // A value or file name at the beginning must not swallow a place.
-            let (_, found) = recognised(sentence, &COMPLAINABLE)?;
+            let with_stop = format!("{sentence}.");
+            let (_, found) =
+                recognised(sentence, &COMPLAINABLE).or_else(|| recognised(&with_stop, &COMPLAINABLE))?;
             let is_whole = |(_, value): &(&str, &str)| sentence.starts_with(value) && value.contains(": ");
             if found.first().is_some_and(is_whole) {
                 return None;

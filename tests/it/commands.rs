@@ -290,8 +290,24 @@ fn help_and_complaints_are_in_the_readers_language() {
         assert!(ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
         assert!(!ran.stderr.contains("error:") && !ran.stderr.contains("Usage"), "{}", ran.stderr);
     }
+    for (arguments, said) in [
+        (&["add", "--vat", "3/", "x"][..], "الرقم الضريبي `3/` لا يصلح"),
+        (&["add", "--vat", VAT, "a/b"], "معرّف النشاط `a/b` لا يصلح"),
+        (&["add", "--vat", VAT, "a", "--device-id", "a\u{7}"], "معرّف الجهاز `a\\u{7}` لا يصلح"),
+        (&["webhook", "test", "erp"], "لا يوجد webhook باسم `erp`"),
+        (&["db", "backup", "token"], "`token` موجود من قبل"),
+    ] {
+        let ran = by_setting(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+    }
     // A daemon's last words belong to its log.
     assert!(by_setting(&["run", "--bogus"]).stderr.contains("unexpected argument"));
+    setup.configure(&format!("{}[log]\nformat = \"json\"\n", setup.configuration()));
+    let mut command = setup.command(&["--config", "pcsid-watch.toml", "run", "--bogus"]);
+    let ran = Ran::from(command.env_remove("PCSID_WATCH_CONFIG").output().unwrap());
+    let line: Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert!(line["message"].as_str().is_some_and(|said| said.contains("--bogus")), "{line}");
 
     let mut broken = setup.command(&["list", "--lang", "ar"]);
     let ran = Ran::from(broken.env("PCSID_WATCH__SCHEDULE__JITTER", "2").output().unwrap());
