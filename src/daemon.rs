@@ -166,7 +166,7 @@ impl Prepared {
 /// If it can't start, if a task ends unasked, or if the last records could not be written.
 pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonError> {
     let prepared = Prepared::new(settings)?;
-    have_descriptors(most_in_flight(settings))?;
+    have_descriptors(settings)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -261,8 +261,12 @@ fn most_in_flight(settings: &Settings) -> usize {
 
 /// Raises the limit of open files as far as allowed, since services are often started with 1,024. With too few,
 /// requests would fail and it would look like upstream's fault.
-fn have_descriptors(n_requests: usize) -> Result<(), DaemonError> {
+///
+/// # Errors
+/// If that is not enough.
+pub fn have_descriptors(settings: &Settings) -> Result<(), DaemonError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let n_requests = most_in_flight(settings);
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         // If a sandbox forbids it, the check below uses the old limit.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::output::{self, Format};
 use super::reader::Reader;
 use super::{CliResult, complain};
-use crate::daemon::Prepared;
+use crate::daemon::{self, Prepared};
 use crate::settings::Settings;
 use crate::store::{Cell, Store, Table};
 
@@ -30,6 +30,10 @@ pub(super) async fn config(settings: &Settings, command: ConfigCommand) -> CliRe
             Prepared::new(settings)?;
             if let Some(store) = Store::on_server(&settings.database, settings.routes())? {
                 writeln!(std::io::stdout(), "{store}: {}", store.reach().await?)?;
+            }
+            // The service may be allowed more files than this process.
+            if let Err(err) = daemon::have_descriptors(settings) {
+                complain(&format!("warning: {err}"));
             }
             for warning in &settings.warnings {
                 complain(&format!("warning: {warning}"));

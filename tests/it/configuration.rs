@@ -452,25 +452,28 @@ async fn a_proxy_that_is_none_is_refused_by_its_variable_and_one_that_is_dead_is
 async fn too_few_file_descriptors_are_said_at_the_start_and_the_soft_limit_is_raised() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup = Setup::new(&upstream.url(), "");
-    let limited = |limits: &str| {
+    let limited = |limits: &str, arguments: &str| {
         let mut command = std::process::Command::new("sh");
         command.args([
             "-c",
-            &format!("ulimit {limits} && exec \"$0\" run"),
+            &format!("ulimit {limits} && exec \"$0\" {arguments}"),
             env!("CARGO_BIN_EXE_pcsid-watch"),
         ]);
         command.env("PCSID_WATCH_CONFIG", setup.path("pcsid-watch.toml")).current_dir(setup.folder());
         command
     };
-    let output = limited("-n 100").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(
-        said.contains("upstream.max_in_flight: 64 requests at a time need at least 128 file descriptors"),
-        "{said}"
-    );
-    assert!(said.contains("may have 100"), "{said}");
-    let daemon = crate::helpers::Daemon::spawn(limited("-Sn 100"));
+    // Where a person checks, a service's limit is not known.
+    for (arguments, code) in [("run", 2), ("config check", 0)] {
+        let output = limited("-n 100", arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(
+            said.contains("upstream.max_in_flight: 64 requests at a time need at least 128 file descriptors"),
+            "{said}"
+        );
+        assert!(said.contains("may have 100"), "{said}");
+    }
+    let daemon = crate::helpers::Daemon::spawn(limited("-Sn 100", "run"));
     eventually("it starts", || async { daemon.stderr().contains(" polls ").then_some(()) }).await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let files: Vec<&str> =
