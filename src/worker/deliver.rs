@@ -10,7 +10,7 @@
 //! - At least once: an event is marked as delivered after the receiver took it, so a crash in between sends it again,
 //!   under the same id and with the same bytes.
 //! - Retries live in the row (due time, interval, first try), so a restart changes nothing. What follows a failure is
-//!   decided by `what_follows`: again later, never before the receiver's `Retry-After`, or dead after `retry_for`.
+//!   decided by `what_follows`: again later, before the receiver's `Retry-After` only at the end of `retry_for`, or dead after that.
 //! - A receiver that is down is a closed gate ([`ReceiverGate`], a pure part of `domain::gate`): one event at a time
 //!   goes as a probe. The rest waits without being read or written, and goes when a probe is accepted.
 //! - Events whose time is over while the gate is closed are given up in pieces, without a request each.
