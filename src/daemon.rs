@@ -27,6 +27,7 @@ use crate::service::{self, ServiceWatch};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::store::{Address, Store, StoreError};
+use crate::threads;
 use crate::transport::proxy::{self, UnusableProxy};
 use crate::upstream::{Client, ClientError, TokenError, Tokens};
 use crate::wakers::Wakers;
@@ -416,7 +417,7 @@ struct HttpThreads {
 
 impl HttpThreads {
     fn start() -> Result<Self, DaemonError> {
-        let runtime = Builder::new_multi_thread().thread_name("http").enable_all().build();
+        let runtime = threads::runtime(Builder::new_multi_thread().thread_name("http"));
         let runtime = runtime.map_err(DaemonError::Threads)?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }

@@ -60,6 +60,7 @@ pub mod shutdown;
 pub mod spreadsheet;
 pub mod store;
 pub mod telemetry;
+pub mod threads;
 pub mod transport;
 pub mod upstream;
 pub mod wakers;

@@ -37,6 +37,7 @@ mod service;
 mod shutdown;
 mod storage;
 mod tallies;
+mod threads;
 mod upstream_answers;
 mod upstream_failures;
 mod views;

@@ -28,6 +28,8 @@ mod log;
 mod looks;
 #[path = "../it/main_job.rs"]
 mod main_job;
+#[path = "../it/nobody.rs"]
+mod nobody;
 #[path = "../it/pages.rs"]
 mod pages;
 mod refusals;
@@ -35,6 +37,8 @@ mod replicas;
 mod reports;
 #[path = "../it/tallies.rs"]
 mod tallies;
+#[path = "../it/threads.rs"]
+mod threads;
 #[path = "../it/upstream_answers.rs"]
 mod upstream_answers;
 #[path = "../it/upstream_failures.rs"]
