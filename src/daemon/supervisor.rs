@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::DaemonError;
 use crate::clock::{self, Clock};
 use crate::domain::activity::Vat;
-use crate::domain::gate::Gates;
+use crate::domain::gate::{Gates, Scope};
 use crate::domain::quota::Quota;
 use crate::domain::routing::LOG_SINK;
 use crate::domain::time::Timestamp;
@@ -439,7 +439,15 @@ async fn stored_gates(
     let held = settings.credentials.iter().filter(|credential| credentials.contains(&credential.name));
     let quotas = held.map(|credential| (credential.name.clone(), quota(credential)));
     let mut gates = Gates::new(settings.policy.backoff.clone(), settings.upstream.max_in_flight, quotas);
+    let serving = settings.serving();
+    let is_ours = |vat: &Vat| {
+        serving.credential_of(vat).is_some_and(|name| credentials.iter().any(|ours| ours == name))
+    };
     for gate in work.gates().await? {
+        // On a server other pollers have VATs as well, whose probes are theirs.
+        if matches!(&gate.scope, Scope::Vat(vat) if !is_ours(vat)) {
+            continue;
+        }
         gates.restore(gate.scope, gate.hold, gate.paused_until, now);
     }
     Ok(gates)

@@ -289,6 +289,8 @@ pub struct Gates {
     vats: BTreeMap<Vat, Gate>,
     /// No held VAT may be probed before this; `None`: not known.
     next_vat_probe: Option<Timestamp>,
+    /// The first time at which one may be probed that could not be at the last look.
+    later_vat_probe: Timestamp,
 }
 
 impl Trouble {
@@ -346,6 +348,7 @@ impl Gates {
             credentials,
             vats: BTreeMap::new(),
             next_vat_probe: None,
+            later_vat_probe: Timestamp::MAX,
             backoff,
         }
     }
@@ -416,7 +419,7 @@ impl Gates {
         self.passage_of_credential(credential, now).strictest(of_vat)
     }
 
-    /// Credentials that can't be used now, and that no probe is due for.
+    /// Credentials that can't be used freely now; a probe may be due for some of them.
     pub fn closed_credentials(&self, now: Timestamp) -> Vec<&str> {
         let names = self.credentials.keys().map(String::as_str);
         names.filter(|name| self.passage_of_credential(name, now) != Passage::Free).collect()
@@ -439,7 +442,10 @@ impl Gates {
             .map(|(vat, closed)| (closed.hold.probe_at, vat))
             .collect();
         waiting.sort_unstable();
-        self.next_vat_probe = Some(waiting.first().map_or(Timestamp::MAX, |(probe_at, _)| *probe_at));
+        let mut times = waiting.iter().map(|(probe_at, _)| *probe_at);
+        self.next_vat_probe = Some(times.clone().next().unwrap_or(Timestamp::MAX));
+        // Those that are due may be kept back by their credentials; others' time comes nevertheless.
+        self.later_vat_probe = times.find(|at| *at > now).unwrap_or(Timestamp::MAX);
         let mut to_probe: BTreeMap<String, Vec<Vat>> = BTreeMap::new();
         for (_, vat) in waiting.into_iter().take_while(|(probe_at, _)| *probe_at <= now) {
             let Some(credential) = serving.credential_of(vat) else { continue };
@@ -451,9 +457,9 @@ impl Gates {
         to_probe
     }
 
-    /// When the next held VAT may be probed, as far as is known.
-    pub fn next_vat_probe(&self) -> Option<Timestamp> {
-        self.next_vat_probe
+    /// When the first held VAT may be probed that could not be when [`Gates::vats_to_probe`] looked.
+    pub const fn later_vat_probe(&self) -> Timestamp {
+        self.later_vat_probe
     }
 
     /// Notes that a held VAT has no activity to probe it with: it is tried again an interval later.
@@ -537,12 +543,17 @@ impl Gates {
 
     /// Moves every stored time along with a wall clock that jumped by `delta_ms`.
     pub fn shift(&mut self, delta_ms: i64) {
-        let shift = |closed: &mut ClosedGate| closed.hold.probe_at = closed.hold.probe_at.shifted(delta_ms);
+        let shift = |gate: &mut Gate| {
+            if let Some(closed) = &mut gate.closed {
+                closed.hold.probe_at = closed.hold.probe_at.shifted(delta_ms);
+            }
+            gate.relapse = gate.relapse.map(|(ended_at, interval)| (ended_at.shifted(delta_ms), interval));
+        };
         self.brake.shift(delta_ms);
         self.next_vat_probe = None;
-        self.vats.values_mut().filter_map(|gate| gate.closed.as_mut()).for_each(shift);
+        self.vats.values_mut().for_each(shift);
         for gate in self.credentials.values_mut() {
-            gate.gate.closed.iter_mut().for_each(shift);
+            shift(&mut gate.gate);
             gate.paused_until = gate.paused_until.map(|until| until.shifted(delta_ms));
         }
     }

@@ -196,9 +196,7 @@ impl Turns {
     ) -> (Vec<Wanted>, Timestamp) {
         let mut next_look = now + LOOK_AT_LEAST_EVERY;
         let mut held_vats = gates.vats_to_probe(serving, now, LOOK);
-        if let Some(at) = gates.next_vat_probe().filter(|at| *at > now) {
-            next_look = next_look.min(at);
-        }
+        next_look = next_look.min(gates.later_vat_probe());
         let mut wanted = Vec::new();
         let look = (LOOK_OF_ALL / self.lanes.len().max(1)).clamp(1, LOOK);
         for (credential, lane) in &mut self.lanes {

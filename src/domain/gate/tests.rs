@@ -750,6 +750,22 @@ fn a_clock_set_back_does_not_hide_failures() {
     );
 }
 
+#[test]
+fn a_clock_set_back_does_not_hide_refusals() {
+    for verdict in [Verdict::Unauthorized, Verdict::Forbidden] {
+        let mut world = World::new();
+        world.ask("A", verdict.clone());
+        world.wait(seconds(10));
+        world.ask("A", success());
+        world.check("A", "free");
+        world.gates.shift(-3_600_000);
+        world.now = world.now.shifted(-3_600_000);
+        world.wait(seconds(1));
+        assert_eq!(events(&world.ask("A", verdict)).len(), 1);
+        world.check("A", "closed for 20s");
+    }
+}
+
 /// A poller in small: always as many requests on their way as the gates allow, each answered after 200 ms.
 /// Returns when each was sent, over this time.
 fn play(

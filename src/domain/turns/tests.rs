@@ -338,6 +338,31 @@ fn a_held_vat_without_activities_is_not_looked_for_all_the_time() {
 }
 
 #[test]
+fn a_probe_that_can_not_be_sent_puts_no_other_off() {
+    let mut world = World::new(&[(MAIN, &[]), ("other", &[2])], 0);
+    world.add(1, START);
+    world.add(2, START);
+    world.hold(1);
+    world.wait(seconds(4));
+    world.hold(2);
+    let pause = Observation {
+        http_status: None,
+        verdict: Verdict::Throttled { retry_after: Some(seconds(3_600)) },
+        final_body: None,
+    };
+    let ticket = world.gates.take(&vat(1), MAIN, true, world.now);
+    world.gates.settle(&ticket, &pause, world.now, 0.5);
+    // The first one's probe is due, and its credential pauses.
+    world.wait(seconds(7));
+    assert_eq!(world.look().len(), 0);
+    let (_, next_look) =
+        world.turns.wanted(&mut world.gates, &world.serving, &BTreeMap::new(), world.now, world.instant);
+    assert_eq!(next_look, START + seconds(14), "when the other one's probe is due");
+    world.wait(seconds(3));
+    assert_eq!(world.look().iter().map(|turn| turn.activity.vat_key).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn an_upstream_that_was_never_reached_is_probed_by_several_activities_at_once() {
     let mut world = one_credential(0);
     world.add_many(1, 100);
