@@ -196,7 +196,26 @@ impl Look<'_> {
     }
 
     async fn in_turn(&mut self, wanted: &Wanted) -> Result<(Vec<Claimed>, Option<i64>), StoreError> {
-        let (vats, stopped_at) = self.vats_in_turn(wanted).await?;
+        let (found, n_vats, stopped_at) = self.of_vats_in_turn(wanted, wanted.n_in_turn).await?;
+        if found.is_empty() && n_vats == wanted.n_in_turn {
+            // All that these have due is claimed. So many more can't be claimed as well.
+            let limit = wanted.n_in_turn + self.claimed_keys.len();
+            let (mut found, _, stopped_at) = self.of_vats_in_turn(wanted, limit).await?;
+            found.truncate(wanted.n_in_turn);
+            let stopped_at = stopped_at.map(|at| found.last().map_or(at, |last| last.vat_key));
+            return Ok((found, stopped_at));
+        }
+        Ok((found, stopped_at))
+    }
+
+    /// What the next VATs have due, at most `limit` of them, without what is claimed; how many VATs these are, and where
+    /// reading them stopped.
+    async fn of_vats_in_turn(
+        &mut self,
+        wanted: &Wanted,
+        limit: usize,
+    ) -> Result<(Vec<Claimed>, usize, Option<i64>), StoreError> {
+        let (vats, stopped_at) = self.vats_in_turn(wanted, limit).await?;
         let of_each = wanted.n_in_turn.div_ceil(vats.len().max(1));
         let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "SELECT json_group_array({ACTIVITY} ORDER BY j.key, s.next_poll_at, s.id)
@@ -213,15 +232,16 @@ impl Look<'_> {
         .bind(as_i64(of_each))
         .fetch_one(&mut *self.connection)
         .await;
-        let found = self.take(rows)?;
-        // Where all that these VATs have due is claimed, the next ones have their turn.
-        let are_claimed = found.is_empty() && vats.len() == wanted.n_in_turn;
-        Ok((found, stopped_at.or(vats.last().copied().filter(|_| are_claimed))))
+        Ok((self.take(rows)?, vats.len(), stopped_at))
     }
 
     /// Keys of VATs that have something due, in the order of their turns; and the last key that was read, where reading
     /// stopped before all had been seen.
-    async fn vats_in_turn(&mut self, wanted: &Wanted) -> Result<(Vec<i64>, Option<i64>), StoreError> {
+    async fn vats_in_turn(
+        &mut self,
+        wanted: &Wanted,
+        limit: usize,
+    ) -> Result<(Vec<i64>, Option<i64>), StoreError> {
         let passing = as_json(&wanted.passing)?;
         let (n_due, vats): (i64, String) = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "WITH due AS MATERIALIZED ({DUE_VATS} LIMIT ?3)
@@ -233,7 +253,7 @@ impl Look<'_> {
         .bind(self.now)
         .bind(as_i64(LOOK_STEPS))
         .bind(wanted.after)
-        .bind(as_i64(wanted.n_in_turn))
+        .bind(as_i64(limit))
         .bind(&passing)
         .fetch_one(&mut *self.connection)
         .await
@@ -256,13 +276,13 @@ impl Look<'_> {
         .bind(self.now)
         .bind(wanted.after)
         .bind(as_i64(LOOK_STEPS))
-        .bind(as_i64(wanted.n_in_turn))
+        .bind(as_i64(limit))
         .bind(&passing)
         .fetch_one(&mut *self.connection)
         .await
         .map_err(StoreError::query(LOOKING))?;
         let vats: Vec<i64> = from_json("vats.id", vats)?;
-        let stopped_at = match (vats.len() == wanted.n_in_turn, n_walked < as_i64(LOOK_STEPS)) {
+        let stopped_at = match (vats.len() == limit, n_walked < as_i64(LOOK_STEPS)) {
             (true, _) => vats.last().copied(),
             // After the last VAT comes the first.
             (false, true) => Some(0),
