@@ -199,6 +199,7 @@ pub enum Redelivery {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::task::Poll;
 
     use crate::domain::activity::Vat;
     use crate::domain::event::{Event, EventKind};
@@ -313,6 +314,63 @@ mod tests {
         assert!(log.is_missing_some());
         all.extend(read(&log).await);
         assert_eq!(all, (5..=305).collect::<Vec<_>>());
+    }
+
+    /// Polls this so many times; `None` if it has not ended by then.
+    async fn polled<T>(n_times: usize, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = std::pin::pin!(future);
+        let mut n_left = n_times;
+        std::future::poll_fn(|context| match n_left.checked_sub(1) {
+            None => Poll::Ready(None),
+            Some(left) => {
+                n_left = left;
+                future.as_mut().poll(context).map(Some)
+            }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_ends_half_way_keeps_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder.path().join("watch.db")).await;
+        let work = Work::new(store.backend.clone());
+        work.record(&[held(1), held(2)].into()).await.unwrap();
+        let log = work.deliveries(LOG_SINK);
+        let mut n_times = 0;
+        let (claimed, _) = loop {
+            n_times += 1;
+            if let Some(claimed) = polled(n_times, log.claim(NOW, 1_000)).await {
+                break claimed.unwrap();
+            }
+            let (claimed, _) = log.claim(NOW, 1_000).await.unwrap();
+            assert_eq!(reasons(&claimed), [1, 2], "after {n_times} steps");
+            log.put_back(claimed);
+        };
+        assert!(n_times > 2 && claimed.len() == 2, "{n_times}");
+    }
+
+    #[tokio::test]
+    async fn the_next_dispatcher_gets_what_the_last_one_had_claimed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder.path().join("watch.db")).await;
+        let work = Work::new(store.backend.clone());
+        work.record(&[held(1)].into()).await.unwrap();
+        assert_eq!(read(&work.deliveries(LOG_SINK)).await, [1]);
+        assert_eq!(read(&work.deliveries(LOG_SINK)).await, [1]);
+    }
+
+    #[tokio::test]
+    async fn what_is_claimed_is_not_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder.path().join("watch.db")).await;
+        let work = Work::new(store.backend.clone());
+        work.record(&[held(1), held(2)].into()).await.unwrap();
+        let log = work.deliveries(LOG_SINK);
+        let (claimed, _) = log.claim(NOW, 1).await.unwrap();
+        assert_eq!(log.give_up(Timestamp::MAX).await.unwrap(), 1);
+        log.put_back(claimed);
+        assert_eq!(log.give_up(Timestamp::MAX).await.unwrap(), 1);
     }
 
     #[tokio::test]

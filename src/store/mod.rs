@@ -160,6 +160,15 @@ impl Backend {
     fn routes(&self) -> &[Route] {
         on!(self, store => store.routes())
     }
+
+    /// Whether this daemon is known to hold the work that it was given.
+    fn is_held(&self) -> bool {
+        match self {
+            Backend::Sqlite(_) => true,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(store) => store.is_held(),
+        }
+    }
 }
 
 impl Store {

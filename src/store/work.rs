@@ -54,9 +54,10 @@ impl Work {
         Self { backend, claims: Arc::default() }
     }
 
-    /// The deliveries of a sink.
+    /// The deliveries of a sink, for one dispatcher. What an earlier one had claimed and not recorded is due again.
     pub fn deliveries(&self, sink: &str) -> Deliveries {
-        let outbox = Arc::clone(self.claims().sinks.entry(sink.to_owned()).or_default());
+        let outbox = Arc::new(Outbox::default());
+        self.claims().sinks.insert(sink.to_owned(), Arc::clone(&outbox));
         Deliveries { backend: self.backend.clone(), sink: sink.to_owned(), outbox }
     }
 
@@ -159,11 +160,7 @@ impl Work {
 impl Polls {
     /// Whether this daemon is known to hold them; while it is not, nothing is to be asked for.
     pub fn is_held(&self) -> bool {
-        match &self.backend {
-            Backend::Sqlite(_) => true,
-            #[cfg(feature = "postgres")]
-            Backend::Postgres(store) => store.is_held(),
-        }
+        self.backend.is_held()
     }
 
     /// What the schedule has for each of these, in their order, without what is claimed.
@@ -218,6 +215,11 @@ impl Polls {
 }
 
 impl Deliveries {
+    /// Whether this daemon is known to hold them; while it is not, nothing is to be sent.
+    pub fn is_held(&self) -> bool {
+        self.backend.is_held()
+    }
+
     /// The sink's due deliveries, the longest due first, without what is claimed; from now on they are claimed. And
     /// when the next is due.
     pub async fn claim(
@@ -225,18 +227,19 @@ impl Deliveries {
         now: Timestamp,
         limit: usize,
     ) -> Result<(Vec<ClaimedDelivery>, Option<Timestamp>), StoreError> {
-        let claimed = self.outbox.claims.keys();
+        let mut claimed = self.outbox.claims.keys();
         self.outbox.begin_to_read();
         let (due, last_event) =
             on!(&self.backend, store => store.claim_deliveries(&self.sink, now, limit, &claimed).await)?;
+        claimed.extend(due.iter().map(|delivery| delivery.event_key));
+        let next_at = match due.len() == limit {
+            true => Some(now),
+            false => on!(&self.backend, store => store.next_delivery_at(&self.sink, &claimed).await)?,
+        };
+        // Only now: what is claimed when a read fails would be nobody's.
         due.iter().for_each(|delivery| {
             self.outbox.claims.insert(delivery.event_key);
         });
-        if due.len() == limit {
-            return Ok((due, Some(now)));
-        }
-        let claimed = self.outbox.claims.keys();
-        let next_at = on!(&self.backend, store => store.next_delivery_at(&self.sink, &claimed).await)?;
         // A claim ends as well if it has as many bytes as one may have.
         if next_at.is_none_or(|next_at| next_at > now) {
             self.outbox.has_read(last_event);
@@ -266,11 +269,12 @@ impl Deliveries {
     }
 
     /// Marks deliveries as dead that have failed since before `tried_before`, even if they had few tries because the
-    /// sink is down. Returns how many.
+    /// sink is down. What is claimed is not among them: its try may just succeed. Returns how many.
     pub async fn give_up(&self, tried_before: Timestamp) -> Result<u64, StoreError> {
         let mut n_dead = 0;
         loop {
-            let n = on!(&self.backend, store => store.give_up(&self.sink, tried_before).await)?;
+            let claimed = self.outbox.claims.keys();
+            let n = on!(&self.backend, store => store.give_up(&self.sink, tried_before, &claimed).await)?;
             n_dead += n;
             if n < AT_ONCE {
                 return Ok(n_dead);

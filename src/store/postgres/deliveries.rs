@@ -112,15 +112,22 @@ impl Store {
         Ok(n_due)
     }
 
-    pub async fn give_up(&self, sink: &str, tried_before: Timestamp) -> Result<u64, StoreError> {
+    pub async fn give_up(
+        &self,
+        sink: &str,
+        tried_before: Timestamp,
+        claimed_keys: &HashSet<i64>,
+    ) -> Result<u64, StoreError> {
         let given_up = sqlx::query(sqlx::AssertSqlSafe(format!(
             "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL, revision = revision + 1
              WHERE sink = $1 AND event IN (
                  SELECT event FROM deliveries
-                 WHERE sink = $1 AND next_attempt_at IS NOT NULL AND tried_from < $2 LIMIT {AT_ONCE})"
+                 WHERE sink = $1 AND next_attempt_at IS NOT NULL AND tried_from < $2
+                   AND event <> ALL ($3::bigint[]) LIMIT {AT_ONCE})"
         )))
         .bind(sink)
-        .bind(tried_before.as_millis());
+        .bind(tried_before.as_millis())
+        .bind(claimed_keys.iter().copied().collect::<Vec<_>>());
         let failed = StoreError::query("giving deliveries up");
         let given_up =
             async |connection: &mut PgConnection| given_up.execute(connection).await.map_err(failed);

@@ -132,18 +132,27 @@ impl Store {
         Ok(n_due)
     }
 
-    pub async fn give_up(&self, sink: &str, tried_before: Timestamp) -> Result<u64, StoreError> {
+    pub async fn give_up(
+        &self,
+        sink: &str,
+        tried_before: Timestamp,
+        claimed_keys: &HashSet<i64>,
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
         let given_up = sqlx::query(sqlx::AssertSqlSafe(format!(
             "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL, revision = revision + 1
              WHERE sink = ?1 AND event IN (
                  SELECT event FROM deliveries
-                 WHERE sink = ?1 AND next_attempt_at IS NOT NULL AND tried_from < ?2 LIMIT {AT_ONCE})"
+                 WHERE sink = ?1 AND next_attempt_at IS NOT NULL AND tried_from < ?2
+                   AND event NOT IN (SELECT value FROM json_each(?3)) LIMIT {AT_ONCE})"
         )))
         .bind(sink)
         .bind(tried_before.as_millis())
-        .execute(&self.writer)
+        .bind(as_json(&claimed_keys.iter().collect::<Vec<_>>())?)
+        .execute(&mut *transaction)
         .await
         .map_err(StoreError::query("giving deliveries up"))?;
+        commit(transaction).await?;
         Ok(given_up.rows_affected())
     }
 
