@@ -193,7 +193,13 @@ pub async fn run(settings: &Settings, shutdown: Shutdown) -> Result<(), DaemonEr
         wakers: Wakers::default(),
         reload: Arc::clone(&shutdown.reload),
     };
-    let first = first_supervisor(&shared).await?;
+    let first = tokio::select! {
+        first = first_supervisor(&shared) => first?,
+        () = shutdown.stop.cancelled() => {
+            stopped_early();
+            return Ok(());
+        }
+    };
     let mut servers = Servers::start(&shared, &threads, listener, metrics_listener, prepared.http_token);
     tracing::info!(
         database = %shared.store,
@@ -226,10 +232,15 @@ async fn open_database(settings: &Settings, shutdown: &Shutdown) -> Result<Optio
     tokio::select! {
         opened = Store::open_as_daemon(&settings.database, settings.routes()) => Ok(Some(opened?)),
         () = shutdown.stop.cancelled() => {
-            tracing::info!("stopped while the database was opened; the next start goes on with it");
+            stopped_early();
             Ok(None)
         }
     }
+}
+
+/// Before anything was asked for. What is dropped in the middle is a transaction, which is undone.
+fn stopped_early() {
+    tracing::info!("stopped while the database was opened; the next start goes on with it");
 }
 
 /// Begins to work; `None` if the database server can't be reached yet, which is waited for. Any other error is
@@ -294,7 +305,11 @@ async fn work(
                 () = shutdown.stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
             }
-            match Supervisor::begin(shared).await {
+            let begun = tokio::select! {
+                begun = Supervisor::begin(shared) => begun,
+                () = shutdown.stop.cancelled() => return Ok(()),
+            };
+            match begun {
                 Ok(begun) => {
                     tracing::info!(database = %shared.store, "the database is reached again");
                     wait = RECONNECT_FIRST;

@@ -145,11 +145,13 @@ impl<'a> Supervisor<'a> {
                     }
                 },
                 Some(ended) = self.polling.join_next() => match self.free(ended).await {
-                    Ok(()) => {}
+                    Ok(None) => {}
+                    Ok(Some(lost)) => return Ok(SupervisorEnd::Lost(lost)),
                     Err(source) => return died("poller or the upkeep", source),
                 },
                 Some(ended) = self.sending.join_next() => match self.free(ended).await {
-                    Ok(()) => {}
+                    Ok(None) => {}
+                    Ok(Some(lost)) => return Ok(SupervisorEnd::Lost(lost)),
                     Err(source) => return died("dispatcher", source),
                 },
                 ended = self.recording.join_next() => {
@@ -303,22 +305,28 @@ impl<'a> Supervisor<'a> {
     }
 
     /// A task has ended. If its piece was asked back, its results are recorded and the piece is freed. Any other end is
-    /// a defect.
-    async fn free(&mut self, ended: Result<(Piece, TaskResult), JoinError>) -> Result<(), Option<JoinError>> {
+    /// a defect. A piece that can't be freed would be nobody's: then the database counts as lost, and a new beginning
+    /// frees all pieces. Returns why, if so.
+    async fn free(
+        &mut self,
+        ended: Result<(Piece, TaskResult), JoinError>,
+    ) -> Result<Option<StoreError>, Option<JoinError>> {
         let (piece, result) = ended.map_err(Some)?;
         result.map_err(Some)?;
         match self.running.remove(&piece) {
             Some(running) if running.stop.is_cancelled() => {}
             _ => return Err(None),
         }
-        // If this takes too long, the connection that could not write is about to be lost anyway.
         let flushed = tokio::time::timeout(HANDED_OVER, self.recorder.flush()).await;
         self.shared.monitor.holds(&piece, false);
-        if flushed.is_ok() {
-            // If this fails, the database is lost, which `Member` reports next.
-            let _ = self.member.free(&piece).await;
+        match flushed {
+            Ok(()) => Ok(self.member.free(&piece).await.err()),
+            Err(_) => {
+                let cause =
+                    format!("what was recorded last could not be written within {} s", HANDED_OVER.as_secs());
+                Ok(Some(StoreError::Lost { cause }))
+            }
         }
-        Ok(())
     }
 
     fn reload(&self) {
