@@ -342,6 +342,7 @@ impl<'a> Supervisor<'a> {
 
     /// Gives everything up at once. What was under way can't be recorded and stays due.
     pub(super) async fn give_up(mut self, lost: &StoreError) {
+        self.member.give_up();
         self.shared.monitor.lost(lost);
         self.recording.shutdown().await;
         self.polling.shutdown().await;

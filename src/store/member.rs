@@ -142,6 +142,15 @@ impl Member {
         }
     }
 
+    /// Holds nothing from now on: nothing more of it is to be asked for or sent.
+    pub fn give_up(&self) {
+        match &self.inner {
+            Inner::Sqlite { .. } => {}
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(membership) => membership.give_up(),
+        }
+    }
+
     /// Says that this daemon is about to leave: others take what it frees.
     ///
     /// # Errors

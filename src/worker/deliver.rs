@@ -58,6 +58,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10 * 60 * 60);
 const RETRY_MULTIPLIER: f64 = 3.0;
 const RETRY_JITTER: f64 = 0.2;
 
+/// How often a daemon that does not know whether it holds its deliveries looks whether it does again.
+const HELD_AGAIN: Duration = Duration::from_secs(1);
+
 /// Longest wait without a look at the outbox; also how often a webhook's secret is read again.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -101,12 +104,12 @@ pub enum Sink {
 
 impl Sink {
     /// Sends these deliveries and takes their payloads out of them. They share one result.
-    async fn deliver(&self, deliveries: &mut [ClaimedDelivery]) -> Attempt {
-        let take = |delivery: &mut ClaimedDelivery| std::mem::take(&mut delivery.payload);
+    async fn deliver(&self, deliveries: &mut [Ready]) -> Attempt {
+        let take = |ready: &mut Ready| std::mem::take(&mut ready.delivery.payload);
         match (self, deliveries) {
-            (Sink::Webhook(sender), [delivery, ..]) => {
-                let payload = take(delivery);
-                sender.send(&delivery.event_id, payload).await
+            (Sink::Webhook(sender), [ready, ..]) => {
+                let payload = take(ready);
+                sender.send(&ready.delivery.event_id, payload).await
             }
             (Sink::Webhook(_), []) => Attempt::delivered(),
             (Sink::Log(sink), deliveries) => sink.write(deliveries.iter_mut().map(take)).await,
@@ -130,11 +133,29 @@ impl Sink {
     }
 }
 
+/// A claimed delivery, and how long it has been tried, whatever the clock does meanwhile.
+#[derive(Debug)]
+struct Ready {
+    delivery: ClaimedDelivery,
+    age: Duration,
+    claimed_at: Instant,
+}
+
+impl Ready {
+    fn new(delivery: ClaimedDelivery, now: Timestamp) -> Self {
+        Self { age: now.since(delivery.tried_from), claimed_at: Instant::now(), delivery }
+    }
+
+    fn tried_for(&self) -> Duration {
+        self.age + self.claimed_at.elapsed()
+    }
+}
+
 /// An attempt that has ended.
 #[derive(Debug)]
 struct Ended {
     /// What was sent, without the payloads.
-    deliveries: Vec<ClaimedDelivery>,
+    deliveries: Vec<Ready>,
     ticket: ReceiverTicket,
     attempted_at: Timestamp,
     duration: Duration,
@@ -176,12 +197,14 @@ pub struct Dispatcher {
     recorder: RecorderHandle,
     wake: Arc<Notify>,
     monitor: Arc<Monitor>,
-    ready: VecDeque<ClaimedDelivery>,
+    ready: VecDeque<Ready>,
     attempts: JoinSet<Ended>,
     gate: ReceiverGate,
     /// Where the gate's time begins: no clock that jumps keeps a receiver waiting.
     began_at: Instant,
     look_at: Instant,
+    /// Whether it was said that the outbox can't be read.
+    is_unreadable: bool,
 }
 
 impl Dispatcher {
@@ -202,6 +225,7 @@ impl Dispatcher {
             gate: ReceiverGate::default(),
             began_at: Instant::now(),
             look_at: Instant::now(),
+            is_unreadable: false,
         }
     }
 
@@ -214,7 +238,10 @@ impl Dispatcher {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.send_due().await;
-            let next = self.look_at.max(self.probe_at());
+            let next = match self.deliveries.is_held() {
+                true => self.look_at.max(self.probe_at()),
+                false => Instant::now() + HELD_AGAIN,
+            };
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = self.attempts.join_next() => self.settle(ended?).await,
@@ -262,16 +289,19 @@ impl Dispatcher {
     }
 
     async fn send_due(&mut self) {
-        while self.has_room() && !matches!(self.gate.passage(self.gate_time()), Passage::Closed { .. }) {
+        while self.has_room()
+            && self.deliveries.is_held()
+            && !matches!(self.gate.passage(self.gate_time()), Passage::Closed { .. })
+        {
             if self.ready.is_empty() {
-                self.ready.extend(self.deliveries.handed_over());
+                self.have_ready(self.deliveries.handed_over());
             }
             if self.ready.is_empty() && (self.deliveries.is_missing_some() || Instant::now() >= self.look_at)
             {
                 self.claim().await;
             }
             let n_taken = self.ready.len().min(self.sink.at_once());
-            let mut deliveries: Vec<ClaimedDelivery> = self.ready.drain(..n_taken).collect();
+            let mut deliveries: Vec<Ready> = self.ready.drain(..n_taken).collect();
             if deliveries.is_empty() {
                 return;
             }
@@ -285,6 +315,11 @@ impl Dispatcher {
         }
     }
 
+    fn have_ready(&mut self, claimed: Vec<ClaimedDelivery>) {
+        let now = self.clock.now();
+        self.ready.extend(claimed.into_iter().map(|delivery| Ready::new(delivery, now)));
+    }
+
     async fn claim(&mut self) {
         let now = self.clock.now();
         let limit = if self.gate.is_down() { 1 } else { READY };
@@ -293,10 +328,19 @@ impl Dispatcher {
                 let shortest = Duration::from_millis(u64::from(claimed.is_empty()));
                 let wait = next_at.map_or(LOOK_EVERY, |next_at| next_at.since(now).max(shortest));
                 self.look_at = Instant::now() + wait.min(LOOK_EVERY);
-                self.ready.extend(claimed);
+                self.have_ready(claimed);
+                if std::mem::take(&mut self.is_unreadable) {
+                    tracing::info!(sink = %self.name, "the events for {} can be read again", self.name);
+                }
             }
             Err(err) => {
-                tracing::debug!(sink = %self.name, error = &err as &dyn std::error::Error, "the outbox can't be read");
+                let (name, error) = (&self.name, &err as &dyn std::error::Error);
+                match std::mem::replace(&mut self.is_unreadable, true) {
+                    false => tracing::warn!(
+                        sink = %name, error, "{err}; the events for {name} can't be read and wait, and it is tried again"
+                    ),
+                    true => tracing::debug!(sink = %name, error, "the events for {name} can't be read"),
+                }
                 self.look_at = Instant::now() + LOOK_EVERY;
             }
         }
@@ -306,8 +350,10 @@ impl Dispatcher {
         let Ended { deliveries, ticket, attempted_at, duration, attempt } = ended;
         let now = self.clock.now();
         self.note_health(&attempt, ticket);
-        for delivery in deliveries {
-            let outcome = what_follows(&attempt, &delivery, now, self.retry_for, fastrand::f64());
+        for ready in deliveries {
+            let left = self.retry_for.checked_sub(ready.tried_for()).unwrap_or_default();
+            let delivery = ready.delivery;
+            let outcome = what_follows(&attempt, delivery.interval, left, now, fastrand::f64());
             let attempted = match outcome {
                 DeliveryOutcome::Delivered => Attempted::Delivered,
                 DeliveryOutcome::Retry { .. } => Attempted::Failed,
@@ -358,7 +404,7 @@ impl Dispatcher {
             // What was claimed ahead stays due; nothing holds its payload in memory meanwhile.
             ReceiverStep::Down => {
                 // After the first of these nothing more is handed over.
-                self.deliveries.put_back(self.ready.drain(..));
+                self.deliveries.put_back(self.ready.drain(..).map(|ready| ready.delivery));
                 self.deliveries.put_back(self.deliveries.handed_over());
             }
             ReceiverStep::Recovered { n_failures } => {
@@ -400,14 +446,14 @@ impl Dispatcher {
     }
 }
 
-/// What follows from an attempt. The last try is at the end of `retry_for`, counted from the event or from the last
-/// redelivery by hand. Until then no try is earlier than `Retry-After` says. It can't put off the last try: no receiver
-/// may keep an event pending for ever.
+/// What follows from an attempt, after which `left` is left of `retry_for`. That counts from the event or from the last
+/// redelivery by hand, and the last try is at its end. Until then no try is earlier than `Retry-After` says. It can't put
+/// off the last try: no receiver may keep an event pending for ever.
 fn what_follows(
     attempt: &Attempt,
-    delivery: &ClaimedDelivery,
+    interval: Option<Duration>,
+    left: Duration,
     now: Timestamp,
-    retry_for: Duration,
     luck: f64,
 ) -> DeliveryOutcome {
     let not_before = match attempt.disposition {
@@ -415,14 +461,13 @@ fn what_follows(
         Disposition::Gone => return DeliveryOutcome::Dead,
         Disposition::Retry { not_before } => not_before.unwrap_or_default(),
     };
-    let deadline = delivery.tried_from + retry_for;
-    if now >= deadline {
+    if left.is_zero() {
         return DeliveryOutcome::Dead;
     }
     let backoff = Backoff::new(FIRST_RETRY, RETRY_MULTIPLIER, LONGEST_RETRY, RETRY_JITTER);
-    let step = backoff.step(delivery.interval.unwrap_or(FIRST_RETRY), luck);
+    let step = backoff.step(interval.unwrap_or(FIRST_RETRY), luck);
     DeliveryOutcome::Retry {
-        next_attempt_at: (now + step.wait).max(now + not_before).min(deadline),
+        next_attempt_at: now + step.wait.max(not_before).min(left),
         interval: step.next_interval,
     }
 }
@@ -432,17 +477,6 @@ mod tests {
     use super::*;
 
     const START: Timestamp = Timestamp::from_millis(1_000_000);
-
-    fn delivery(interval: Option<Duration>) -> ClaimedDelivery {
-        ClaimedDelivery {
-            event_key: 1,
-            revision: 0,
-            event_id: "e".to_owned(),
-            payload: "{}".to_owned(),
-            tried_from: START,
-            interval,
-        }
-    }
 
     fn attempt(disposition: Disposition) -> Attempt {
         Attempt { http_status: None, disposition, error: None, answer: String::new() }
@@ -457,7 +491,8 @@ mod tests {
         let retry_for = Duration::from_secs(72 * 3_600);
         let (mut now, mut interval, mut waits_s) = (START, None, Vec::new());
         loop {
-            match what_follows(&retry(None), &delivery(interval), now, retry_for, 0.5) {
+            let left = retry_for.checked_sub(now.since(START)).unwrap_or_default();
+            match what_follows(&retry(None), interval, left, now, 0.5) {
                 DeliveryOutcome::Retry { next_attempt_at, interval: next } => {
                     waits_s.push(next_attempt_at.since(now).as_secs());
                     (now, interval) = (next_attempt_at, Some(next));
@@ -475,8 +510,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_never_undercut() {
-        let retry_for = Duration::from_secs(60);
-        let outcome = what_follows(&retry(Some(30)), &delivery(None), START, retry_for, 0.0);
+        let outcome = what_follows(&retry(Some(30)), None, Duration::from_secs(60), START, 0.0);
         assert_eq!(
             outcome,
             DeliveryOutcome::Retry {
@@ -488,19 +522,19 @@ mod tests {
 
     #[test]
     fn retry_after_puts_nothing_off_beyond_retry_for() {
-        let retry_for = Duration::from_secs(60);
+        let left = Duration::from_secs(60);
         for seconds in [61, 9_999_999_999_999, u64::MAX] {
-            let outcome = what_follows(&retry(Some(seconds)), &delivery(None), START, retry_for, 0.5);
+            let outcome = what_follows(&retry(Some(seconds)), None, left, START, 0.5);
             let DeliveryOutcome::Retry { next_attempt_at, .. } = outcome else { panic!("{outcome:?}") };
-            assert_eq!(next_attempt_at, START + retry_for, "{seconds}");
-            let last = what_follows(&retry(Some(seconds)), &delivery(None), next_attempt_at, retry_for, 0.5);
+            assert_eq!(next_attempt_at, START + left, "{seconds}");
+            let last = what_follows(&retry(Some(seconds)), None, Duration::ZERO, next_attempt_at, 0.5);
             assert_eq!(last, DeliveryOutcome::Dead, "{seconds}");
         }
     }
 
     #[test]
     fn a_receiver_that_is_gone_is_dead_at_once() {
-        let outcome = what_follows(&attempt(Disposition::Gone), &delivery(None), START, Duration::MAX, 0.5);
+        let outcome = what_follows(&attempt(Disposition::Gone), None, Duration::MAX, START, 0.5);
         assert_eq!(outcome, DeliveryOutcome::Dead);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, VAT, eventually, webhook};
 
@@ -127,6 +128,78 @@ async fn a_frozen_daemon_loses_its_work_and_joins_again_when_it_thaws() {
     books(&setup, &receiver, 3).await;
     first.stop().await;
     second.stop().await;
+}
+
+/// The lock that every writer takes, until this connection is closed.
+async fn writers_lock(setup: &Setup) -> sqlx::PgConnection {
+    let mut connection = sqlx::PgConnection::connect(&setup.database_url()).await.unwrap();
+    let statement = format!("SELECT pg_advisory_lock({}, 0)", 0x5043_5357);
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn a_piece_that_can_not_be_handed_over_in_time_is_not_lost() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = setup(&upstream, &upstream);
+    setup.add(VAT, &["ours"]);
+    setup.add(OTHER_VAT, &["theirs"]);
+    let first = setup.start().await;
+    all_held_by(&setup, &[&first]).await;
+    let lock = writers_lock(&setup).await;
+    let second = setup.spawn();
+    let is_late = || async { first.stderr().contains("nothing is polled or sent from here").then_some(()) };
+    eventually("a piece is not handed over in time", is_late).await;
+    lock.close().await.unwrap();
+    all_held_by(&setup, &[&first, &second]).await;
+    for id in ["ours", "theirs"] {
+        let n_before = upstream.n_seen_of(id);
+        eventually("it is asked for", || async { (upstream.n_seen_of(id) > n_before).then_some(()) }).await;
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_lost_its_database_sends_nothing_more() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let receiver = Server::start(|_| Reply::new(204, "").after(Duration::from_millis(20))).await;
+    let setup = setup(&upstream, &receiver);
+    let ids: Vec<String> = (0..1_500).map(|nth| format!("a-{nth}")).collect();
+    setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let daemon = setup.start().await;
+    eventually("it sends", || async { (receiver.n_seen() > 100).then_some(()) }).await;
+    // So that it can't begin anew.
+    let lock = writers_lock(&setup).await;
+    setup.server().psql(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()
+           AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = 0)",
+    );
+    eventually("it notices", || async {
+        daemon.stderr().contains("nothing is polled or sent from here").then_some(())
+    })
+    .await;
+    let n_sent = receiver.n_seen();
+    daemon.stop().await;
+    // What was on its way.
+    assert!(receiver.n_seen() <= n_sent + 8, "{} after {n_sent}", receiver.n_seen());
+    lock.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_is_obeyed_while_the_work_can_not_begin() {
+    let upstream = Server::start(|_| Reply::in_progress()).await;
+    let setup = setup(&upstream, &upstream);
+    setup.add(VAT, &["act-1"]);
+    let lock = writers_lock(&setup).await;
+    let mut daemon = setup.spawn();
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 0";
+    eventually("it waits", || async { (setup.server().psql(waits) == "1").then_some(()) }).await;
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code().await, 0, "{}", daemon.stderr());
+    assert_eq!(upstream.n_seen(), 0);
+    lock.close().await.unwrap();
 }
 
 /// Nothing lost, nothing doubled: one event for each conclusion, delivered under one id with one body.

@@ -347,6 +347,11 @@ impl Membership {
         self.notify(PIECES).await
     }
 
+    /// Holds nothing from now on, whether its session still lives or not.
+    pub fn give_up(&self) {
+        self.session.give_up();
+    }
+
     /// Says that this daemon is about to leave: others take what it frees.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use super::error::{StoreError, ends_connection};
 use super::{LOCKS, Store, WRITING};
 
-/// A daemon that could not write its sign of life for this long stops claiming and sending. Shorter than the time after
+/// A daemon that could not write its sign of life for this long stops claiming, asking and sending. Shorter than the time after
 /// which others take it for dead, by more than a statement takes to arrive.
 const FRESH_FOR: Duration = Duration::from_secs(8);
 
@@ -30,8 +30,8 @@ pub struct Session {
     backend_pid: i32,
     /// How often the clock had jumped when the session began.
     n_jumps: i64,
-    /// Until when the locks are known to be held.
-    fresh_until: Mutex<Instant>,
+    /// Until when the locks are known to be held; `None` once they are given up.
+    fresh_until: Mutex<Option<Instant>>,
     /// When the transaction began that is under way. One that was dropped in the middle stays until the next.
     began_at: Mutex<Option<Instant>>,
 }
@@ -42,7 +42,7 @@ impl Session {
             connection: tokio::sync::Mutex::new(Some(connection)),
             backend_pid,
             n_jumps,
-            fresh_until: Mutex::new(now + FRESH_FOR),
+            fresh_until: Mutex::new(Some(now + FRESH_FOR)),
             began_at: Mutex::default(),
         }
     }
@@ -53,11 +53,13 @@ impl Session {
 
     /// Whether the locks are held, as far as can be known without asking.
     pub fn is_held(&self) -> bool {
-        Instant::now() < *lock(&self.fresh_until)
+        lock(&self.fresh_until).is_some_and(|until| Instant::now() < until)
     }
 
     pub(super) fn refresh(&self, since: Instant) {
-        *lock(&self.fresh_until) = since + FRESH_FOR;
+        if let Some(until) = &mut *lock(&self.fresh_until) {
+            *until = since + FRESH_FOR;
+        }
     }
 
     /// Whether the current transaction has taken longer than any should.
@@ -81,8 +83,14 @@ impl Session {
         *lock(&self.began_at) = None;
         if let Err(StoreError::Lost { .. }) = written {
             *held = None;
+            self.give_up();
         }
         written
+    }
+
+    /// From now on nothing counts as held: what was is free, or about to be.
+    pub(super) fn give_up(&self) {
+        *lock(&self.fresh_until) = None;
     }
 
     async fn transact<T>(
