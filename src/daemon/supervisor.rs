@@ -25,7 +25,7 @@ use crate::monitor::Monitor;
 use crate::service;
 use crate::settings::{CredentialSettings, Settings};
 use crate::shutdown::Shutdown;
-use crate::store::{Duties, Member, News, Piece, Record, Store, StoreError, Work};
+use crate::store::{Duties, Jump, Member, News, Piece, Record, Store, StoreError, Work};
 use crate::upstream::{Client, Tokens};
 use crate::wakers::Wakers;
 use crate::webhook::Sender;
@@ -426,7 +426,8 @@ async fn follow_absent_clock(store: &Store, work: &Work, clock: &Clock) -> Resul
              schedule moves along and no activity expires for it",
             delta_ms / 1_000
         );
-        work.record(&[Record::ClockJump { delta_ms, now }, Record::Heartbeat(now)].into()).await?;
+        let jump = Jump { delta_ms, now, while_absent: true };
+        work.record(&[Record::ClockJump(jump), Record::Heartbeat(now)].into()).await?;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ pub use lists::{
 };
 pub use member::{Duties, Member, News, Piece};
 pub use overview::{Blocked, Overview, Undelivered, Waiting};
-pub use record::{PollRecord, Record, Recorded};
+pub use record::{Jump, PollRecord, Record, Recorded};
 pub use reports::Reports;
 pub use schedule::{Claimed, Sweep};
 pub use statistics::{

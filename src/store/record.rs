@@ -1,7 +1,9 @@
 //! What the daemon writes: one batch of records, one transaction.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -14,6 +16,30 @@ use crate::domain::report::{Check, Findings, ListedError};
 use crate::domain::rules::RuleError;
 use crate::domain::time::Timestamp;
 
+/// How long after a jump of the clock a running daemon has noticed it at the latest. What a command wrote meanwhile has
+/// the new time already.
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A jump of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jump {
+    /// By how many milliseconds; negative: backwards.
+    pub delta_ms: i64,
+    /// The time after it.
+    pub now: Timestamp,
+    /// Whether it happened while no daemon ran. Then commands may have written under the new clock for long.
+    pub while_absent: bool,
+}
+
+impl Jump {
+    /// Within which times something that commands write may fit the new clock already: if it is nearer to the new time
+    /// than to the old one, it does.
+    pub(super) fn of_commands(&self) -> RangeInclusive<i64> {
+        let from = if self.while_absent { Timestamp::from_millis(0) } else { self.now - NOTICED_WITHIN };
+        from.as_millis()..=(self.now + NOTICED_WITHIN).as_millis()
+    }
+}
+
 /// One thing to write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
@@ -23,13 +49,8 @@ pub enum Record {
     Gate(GateChange),
     /// The result of sending an event to a sink.
     Delivery(DeliveryRecord),
-    /// The wall clock jumped by so many milliseconds: everything planned moves along.
-    ClockJump {
-        /// By how much, in milliseconds; negative: backwards.
-        delta_ms: i64,
-        /// The time after the jump.
-        now: Timestamp,
-    },
+    /// The wall clock jumped: everything planned moves along.
+    ClockJump(Jump),
     /// The daemon is alive at this time.
     Heartbeat(Timestamp),
     /// A request was made with this credential. Noted about once a second, for the quota of the next start.

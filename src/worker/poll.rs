@@ -54,7 +54,7 @@ use crate::domain::time::{Timestamp, write_duration};
 use crate::domain::turns::{BY_AGE, Found, LOOK, Turn, Turns, Wanted};
 use crate::monitor::Monitor;
 use crate::service;
-use crate::store::{Claimed, PollRecord, Polls, Record, StoreError, Sweep};
+use crate::store::{Claimed, Jump, PollRecord, Polls, Record, StoreError, Sweep};
 use crate::upstream::{Client, LongBody, Tokens};
 
 /// When no more than so many claimed activities wait for a request, the next look begins. It takes a few milliseconds,
@@ -422,7 +422,7 @@ impl Poller {
         );
         self.put_back();
         let now = self.parts.clock.now().shifted(delta_ms);
-        self.parts.recorder.submit(Record::ClockJump { delta_ms, now }).await;
+        self.parts.recorder.submit(Record::ClockJump(Jump { delta_ms, now, while_absent: false })).await;
         // What is read before that is committed has the old times: the next look comes after it.
         let (recorder, wake) = (self.parts.recorder.clone(), Arc::clone(&self.parts.wake));
         tokio::spawn(async move {

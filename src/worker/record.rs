@@ -287,7 +287,7 @@ fn report_unwritable_record(err: &StoreError, record: &Record) {
         Record::Poll(poll) => format!("the answer for activity {}", poll.claimed.activity.activity_id),
         Record::Delivery(delivery) => format!("a delivery to {}", delivery.sink),
         Record::Gate(_) => "a hold".to_owned(),
-        Record::ClockJump { .. } => "a jump of the clock".to_owned(),
+        Record::ClockJump(_) => "a jump of the clock".to_owned(),
         Record::Heartbeat(_) => "the heartbeat".to_owned(),
         Record::Request { credential, .. } => format!("the time of the last request with {credential}"),
     };

@@ -71,6 +71,39 @@ async fn a_clock_that_jumps_ten_years_either_way_concludes_nothing_and_polling_g
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_on_their_way_when_the_clock_jumps_go_out_once() {
+    if crate::helpers::on_postgres() {
+        // There a jump ends what is under way.
+        return;
+    }
+    let Some(library) = libfaketime() else { return };
+    for jump in ["+100d", "-1h"] {
+        let upstream = Server::start(|_| Reply::succeeded()).await;
+        let (release, released) = tokio::sync::watch::channel(false);
+        let receiver = Server::start(move |_| Reply::new(200, "").once(&released)).await;
+        let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
+        setup.add(VAT, &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]);
+        std::fs::write(setup.path("offset"), "+0").unwrap();
+        let daemon = start_with_clock(&setup, &library).await;
+        eventually("the receiver is asked", || async { (receiver.n_seen() == 8).then_some(()) }).await;
+        std::fs::write(setup.path("offset"), jump).unwrap();
+        eventually("the jump is noticed", || async {
+            daemon.stderr().contains("the wall clock jumped by").then_some(())
+        })
+        .await;
+        release.send(true).unwrap();
+        eventually("all are delivered", || async {
+            let delivered =
+                "SELECT count(*) FROM report_deliveries WHERE sink = 'erp' AND status = 'delivered'";
+            (setup.number(delivered).await == 10).then_some(())
+        })
+        .await;
+        assert_eq!(receiver.n_seen(), 10, "{jump}");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_command_planned_under_a_wrong_clock_is_polled_all_the_same() {
     let Some(library) = libfaketime() else { return };
     let upstream = Server::start(|_| Reply::succeeded()).await;

@@ -14,7 +14,7 @@ use pcsid_watch::domain::time::Timestamp;
 use pcsid_watch::domain::turns::Wanted;
 use pcsid_watch::settings::Settings;
 use pcsid_watch::store::{
-    ActivityFilter, ActivityRef, Address, Claimed, Duties, EventFilter, Member, PollRecord, Record,
+    ActivityFilter, ActivityRef, Address, Claimed, Duties, EventFilter, Jump, Member, PollRecord, Record,
     RegisterOutcome, Store, StoreError, Work,
 };
 use proptest::prelude::*;
@@ -260,18 +260,21 @@ impl World {
         }
     }
 
-    /// What is watched keeps its age, unless it began nearer to the time after the jump: then a command wrote it under
-    /// the new clock. Nothing that was asked before is answered after.
+    /// What is watched keeps its age, unless it began within half a minute of the time after the jump, and nearer to that
+    /// than to the time before: then a command wrote it under the new clock. Nothing that was asked before is answered
+    /// after.
     async fn jump(&mut self, delta_ms: i64) {
         let before = self.now.as_millis();
         let (alive, now) = (Record::Heartbeat(self.now), Timestamp::from_millis(before + delta_ms));
         self.now = now;
-        self.work().await.record(&[alive, Record::ClockJump { delta_ms, now }].into()).await.unwrap();
+        let jump = Jump { delta_ms, now, while_absent: false };
+        self.work().await.record(&[alive, Record::ClockJump(jump)].into()).await.unwrap();
         self.asked.clear();
         self.begin_anew().await;
         for model in self.models.values_mut().filter(|model| !model.state.is_concluded()) {
             let from = model.watched_from.as_millis();
-            if from.abs_diff(before) <= from.abs_diff(before + delta_ms) {
+            let (after, is_of_a_command) = (before + delta_ms, from.abs_diff(before + delta_ms) <= 30_000);
+            if !is_of_a_command || from.abs_diff(before) <= from.abs_diff(after) {
                 model.watched_from = Timestamp::from_millis(from + delta_ms);
             }
         }

@@ -6,6 +6,7 @@ use super::error::StoreError;
 use super::schedule::refresh_all_due;
 use super::{Store, millis};
 use crate::domain::time::Timestamp;
+use crate::store::record::Jump;
 use crate::store::upkeep::{PRUNE_PAUSE, SUSPICIOUS_JUMP};
 
 /// If the last sign of life is this near to the time after a jump, another daemon has already moved the schedule.
@@ -78,15 +79,12 @@ pub(super) async fn beat(connection: impl PgExecutor<'_>, now: Timestamp) -> Res
 }
 
 /// Within a transaction that has the writers' lock: moves all that is planned, and all that ages count from, by
-/// `delta_ms`, as on SQLite; unless another daemon has done so for the same jump. `now` is the time after the jump.
+/// the jump, as on SQLite; unless another daemon has done so for the same one.
 ///
 /// Decisions made by the time before the jump no longer count: the number of jumps is raised, and every daemon that
 /// finds it changed starts over.
-pub(super) async fn shift(
-    connection: &mut PgConnection,
-    delta_ms: i64,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub(super) async fn shift(connection: &mut PgConnection, jump: &Jump) -> Result<(), StoreError> {
+    let (Jump { delta_ms, now, .. }, of_commands) = (*jump, jump.of_commands());
     let failed = StoreError::query;
     let beat: Option<i64> = sqlx::query_scalar("SELECT beat_at FROM heartbeat WHERE id = 1")
         .fetch_optional(&mut *connection)
@@ -99,11 +97,13 @@ pub(super) async fn shift(
         |statement: &'static str| sqlx::query(statement).bind(delta_ms).bind(Timestamp::MAX.as_millis());
     for written_by_commands in [
         "UPDATE schedules SET next_poll_at = least(next_poll_at + $1, $2), revision = revision + 1
-         WHERE next_poll_at IS NOT NULL AND abs(next_poll_at - $3 + $1) <= abs(next_poll_at - $3)",
+         WHERE next_poll_at IS NOT NULL
+           AND (next_poll_at NOT BETWEEN $4 AND $5 OR abs(next_poll_at - $3 + $1) <= abs(next_poll_at - $3))",
         "UPDATE activities SET watched_from = least(watched_from + $1, $2) WHERE concluded_at IS NULL
-           AND abs(watched_from - $3 + $1) <= abs(watched_from - $3)",
+           AND (watched_from NOT BETWEEN $4 AND $5 OR abs(watched_from - $3 + $1) <= abs(watched_from - $3))",
     ] {
         let statement = moved(written_by_commands).bind(now.as_millis());
+        let statement = statement.bind(*of_commands.start()).bind(*of_commands.end());
         statement.execute(&mut *connection).await.map_err(failed("moving the schedule with the clock"))?;
     }
     refresh_all_due(connection).await?;
@@ -113,7 +113,7 @@ pub(super) async fn shift(
         "UPDATE vats SET probe_at = least(probe_at + $1, $2) WHERE probe_at IS NOT NULL",
         "UPDATE deliveries SET next_attempt_at = CASE WHEN next_attempt_at IS NOT NULL
                                                       THEN least(next_attempt_at + $1, $2) END,
-             tried_from = least(tried_from + $1, $2), revision = revision + 1
+             tried_from = least(tried_from + $1, $2)
          WHERE status = 'pending'",
         "UPDATE heartbeat SET beat_at = least(beat_at + $1, $2),
              prune_after = CASE WHEN prune_after IS NOT NULL THEN least(prune_after + $1, $2) END",

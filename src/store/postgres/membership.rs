@@ -24,6 +24,7 @@ use super::{CHANNEL, LOCKS, Store};
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::store::member::{Duties, News, Piece};
+use crate::store::record::Jump;
 
 /// How often a daemon gives a sign of life, and reads the others'.
 const TICK: Duration = Duration::from_secs(2);
@@ -383,7 +384,8 @@ impl Membership {
             "the database's clock jumped by {} s; the schedule moves along, nothing expires for it",
             delta_ms / 1_000
         );
-        let moved = self.session.write(async |connection| shift(connection, delta_ms, now).await).await;
+        let jump = Jump { delta_ms, now, while_absent: false };
+        let moved = self.session.write(async |connection| shift(connection, &jump).await).await;
         self.clock.follow(now);
         match moved {
             Ok(()) => StoreError::Lost { cause: "the database's clock has jumped".to_owned() },

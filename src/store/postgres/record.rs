@@ -46,10 +46,11 @@ async fn write(
                 recorded.n_events += usize::from(change.event.is_some());
                 write_gate(connection, routes, change).await?;
             }
-            Record::ClockJump { delta_ms, now } => {
+            Record::ClockJump(jump) => {
                 // What was decided before the jump is written before it.
                 recorded.add(write_polls(connection, routes, &std::mem::take(&mut polls)).await?);
-                clock::shift(connection, *delta_ms, *now).await?;
+                write_deliveries(connection, &std::mem::take(&mut deliveries)).await?;
+                clock::shift(connection, jump).await?;
             }
             Record::Heartbeat(now) => clock::beat(&mut *connection, *now)
                 .await

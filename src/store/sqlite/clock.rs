@@ -6,6 +6,7 @@ use super::error::StoreError;
 use super::schedule::refresh_all_due;
 use super::{Store, commit, millis};
 use crate::domain::time::Timestamp;
+use crate::store::record::Jump;
 use crate::store::upkeep::{PRUNE_PAUSE, SUSPICIOUS_JUMP};
 
 impl Store {
@@ -58,26 +59,24 @@ pub(super) async fn beat(connection: &mut SqliteConnection, now: Timestamp) -> R
 }
 
 /// Within a transaction: moves all that is planned, and all that ages count from, by `delta_ms`. What has
-/// happened keeps its time, and nothing gets beyond the last time that can be written. Rows get a new revision, so that
-/// no answer to a request from before the jump counts after it.
+/// happened keeps its time, and nothing gets beyond the last time that can be written. Activities get a new revision, so
+/// that no answer to a request from before the jump counts after it. Deliveries don't: an event that was taken is taken.
 ///
-/// `now` is the time after the jump. What a command wrote under the new clock before the jump was noticed fits it
-/// already: a time that is nearer to the new now than to the old one stays.
-pub(super) async fn shift(
-    connection: &mut SqliteConnection,
-    delta_ms: i64,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+/// What a command wrote under the new clock before the jump was noticed fits it already, and stays.
+pub(super) async fn shift(connection: &mut SqliteConnection, jump: &Jump) -> Result<(), StoreError> {
+    let (Jump { delta_ms, now, .. }, of_commands) = (*jump, jump.of_commands());
     let moved =
         |statement: &'static str| sqlx::query(statement).bind(delta_ms).bind(Timestamp::MAX.as_millis());
     let failed = StoreError::query;
     for written_by_commands in [
         "UPDATE schedules SET next_poll_at = min(next_poll_at + ?1, ?2), revision = revision + 1
-         WHERE next_poll_at IS NOT NULL AND abs(next_poll_at - ?3 + ?1) <= abs(next_poll_at - ?3)",
+         WHERE next_poll_at IS NOT NULL
+           AND (next_poll_at NOT BETWEEN ?4 AND ?5 OR abs(next_poll_at - ?3 + ?1) <= abs(next_poll_at - ?3))",
         "UPDATE activities SET watched_from = min(watched_from + ?1, ?2) WHERE concluded_at IS NULL
-           AND abs(watched_from - ?3 + ?1) <= abs(watched_from - ?3)",
+           AND (watched_from NOT BETWEEN ?4 AND ?5 OR abs(watched_from - ?3 + ?1) <= abs(watched_from - ?3))",
     ] {
         let statement = moved(written_by_commands).bind(now.as_millis());
+        let statement = statement.bind(*of_commands.start()).bind(*of_commands.end());
         statement.execute(&mut *connection).await.map_err(failed("moving the schedule with the clock"))?;
     }
     refresh_all_due(connection).await?;
@@ -85,7 +84,7 @@ pub(super) async fn shift(
         "UPDATE credentials SET probe_at = min(probe_at + ?1, ?2), paused_until = min(paused_until + ?1, ?2)",
         "UPDATE vats SET probe_at = min(probe_at + ?1, ?2) WHERE probe_at IS NOT NULL",
         "UPDATE deliveries SET next_attempt_at = min(next_attempt_at + ?1, ?2),
-             tried_from = min(tried_from + ?1, ?2), revision = revision + 1
+             tried_from = min(tried_from + ?1, ?2)
          -- The index of undelivered ones is used only where the statement says so.
          WHERE status <> 'delivered' AND status = 'pending'",
         "UPDATE heartbeat SET beat_at = min(beat_at + ?1, ?2), prune_after = min(prune_after + ?1, ?2)",

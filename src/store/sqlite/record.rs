@@ -92,11 +92,12 @@ impl Store {
                     let keys = write_gate(&mut transaction, &self.routes, change).await?;
                     recorded.event_keys.extend(keys);
                 }
-                Record::ClockJump { delta_ms, now } => {
+                Record::ClockJump(jump) => {
                     // What was decided before the jump is written before it.
                     recorded
                         .add(write_polls(&mut transaction, &self.routes, &std::mem::take(&mut polls)).await?);
-                    clock::shift(&mut transaction, *delta_ms, *now).await?;
+                    write_deliveries(&mut transaction, &std::mem::take(&mut deliveries)).await?;
+                    clock::shift(&mut transaction, jump).await?;
                 }
                 Record::Heartbeat(now) => clock::beat(&mut transaction, *now).await?,
                 Record::Request { credential, at } => note_request(&mut transaction, credential, *at).await?,
