@@ -13,8 +13,9 @@ use crate::domain::time::Timestamp;
 /// About how many bytes of payloads one claim has: less than this plus one event.
 pub(super) const MAX_CLAIM_BYTES: usize = 1024 * 1024;
 
-/// Deliveries that wait in memory for their sink. With more of them the outbox is read.
-const MAX_FRESH: usize = 256;
+/// Deliveries that wait in memory for their sink: what one commit may have, and some more. With more of them, or of
+/// [`MAX_CLAIM_BYTES`], the outbox is read.
+const MAX_FRESH: usize = 1_024;
 
 /// What this process has handed out of a sink's part of the outbox, and what it need not read of it.
 ///
@@ -256,7 +257,7 @@ mod tests {
     }
 
     async fn read(deliveries: &Deliveries) -> Vec<i64> {
-        reasons(&deliveries.claim(NOW, 1_000).await.unwrap().0)
+        reasons(&deliveries.claim(NOW, 2_000).await.unwrap().0)
     }
 
     #[tokio::test]
@@ -307,13 +308,14 @@ mod tests {
         assert_eq!(reasons(&log.handed_over()), [1, 2, 3, 4]);
         assert_eq!(reasons(&vats.handed_over()), [2, 4]);
 
-        let many: Vec<_> = (5..=305).map(held).collect();
+        let last = super::MAX_FRESH as i64 + 50;
+        let many: Vec<_> = (5..=last).map(held).collect();
         work.record(&many.into()).await.unwrap();
         let mut all = reasons(&log.handed_over());
         assert_eq!(all.len(), super::MAX_FRESH);
         assert!(log.is_missing_some());
         all.extend(read(&log).await);
-        assert_eq!(all, (5..=305).collect::<Vec<_>>());
+        assert_eq!(all, (5..=last).collect::<Vec<_>>());
     }
 
     /// Polls this so many times; `None` if it has not ended by then.
