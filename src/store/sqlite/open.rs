@@ -114,7 +114,7 @@ impl Store {
     pub async fn open_as_daemon(path: &Path, routes: Vec<Route>) -> Result<Self, StoreError> {
         refuse_several_names(path)?;
         let mut is_new = false;
-        if let Schema::Absent = schema_of(path).await? {
+        if is_absent(path)? {
             is_new = create(path).await?;
         }
         let configured = path;
@@ -159,18 +159,26 @@ fn newest_migration() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// Reads the file's schema without changing anything.
-async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
+/// Whether there is no file. Refuses what can be none of ours.
+fn is_absent(path: &Path) -> Result<bool, StoreError> {
     match std::fs::metadata(path) {
         Ok(file) if file.is_dir() => return Err(StoreError::Folder { path: path.to_owned() }),
         Ok(file) if !file.is_file() => return Err(StoreError::NoFile { path: path.to_owned() }),
         Ok(file) if file.len() == 0 => return Err(StoreError::Empty { path: path.to_owned() }),
         Ok(_) => {}
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Schema::Absent),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(true),
         Err(err) => return Err(StoreError::Open { path: path.to_owned(), source: sqlx::Error::Io(err) }),
     }
-    if file_identity::has_stale_wal(path) {
-        return Err(StoreError::StaleJournal { path: path.to_owned() });
+    match file_identity::has_stale_wal(path) {
+        true => Err(StoreError::StaleJournal { path: path.to_owned() }),
+        false => Ok(false),
+    }
+}
+
+/// Reads the file's schema without changing anything.
+async fn schema_of(path: &Path) -> Result<Schema, StoreError> {
+    if is_absent(path)? {
+        return Ok(Schema::Absent);
     }
     let (options, is_still) = read_only::options(path)?;
     match look_at_schema(path, options).await {
@@ -435,10 +443,12 @@ async fn connect(
     // Those that read what is due find their cache empty after each commit: a large one would only take memory. Each of
     // them holds the whole schema as well, so there are two: the second serves what the look ahead does not wait for.
     let looking = read_only::ordinary(&path).pragma("cache_size", "-512");
+    // A daemon needs both soon: they are opened while its start goes on. A command may need none.
+    let n_at_once = if lock.is_some() { 2 } else { 0 };
     Ok(Store {
         file_identity: None,
         writer,
-        readers: pool().max_connections(2).connect_lazy_with(looking),
+        readers: pool().max_connections(2).min_connections(n_at_once).connect_lazy_with(looking),
         reports: readers(2),
         searches: readers(search_queue::N_RUNNING),
         search_queue: SearchQueue::default(),
