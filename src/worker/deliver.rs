@@ -335,11 +335,14 @@ impl Dispatcher {
             }
             Err(err) => {
                 let (name, error) = (&self.name, &err as &dyn std::error::Error);
-                match std::mem::replace(&mut self.is_unreadable, true) {
-                    false => tracing::warn!(
+                // A daemon that holds nothing has said why.
+                let is_said = err.is_lost() || std::mem::replace(&mut self.is_unreadable, true);
+                if is_said {
+                    tracing::debug!(sink = %name, error, "the events for {name} can't be read");
+                } else {
+                    tracing::warn!(
                         sink = %name, error, "{err}; the events for {name} can't be read and wait, and it is tried again"
-                    ),
-                    true => tracing::debug!(sink = %name, error, "the events for {name} can't be read"),
+                    );
                 }
                 self.look_at = Instant::now() + LOOK_EVERY;
             }
