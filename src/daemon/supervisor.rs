@@ -189,7 +189,11 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Option<StoreError>, DaemonError> {
         let mut told = None;
         loop {
-            match self.take_up(piece).await {
+            let taken_up = tokio::select! {
+                taken_up = self.take_up(piece) => taken_up,
+                () = shutdown.stop.cancelled() => return Ok(None),
+            };
+            match taken_up {
                 Ok(()) => {
                     if told.is_some() {
                         self.shared.monitor.schedule_read(true);
