@@ -308,9 +308,10 @@ fn replace(text: &[u8], mut found: Vec<Found>) -> Vec<u8> {
         }
         redacted.extend_from_slice(text.get(done..range.start).unwrap_or_default());
         let secret = text.get(range.clone()).unwrap_or_default();
-        let are_numbers =
-            secret.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b',' | b' ' | b'\n'))
-                && stands_as_value(text, &range);
+        let is_of_numbers = |byte: &u8| byte.is_ascii_digit() || b" \t\r\n,[]-+.eE".contains(byte);
+        let are_numbers = secret.iter().all(is_of_numbers)
+            && secret.iter().any(u8::is_ascii_digit)
+            && stands_as_value(text, &range);
         redacted.extend_from_slice(match () {
             () if are_numbers => b"0",
             () if goes_on => b"",

@@ -36,9 +36,10 @@ const ARMOUR: &[u8] = b"-----begin";
 pub(super) fn find_others(view: &View, found: &mut Vec<Found>) {
     let bytes = view.bytes.as_slice();
     let mut at = 0;
+    let mut run = Run::default();
     while let Some(start) = position(bytes, at, is_word) {
         let end = position(bytes, start, |byte| !is_word(byte)).unwrap_or(bytes.len());
-        let secret = secret_at(bytes, start, end);
+        let secret = secret_at(bytes, start, end, &mut run);
         at = secret.as_ref().map_or(end, |secret| secret.end.max(start + 1));
         if let Some(secret) = secret {
             view.note(secret, found);
@@ -50,8 +51,35 @@ fn position(bytes: &[u8], from: usize, is_wanted: impl Fn(u8) -> bool) -> Option
     Some(from + bytes.get(from..)?.iter().position(|byte| is_wanted(*byte))?)
 }
 
+/// A stretch that could be one value without quotes. A value may have many keys in it (`secret:secret:…`), each of which
+/// asks where it ends: it is measured once.
+#[derive(Debug, Default)]
+struct Run {
+    measured: Range<usize>,
+    /// Behind the last character that no plain word has.
+    made_up_until: usize,
+}
+
+impl Run {
+    /// The length of the value that begins here, and whether it could be made up rather than be a word.
+    fn value_at(&mut self, bytes: &[u8], at: usize) -> (usize, bool) {
+        if !self.measured.contains(&at) {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let text = rest.split(|byte| ends_value(*byte)).next().unwrap_or_default();
+            self.measured = at..at + text.len();
+            self.made_up_until = text.iter().rposition(is_made_up).map_or(at, |last| at + last + 1);
+        }
+        (self.measured.end - at, self.made_up_until > at)
+    }
+}
+
+/// What no plain word has.
+const fn is_made_up(byte: &u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'+' | b'/' | b'=')
+}
+
 /// The secret that a word is the beginning or the key of.
-fn secret_at(bytes: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
+fn secret_at(bytes: &[u8], start: usize, end: usize, run: &mut Run) -> Option<Range<usize>> {
     let word = bytes.get(start..end)?;
     let found = |from: usize, measure: fn(&[u8]) -> Option<usize>| {
         Some(from..from + measure(bytes.get(from..).unwrap_or_default())?)
@@ -64,7 +92,7 @@ fn secret_at(bytes: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
     if word.ends_with(ARMOUR) {
         return found(end - ARMOUR.len(), private_key);
     }
-    value_after(bytes, start, end)
+    value_after(bytes, start, end, run)
 }
 
 const fn is_word(byte: u8) -> bool {
@@ -81,7 +109,7 @@ const fn ends_as_keys_do(word: &[u8]) -> bool {
 }
 
 /// The secret that follows a word, if the word is the key of one.
-fn value_after(bytes: &[u8], word_start: usize, word_end: usize) -> Option<Range<usize>> {
+fn value_after(bytes: &[u8], word_start: usize, word_end: usize, run: &mut Run) -> Option<Range<usize>> {
     let word = bytes.get(word_start..word_end)?;
     // Nearly all words end otherwise.
     if !ends_as_keys_do(word) {
@@ -117,14 +145,18 @@ fn value_after(bytes: &[u8], word_start: usize, word_end: usize) -> Option<Range
             _ => return None,
         }
     };
-    let value = skip(value, &is_space);
+    // The first of a list is its value.
+    let value = skip(value, &|byte| is_space(byte) || byte == b'[');
     let quote = bytes.get(value).copied().filter(|byte| is_quote(*byte));
     let value = value + usize::from(quote.is_some());
     let rest = bytes.get(value..)?;
-    let length = match quote {
+    let (length, looks_made_up) = match quote {
         // A double quote may be the one that ends the whole text.
-        Some(quote) => rest.iter().position(|byte| *byte == quote || *byte == b'"').unwrap_or(rest.len()),
-        None => rest.iter().position(|byte| ends_value(*byte)).unwrap_or(rest.len()),
+        Some(quote) => {
+            let length = rest.iter().position(|byte| *byte == quote || *byte == b'"').unwrap_or(rest.len());
+            (length, rest.iter().take(length).any(is_made_up))
+        }
+        None => run.value_at(bytes, value),
     };
     let text = rest.get(..length)?;
     if is_authorization
@@ -135,15 +167,13 @@ fn value_after(bytes: &[u8], word_start: usize, word_end: usize) -> Option<Range
         let length = rest.iter().position(|byte| ends_value(*byte)).unwrap_or(rest.len());
         return (token > value + scheme.len() && length >= 6).then_some(token..token + length);
     }
-    let looks_made_up =
-        || text.iter().any(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'/' | b'='));
     let is_secret = if is_password {
         (4..=10).contains(&length) && text.iter().all(u8::is_ascii_digit)
     } else if quote.is_some() && !is_authorization {
         length >= 4 && !text.iter().any(|byte| is_space(*byte))
     } else {
         // A sentence goes on with a word: "Authorization: the user is not Admin".
-        length >= 8 && looks_made_up() && !text.iter().any(|byte| is_space(*byte))
+        length >= 8 && looks_made_up && !text.iter().any(|byte| is_space(*byte))
     };
     is_secret.then_some(value..value + length)
 }

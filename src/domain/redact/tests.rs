@@ -1,5 +1,7 @@
 //! Secrets in every writing that a server may use.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -209,6 +211,47 @@ fn json_stays_json() {
     let shown = Redactor::new([TOKEN.as_bytes(), b"1234567890123"]).redact_text(body);
     let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(value, serde_json::json!({"a": "[redacted]", "n": 0, "password": 0}));
+    let bytes: Vec<String> = TOKEN.bytes().map(|byte| byte.to_string()).collect();
+    for body in [
+        r#"{"password":[123456789]}"#.to_owned(),
+        r#"{"secret": -123456789}"#.to_owned(),
+        r#"{"apiKey":12345678.5e3,"secret":["abcdef12"]}"#.to_owned(),
+        format!("{{\"a\":[\r\n\t{}\r\n]}}", bytes.join(",\r\n\t")),
+        format!("{{\"a\":[[{}]]}}", bytes.join("],[")),
+    ] {
+        let shown = Redactor::new([TOKEN.as_bytes()]).redact_text(body.clone());
+        assert_ne!(shown, body);
+        assert!(serde_json::from_str::<serde_json::Value>(&shown).is_ok(), "{body} becomes {shown}");
+    }
+}
+
+/// What this thread has computed for, however busy the machine is.
+fn cpu_time() -> Duration {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn hostile_texts_take_linear_time() {
+    for pattern in [
+        "secret:",
+        "otp:",
+        "secret:[",
+        "secret:'",
+        "authorization:",
+        "authorization:token ",
+        "eyJaaaaaaaa.",
+        "-----BEGIN PRIVATE KEY-----",
+        "<secret ",
+        "\\u0073",
+    ] {
+        let text = pattern.repeat(256 * 1024 / pattern.len());
+        let before = cpu_time();
+        Redactor::new([TOKEN.as_bytes()]).redact_text(text);
+        // A debug build needs well under a second; quadratic time would be minutes.
+        let took = cpu_time() - before;
+        assert!(took < Duration::from_secs(10), "{pattern:?} took {took:?}");
+    }
 }
 
 #[test]
