@@ -7,20 +7,26 @@ use super::{KnownCodes, Level, read_code};
 /// Longest heading, in characters.
 const MAX_HEADING: usize = 48;
 
-/// The Arabic headings.
-const ARABIC: [(&str, Level); 11] = [
-    ("تحذير", Level::Warning),
-    ("تنبيه", Level::Warning),
-    ("خطأ", Level::Error),
-    ("تحذيرات", Level::Warning),
-    ("التحذيرات", Level::Warning),
-    ("تنبيهات", Level::Warning),
-    ("التنبيهات", Level::Warning),
-    ("أخطاء", Level::Error),
-    ("الأخطاء", Level::Error),
-    ("معلومات", Level::Info),
-    ("المعلومات", Level::Info),
+/// The Arabic headings, and whether they stand for several.
+const ARABIC: [(&str, Level, bool); 11] = [
+    ("تحذير", Level::Warning, false),
+    ("تنبيه", Level::Warning, false),
+    ("خطأ", Level::Error, false),
+    ("تحذيرات", Level::Warning, true),
+    ("التحذيرات", Level::Warning, true),
+    ("تنبيهات", Level::Warning, true),
+    ("التنبيهات", Level::Warning, true),
+    ("أخطاء", Level::Error, true),
+    ("الأخطاء", Level::Error, true),
+    ("معلومات", Level::Info, false),
+    ("المعلومات", Level::Info, false),
 ];
+
+/// What stands for an empty block.
+const NOTHING: [&str; 9] = ["null", "none", "nil", "false", "empty", "0", "no", "لا", "لايوجد"];
+
+/// What precedes the heading of a block that there is not: `No warnings`.
+const WITHOUT: [&str; 8] = ["no", "0", "zero", "without", "لا", "توجد", "يوجد", "بدون"];
 
 /// The positions from which on errors are of a kind, in the order of the text.
 pub(super) fn find(view: &View, known: &KnownCodes) -> Vec<(usize, Option<Level>)> {
@@ -28,6 +34,8 @@ pub(super) fn find(view: &View, known: &KnownCodes) -> Vec<(usize, Option<Level>
     // The depths of brackets that end a block, and the level that counts behind it.
     let mut open: Vec<(usize, Option<Level>)> = Vec::new();
     let mut level = None;
+    // Whether a label counts until the end of its line or item.
+    let mut is_labelled = false;
     let mut depth = 0_usize;
     let mut lines = view.warned.iter().peekable();
     let mut next_word = 0;
@@ -42,6 +50,10 @@ pub(super) fn find(view: &View, known: &KnownCodes) -> Vec<(usize, Option<Level>
             }
         }
         match view.get(at) {
+            Some('\n' | BLOCK | ',' | ';' | '،' | '؛') if is_labelled => {
+                is_labelled = false;
+                marks.push((at, level));
+            }
             Some('[' | '{') => depth += 1,
             Some(']' | '}') => {
                 depth = depth.saturating_sub(1);
@@ -57,10 +69,20 @@ pub(super) fn find(view: &View, known: &KnownCodes) -> Vec<(usize, Option<Level>
                     None => arabic(view, at),
                 };
                 let Some((named, end, is_plural)) = named else { continue };
-                let Some(value) = heading(view, known, at, end, is_plural) else { continue };
+                let Some(value) = heading(view, known, at, end, is_plural) else {
+                    // `تحذير: BR-KSA-98 …` counts for what it is before. (English ones are read with the code.)
+                    if word.is_none()
+                        && let Some(value) = heading(view, known, at, end, true)
+                    {
+                        marks.push((value, Some(named)));
+                        is_labelled = true;
+                    }
+                    continue;
+                };
                 match view.get(value) {
                     // An empty list whose brackets were lost.
                     Some(',') => continue,
+                    _ if is_nothing(view, value) => continue,
                     Some('[' | '{') => open.push((depth, level)),
                     _ => {}
                 }
@@ -100,8 +122,21 @@ fn arabic(view: &View, at: usize) -> Option<(Level, usize, bool)> {
     }
     let word: String =
         (at..at + 12).map_while(|at| view.get(at)).take_while(|ch| ch.is_alphanumeric()).collect();
-    let (known, level) = ARABIC.into_iter().find(|(known, _)| *known == word)?;
-    Some((level, at + known.chars().count(), true))
+    let (known, level, is_plural) = ARABIC.into_iter().find(|(known, ..)| *known == word)?;
+    Some((level, at + known.chars().count(), is_plural))
+}
+
+/// Whether what a heading introduces is empty: `null`, `0`, `""`, `none`.
+fn is_nothing(view: &View, value: usize) -> bool {
+    if let (Some(quote), Some(next)) = (view.get(value), view.get(value + 1))
+        && quote_kind(quote).is_some()
+        && quote == next
+    {
+        return true;
+    }
+    let word: String =
+        (value..value + 8).map_while(|at| view.get(at)).take_while(|ch| ch.is_alphanumeric()).collect();
+    NOTHING.contains(&word.to_lowercase().as_str())
 }
 
 /// If the word from `start` to `end` is a heading: where the text that it introduces begins.
@@ -116,6 +151,14 @@ fn heading(view: &View, known: &KnownCodes, start: usize, end: usize, is_plural:
             return None;
         }
         from -= 1;
+    }
+    let before = view.render(from..start).to_lowercase();
+    if before
+        .split(|ch: char| !ch.is_alphanumeric())
+        .rfind(|word| !word.is_empty())
+        .is_some_and(|word| WITHOUT.contains(&word))
+    {
+        return None;
     }
     let mut words = view.words.iter().skip(view.word_from(from)).take_while(|word| word.end <= start);
     if words.any(|word| read_code(view, word, known).is_some()) {

@@ -488,6 +488,22 @@ fn each_error_knows_whether_it_blocks_where_the_text_says_so() {
         (r#"{"warnings":["BR-KSA-37 : a"],"more":["BR-KSA-66 : b"]}"#, vec![warning, None]),
         // In a message it is a word.
         ("BR-KSA-37 : there are 2 errors: a, b\nBR-KSA-66 : c", vec![None, None]),
+        // An empty block is none.
+        (
+            r#"{"status":"ERROR","warningMessages":null,"results":[{"code":"BR-KSA-40","message":"a"}]}"#,
+            vec![None],
+        ),
+        (r#"{"warnings":0,"results":[{"code":"BR-KSA-40","message":"a"}]}"#, vec![None]),
+        ("{'warningMessages': None, 'x': [{'code': 'BR-KSA-40', 'message': 'a'}]}", vec![None]),
+        ("Warnings: none\nBR-KSA-40 : a", vec![None, None]),
+        ("0 warnings\nBR-KSA-40 : a", vec![None]),
+        ("No warnings:\nBR-KSA-40 : a", vec![None]),
+        ("لا توجد تحذيرات\nBR-KSA-40 : a", vec![None, None]),
+        ("2 warnings:\nBR-KSA-98 : a", vec![warning]),
+        // A word for one heads no list.
+        ("تحذير: BR-KSA-98 : a، BR-KSA-40 : b", vec![warning, None]),
+        ("خطأ: BR-KSA-98 : a، تنبيه: BR-KSA-40 : b", vec![error, warning]),
+        ("تحذيرات: BR-KSA-98 : a، BR-KSA-51 : b", vec![warning, warning]),
         // What a record says itself counts more than the block it is in.
         (r#"{"warnings":[{"type":"ERROR","code":"BR-KSA-37","message":"a"}]}"#, vec![error]),
     ] {
@@ -553,6 +569,7 @@ fn hostile_texts_take_linear_time_and_space() {
         ("BR-KSA-17 : ", "error: "),
         ("code: BR-KSA-17, message: ", "x٣و BR-KSA-18"),
         ("", "warnings:\n"),
+        ("", "تحذير: "),
         ("", "\"errors\":["),
         ("", "errors "),
         ("", "[ERROR] aB - x\n"),
