@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::view::{BLOCK, INLINE, View, is_space};
-use super::{KnownCodes, Level};
+use super::{Kind, KnownCodes, Level, read_code};
 
 /// Longest prefix, in characters.
 const MAX_PREFIX: usize = 160;
@@ -26,6 +26,8 @@ pub(super) fn cover(view: &mut View, known: &KnownCodes) {
         let body = prefix.as_ref().map_or(start, |(_, end)| *end);
         let text = short_line(view, body..end);
         let reports_progress = prefix.as_ref().is_some_and(|(level, _)| *level == Some(Level::Info));
+        // What names a code reports more than a result.
+        let text = text.filter(|_| reports_progress || !names_an_error(view, body..end, known));
         if text.as_ref().is_some_and(|text| text.starts_with("*****")) {
             covered.extend(banner.take().into_iter().flatten());
             banner = text.filter(|text| text.contains("welcome")).map(|_| Vec::new());
@@ -46,6 +48,12 @@ pub(super) fn cover(view: &mut View, known: &KnownCodes) {
         view.cover(range, INLINE);
     }
     view.words.retain(|word| view.units.get(word.start).is_some_and(|unit| unit.ch != INLINE));
+}
+
+fn names_an_error(view: &View, line: Range<usize>, known: &KnownCodes) -> bool {
+    let words = view.words.iter().skip(view.word_from(line.start)).take_while(|word| word.start < line.end);
+    let mut codes = words.filter_map(|word| read_code(view, word, known));
+    codes.any(|code| code.kind != Kind::Success && code.is_distinctive)
 }
 
 /// The level that a line's prefix names, and where the prefix ends.

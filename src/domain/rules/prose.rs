@@ -75,8 +75,9 @@ struct Segment {
     /// Text before the code is part of the sentence.
     has_lead: bool,
     is_headed: bool,
-    /// What its first code looks like.
+    /// What its first code looks like, and what precedes it.
     look: Option<Look>,
+    before: Option<Before>,
     /// The last code's start, with its brackets, and end; and the start of the text behind it.
     code_start: usize,
     code_end: usize,
@@ -285,6 +286,10 @@ impl Splitter<'_> {
         if !self.segment.is_headed {
             return code.before == Before::Sentence && is_separated;
         }
+        // `Validation failed: X …, Validation failed: Y …`
+        if code.before == Before::Label && self.segment.before == Some(Before::Label) && code.look == look {
+            return true;
+        }
         // Errors with only a space between them all look like the first one.
         let marks_head = match code.look.after {
             After::Colon | After::Dash => true,
@@ -348,6 +353,7 @@ impl Splitter<'_> {
             self.segment.is_headed = is_headed;
         }
         self.segment.look.get_or_insert(code.look);
+        self.segment.before.get_or_insert(code.before);
         self.segment.is_headed |= code.look.is_separated();
         self.segment.code_start = code.start;
         self.segment.code_end = code.candidate.range.end;

@@ -175,6 +175,35 @@ fn log_lines_are_read_as_labels_and_values() {
 }
 
 #[test]
+fn a_line_that_names_a_code_is_more_than_a_result() {
+    check(
+        "BR-KSA-40 : Seller VAT number validation: failed\nBR-CO-15 : total",
+        &[("BR-KSA-40", "Seller VAT number validation: failed"), ("BR-CO-15", "total")],
+    );
+    check(
+        "XSD_ZATCA_INVALID : schema validation: failed",
+        &[("XSD_ZATCA_INVALID", "schema validation: failed")],
+    );
+    check("Rule BR-KSA-40 result: FAILED", &[("BR-KSA-40", "result: FAILED")]);
+    check("***** ERROR BR-KSA-40 : x", &[("BR-KSA-40", "x")]);
+    check("[XSD] validation result : PASSED\nBR-CO-15 : total", &[("BR-CO-15", "total")]);
+}
+
+#[test]
+fn each_line_behind_the_same_label_is_an_error() {
+    let both = [("BR-CO-15", "total is wrong"), ("BR-KSA-40", "seller VAT number is wrong")];
+    for label in ["Validation failed: ", "ZATCA: ", "Failed rule: ", "StandardTaxInvoice: "] {
+        for between in ["\n", "; ", " | ", ", "] {
+            let text =
+                format!("{label}BR-CO-15 total is wrong{between}{label}BR-KSA-40 seller VAT number is wrong");
+            let found = split(&text, Catalogue::builtin().codes());
+            let rules: Vec<_> = found.iter().map(|error| error.rule.as_deref().unwrap_or_default()).collect();
+            assert_eq!(rules, both.map(|(rule, _)| rule), "{text:?}");
+        }
+    }
+}
+
+#[test]
 fn codes_behind_their_text_belong_to_it() {
     check(
         "No name (BR-KSA-17), a code, of five digits, is wrong (BR-KSA-66)",
