@@ -175,9 +175,11 @@ pub fn identity(
 }
 
 /// When a certificate was generated: upstream's time of completion, or our conclusion if that is earlier. So a clock
-/// that is wrong on one side makes a reminder too early rather than too late.
+/// that is wrong on one side makes a reminder too early rather than too late. A time that can't be meant, such as the year
+/// 1, counts as none.
 pub fn obtained_at(completed_at: Option<Timestamp>, concluded_at: Timestamp) -> Timestamp {
-    completed_at.map_or(concluded_at, |completed_at| completed_at.min(concluded_at))
+    let meant = completed_at.filter(|at| PLAUSIBLE.contains(&at.as_millis()));
+    meant.map_or(concluded_at, |completed_at| completed_at.min(concluded_at))
 }
 
 /// What is due for a certificate now.
@@ -290,9 +292,14 @@ mod tests {
 
     #[test]
     fn the_earlier_of_both_clocks_counts() {
-        assert_eq!(obtained_at(None, day(3)), day(3));
-        assert_eq!(obtained_at(Some(day(2)), day(3)), day(2));
-        assert_eq!(obtained_at(Some(day(9)), day(3)), day(3));
+        const NOW: i64 = 20_000;
+        assert_eq!(obtained_at(None, day(NOW)), day(NOW));
+        assert_eq!(obtained_at(Some(day(NOW - 1)), day(NOW)), day(NOW - 1));
+        assert_eq!(obtained_at(Some(day(NOW + 6)), day(NOW)), day(NOW));
+        for odd in ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00.000Z"] {
+            assert_eq!(obtained_at(Timestamp::parse_lenient(odd), day(NOW)), day(NOW), "{odd}");
+        }
+        assert_eq!(Timestamp::parse_lenient("-009999-01-02T01:59:59Z"), None);
     }
 
     proptest! {
