@@ -575,6 +575,8 @@ impl Catalogue {
         ends.iter()
             .rev()
             .map(|end| upper.get(..*end).unwrap_or_default())
+            // One ordinary word in common (`NOT_`) says nothing.
+            .filter(|prefix| prefix.matches(['-', '_']).count() > 1 || matches!(*prefix, "BR-" | "XSD_"))
             .map(|prefix| {
                 let mut rules: Vec<&Rule> = self
                     .rules

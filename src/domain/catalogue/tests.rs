@@ -90,6 +90,8 @@ fn an_unknown_code_is_said_to_be_unknown_and_falls_back_on_its_family() {
         ("BR-DEC-99", Some(Family::Decimals), Owner::Cleartax),
         ("XSD_NEW", Some(Family::Xsd), Owner::Cleartax),
         ("Something", None, Owner::Cleartax),
+        ("NOT_FOUND", None, Owner::Cleartax),
+        ("EXCEED_RATE_LIMIT", None, Owner::Cleartax),
     ] {
         let explained = catalogue.explain(Some(code));
         assert!(!explained.is_known && explained.meaning.en.contains("not in the catalogue"), "{code}");
@@ -190,6 +192,10 @@ fn the_next_step_names_what_is_to_be_corrected_before_whom_to_ask() {
     assert!(!step(&["BR-KSA-37"]).text.en.contains("ticket"));
     assert!(step(&["Invalid-OTP"]).text.en.contains("OTP"));
     assert_eq!(step(&["GENERAL", "503 Service Unavailable"]).kind, "try-later");
+    for kind in ["Standard", "Simplified"] {
+        let text = format!("certificate-permissions : Production CSID is not authorised for {kind} invoices");
+        assert!(step(&[&text]).text.en.contains("invoice type"), "{kind}");
+    }
     for texts in [&["BR-KSA-04"][..], &["GENERAL", "BR-KSA-04"], &["BR-KSA-999"], &[]] {
         assert_eq!(step(texts).kind, "open-ticket", "{texts:?}");
     }
