@@ -289,9 +289,11 @@ fn is_around(c: char) -> bool {
     c.is_whitespace() || is_invisible(c)
 }
 
-/// Trimmed, and with ASCII digits. Rules check this form, so that one mistake is one finding.
+/// Without what can't be seen, trimmed, and with ASCII digits. Rules check this form, so that one mistake is one finding.
 fn tidy(value: &str) -> String {
-    text::with_ascii_digits(value.trim_matches(is_around))
+    let seen: String =
+        value.chars().filter(|c| !is_invisible(*c) && (!c.is_control() || c.is_whitespace())).collect();
+    text::with_ascii_digits(seen.trim())
 }
 
 fn of_field(device: &Device, spec: &Spec) -> Vec<Finding> {
@@ -357,7 +359,7 @@ fn of_value(given: &Given, spec: &Spec) -> Vec<Finding> {
         );
         add(FindingSeverity::Warning, None, problem);
     }
-    let tidied: String = tidy(raw).chars().filter(|c| !is_invisible(*c)).collect();
+    let tidied = tidy(raw);
     if tidied.is_empty() && given.field != Field::Otp {
         return findings;
     }
@@ -501,6 +503,11 @@ fn seller_id(device: &Device) -> Vec<Finding> {
                 let problem =
                     ("A commercial registration (CRN) has 10 digits.", "السجل التجاري (CRN) من 10 أرقام.");
                 findings.push(of(FindingSeverity::Error, problem));
+            }
+            Some(Some("700")) if is_alphanumeric(id) && !(is_digits(id, 10) && id.starts_with('7')) => {
+                let problem =
+                    ("A 700 number has 10 digits, the first being 7.", "رقم 700 من 10 أرقام أولها 7.");
+                findings.push(about(given, FindingSeverity::Warning, Some("BR-KSA-F-09"), problem));
             }
             Some(Some(_)) => {}
             Some(None) => {

@@ -240,6 +240,12 @@ fn recognise(parents: &[String], key: &str) -> Option<(Field, Option<&'static st
         let (parent, rest) = parents.split_last()?;
         return if above == "en" || above == "ar" { None } else { recognise(rest, parent) };
     }
+    // What is below a one-time password is one, whatever its key.
+    if let Some((parent, rest)) = parents.split_last()
+        && matches!(recognise(rest, parent), Some((Field::Otp, _)))
+    {
+        return Some((Field::Otp, None));
+    }
     let whole = plain(&written(parents, key));
     if let Some(named) = NAMED.iter().find(|named| named.path == whole) {
         return Some((named.spec.field, None));

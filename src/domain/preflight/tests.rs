@@ -67,6 +67,7 @@ fn every_rule_that_is_named_is_in_the_catalogue() {
         "BR-KSA-08",
         "BR-KSA-39",
         "BR-KSA-40",
+        "BR-KSA-F-09",
         "Invalid-CSR",
         "EXCEED_CHARACTER_LIMIT",
         "certificate-permissions",
@@ -143,7 +144,9 @@ fn each_detail_is_held_against_its_rules() {
         (organization, "SellerId", None, "error SellerId BR-KSA-08"),
         (organization, "SellerId", text("10100-10000"), "error SellerId BR-KSA-08"),
         (organization, "SellerId", text("123"), "error SellerId BR-KSA-08"),
+        (organization, "SellerId", text("1010\u{200b}010000"), "warning SellerId -"),
         (organization, "SellerIdScheme", text("CRX"), "error SellerIdScheme BR-KSA-08"),
+        (organization, "SellerIdScheme", text("700"), "warning SellerId BR-KSA-F-09"),
         (organization, "SellerIdScheme", None, "error SellerIdScheme BR-KSA-08"),
         (organization, "MOM", text("77"), "warning SellerId BR-KSA-08"),
         (address, "Street", None, "error Street BR-KSA-09"),
@@ -232,6 +235,11 @@ fn a_one_time_password_is_never_repeated() {
         let said = serde_json::to_string(&check(&devices[0], SANDBOX, &[])).unwrap();
         assert!(said.contains("Otp") && !said.contains(otp.trim()), "{said}");
     }
+    let mut value = example();
+    value["Otp"] = json!({"value": "123456"});
+    let devices = from_text(value.to_string().as_bytes()).unwrap();
+    let said = serde_json::to_string(&check(&devices[0], SANDBOX, &[])).unwrap();
+    assert!(!said.contains("123456"), "{said}");
 }
 
 #[test]
