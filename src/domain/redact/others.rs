@@ -6,7 +6,7 @@ use super::Found;
 use super::view::{MAX_TAG_BYTES, View};
 
 /// What a key ends with whose value is somebody's secret.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 21] = [
     "secret",
     "secretkey",
     "secret_key",
@@ -19,8 +19,12 @@ const KEYS: [&str; 17] = [
     "apikey",
     "api_key",
     "api-key",
+    "accesskey",
+    "access_key",
     "accesstoken",
     "access_token",
+    "refreshtoken",
+    "refresh_token",
     "authtoken",
     "auth_token",
     "auth-token",

@@ -286,6 +286,10 @@ fn secrets_of_others_go_by_their_keys_and_forms() {
         ("authorization=abcdef012345".to_owned(), "authorization=[redacted]"),
         (r#"{"x-cleartax-auth-token":"1.abcdef"}"#.to_owned(), r#"{"x-cleartax-auth-token":"[redacted]"}"#),
         (r#"{"Otp":"123456"}"#.to_owned(), r#"{"Otp":"[redacted]"}"#),
+        (
+            r#"{"refresh_token":"abcdefgh","accessKey":"x/1234567"}"#.to_owned(),
+            r#"{"refresh_token":"[redacted]","accessKey":"[redacted]"}"#,
+        ),
     ] {
         assert_eq!(Redactor::default().redact_text(text.clone()), expected, "{text}");
     }
