@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::cluster::Cluster;
 use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, VAT, eventually, webhook};
@@ -85,6 +86,58 @@ async fn a_half_finished_database_moves_over_whole_and_goes_on() {
 }
 
 /// What is planned, held and not delivered yet moves over as well, and goes on there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_during_a_copy_makes_it_no_mixture() {
+    let setup = Setup::new("http://127.0.0.1:9", "");
+    let url = setup.database_url();
+    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
+    let on_file = |arguments: &[&str]| {
+        let mut command = setup.command(arguments);
+        command.env("PCSID_WATCH__DATABASE__URL", &sqlite);
+        command
+    };
+    let ids: String = (0..5_000).map(|n| format!("{VAT},act-{n}\n")).collect();
+    std::fs::write(setup.path("ids.csv"), format!("vat,activity_id\n{ids}")).unwrap();
+    let file = setup.path("ids.csv").display().to_string();
+    assert!(on_file(&["import", &file]).output().unwrap().status.success());
+    let mut copying = on_file(&["db", "copy", "--to", &url]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut n_cancelled = 0;
+    while copying.try_wait().unwrap().is_none() {
+        let id = format!("act-{}", 4_999 - n_cancelled);
+        assert!(on_file(&["cancel", &id]).output().unwrap().status.success());
+        n_cancelled += 1;
+    }
+    assert!(copying.wait().unwrap().success() && n_cancelled > 1, "{n_cancelled}");
+    assert!(setup.ok(&["db", "check"]).contains("whole"));
+}
+
+#[tokio::test]
+async fn the_numbers_of_events_go_on_behind_the_last_one_though_it_was_pruned() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    let url = setup.database_url();
+    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
+    let on_file = |arguments: &[&str]| {
+        let mut command = setup.command(arguments);
+        command.env("PCSID_WATCH__DATABASE__URL", &sqlite);
+        command
+    };
+    assert!(on_file(&["add", "--vat", VAT, "a", "b", "c"]).output().unwrap().status.success());
+    let daemon = Daemon::spawn(on_file(&["run"]));
+    eventually("they have concluded", || async { (daemon.events().len() == 3).then_some(()) }).await;
+    daemon.stop().await;
+    let mut file = sqlx::SqliteConnection::connect(&sqlite).await.unwrap();
+    sqlx::query("DELETE FROM activities").execute(&mut file).await.unwrap();
+    file.close().await.unwrap();
+    assert!(on_file(&["db", "copy", "--to", &url]).output().unwrap().status.success());
+    assert_eq!(setup.number("SELECT count(*) FROM events").await, 0);
+    let daemon = setup.start().await;
+    setup.add(VAT, &["d"]);
+    eventually("it has concluded", || async { (daemon.events().len() == 1).then_some(()) }).await;
+    assert_eq!(setup.number("SELECT min(seq) FROM events").await, 4);
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn holds_plans_and_undelivered_events_move_over() {
     let upstream = Server::start(|seen| match (seen.headers["vat"].as_str(), seen.activity_id()) {

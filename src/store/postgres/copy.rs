@@ -59,7 +59,8 @@ impl Table {
     }
 }
 
-/// Copies everything. The caller makes sure that no daemon runs on the source.
+/// Copies everything, as it is when the copy begins. The caller makes sure that no daemon runs on the source; commands may
+/// write to it meanwhile.
 ///
 /// # Errors
 /// If the target is not empty, or differs from the source after the copy. Then nothing is in it.
@@ -75,14 +76,15 @@ pub async fn copy(from: &sqlite::Store, to: &Store) -> Result<Vec<CopiedTable>, 
     for statement in ["SET LOCAL lock_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0"] {
         sqlx::query(statement).execute(&mut *transaction).await.map_err(failed("beginning to copy"))?;
     }
-    let tables = tables(from, &mut transaction).await?;
+    let mut from = from.snapshot().await?;
+    let tables = tables(&mut from, &mut transaction).await?;
     require_empty(to, &tables, &mut transaction).await?;
     let mut copied = Vec::new();
     for table in &tables {
         // Triggers are off: what they maintain is copied as it is.
         let statement = format!("ALTER TABLE {} DISABLE TRIGGER USER", table.name);
         execute(&mut transaction, statement).await?;
-        let (n_rows, checksum) = copy_table(from, &mut transaction, table).await?;
+        let (n_rows, checksum) = copy_table(&mut from, &mut transaction, table).await?;
         copied.push((table, n_rows, checksum));
     }
     for (table, n_rows, checksum) in &copied {
@@ -104,6 +106,7 @@ pub async fn copy(from: &sqlite::Store, to: &Store) -> Result<Vec<CopiedTable>, 
         );
         execute(&mut transaction, statement).await?;
     }
+    go_on_behind_last_event(&mut from, &mut transaction).await?;
     transaction.commit().await.map_err(failed("committing the copy"))?;
     Ok(copied
         .into_iter()
@@ -111,9 +114,24 @@ pub async fn copy(from: &sqlite::Store, to: &Store) -> Result<Vec<CopiedTable>, 
         .collect())
 }
 
+/// The last event may have been pruned. Its number is never used again: readers of the feed go on behind it.
+async fn go_on_behind_last_event(
+    from: &mut sqlite::Snapshot,
+    connection: &mut PgConnection,
+) -> Result<(), StoreError> {
+    let statement = "SELECT seq FROM sqlite_sequence WHERE name = 'events' AND seq > 0";
+    let last = from.table("reading the source", statement, &[]).await?;
+    let Some([Cell::Integer(last)]) = last.rows.first().map(Vec::as_slice) else { return Ok(()) };
+    let statement = format!("SELECT setval(pg_get_serial_sequence('events', 'seq'), {last})");
+    execute(connection, statement).await
+}
+
 /// The tables of both sides, those that others refer to first. Tables or columns that only the source has would be
 /// lost, and are refused.
-async fn tables(from: &sqlite::Store, connection: &mut PgConnection) -> Result<Vec<Table>, StoreError> {
+async fn tables(
+    from: &mut sqlite::Snapshot,
+    connection: &mut PgConnection,
+) -> Result<Vec<Table>, StoreError> {
     let known = target_columns(connection).await?;
     let source = from
         .table(
@@ -228,7 +246,7 @@ async fn execute(connection: &mut PgConnection, statement: String) -> Result<(),
 
 /// Returns the number of rows and their checksum.
 async fn copy_table(
-    from: &sqlite::Store,
+    from: &mut sqlite::Snapshot,
     connection: &mut PgConnection,
     table: &Table,
 ) -> Result<(u64, [u8; 32]), StoreError> {

@@ -45,6 +45,8 @@ use crate::aside::Aside;
 use crate::domain::routing::Route;
 use file_identity::FileIdentity;
 use lock::DatabaseLock;
+#[cfg(feature = "postgres")]
+pub use views::Snapshot;
 
 /// The database of one daemon and its commands.
 #[derive(Debug, Clone)]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
+use sqlx::{
+    AssertSqlSafe, Column, Executor, Row, SqlSafeStr, Sqlite, Statement, Transaction, TypeInfo, ValueRef,
+};
 
 use super::Store;
 use super::error::StoreError;
@@ -145,6 +147,22 @@ fn report_statements(report: ReportView) -> Result<ReportStatements, StoreError>
     })
 }
 
+/// See [`Store::snapshot`].
+#[derive(Debug)]
+pub struct Snapshot(Transaction<'static, Sqlite>);
+
+impl Snapshot {
+    /// As [`Store::table`].
+    pub async fn table(
+        &mut self,
+        operation: &'static str,
+        statement: impl SqlSafeStr,
+        arguments: &[Argument<'_>],
+    ) -> Result<Table, StoreError> {
+        Store::table_by(&mut self.0, operation, statement, arguments).await
+    }
+}
+
 impl Store {
     pub async fn rows_of(&self, view: ActivityView, activity: &ActivityRef) -> Result<Table, StoreError> {
         let arguments = [
@@ -190,6 +208,11 @@ impl Store {
     ) -> Result<Table, StoreError> {
         let mut connection = self.reports.acquire().await.map_err(StoreError::query(operation))?;
         Self::table_by(&mut connection, operation, statement, arguments).await
+    }
+
+    /// The database as it is at the first read, whatever is written meanwhile.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.reports.begin_with("BEGIN").await.map(Snapshot).map_err(StoreError::query("beginning to read"))
     }
 
     /// As [`Store::table`], for what a reader chose freely: it has to wait for its turn, and the database is
