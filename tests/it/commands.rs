@@ -1,6 +1,7 @@
 //! What the command line accepts, refuses and says.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -443,6 +444,16 @@ async fn a_backup_is_whole_and_is_taken_beside_a_running_daemon() {
     let _daemon = setup.start().await;
     setup.reaches("act-1", "SUCCEEDED").await;
     setup.ok(&["db", "backup", "copy.db"]);
+    // SQLite would take it for an address.
+    setup.ok(&["db", "backup", "file:copy.db"]);
+    let copies = ["copy.db", "file:copy.db"].map(|name| std::fs::metadata(setup.path(name)).unwrap().len());
+    assert_eq!(copies[0], copies[1]);
+    let odd = std::ffi::OsStr::from_bytes(b"odd\xff.db");
+    let refused = Ran::from(setup.command(&["db", "backup"]).arg(odd).output().unwrap());
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("not UTF-8"), "{}", refused.stderr);
+    let names = std::fs::read_dir(setup.folder()).unwrap().map(|file| file.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("odd")));
     let again = setup.run(&["db", "backup", "copy.db"]);
     assert_eq!(again.code, 2);
     assert!(again.stderr.contains("`copy.db` exists already"), "{}", again.stderr);

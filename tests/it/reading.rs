@@ -114,6 +114,30 @@ fn as_nobody(setup: &Setup, arguments: &[&str]) -> Option<Ran> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_path_of_what_another_user_reads_may_be_in_any_script() {
+    let setup = Setup::new(NOWHERE, "");
+    let folder = setup.path("قاعدة ١ %20#");
+    std::fs::create_dir(&folder).unwrap();
+    for folder in [setup.folder(), &folder] {
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    std::fs::set_permissions(setup.path("token"), PermissionsExt::from_mode(0o644)).unwrap();
+    let database = folder.join("w.db");
+    setup.configure(
+        &setup
+            .configuration()
+            .replace(&setup.database().display().to_string(), &database.display().to_string()),
+    );
+    setup.add(VAT, &["act-1"]);
+    if !can_be_nobody(&setup) {
+        return;
+    }
+    let _daemon = setup.start().await;
+    let ran = as_nobody(&setup, &["list"]).unwrap();
+    assert!(ran.code == 0 && ran.stdout.contains("act-1"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reading_needs_no_right_to_write() {
     let upstream = Server::start(|_| Reply::in_progress()).await;
     let setup = Setup::new(&upstream.url(), "");

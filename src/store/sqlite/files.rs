@@ -10,6 +10,7 @@ use rustix::process::{Pid, getpid, test_kill_process};
 
 use super::error::StoreError;
 use super::file_format::MARK_AT;
+use super::read_only::{FileState, has_moved};
 use super::{Store, beside};
 use crate::clock;
 use crate::store::Footprint;
@@ -19,8 +20,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Copy`] if the copy can't be written; there is none then.
+    ///
+    /// [`StoreError::Moved`] if a file that this user may only read was written meanwhile.
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        copy_whole(&self.reports, self.path(), to).await
+        match copy_whole(&self.reports, self.path(), to, self.read_at.as_ref()).await {
+            // What was read did not fit together, and looks damaged.
+            Err(StoreError::Query { .. }) if has_moved(self.path(), self.read_at.as_ref()) => {
+                Err(StoreError::Moved { path: self.path().to_owned() })
+            }
+            copied => copied,
+        }
     }
 
     /// A hanging disk must not stop other tasks, so this runs on a thread of its own.
@@ -47,24 +56,32 @@ impl Drop for Partial {
 /// of the database.
 ///
 /// # Errors
-/// [`StoreError::Copy`] if the copy can't be written; there is none then.
+/// [`StoreError::Copy`] if the copy can't be written, and [`StoreError::Moved`] if the file is read as one that does not
+/// change, and is no longer as it was at `read_at`. There is no copy then.
 pub(super) async fn copy_whole<'c>(
     executor: impl sqlx::SqliteExecutor<'c>,
     from: &Path,
     to: &Path,
+    read_at: Option<&FileState>,
 ) -> Result<(), StoreError> {
     let failed = |source| StoreError::Copy { path: to.to_owned(), source };
     // SQLite's errors don't say why a file can't be created.
     let (partial, made) = begin_copy(to).map_err(failed)?;
     give_to_owner_of(from, &made);
+    // Absolute, because SQLite takes a name such as `file:x` for an address.
+    let name = std::path::absolute(&partial.0).map_err(failed)?;
+    let not_utf8 = || failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, "its name is not UTF-8"));
     sqlx::query("VACUUM INTO ?1")
-        .bind(partial.0.to_string_lossy().into_owned())
+        .bind(name.to_str().ok_or_else(not_utf8)?.to_owned())
         .execute(executor)
         .await
         .map_err(|source| match source.as_database_error().and_then(|err| err.code()).as_deref() {
             Some("13") => failed(std::io::ErrorKind::StorageFull.into()),
             _ => StoreError::Query { operation: "copying the database", source },
         })?;
+    if has_moved(from, read_at) {
+        return Err(StoreError::Moved { path: from.to_owned() });
+    }
     let name = || {
         let copy = OpenOptions::new().write(true).open(&partial.0)?;
         // No daemon has opened the copy: see `file_identity`.
@@ -176,5 +193,31 @@ pub(super) fn give_to_owner_of(other: &Path, made: &File) {
         && let Ok(other) = std::fs::metadata(other)
     {
         let _ = std::os::unix::fs::fchown(made, Some(other.uid()), Some(other.gid()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+
+    use super::super::read_only::file_state;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_of_what_was_written_meanwhile_gets_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("watch.db"), folder.path().join("copy.db"));
+        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query("CREATE TABLE t (x INTEGER)").execute(&mut connection).await.unwrap();
+        let read_at = file_state(&path);
+        copy_whole(&mut connection, &path, &copy, Some(&read_at)).await.unwrap();
+        std::fs::remove_file(&copy).unwrap();
+        sqlx::query("CREATE TABLE another (x INTEGER)").execute(&mut connection).await.unwrap();
+        let refused = copy_whole(&mut connection, &path, &copy, Some(&read_at)).await;
+        assert!(matches!(refused, Err(StoreError::Moved { .. })), "{refused:?}");
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(left, ["watch.db"]);
     }
 }

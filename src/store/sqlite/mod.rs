@@ -99,11 +99,9 @@ impl Store {
     /// [`StoreError::Moved`] if what was read may not fit together.
     pub async fn end_reading(&self) -> Result<(), StoreError> {
         self.close().await;
-        match &self.read_at {
-            Some(before) if *before != read_only::file_state(&self.path) => {
-                Err(StoreError::Moved { path: self.path().to_owned() })
-            }
-            _ => Ok(()),
+        match read_only::has_moved(&self.path, self.read_at.as_ref()) {
+            true => Err(StoreError::Moved { path: self.path().to_owned() }),
+            false => Ok(()),
         }
     }
 

@@ -374,7 +374,7 @@ async fn copy_before_migration(path: &Path, copy: &Path) -> Result<(), StoreErro
         .connect()
         .await
         .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-    let copied = copy_whole(&mut connection, path, copy).await;
+    let copied = copy_whole(&mut connection, path, copy, None).await;
     let closed = connection.close().await;
     copied?;
     closed.map_err(StoreError::query("closing after the copy before the migration"))

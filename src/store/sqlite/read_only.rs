@@ -9,6 +9,7 @@
 //! | `-wal` and `-shm` | as usual | SQLite reads them without writing |
 //! | `-wal` alone, or `-journal` | as usual: SQLite finishes what is unfinished | refused; the error says who can read it |
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::SystemTime;
@@ -87,10 +88,10 @@ pub(super) fn options(path: &Path) -> Result<(SqliteConnectOptions, bool), Store
 /// With the index of the WAL as it is: it is neither created nor written.
 fn without_making(path: &Path) -> SqliteConnectOptions {
     let mut url = "file:".to_owned();
-    for byte in path.to_string_lossy().bytes() {
+    for byte in path.as_os_str().as_bytes() {
         match byte {
-            b'%' | b'?' | b'#' => url.push_str(&format!("%{byte:02X}")),
-            _ => url.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) => url.push(char::from(*byte)),
+            byte => url.push_str(&format!("%{byte:02X}")),
         }
     }
     url.push_str("?readonly_shm=1");
@@ -105,6 +106,11 @@ pub(super) fn file_state(path: &Path) -> FileState {
         changed_at: file.and_then(|file| file.modified().ok()),
         has_wal: std::fs::metadata(beside(&real(path), "-wal")).is_ok_and(|wal| wal.len() > 0),
     }
+}
+
+/// Whether a file that is read as one that does not change has changed since `read_at`.
+pub(super) fn has_moved(path: &Path, read_at: Option<&FileState>) -> bool {
+    read_at.is_some_and(|before| *before != file_state(path))
 }
 
 /// SQLite puts its files beside the target of a symbolic link.
