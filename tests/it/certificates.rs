@@ -277,6 +277,12 @@ async fn certificates_of_before_are_imported_whole_or_not_at_all() {
         .rows("json_array(activity_id, superseded_by) AS r FROM report_certificates WHERE device_id = 'till 1' ORDER BY obtained_at")
         .await;
     assert_eq!(superseded, [json!([null, "act-1"]), json!(["act-1", "imported"]), json!([null, null])]);
+    // Corrected to an earlier time than that of the success, which is current again.
+    let current = "SELECT coalesce(activity_id, 'imported') FROM report_certificates
+                   WHERE device_id = 'till 1' AND superseded_by IS NULL";
+    assert_eq!(setup.lines(current).await, ["imported"]);
+    import(&later.replace("2026-04-01", "2025-04-01"));
+    assert_eq!(setup.lines(current).await, ["act-1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,6 +139,7 @@ impl Store {
             .await
             .map_err(StoreError::query(operation))?;
             let vats: Vec<String> = vats.into_iter().map(str::to_owned).collect();
+            make_latest_current(&mut transaction, &vats, &devices).await?;
             supersede(&mut transaction, vats, devices).await?;
             imported.n_changed += changed.rows_affected();
             imported.n_new += new.rows_affected();
@@ -356,6 +357,29 @@ pub(super) async fn write_certificates(
         .collect();
     let (vats, devices): (Vec<_>, Vec<_>) = devices.into_iter().unzip();
     supersede(connection, vats, devices).await
+}
+
+/// Within a transaction: the certificate that each of these devices obtained last is current, also if one was that has
+/// been corrected to an earlier time. What is to be said of it is looked at anew.
+async fn make_latest_current(
+    connection: &mut PgConnection,
+    vats: &[String],
+    devices: &[String],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE certificates c SET superseded_by = NULL, due_at = c.noted_at
+         FROM unnest($1::text[], $2::text[]) AS j (vat, device_id)
+         WHERE c.vat = j.vat AND c.device_id = j.device_id AND c.superseded_by IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM certificates n
+                           WHERE n.vat = c.vat AND n.device_id = c.device_id
+                             AND (n.obtained_at, n.id) > (c.obtained_at, c.id))",
+    )
+    .bind(vats)
+    .bind(devices)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("correcting certificates"))?;
+    Ok(())
 }
 
 /// Within a transaction: of each of these devices only the certificate that was obtained last is current.

@@ -174,7 +174,9 @@ impl Store {
             .map_err(StoreError::query(operation))?;
             let devices: Vec<_> =
                 chunk.iter().map(|certificate| (certificate.vat.as_str(), &certificate.device_id)).collect();
-            supersede(&mut transaction, as_json(&devices)?).await?;
+            let devices = as_json(&devices)?;
+            make_latest_current(&mut transaction, devices.clone()).await?;
+            supersede(&mut transaction, devices).await?;
             imported.n_changed += changed.rows_affected();
             imported.n_new += new.rows_affected();
         }
@@ -321,6 +323,19 @@ pub(super) async fn write_certificates(
         return Ok(());
     }
     supersede(connection, as_json(&devices.into_iter().collect::<Vec<_>>())?).await
+}
+
+/// Within a transaction: the certificate that each of these devices obtained last is current, also if one was that has
+/// been corrected to an earlier time. What is to be said of it is looked at anew.
+async fn make_latest_current(connection: &mut SqliteConnection, devices: String) -> Result<(), StoreError> {
+    let statement = "UPDATE certificates SET superseded_by = NULL, due_at = noted_at
+         FROM json_each(?1) j
+         WHERE certificates.vat = j.value ->> 0 AND certificates.device_id = j.value ->> 1
+           AND certificates.superseded_by IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM certificates n
+                           WHERE n.vat = certificates.vat AND n.device_id = certificates.device_id
+                             AND (n.obtained_at, n.id) > (certificates.obtained_at, certificates.id))";
+    insert(connection, statement, devices, "correcting certificates").await
 }
 
 /// Within a transaction: of each of these devices, pairs of VAT and `device_id`, only the certificate that was obtained
