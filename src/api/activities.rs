@@ -279,7 +279,11 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::new(query.as_deref());
-    let states = parameters.all("state").iter().map(|label| state(label)).collect::<Result<_, _>>()?;
+    let mut states =
+        parameters.all("state").iter().map(|label| state(label)).collect::<Result<Vec<_>, _>>()?;
+    // Each is looked up by itself.
+    states.sort_unstable_by_key(|state| state.label());
+    states.dedup();
     let limit = parameters.limit()?;
     let filter = ActivityFilter {
         states,

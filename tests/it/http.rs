@@ -69,8 +69,11 @@ async fn an_activity_is_registered_followed_cancelled_and_retried_over_http() {
     assert_eq!(problem(wrong).await, (409, "wrong-state".to_owned()));
     eventually("the event is out", || async { (daemon.events().len() == 1).then_some(()) }).await;
 
-    upstream.answer(|_| Reply::failed());
+    upstream.answer(|_| Reply::in_progress());
     assert_eq!(post(&daemon, "/v1/activities/slow-1/retry", &Value::Null).await.status(), 200);
+    // What was to be done about its end is over.
+    assert_eq!(setup.number("SELECT count(*) FROM activities WHERE next_step_owner IS NOT NULL").await, 0);
+    upstream.answer(|_| Reply::failed());
     let history = eventually("it failed", || async {
         let history = json_of(&daemon, "/v1/activities/slow-1").await;
         (history["state"] == "FAILED").then_some(history)
@@ -288,6 +291,7 @@ async fn lists_come_in_slices_that_hold_each_row_once() {
         (format!("vat={OTHER_VAT}"), 7),
         ("state=SUCCEEDED".to_owned(), 12),
         ("state=SUCCEEDED&state=FAILED".to_owned(), 19),
+        ("state=FAILED&state=FAILED&state=FAILED".to_owned(), 7),
         (format!("state=FAILED&vat={VAT}"), 0),
         ("device_id=till%207".to_owned(), 1),
         ("reference=PO+1%262".to_owned(), 1),

@@ -115,7 +115,8 @@ async fn restart(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE activities SET state = $3, round = round + 1, watched_from = $2, stalled_at = NULL,
-             concluded_at = NULL, errors_left_out = 0 WHERE id = $1",
+             concluded_at = NULL, errors_left_out = 0, next_step = NULL, next_step_ar = NULL, next_step_kind = NULL,
+             next_step_owner = NULL WHERE id = $1",
     )
     .bind(claimed.key)
     .bind(now.as_millis())
