@@ -38,8 +38,8 @@ impl Timestamp {
                 civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
             })
             .map(|timestamp| Self(timestamp.as_millisecond()))
-            // As far as RFC 3339 can write it again.
-            .filter(|timestamp| (-62_167_219_200_000..=Self::MAX.0).contains(&timestamp.0))
+            // From the year 1 on: what is before it, databases write each in its own way.
+            .filter(|timestamp| (-62_135_596_800_000..=Self::MAX.0).contains(&timestamp.0))
     }
 
     /// How long after `earlier` this is; zero if it is not later.

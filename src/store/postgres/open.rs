@@ -222,7 +222,8 @@ impl Store {
         .await
         .map_err(StoreError::query("reading rights"))?;
         if !may_create {
-            let (schema, user) = (schema.unwrap_or_else(|| "public".to_owned()), self.address().user());
+            let schema = identifier(schema.as_deref().unwrap_or("public"));
+            let user = identifier(&self.address().user());
             return Err(StoreError::Rights {
                 address: self.address().to_string(),
                 grant: format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}"),
@@ -402,7 +403,7 @@ impl Store {
     }
 
     fn missing_rights(&self, schema: &str) -> StoreError {
-        let user = self.address().user();
+        let (schema, user) = (identifier(schema), identifier(&self.address().user()));
         StoreError::Rights {
             address: self.address().to_string(),
             grant: format!(
@@ -416,6 +417,16 @@ impl Store {
         let is_denied =
             source.as_database_error().and_then(|err| err.code()).is_some_and(|code| code == "42501");
         if is_denied { self.missing_rights("public") } else { StoreError::Query { operation, source } }
+    }
+}
+
+/// A name as SQL takes it.
+fn identifier(name: &str) -> String {
+    let is_plain =
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    match is_plain && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
     }
 }
 
