@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Subcommand;
 
@@ -126,6 +127,8 @@ async fn prune(settings: &Settings) -> CliResult {
             0 => break,
             n => n_pruned += n,
         }
+        // A daemon that waits to write has its turn in between; SQLite asks every tenth of a second.
+        tokio::time::sleep(Duration::from_millis(120)).await;
     }
     store.close().await;
     Ok(writeln!(std::io::stdout(), "{n_pruned} concluded activities and events before {before} are removed")?)

@@ -127,3 +127,19 @@ async fn a_rule_was_last_seen_where_it_still_is() {
                 WHERE last_seen_at <> (SELECT concluded_at FROM report_activities WHERE activity_id = 'kept')";
     assert_eq!(setup.number(late).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_stands_twice_in_a_check_has_the_worse_severity() {
+    let body = include_str!("../fixtures/failed.json")
+        .replace("BR-KSA-17 : a credit note", "[WARNING] BR-KSA-37 : a, [ERROR] BR-KSA-37 : a credit note");
+    let upstream = Server::start(move |_| Reply::new(500, body.clone())).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    setup.reaches("act-1", "FAILED").await;
+    daemon.stop().await;
+    let worst =
+        "SELECT rule || ' ' || check_name || ' ' || severity FROM report_rules WHERE rule = 'BR-KSA-37'";
+    let lines = setup.lines(worst).await;
+    assert_eq!(lines, ["BR-KSA-37 StandardTaxInvoiceCredit error"]);
+}

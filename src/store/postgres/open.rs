@@ -20,11 +20,10 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let migration = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![migration(
-        1,
-        "watch",
-        include_str!("../../../migrations/postgres/0001_watch.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        migration(1, "watch", include_str!("../../../migrations/postgres/0001_watch.sql")),
+        migration(2, "prune", include_str!("../../../migrations/postgres/0002_prune.sql")),
+    ])
 });
 
 /// The oldest version that the statements are tried on.

@@ -42,6 +42,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         migration(9, "last_seen", include_str!("../../../migrations/0009_last_seen.sql")),
         migration(10, "finding", include_str!("../../../migrations/0010_finding.sql")),
         migration(11, "lives", include_str!("../../../migrations/0011_lives.sql")),
+        migration(12, "prune", include_str!("../../../migrations/0012_prune.sql")),
     ])
 });
 
