@@ -434,7 +434,8 @@ impl Poller {
         self.look_again();
     }
 
-    /// Lets activities stall and expire that can't be asked for.
+    /// Lets activities stall that can't be asked for, and expire where a hold is the reason. An outage or a pause ends by
+    /// itself: whatever it has kept back is asked for once more before it expires.
     async fn sweep(&mut self) {
         let began_at = Instant::now();
         let now = self.parts.clock.now();
@@ -456,6 +457,7 @@ impl Poller {
             }
         };
         self.is_sweeping = true;
+        let patient = Policy { give_up_after: Duration::MAX, ..policy.clone() };
         for claimed in overdue {
             let vat = &claimed.activity.vat;
             let credential = self.parts.serving.credential_of(vat);
@@ -463,8 +465,12 @@ impl Poller {
                 // Its gate has opened since: it has a turn of its own.
                 continue;
             }
-            self.parts.polls.claim(&claimed);
             let withheld = self.parts.gates.withholding(vat, credential);
+            let policy = if withheld.is_some() { &self.parts.policy } else { &patient };
+            if withheld.is_none() && claimed.activity.stalled_at.is_some() {
+                continue;
+            }
+            self.parts.polls.claim(&claimed);
             let decision = decide(now, &claimed.activity, None, withheld, policy, 0.5);
             self.record(claimed, now, decision).await;
         }

@@ -225,6 +225,30 @@ async fn held_activities_stall_and_expire_without_being_asked_for() {
     assert!(upstream.n_seen() <= 8, "{}", upstream.n_seen());
 }
 
+/// They are overdue while nothing may be asked for, and are asked for once it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_expires_in_a_pause() {
+    let begun = Arc::new(Mutex::new(None));
+    let upstream = Server::start(move |_| {
+        let begun: Instant = *begun.lock().unwrap().get_or_insert_with(Instant::now);
+        match begun.elapsed() < Duration::from_millis(500) {
+            true => Reply::new(429, "").with_header("retry-after", "4"),
+            false => Reply::succeeded(),
+        }
+    })
+    .await;
+    let schedule = "[schedule]\ninitial_interval = \"1h\"\nmax_interval = \"2h\"\nstalled_after = \"400ms\"\ngive_up_after = \"1500ms\"\n";
+    let setup = Setup::with(&upstream.url(), schedule, "");
+    let ids: Vec<String> = (0..40).map(|n| format!("act-{n}")).collect();
+    setup.add(VAT, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let daemon = setup.start().await;
+    for id in &ids {
+        setup.reaches(id, "SUCCEEDED").await;
+    }
+    let stalled = daemon.events().iter().filter(|event| event["type"] == "pcsid.activity.stalled").count();
+    assert_eq!(stalled, 40);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_pauses_the_whole_credential_and_is_never_undercut() {
     for (status, retry_after, at_least) in [(429, "2".to_owned(), 2_000), (503, "date".to_owned(), 1_000)] {
