@@ -227,10 +227,13 @@ impl Recorder {
             self.parts.monitor.recorder_lives();
             self.parts.monitor.begins_to_write();
             let began_at = Instant::now();
-            let tried = match batch.is_empty() {
-                true => self.parts.work.can_write().await.map(|()| Recorded::default()),
-                false => self.parts.work.record(batch).await,
+            let trying = async {
+                match batch.is_empty() {
+                    true => self.parts.work.can_write().await.map(|()| Recorded::default()),
+                    false => self.parts.work.record(batch).await,
+                }
             };
+            let tried = self.waiting_for(trying).await;
             match tried {
                 Ok(recorded) => {
                     self.parts.monitor.committed(batch.len(), began_at.elapsed());
@@ -258,6 +261,17 @@ impl Recorder {
                     n_failures = n_failures.saturating_add(1);
                     tokio::time::sleep(wait.copied().unwrap_or(Duration::from_secs(5))).await;
                 }
+            }
+        }
+    }
+
+    /// Waits, which counts as being alive: others may keep the writer for longer than a task may stand still.
+    async fn waiting_for<T>(&self, done: impl Future<Output = T>) -> T {
+        let mut done = std::pin::pin!(done);
+        loop {
+            match tokio::time::timeout(ROUND_EVERY, &mut done).await {
+                Ok(value) => return value,
+                Err(_) => self.parts.monitor.recorder_lives(),
             }
         }
     }
