@@ -58,6 +58,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10 * 60 * 60);
 const RETRY_MULTIPLIER: f64 = 3.0;
 const RETRY_JITTER: f64 = 0.2;
 
+/// For how long after its beginning a dispatcher gives up no events but those that it has tried.
+const GIVE_UP_NOT_BEFORE: Duration = Duration::from_secs(10 * 60);
+
 /// How often a daemon that does not know whether it holds its deliveries looks whether it does again.
 const HELD_AGAIN: Duration = Duration::from_secs(1);
 
@@ -425,7 +428,8 @@ impl Dispatcher {
     /// Gives up events whose time is over while the sink is down. It gets one try at a time then, so most events would
     /// never have a last try.
     async fn give_up_if_down(&self) {
-        if !self.gate.is_down() {
+        // A receiver that is away for a moment after a long stop has its chance first.
+        if !self.gate.is_down() || self.began_at.elapsed() < GIVE_UP_NOT_BEFORE {
             return;
         }
         // A little later than an event's own last try would be, so that it is not given up before that.
