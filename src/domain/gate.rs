@@ -257,7 +257,8 @@ impl CredentialGate {
     fn pause(&mut self, retry_after: Option<Duration>, moment: &Moment<'_>) -> Paused {
         let now = moment.now;
         let is_paused = self.paused_until.is_some_and(|until| until > now);
-        let pause = match retry_after {
+        // A time that is over already, or none at all, is as good as unsaid.
+        let pause = match retry_after.filter(|pause| !pause.is_zero()) {
             Some(pause) => pause,
             None if is_paused => Duration::ZERO,
             None => {

@@ -366,6 +366,17 @@ fn a_pause_is_never_undercut_and_the_longest_wins() {
 }
 
 #[test]
+fn a_pause_of_no_time_is_as_long_as_one_of_no_stated_length() {
+    let mut world = World::new();
+    for expected in ["closed for 10s", "closed for 20s"] {
+        let ticket = world.take("A");
+        world.settle(&ticket, throttled(Some(0)));
+        world.check("A", expected);
+        world.wait(seconds(20));
+    }
+}
+
+#[test]
 fn a_burst_of_pauses_is_reported_once_and_recorded_where_it_grows() {
     let mut world = World::new();
     let burst: Vec<Ticket> = (0..3).map(|_| world.take("A")).collect();
