@@ -25,6 +25,7 @@ pub(super) struct SandboxArgs {
 
 pub(super) async fn run(settings: &Settings) -> CliResult {
     dump_no_core();
+    outlive_file_limit();
     let _log = telemetry::init(&settings.log);
     let shutdown = on_signals(Hangup::Reload)?;
     let overdue = {
@@ -38,6 +39,13 @@ pub(super) async fn run(settings: &Settings) -> CliResult {
         ended = daemon::run(settings, shutdown) => Ok(ended?),
         () = overdue => Err(DaemonError::NotDrained.into()),
     }
+}
+
+/// Where a file may grow no more (`ulimit -f`), a write fails as on a full disk, instead of ending the process.
+fn outlive_file_limit() {
+    let number = rustix::process::Signal::XFSZ.as_raw();
+    // Once there is a handler, it stays. Without one only this limit ends the daemon otherwise.
+    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(number));
 }
 
 /// Disables core dumps, because tokens are in memory. If a sandbox forbids this call, the service manager's

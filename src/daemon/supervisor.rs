@@ -400,7 +400,7 @@ async fn ended_by<T: 'static>(tasks: &mut JoinSet<T>, deadline: Instant) -> Resu
 fn outlet(settings: &Settings, name: &str) -> Result<Option<(Sink, Duration)>, DaemonError> {
     if name == LOG_SINK {
         // Standard output is tried without end.
-        return Ok(Some((Sink::Log(LogSink), Duration::MAX)));
+        return Ok(Some((Sink::Log(LogSink::default()), Duration::MAX)));
     }
     match settings.webhooks.iter().find(|webhook| webhook.route.sink == name) {
         Some(webhook) => Ok(Some((Sink::Webhook(Box::new(Sender::new(webhook)?)), webhook.retry_for))),

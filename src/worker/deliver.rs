@@ -29,6 +29,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -70,13 +71,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Writes events to standard output, one JSON object a line. There is one, and it writes all that is ready in one
 /// piece: each piece costs a thread's turn, whatever it holds.
 #[derive(Debug, Default)]
-pub struct LogSink;
+pub struct LogSink {
+    /// Whether the last piece may have ended in the middle of a line.
+    is_cut: AtomicBool,
+}
 
 impl LogSink {
-    /// If a piece was not written whole, all of it is written again.
+    /// If a piece was not written whole, all of it is written again, on a line of its own.
     async fn write(&self, payloads: impl Iterator<Item = String>) -> Attempt {
         let mut stdout = tokio::io::stdout();
-        let mut lines = String::new();
+        let mut lines = if self.is_cut.load(Ordering::Relaxed) { "\n".to_owned() } else { String::new() };
         for payload in payloads {
             lines.push_str(&payload);
             lines.push('\n');
@@ -85,6 +89,7 @@ impl LogSink {
             Ok(()) => stdout.flush().await,
             Err(err) => Err(err),
         };
+        self.is_cut.store(written.is_err(), Ordering::Relaxed);
         match written {
             Ok(()) => Attempt::delivered(),
             Err(err) => Attempt {
