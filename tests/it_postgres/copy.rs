@@ -1,7 +1,7 @@
 //! `db copy`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -9,6 +9,18 @@ use sqlx::Connection as _;
 
 use crate::cluster::Cluster;
 use crate::helpers::{Daemon, OTHER_VAT, Reply, Server, Setup, VAT, eventually, webhook};
+
+/// The database file that is copied.
+fn file_of(setup: &Setup) -> String {
+    format!("sqlite://{}", setup.path("before.db").display())
+}
+
+/// The program on that file.
+fn on_file(setup: &Setup, arguments: &[&str]) -> Command {
+    let mut command = setup.command(arguments);
+    command.env("PCSID_WATCH__DATABASE__URL", file_of(setup));
+    command
+}
 
 #[tokio::test]
 async fn a_half_finished_database_moves_over_whole_and_goes_on() {
@@ -21,12 +33,7 @@ async fn a_half_finished_database_moves_over_whole_and_goes_on() {
     .await;
     let setup = Setup::new(&upstream.url(), "");
     let url = setup.database_url();
-    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
-    let on_file = |arguments: &[&str]| {
-        let mut command = setup.command(arguments);
-        command.env("PCSID_WATCH__DATABASE__URL", &sqlite);
-        command
-    };
+    let on_file = |arguments: &[&str]| on_file(&setup, arguments);
     assert!(on_file(&["add", "--vat", VAT, "good", "bad", "refused", "waiting"]).status().unwrap().success());
     assert!(on_file(&["add", "--vat", OTHER_VAT, "other", "cancelled"]).status().unwrap().success());
     let daemon = crate::helpers::Daemon::spawn(on_file(&["run"]));
@@ -90,12 +97,7 @@ async fn a_half_finished_database_moves_over_whole_and_goes_on() {
 async fn what_is_written_during_a_copy_makes_it_no_mixture() {
     let setup = Setup::new("http://127.0.0.1:9", "");
     let url = setup.database_url();
-    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
-    let on_file = |arguments: &[&str]| {
-        let mut command = setup.command(arguments);
-        command.env("PCSID_WATCH__DATABASE__URL", &sqlite);
-        command
-    };
+    let on_file = |arguments: &[&str]| on_file(&setup, arguments);
     let ids: String = (0..5_000).map(|n| format!("{VAT},act-{n}\n")).collect();
     std::fs::write(setup.path("ids.csv"), format!("vat,activity_id\n{ids}")).unwrap();
     let file = setup.path("ids.csv").display().to_string();
@@ -116,17 +118,12 @@ async fn the_numbers_of_events_go_on_behind_the_last_one_though_it_was_pruned() 
     let upstream = Server::start(|_| Reply::succeeded()).await;
     let setup = Setup::new(&upstream.url(), "");
     let url = setup.database_url();
-    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
-    let on_file = |arguments: &[&str]| {
-        let mut command = setup.command(arguments);
-        command.env("PCSID_WATCH__DATABASE__URL", &sqlite);
-        command
-    };
+    let on_file = |arguments: &[&str]| on_file(&setup, arguments);
     assert!(on_file(&["add", "--vat", VAT, "a", "b", "c"]).output().unwrap().status.success());
     let daemon = Daemon::spawn(on_file(&["run"]));
     eventually("they have concluded", || async { (daemon.events().len() == 3).then_some(()) }).await;
     daemon.stop().await;
-    let mut file = sqlx::SqliteConnection::connect(&sqlite).await.unwrap();
+    let mut file = sqlx::SqliteConnection::connect(&file_of(&setup)).await.unwrap();
     sqlx::query("DELETE FROM activities").execute(&mut file).await.unwrap();
     file.close().await.unwrap();
     assert!(on_file(&["db", "copy", "--to", &url]).output().unwrap().status.success());
@@ -149,12 +146,7 @@ async fn holds_plans_and_undelivered_events_move_over() {
     let receiver = Server::start(|_| Reply::new(500, "not now")).await;
     let setup = Setup::new(&upstream.url(), &webhook("erp", &receiver));
     let url = setup.database_url();
-    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
-    let on_file = |arguments: &[&str]| {
-        let mut command = setup.command(arguments);
-        command.env("PCSID_WATCH__DATABASE__URL", &sqlite);
-        command
-    };
+    let on_file = |arguments: &[&str]| on_file(&setup, arguments);
     assert!(on_file(&["add", "--vat", VAT, "good", "waiting"]).status().unwrap().success());
     assert!(on_file(&["add", "--vat", OTHER_VAT, "held"]).status().unwrap().success());
     let daemon = Daemon::spawn(on_file(&["run"]));
@@ -177,7 +169,7 @@ async fn holds_plans_and_undelivered_events_move_over() {
     let read = async |view: &str, is_file: bool| -> Vec<String> {
         let mut rows: Vec<String> = match is_file {
             true => {
-                let pool = sqlx::sqlite::SqlitePool::connect(&sqlite).await.unwrap();
+                let pool = sqlx::sqlite::SqlitePool::connect(&file_of(&setup)).await.unwrap();
                 let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info(?1)")
                     .bind(view)
                     .fetch_all(&pool)
@@ -244,10 +236,9 @@ async fn holds_plans_and_undelivered_events_move_over() {
 async fn a_copy_that_is_killed_leaves_the_target_empty_or_complete() {
     const N_ACTIVITIES: usize = 2_000;
     let setup = Setup::new("http://127.0.0.1:9", "");
-    let sqlite = format!("sqlite://{}", setup.path("before.db").display());
     let on_file = |arguments: &[&str]| {
-        let mut command = setup.command(arguments);
-        command.env("PCSID_WATCH__DATABASE__URL", &sqlite).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = on_file(&setup, arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
     let rows: String = (0..N_ACTIVITIES).map(|nth| format!("{VAT},activity-{nth}\n")).collect();
