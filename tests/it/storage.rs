@@ -345,3 +345,27 @@ async fn answers_that_can_t_be_recorded_keep_no_others_waiting() {
     assert_eq!(upstream.n_seen_of("bad-0"), 1, "it is not asked for in a loop");
     daemon.stop().await;
 }
+
+/// As on a full disk: it waits, and goes on where there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_file_sizes_ends_no_daemon() {
+    let upstream = Server::start(|_| Reply::succeeded()).await;
+    let setup = Setup::new(&upstream.url(), "");
+    setup.add(VAT, &["act-1"]);
+    let daemon = setup.start().await;
+    setup.reaches("act-1", "SUCCEEDED").await;
+    let limit = |n_bytes: &str| {
+        let (limit, pid) = (format!("--fsize={n_bytes}:"), daemon.pid().to_string());
+        let limited = std::process::Command::new("prlimit").args([&limit, "--pid", &pid]).status();
+        limited.is_ok_and(|status| status.success())
+    };
+    assert!(limit("4096"));
+    setup.add(VAT, &["act-2"]);
+    eventually("it says so", || async {
+        daemon.stderr().contains("tried again until it works").then_some(())
+    })
+    .await;
+    assert!(limit("unlimited"));
+    setup.reaches("act-2", "SUCCEEDED").await;
+    daemon.stop().await;
+}

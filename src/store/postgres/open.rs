@@ -454,7 +454,7 @@ fn pool(options: PgConnectOptions, n_most: u32, is_by_key: bool) -> PgPool {
 
 #[cfg(test)]
 mod tests {
-    use super::MIGRATIONS;
+    use super::{MIGRATIONS, identifier};
 
     #[test]
     fn every_file_of_migrations_is_one_that_is_run() {
@@ -465,5 +465,18 @@ mod tests {
         files.sort();
         let named = MIGRATIONS.iter().map(|one| format!("{:04}_{}.sql", one.version, one.description));
         assert_eq!(files, named.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn names_are_quoted_where_sql_needs_it() {
+        for (name, expected) in [
+            ("pcsid_watch", "pcsid_watch"),
+            ("pcsid-app", "\"pcsid-app\""),
+            ("App", "\"App\""),
+            ("1st", "\"1st\""),
+            ("a\"b", "\"a\"\"b\""),
+        ] {
+            assert_eq!(identifier(name), expected);
+        }
     }
 }
