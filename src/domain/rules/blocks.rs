@@ -126,17 +126,23 @@ fn arabic(view: &View, at: usize) -> Option<(Level, usize, bool)> {
     Some((level, at + known.chars().count(), is_plural))
 }
 
-/// Whether what a heading introduces is empty: `null`, `0`, `""`, `none`.
+/// Whether what a heading introduces is empty: `null`, `0`, `""`, `none`. In `no reason given` it is not.
 fn is_nothing(view: &View, value: usize) -> bool {
-    if let (Some(quote), Some(next)) = (view.get(value), view.get(value + 1))
-        && quote_kind(quote).is_some()
-        && quote == next
-    {
-        return true;
-    }
+    let is_quote = |at: usize| view.get(at).is_some_and(|ch| quote_kind(ch).is_some());
+    let start = value + usize::from(is_quote(value));
     let word: String =
-        (value..value + 8).map_while(|at| view.get(at)).take_while(|ch| ch.is_alphanumeric()).collect();
-    NOTHING.contains(&word.to_lowercase().as_str())
+        (start..start + 8).map_while(|at| view.get(at)).take_while(|ch| ch.is_alphanumeric()).collect();
+    let mut end = start + word.chars().count();
+    if word.is_empty() && !(start > value && is_quote(end)) {
+        return false;
+    }
+    while view.get(end).is_some_and(|ch| quote_kind(ch).is_some() || (is_space(ch) && ch != '\n')) {
+        end += 1;
+    }
+    let ends = view
+        .get(end)
+        .is_none_or(|ch| matches!(ch, '\n' | BLOCK | ',' | ';' | '،' | '؛' | '.' | '}' | ']' | ')'));
+    ends && (word.is_empty() || NOTHING.contains(&word.to_lowercase().as_str()))
 }
 
 /// If the word from `start` to `end` is a heading: where the text that it introduces begins.
