@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{
-    AssertSqlSafe, Column, Executor, Row, SqlSafeStr, Sqlite, Statement, Transaction, TypeInfo, ValueRef,
-};
+use sqlx::{AssertSqlSafe, Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
 
 use super::Store;
 use super::error::StoreError;
@@ -148,9 +146,11 @@ fn report_statements(report: ReportView) -> Result<ReportStatements, StoreError>
 }
 
 /// See [`Store::snapshot`].
+#[cfg(feature = "postgres")]
 #[derive(Debug)]
-pub struct Snapshot(Transaction<'static, Sqlite>);
+pub struct Snapshot(sqlx::Transaction<'static, sqlx::Sqlite>);
 
+#[cfg(feature = "postgres")]
 impl Snapshot {
     /// As [`Store::table`].
     pub async fn table(
@@ -211,6 +211,7 @@ impl Store {
     }
 
     /// The database as it is at the first read, whatever is written meanwhile.
+    #[cfg(feature = "postgres")]
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.reports.begin_with("BEGIN").await.map(Snapshot).map_err(StoreError::query("beginning to read"))
     }
