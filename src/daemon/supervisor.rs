@@ -309,8 +309,8 @@ impl<'a> Supervisor<'a> {
     }
 
     /// A task has ended. If its piece was asked back, its results are recorded and the piece is freed. Any other end is
-    /// a defect. A piece that can't be freed would be nobody's: then the database counts as lost, and a new beginning
-    /// frees all pieces. Returns why, if so.
+    /// a defect. Nobody would work on a piece that can't be freed. If there is one, the database counts as lost, and a new
+    /// beginning frees all pieces. Returns why, if so.
     async fn free(
         &mut self,
         ended: Result<(Piece, TaskResult), JoinError>,

@@ -38,7 +38,7 @@ impl Timestamp {
                 civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
             })
             .map(|timestamp| Self(timestamp.as_millisecond()))
-            // From the year 1 on: what is before it, databases write each in its own way.
+            // From the year 1 on. The databases differ in how they write earlier ones.
             .filter(|timestamp| (-62_135_596_800_000..=Self::MAX.0).contains(&timestamp.0))
     }
 

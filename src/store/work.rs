@@ -236,7 +236,7 @@ impl Deliveries {
             true => Some(now),
             false => on!(&self.backend, store => store.next_delivery_at(&self.sink, &claimed).await)?,
         };
-        // Only now: what is claimed when a read fails would be nobody's.
+        // After both reads: if one fails, nobody sends what is claimed by then.
         due.iter().for_each(|delivery| {
             self.outbox.claims.insert(delivery.event_key);
         });

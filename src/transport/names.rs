@@ -1,6 +1,7 @@
 //! How the HTTP clients look up a host's name: by the system, on a thread for each lookup.
 //!
-//! The HTTP library's own way takes a thread of the runtime, and panics where the system allows no more threads.
+//! The HTTP library's own way takes the runtime's threads for calls that block. A lookup may hang, and where the system
+//! allows no more of these threads, all else that blocks would wait for it.
 
 use std::io;
 use std::net::ToSocketAddrs as _;

@@ -13,7 +13,8 @@
 //!   decided by `what_follows`: again later, before the receiver's `Retry-After` only at the end of `retry_for`, or dead after that.
 //! - A receiver that is down is a closed gate ([`ReceiverGate`], a pure part of `domain::gate`): one event at a time
 //!   goes as a probe. The rest waits without being read or written, and goes when a probe is accepted.
-//! - Events whose time is over while the gate is closed are given up in pieces, without a request each.
+//! - Events whose time is over while the gate is closed are given up in pieces, without a request each; but none in a
+//!   dispatcher's first minutes.
 //! - One claim has a bounded number of events and of bytes.
 //!
 //! # Rejected
@@ -25,7 +26,7 @@
 //! # What can go wrong
 //!
 //! A receiver answers 2xx and loses the event: redelivered by hand only. A line of the log is written by half when the
-//! process is killed: the next start writes it again, whole.
+//! process is killed: the next start writes it again, whole, but behind that half if both go to the same file or pipe.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
